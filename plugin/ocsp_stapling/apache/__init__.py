@@ -1,0 +1,1 @@
+"""This server's Apache: its files, its directives, its processes, its log."""

@@ -1,0 +1,1 @@
+"""The certificate authorities: who they are and what their status pages say."""

@@ -1,0 +1,64 @@
+"""The terminal face. Each command lives in its own module and is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import click
+
+from ocsp_stapling import __version__
+from ocsp_stapling.problem import Problem
+
+# command -> "module:attribute"; a command is imported only when it is run, so that `log` never waits for cryptography.
+COMMANDS = {
+    "config": "config:config",
+    "log": "log:log",
+    "off": "switching:off",
+    "on": "switching:on",
+    "probe": "probe:probe",
+    "sites": "sites:sites",
+    "status": "status:status",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, attribute = target.split(":")
+        command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ocsp-stapling")
+def group() -> None:
+    """Tell why HTTPS hangs when Apache cannot reach an OCSP responder, and end it safely."""
+
+
+def main() -> None:
+    """Run the command line; a Problem that no command handled ends as one sentence and exit status 1."""
+    try:
+        group(prog_name="ocsp-stapling")
+    except Problem as problem:
+        show_problem(problem, as_json="--json" in sys.argv)
+        sys.exit(1)
+
+
+def show_problem(problem: Problem, as_json: bool) -> None:
+    """Print a Problem: JSON on standard output for programs, one sentence on standard error for people."""
+    if as_json:
+        click.echo(json.dumps({"error": problem.as_json()}))
+        return
+    click.echo(f"ocsp-stapling: {problem.sentence} [{problem.code}]", err=True)
+    if problem.detail:
+        click.echo(problem.detail.rstrip(), err=True)

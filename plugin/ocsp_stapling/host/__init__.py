@@ -1,0 +1,1 @@
+"""This server beside Apache: firewall, routes, resolver, who listens where."""

@@ -1,0 +1,1 @@
+"""The OCSP protocol: certificates, requests, answers, responders, staples. Knows no Apache."""

@@ -1,0 +1,1 @@
+"""cPanel & WHM: its API and its notifications."""
