@@ -1,0 +1,373 @@
+"""Certificates as Apache's configuration holds them: read fast, by the thousand, and however odd they are.
+
+`cryptography` refuses all extensions when one is broken; a customer's certificate can be broken anywhere and
+Apache (OpenSSL) still takes the OCSP URL from it. So we walk it ourselves, for what stapling needs.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import NamedTuple, Protocol
+
+from cryptography import x509
+
+from ocsp_stapling.ocsp import der as asn1
+from ocsp_stapling.ocsp.der import DerError, Element
+from ocsp_stapling.problem import Problem
+
+MAX_CERTIFICATE_BYTES = 262_144
+MAX_SERIAL_BYTES = 128  # RFC 5280 section 4.1.2.2 allows 20; what is longer than this is no certificate
+
+_AUTHORITY_INFORMATION = bytes.fromhex("2b06010505070101")
+_TLS_FEATURE = bytes.fromhex("2b06010505070118")  # RFC 7633
+_AD_OCSP = bytes.fromhex("2b06010505073001")
+_SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _AUTHORITY_KEY_ID = b"\x55\x1d\x0e", b"\x55\x1d\x11", b"\x55\x1d\x23"
+_COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"
+_WANTED = {_AUTHORITY_INFORMATION, _TLS_FEATURE, _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _AUTHORITY_KEY_ID}
+_STATUS_REQUEST = 5
+_URI, _DNS_NAME, _IP_ADDRESS, _KEY_IDENTIFIER = 0x86, 0x82, 0x87, 0x80
+_ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:Z|([+-])(\d\d)(\d\d))")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What stapling needs of one certificate. Texts are printable and short; times are aware, in UTC."""
+
+    der: bytes
+    subject: str
+    common_name: str
+    issuer: str
+    issuer_organization: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    ocsp_urls: tuple[str, ...]
+    must_staple: bool
+    names: tuple[str, ...]
+    self_signed: bool
+    fingerprint: str
+    subject_name: bytes
+    """The subject as DER Name: what an issuer is found by and a CertID is made of."""
+    issuer_name: bytes
+    public_key: bytes
+    """The key's bit string without its unused-bits byte: what a CertID is made of (RFC 6960, 4.1.1)."""
+    subject_key_id: bytes
+    authority_key_id: bytes
+
+
+class Leaf(NamedTuple):
+    """What an inventory of thousands needs of a certificate; `scan` makes it faster than `parse`."""
+
+    issuer: str
+    issuer_organization: str
+    serial: int
+    not_after: datetime
+    ocsp_urls: tuple[str, ...]
+    must_staple: bool
+    self_signed: bool
+    issuer_name: bytes
+    authority_key_id: bytes
+    der: bytes
+
+
+class Issued(Protocol):
+    """Anything with the two fields by which an issuer is looked for: a Certificate or a Leaf."""
+
+    @property
+    def der(self) -> bytes: ...
+    @property
+    def issuer_name(self) -> bytes: ...
+    @property
+    def authority_key_id(self) -> bytes: ...
+
+
+class _Parts(NamedTuple):
+    serial: int
+    issuer_name: bytes
+    validity: tuple[Element, Element]
+    subject_name: bytes
+    key_info: Element
+    extensions: dict[bytes, bytes]
+
+
+def read_pem_chain(data: bytes) -> tuple[bytes, ...]:
+    """Return the DER of every CERTIFICATE block of a combined PEM file, in file order; never raises.
+
+    Key blocks and everything else between the certificates are skipped and never copied.
+    """
+    found = []
+    begin = data.find(_BEGIN)
+    while begin >= 0:
+        body = begin + len(_BEGIN)
+        end = data.find(b"-----", body)
+        if end < 0:
+            break
+        if data.startswith(_END, end) and (decoded := _decode_base64(data[body:end])):
+            found.append(decoded)
+        begin = data.find(_BEGIN, end)
+    return tuple(found)
+
+
+def parse(der: bytes) -> Certificate:
+    """Read one certificate; raises Problem `certificate-unreadable` if it is none."""
+    try:
+        return _certificate(der, _walk(der))
+    except (DerError, IndexError, ValueError, OverflowError) as error:
+        raise _unreadable(error) from error
+
+
+def scan(der: bytes) -> Leaf:
+    """Read only what an inventory needs; raises Problem `certificate-unreadable` as `parse` does."""
+    try:
+        return _leaf(der, _walk(der))
+    except (DerError, IndexError, ValueError, OverflowError) as error:
+        raise _unreadable(error) from error
+
+
+def issuer_of(leaf: Issued, chain: Sequence[Certificate]) -> Certificate | None:
+    """Return the certificate of `chain` that issued `leaf`, or None: then Apache cannot staple (AH02217).
+
+    Looked for as OpenSSL does for mod_ssl, by name and key identifier; where several fit, signatures decide.
+    """
+    found = [other for other in chain if other.subject_name == leaf.issuer_name and _keys_agree(leaf, other)]
+    if len(found) > 1:
+        return next((other for other in found if is_signed_by(leaf.der, other.der)), found[0])
+    return found[0] if found else None
+
+
+def is_signed_by(der: bytes, issuer_der: bytes) -> bool:
+    """Say whether the key of the certificate `issuer_der` made the signature of the certificate `der`."""
+    try:
+        issuer = x509.load_der_x509_certificate(issuer_der)
+        x509.load_der_x509_certificate(der).verify_directly_issued_by(issuer)
+    except Exception:  # any failure to read or verify foreign bytes means: not proven
+        return False
+    return True
+
+
+def _keys_agree(leaf: Issued, issuer: Certificate) -> bool:
+    wanted, offered = leaf.authority_key_id, issuer.subject_key_id
+    return not wanted or not offered or wanted == offered
+
+
+def _unreadable(error: Exception) -> Problem:
+    return Problem(
+        "certificate-unreadable",
+        "The certificate cannot be read: it is damaged or not a certificate. Install it again.",
+        str(error)[:200],
+    )
+
+
+def _decode_base64(text: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(text)
+    except binascii.Error:
+        return b""
+
+
+def _certificate(der: bytes, parts: _Parts) -> Certificate:
+    extensions = parts.extensions
+    names = _alternative_names(extensions.get(_SUBJECT_ALT_NAME, b""))
+    common_name, organization = _name_texts(parts.subject_name)
+    issuer, issuer_organization = _name_texts(parts.issuer_name)
+    return Certificate(
+        der=der,
+        subject=common_name or organization or (names[0] if names else ""),
+        common_name=common_name,
+        issuer=issuer or issuer_organization,
+        issuer_organization=issuer_organization,
+        serial=parts.serial,
+        not_before=_time(der, parts.validity[0]),
+        not_after=_time(der, parts.validity[1]),
+        ocsp_urls=_ocsp_urls(extensions.get(_AUTHORITY_INFORMATION, b"")),
+        must_staple=_asks_for_staple(extensions.get(_TLS_FEATURE, b"")),
+        names=names,
+        self_signed=parts.issuer_name == parts.subject_name,
+        fingerprint=hashlib.sha256(der).hexdigest(),
+        subject_name=parts.subject_name,
+        issuer_name=parts.issuer_name,
+        public_key=_key_bits(der, parts.key_info),
+        subject_key_id=_subject_key_id(extensions.get(_SUBJECT_KEY_ID, b"")),
+        authority_key_id=_authority_key_id(extensions.get(_AUTHORITY_KEY_ID, b"")),
+    )
+
+
+def _leaf(der: bytes, parts: _Parts) -> Leaf:
+    issuer, organization = _name_texts(parts.issuer_name)
+    extensions = parts.extensions
+    return Leaf(
+        issuer or organization,
+        organization,
+        parts.serial,
+        _time(der, parts.validity[1]),
+        _ocsp_urls(extensions.get(_AUTHORITY_INFORMATION, b"")),
+        _asks_for_staple(extensions.get(_TLS_FEATURE, b"")),
+        parts.issuer_name == parts.subject_name,
+        parts.issuer_name,
+        _authority_key_id(extensions.get(_AUTHORITY_KEY_ID, b"")),
+        der,
+    )
+
+
+def _walk(der: bytes) -> _Parts:
+    """Find the fields of a TBSCertificate (RFC 5280 section 4.1)."""
+    size = len(der)
+    if size > MAX_CERTIFICATE_BYTES:
+        raise DerError("larger than any certificate")
+    whole = asn1.expect(der, 0, size, asn1.SEQUENCE)
+    body = asn1.expect(der, whole.start, whole.stop, asn1.SEQUENCE)
+    fields = asn1.children(der, body.start, body.stop)
+    if fields[0].tag == 0xA0:  # the version: absent in version 1
+        del fields[0]
+    serial, algorithm, issuer, validity, subject, key_info = fields[:6]
+    if serial.tag != asn1.INTEGER or serial.stop - serial.start > MAX_SERIAL_BYTES:
+        raise DerError("no serial number")
+    not_before, not_after = asn1.children(der, validity.start, validity.stop)
+    last = fields[-1]
+    return _Parts(
+        int.from_bytes(der[serial.start : serial.stop], "big", signed=True),
+        der[algorithm.stop : issuer.stop],
+        (not_before, not_after),
+        der[validity.stop : subject.stop],
+        key_info,
+        _extensions(der, last) if last.tag == 0xA3 else {},
+    )
+
+
+def _extensions(der: bytes, wrapper: Element) -> dict[bytes, bytes]:
+    """Return OID -> value of those wanted. One that is there twice counts as absent, as in OpenSSL."""
+    inner = asn1.expect(der, wrapper.start, wrapper.stop, asn1.SEQUENCE)
+    found: dict[bytes, bytes] = {}
+    for _, start, stop in asn1.children(der, inner.start, inner.stop):
+        oid_end = start + 2 + der[start + 1]  # an OID longer than 127 bytes is none of ours
+        oid = der[start + 2 : oid_end]
+        if oid in _WANTED and oid_end <= stop:
+            found[oid] = b"" if oid in found else _extension_value(der, oid_end, stop)
+    return found
+
+
+def _extension_value(der: bytes, at: int, stop: int) -> bytes:
+    try:
+        value = asn1.read(der, at, stop)
+        if value.tag == 0x01:  # the optional `critical`
+            value = asn1.read(der, value.stop, stop)
+    except DerError:  # broken: absent, and the others stand
+        return b""
+    return der[value.start : value.stop]
+
+
+@lru_cache(maxsize=4096)  # thousands of certificates of one authority share these very bytes
+def _ocsp_urls(value: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(filter(None, (_ocsp_url(value, item) for item in asn1.members(value)))))
+    except DerError:
+        return ()
+
+
+def _ocsp_url(value: bytes, description: Element) -> str:
+    method = asn1.read(value, description.start, description.stop)
+    location = asn1.read(value, method.stop, description.stop)
+    if value[method.start : method.stop] != _AD_OCSP or location.tag != _URI:
+        return ""
+    return value[location.start : location.stop].decode("ascii", "backslashreplace")
+
+
+@lru_cache(maxsize=64)
+def _asks_for_staple(value: bytes) -> bool:
+    try:
+        items = asn1.members(value)
+    except DerError:
+        return False
+    return any(int.from_bytes(value[start:stop], "big") == _STATUS_REQUEST for _, start, stop in items)
+
+
+@lru_cache(maxsize=4096)
+def _authority_key_id(value: bytes) -> bytes:
+    try:
+        items = asn1.members(value)
+    except DerError:
+        return b""
+    return next((value[start:stop] for tag, start, stop in items if tag == _KEY_IDENTIFIER), b"")
+
+
+def _subject_key_id(value: bytes) -> bytes:
+    try:
+        inner = asn1.expect(value, 0, len(value), asn1.OCTET_STRING)
+    except DerError:
+        return b""
+    return value[inner.start : inner.stop]
+
+
+def _key_bits(der: bytes, key_info: Element) -> bytes:
+    _, bits = asn1.children(der, key_info.start, key_info.stop)
+    if bits.tag != asn1.BIT_STRING or bits.start == bits.stop:
+        raise DerError("no public key")
+    return der[bits.start + 1 : bits.stop]
+
+
+@lru_cache(maxsize=4096)
+def _name_texts(name: bytes) -> tuple[str, str]:
+    """Return the last (most specific) common name and organization of a DER Name, or empty texts."""
+    found = {_COMMON_NAME: "", _ORGANIZATION: ""}
+    try:
+        for group in asn1.members(name):
+            for pair in asn1.children(name, group.start, group.stop):
+                kind, text = asn1.children(name, pair.start, pair.stop)
+                if name[kind.start : kind.stop] in found:
+                    found[name[kind.start : kind.stop]] = _text(name, text)
+    except ValueError:  # DerError included: keep what was readable
+        pass
+    return found[_COMMON_NAME], found[_ORGANIZATION]
+
+
+def _text(data: bytes, element: Element) -> str:
+    text = data[element.start : element.stop].decode(_ENCODINGS.get(element.tag, "latin-1"), "replace")
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
+
+
+def _alternative_names(value: bytes) -> tuple[str, ...]:
+    try:
+        items = asn1.members(value)
+    except DerError:
+        return ()
+    return tuple(filter(None, (_alternative_name(item.tag, value[item.start : item.stop]) for item in items)))
+
+
+def _alternative_name(tag: int, value: bytes) -> str:
+    if tag == _DNS_NAME:
+        return _printable(value.decode("utf-8", "replace"))
+    if tag == _IP_ADDRESS and len(value) in (4, 16):
+        return str(ip_address(value))
+    return ""
+
+
+def _time(der: bytes, element: Element) -> datetime:
+    """Read UTCTime or GeneralizedTime, also with the offsets and missing seconds that RFC 5280 forbids."""
+    found = _TIME.fullmatch(der[element.start : element.stop])
+    if found is None or element.tag not in (asn1.UTC_TIME, asn1.GENERALIZED_TIME):
+        raise DerError("no valid time")
+    year = int(found[1])
+    if len(found[1]) == 2:
+        year += 1900 if year >= 50 else 2000
+    month, day, hour, minute, second = (int(part or 0) for part in found.group(2, 3, 4, 5, 6))
+    zone = UTC if found[7] is None else _offset(found)
+    moment = datetime(year, month, day, hour, minute, second, 0, zone)
+    return moment if zone is UTC else moment.astimezone(UTC)
+
+
+def _offset(found: re.Match[bytes]) -> timezone:
+    shift = timedelta(hours=int(found[8]), minutes=int(found[9]))
+    return timezone(shift if found[7] == b"+" else -shift)

@@ -1,0 +1,62 @@
+"""Just enough DER (X.690) to walk bytes that customers may have made by hand: every length is checked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SEQUENCE, SET, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x30, 0x31, 0x02, 0x03, 0x04, 0x06
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+
+
+class DerError(ValueError):
+    """The bytes are not the DER that was expected; the caller turns it into a sentence or an empty answer."""
+
+
+class Element(NamedTuple):
+    """One tag-length-value: the contents are `data[start:stop]`."""
+
+    tag: int
+    start: int
+    stop: int
+
+
+def read(data: bytes, at: int, end: int) -> Element:
+    """Return the element that begins at `at` and ends within `end`; raises DerError otherwise."""
+    start = at + 2
+    if start > end:
+        raise DerError("truncated")
+    tag, length = data[at], data[at + 1]
+    if length > 127:
+        count = length & 127
+        if not 1 <= count <= 4 or start + count > end:
+            raise DerError("bad length")
+        length = int.from_bytes(data[start : start + count], "big")
+        start += count
+    stop = start + length
+    if stop > end or tag & 31 == 31:
+        raise DerError("bad element")
+    return Element(tag, start, stop)
+
+
+def expect(data: bytes, at: int, end: int, tag: int) -> Element:
+    """Return the element at `at`, which must carry `tag`."""
+    element = read(data, at, end)
+    if element.tag != tag:
+        raise DerError(f"tag {element.tag:#x} where {tag:#x} belongs")
+    return element
+
+
+def children(data: bytes, start: int, stop: int) -> list[Element]:
+    """Return all elements between `start` and `stop`, which they must fill exactly."""
+    found = []
+    while start < stop:
+        element = read(data, start, stop)
+        found.append(element)
+        start = element.stop
+    return found
+
+
+def members(value: bytes) -> list[Element]:
+    """Return the members of the SEQUENCE that `value` begins with; what follows is ignored, as in OpenSSL."""
+    whole = expect(value, 0, len(value), SEQUENCE)
+    return children(value, whole.start, whole.stop)
