@@ -60,3 +60,13 @@ def members(value: bytes) -> list[Element]:
     """Return the members of the SEQUENCE that `value` begins with; what follows is ignored, as in OpenSSL."""
     whole = expect(value, 0, len(value), SEQUENCE)
     return children(value, whole.start, whole.stop)
+
+
+def encode(tag: int, *contents: bytes) -> bytes:
+    """Return one element holding the contents joined, its length in the shortest form DER asks for."""
+    body = b"".join(contents)
+    size = len(body)
+    if size < 128:
+        return bytes((tag, size)) + body
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 128 | len(length))) + length + body

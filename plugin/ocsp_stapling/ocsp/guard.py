@@ -1,0 +1,104 @@
+"""The address guard: any customer can install a certificate with any OCSP URL, and root's plugin asks it.
+
+So: plain http to public addresses only. The name is resolved once, every address is vetted here, and the
+connection is made to the vetted address, so that a resolver that changes its mind gains nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+MAX_URL_LENGTH = 2048
+_URL = re.compile(
+    r"http://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,253})(?::(?P<port>[0-9]{0,5}))?(?P<target>[/?][^#]*)?(?:#.*)?",
+    re.IGNORECASE,
+)
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+# Outside these, or inside a reserved part of them, nothing public lives (IANA special-purpose registries).
+# Written out because `is_global` differs between Python versions and misses transition addresses.
+_GLOBAL_IPV6 = IPv6Network("2000::/3")
+_RESERVED_NETWORKS = """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
+    192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
+    2001::/23 2001:db8::/32 2002::/16 3fff::/20
+"""
+_RESERVED = tuple(ip_network(text) for text in _RESERVED_NETWORKS.split())
+
+
+class UnusableURLError(ValueError):
+    """The URL is none that Apache can ask, or none that we will; the text says why."""
+
+
+@dataclass(frozen=True)
+class ResponderURL:
+    """A responder's URL, taken apart as mod_ssl does. `host` is a name or an address without brackets."""
+
+    host: str
+    port: int
+    target: str
+    """Path and query, as they stand in the request line."""
+
+    @property
+    def host_header(self) -> str:
+        """What mod_ssl writes after `Host:`: always with the port, and IPv6 addresses without brackets."""
+        return f"{self.host}:{self.port}"
+
+
+def parse_url(url: str) -> ResponderURL:
+    """Take a responder's URL apart; raises UnusableURLError for anything but plain http to a plain host."""
+    if len(url) > MAX_URL_LENGTH or not _PRINTABLE.fullmatch(url):
+        raise UnusableURLError("it is too long or has characters that do not belong into a URL")
+    scheme = url.partition(":")[0].lower()
+    if scheme != "http":
+        raise UnusableURLError("Apache can ask over http only" if "://" in url else "it is not a URL")
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise UnusableURLError("its host or port cannot be read, or it carries a user name")
+    port = int(found["port"] or 80)
+    if not 1 <= port <= 65535:
+        raise UnusableURLError("there is no such port")
+    target = found["target"] or "/"
+    return ResponderURL(found["host"].strip("[]"), port, target if target[0] == "/" else "/" + target)
+
+
+def refusal(
+    address: str,
+    allowed_networks: Collection[IPNetwork] = (),
+    own_addresses: Collection[IPAddress] = (),
+) -> str:
+    """Return why this address (as the resolver gave it) must not be connected to, or an empty text if it may.
+
+    `allowed_networks` is the operator's exception for an internal PKI; `own_addresses` are this server's.
+    """
+    try:
+        ip = unwrapped(ip_address(address))
+    except ValueError:
+        return "it is not an address"
+    if is_allowed(address, allowed_networks):
+        return ""
+    if ip in own_addresses:
+        return "it is this server's own address"
+    if isinstance(ip, IPv6Address) and (ip.scope_id or ip not in _GLOBAL_IPV6):
+        return "it is not a public address"
+    if not ip.is_global or ip.is_multicast or any(ip in network for network in _RESERVED):
+        return "it is not a public address"
+    return ""
+
+
+def is_allowed(address: str, allowed_networks: Collection[IPNetwork]) -> bool:
+    """Say whether the operator's exceptions cover this address."""
+    ip = unwrapped(ip_address(address))
+    return any(ip in network for network in allowed_networks)
+
+
+def unwrapped(ip: IPAddress) -> IPAddress:
+    """Return the IPv4 address inside an IPv4-mapped IPv6 address: that is where a connection would go."""
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return mapped or ip
