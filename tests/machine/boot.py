@@ -1,0 +1,194 @@
+"""Process 1 of a machine: mounts, cable, authorities, EA4 tree, Apache; then reaps orphans until its owner
+is gone.
+
+Run by `machine.Machine` inside fresh mount, network, PID, UTS and IPC namespaces. Whatever it makes lives
+in those namespaces or on a tmpfs inside them, so that it vanishes with this process, however that ends.
+Usage: python -m tests.machine.boot SHAPE-AS-JSON   (standard input: a pipe held open by the owner)
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.machine import ea4, faults
+from tests.machine.shape import (
+    GATEWAY_V4,
+    GATEWAY_V6,
+    PUBLIC_RESOLVERS,
+    SERVER_V4,
+    SERVER_V6,
+    Shape,
+    authorities,
+)
+
+REPO = Path(__file__).resolve().parents[2]
+SCRATCH = Path("/mnt")
+OVERLAID = ("etc", "usr", "var", "opt", "home", "root")
+STANDINS = {
+    "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig"),
+    "/usr/local/cpanel/scripts": ("restartsrv_httpd", "rebuildhttpdconf"),
+}
+
+
+def sh(*argv: str, **more: object) -> None:
+    subprocess.run(argv, check=True, **more)  # type: ignore[call-overload]
+
+
+def mounts() -> None:
+    """Make every changed path a private layer over the real one."""
+    SCRATCH.mkdir(exist_ok=True)
+    sh("mount", "-t", "tmpfs", "-o", "mode=755", "machine", str(SCRATCH))
+    for name in OVERLAID:
+        if not Path("/", name).is_dir():
+            continue
+        for part in ("upper", "work"):
+            (SCRATCH / name / part).mkdir(parents=True)
+        layers = f"lowerdir=/{name},upperdir={SCRATCH}/{name}/upper,workdir={SCRATCH}/{name}/work"
+        sh("mount", "-t", "overlay", "machine", "-o", layers, f"/{name}")
+    sh("mount", "-t", "tmpfs", "-o", "mode=755", "machine", "/run")
+    sh("mount", "-t", "tmpfs", "-o", "mode=1777", "machine", "/dev/shm")
+    sh("mount", "-t", "proc", "proc", "/proc")
+    for directory in ("/run/apache2", "/run/lock", str(faults.RUN), str(faults.RUN / "pki")):
+        Path(directory).mkdir(mode=0o755, parents=True, exist_ok=True)
+    (faults.RUN / "pki").chmod(0o700)
+
+
+def network(shape: Shape) -> None:
+    """Give the server its addresses and the internet its own, joined by one cable."""
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], start_new_session=True)
+    faults.WORLD_PID.write_text(str(holder.pid))
+    there = ["nsenter", "-t", str(holder.pid), "-n"]
+    _wait_for_namespace(holder.pid)
+    sh("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "cable", "netns", str(holder.pid))
+    lines = [
+        "link set lo up",
+        "link set eth0 up",
+        f"addr add {SERVER_V4}/24 dev eth0",
+        f"addr add {SERVER_V6}/64 dev eth0 nodad",
+        f"route add default via {GATEWAY_V4}",
+        f"-6 route add default via {GATEWAY_V6}",
+    ]
+    theirs = [
+        "link set lo up",
+        "link set cable up",
+        f"addr add {GATEWAY_V4}/24 dev cable",
+        f"addr add {GATEWAY_V6}/64 dev cable nodad",
+        *[f"addr add {a}/32 dev lo" for a in PUBLIC_RESOLVERS],
+        *[
+            f"addr add {a}/{'128' if ':' in a else '32'} dev lo{' nodad' if ':' in a else ''}"
+            for c in authorities(shape)
+            for a in c.addresses
+        ],
+    ]
+    _ip_batch([], [x for x in lines if "route" not in x])
+    _ip_batch(there, theirs)
+    _ip_batch([], [x for x in lines if "route" in x])
+    # systemd's default on the servers we stand for: any user may send an echo request.
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
+
+
+def _wait_for_namespace(pid: int) -> None:
+    mine = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{pid}/ns/net").readlink() == mine:
+        os.sched_yield()
+
+
+def _ip_batch(prefix: list[str], lines: list[str]) -> None:
+    for line in lines:
+        words = line.split()
+        sh(*prefix, "ip", *words)
+
+
+def world(shape: Shape) -> None:
+    """Start responders and name servers where the cable ends, and wait until they answer."""
+    there = ["nsenter", "-t", faults.WORLD_PID.read_text(), "-n"]
+    process = subprocess.Popen(
+        [*there, sys.executable, "-m", "tests.machine.world", GATEWAY_V4, *PUBLIC_RESOLVERS],
+        stdout=subprocess.PIPE,
+        stderr=(faults.RUN / "world.log").open("w"),
+        text=True,
+        cwd=REPO,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise SystemExit("the responders did not start")
+
+
+def names() -> None:
+    Path("/etc/resolv.conf").unlink(missing_ok=True)
+    Path("/etc/resolv.conf").write_text(f"nameserver {GATEWAY_V4}\noptions timeout:2 attempts:2\n")
+    Path("/etc/hosts").unlink(missing_ok=True)
+    Path("/etc/hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{SERVER_V4} whm.example.test whm\n")
+    sh("hostname", "whm.example.test")
+
+
+def programs(shape: Shape) -> None:
+    """Put the stand-ins, the machine's own command and (if wanted) the plugin's command in place."""
+    for directory, found in STANDINS.items():
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        for name in found:
+            _script(
+                Path(directory, name), f'{sys.executable} -I "{REPO}/tests/machine/standins/{name}.py" "$@"'
+            )
+    for directory in (
+        "/usr/local/cpanel/whostmgr/docroot/cgi",
+        "/usr/local/cpanel/whostmgr/docroot/addon_plugins",
+    ):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    Path("/usr/local/cpanel/version").write_text("11.132.0.9\n")
+    Path("/var/cpanel/apps").mkdir(parents=True, exist_ok=True)
+    _script(
+        Path("/usr/local/sbin/machine"), f'cd "{REPO}" && exec {sys.executable} -m tests.machine.command "$@"'
+    )
+    command = Path(sys.executable).with_name("ocsp-stapling")
+    if shape.plugin and command.exists():
+        Path("/usr/local/sbin/ocsp-stapling").symlink_to(command)
+
+
+def _script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line if line.startswith('cd ') else 'exec ' + line}\n")
+    path.chmod(0o755)
+
+
+def boot(shape: Shape) -> None:
+    mounts()
+    (faults.RUN / "shape.json").write_text(shape.to_json())
+    network(shape)
+    names()
+    ea4.build(shape)
+    ea4.certificates(shape, faults.RUN / "pki")
+    world(shape)
+    programs(shape)
+    written, words = ea4.rebuild()
+    if not written:
+        raise SystemExit(words)
+    sh("/usr/local/cpanel/scripts/restartsrv_httpd", "--start", stdout=subprocess.DEVNULL)
+
+
+def live() -> None:
+    """Reap orphans until the owner's end of standard input closes."""
+    while True:
+        ended, _, _ = select.select([0], [], [], 0.2)
+        if ended and not os.read(0, 1):
+            return
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+
+def main() -> None:
+    shape = Shape.from_json(sys.argv[1])
+    boot(shape)
+    print("ready", flush=True)
+    live()
+
+
+if __name__ == "__main__":
+    main()

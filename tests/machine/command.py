@@ -1,0 +1,79 @@
+"""The command `machine` inside a machine: break responders, heal them, be a crowd of visitors.
+
+machine fault CA KIND [--address all|4|6|ADDRESS] [--user NAME]   let KIND befall CA ("all" for every
+authority) machine heal                                                      take every fault away
+machine show                                                      what there is, and what is broken
+machine visit [COUNT] [SITE]                                      timed handshakes that ask for a staple,
+all at once
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.machine import faults
+from tests.machine.shape import Shape, authorities, sites
+
+
+def fault(words: list[str], shape: Shape) -> None:
+    address = _option(words, "--address", "all")
+    user = _option(words, "--user", "")
+    ca, kind = words
+    known = [a.name for a in authorities(shape)]
+    if kind not in faults.KINDS or ca not in ("all", *known):
+        raise SystemExit(f"machine: CA is all or one of {known}; KIND is one of {', '.join(faults.KINDS)}")
+    if user and kind not in faults.PACKETS:
+        raise SystemExit("machine: --user goes with drop, refuse and unreachable only")
+    faults.write([*faults.read(), faults.Fault(ca, kind, address, user)], authorities(shape))
+
+
+def show(shape: Shape) -> None:
+    found = faults.read()
+    for each in authorities(shape):
+        broken = [f.kind for f in found if f.ca in ("all", each.name)]
+        print(
+            f"{each.name:10} {each.host:26} {' '.join(each.addresses):44} {', '.join(broken) or 'in order'}"
+        )
+    for plan in sites(shape)[:10]:
+        note = "must-staple" if plan.must_staple else "" if plan.ocsp_url else "no OCSP URL"
+        print(f"{plan.name:26} {plan.authority:10} {note}")
+
+
+def visit(words: list[str]) -> None:
+    from tests.machine.clients import many
+    from tests.machine.shape import SERVER_V4
+
+    count = int(words[0]) if words else 4
+    site = words[1] if len(words) > 1 else "site0001.example.test"
+    print(f"{count} visitors at once to https://{site}, each asking for a staple:")
+    for result in sorted(many([site] * count, True, SERVER_V4, 60), key=lambda r: float(r["seconds"])):
+        ending = result["error"] or ("with staple" if result["stapled"] else "no staple")
+        print(f"  {result['seconds']:7.3f} s   {ending}")
+
+
+def _option(words: list[str], name: str, default: str) -> str:
+    if name not in words:
+        return default
+    at = words.index(name)
+    value = words[at + 1]
+    del words[at : at + 2]
+    return value
+
+
+def main() -> None:
+    shape = Shape.from_json((faults.RUN / "shape.json").read_text())
+    name, *words = sys.argv[1:] or ["help"]
+    if name == "fault" and len(words) in (2, 4, 6):
+        fault(words, shape)
+    elif name == "heal":
+        faults.write([], authorities(shape))
+    elif name == "show":
+        show(shape)
+    elif name == "visit":
+        visit(words)
+    else:
+        print(__doc__)
+
+
+if __name__ == "__main__":
+    main()

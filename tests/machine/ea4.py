@@ -1,0 +1,280 @@
+"""The EasyApache 4 tree of the machine: paths, modules, includes, certificates and the generated httpd.conf.
+
+Written from cPanel's public documentation ("EasyApache 4 and the ea-nginx/Apache configuration files",
+"Advanced Apache configuration", "Include Editor") and from the order of includes measured on such servers.
+Standard library only, for the stand-in of `rebuildhttpdconf` runs it too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.machine.shape import SERVER_V4, SERVER_V6, Shape, SitePlan, authorities, sites
+
+BASE = Path("/etc/apache2")
+CONF = BASE / "conf/httpd.conf"
+INCLUDES = BASE / "conf.d/includes"
+USERDATA = BASE / "conf.d/userdata"
+TLS = Path("/var/cpanel/ssl/apache_tls")
+EA4_JSON = Path("/etc/cpanel/ea4/ea4.conf")
+PATHS_CONF = Path("/etc/cpanel/ea4/paths.conf")
+STATE = Path("/var/cpanel/machine-sites.json")
+DEBIAN_MODULES = Path("/usr/lib/apache2/modules")
+
+PATHS = {
+    "bin_apachectl": "/usr/sbin/apachectl",
+    "bin_httpd": "/usr/sbin/httpd",
+    "dir_base": "/etc/apache2",
+    "dir_conf": "/etc/apache2/conf",
+    "dir_conf_includes": "/etc/apache2/conf.d/includes",
+    "dir_conf_userdata": "/etc/apache2/conf.d/userdata",
+    "dir_docroot": "/var/www/html",
+    "dir_domlogs": "/etc/apache2/logs/domlogs",
+    "dir_logs": "/etc/apache2/logs",
+    "dir_modules": "/etc/apache2/modules",
+    "dir_run": "/run/apache2",
+    "file_access_log": "/etc/apache2/logs/access_log",
+    "file_conf": "/etc/apache2/conf/httpd.conf",
+    "file_error_log": "/etc/apache2/logs/error_log",
+}
+# Everything an ordinary EA4 profile loads that matters here; mod_info is a package of its own and absent.
+MODULES = (
+    "authz_core",
+    "authz_host",
+    "alias",
+    "dir",
+    "env",
+    "mime",
+    "setenvif",
+    "headers",
+    "socache_shmcb",
+    "status",
+)
+MPM_LINES = {
+    "event": (
+        "mpm_event",
+        "StartServers 3",
+        "ServerLimit 256",
+        "MaxRequestWorkers 150",
+        "ThreadsPerChild 25",
+    ),
+    "event-tight": (
+        "mpm_event",
+        "StartServers 3",
+        "ServerLimit 6",
+        "MaxRequestWorkers 150",
+        "ThreadsPerChild 25",
+    ),
+    "worker": (
+        "mpm_worker",
+        "StartServers 3",
+        "ServerLimit 6",
+        "MaxRequestWorkers 150",
+        "ThreadsPerChild 25",
+    ),
+    "prefork": ("mpm_prefork", "StartServers 5", "ServerLimit 256", "MaxRequestWorkers 150"),
+}
+INCLUDE_NAMES = [
+    f"{place}_{version}.conf"
+    for place in ("pre_main", "pre_virtualhost", "post_virtualhost")
+    for version in ("global", "2")
+]
+
+
+def build(shape: Shape) -> None:
+    """Lay out the tree as a fresh EA4 server has it, except httpd.conf, which `rebuildhttpdconf` writes."""
+    for directory in (CONF.parent, INCLUDES, USERDATA, BASE / "conf.modules.d", Path("/run/apache2"), TLS):
+        directory.mkdir(parents=True, exist_ok=True)
+    for leftover in ("apache2.conf", "envvars", "ports.conf", "magic"):
+        (BASE / leftover).unlink(missing_ok=True)
+    for leftover in ("mods-available", "mods-enabled", "sites-available", "sites-enabled", "conf-available"):
+        shutil.rmtree(BASE / leftover, ignore_errors=True)
+    shutil.rmtree(BASE / "conf-enabled", ignore_errors=True)
+    # Debian's httpd looks for apache2.conf where EA4's looks for conf/httpd.conf: one name for both.
+    (BASE / "apache2.conf").symlink_to("conf/httpd.conf")
+    (BASE / "modules").symlink_to(DEBIAN_MODULES)
+    (BASE / "logs").symlink_to("/var/log/apache2")
+    Path("/usr/local/apache").mkdir(parents=True, exist_ok=True)
+    Path("/usr/local/apache/conf").symlink_to(BASE / "conf")
+    (BASE / "conf/includes").symlink_to(INCLUDES)
+    Path("/var/log/apache2").mkdir(parents=True, exist_ok=True)
+    Path("/var/www/html").mkdir(parents=True, exist_ok=True)
+    PATHS_CONF.parent.mkdir(parents=True, exist_ok=True)
+    PATHS_CONF.write_text("".join(f"{key}={value}\n" for key, value in PATHS.items()))
+    EA4_JSON.write_text(
+        json.dumps({"sslusestapling": "On", "sslprotocol": "all -SSLv3 -TLSv1 -TLSv1.1"}) + "\n"
+    )
+    for name in INCLUDE_NAMES:
+        _root_only(INCLUDES / name, "")
+    shutil.copy2("/usr/sbin/apache2", "/usr/sbin/httpd")
+    (BASE / "conf/mime.types").write_text("text/html html\ntext/plain txt\n")
+    _modules(shape)
+    _accounts(sites(shape))
+
+
+def _root_only(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def _modules(shape: Shape) -> None:
+    directory = BASE / "conf.modules.d"
+    mpm, *lines = MPM_LINES[shape.mpm]
+    (directory / f"000_mod_{mpm}.conf").write_text("\n".join([_load(mpm), *lines, ""]))
+    (directory / "001_core.conf").write_text("\n".join(_load(name) for name in MODULES) + "\n")
+    (directory / "390_mod_ssl.conf").write_text(_load("ssl") + "\n")
+
+
+def _load(name: str) -> str:
+    return f"LoadModule {name}_module modules/mod_{name}.so"
+
+
+def _accounts(plans: list[SitePlan]) -> None:
+    users = Path("/var/cpanel/users")
+    users.mkdir(parents=True, exist_ok=True)
+    for plan in plans:
+        home = Path("/home") / plan.user / "public_html"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "index.html").write_text(f"{plan.name}\n")
+        (users / plan.user).write_text(f"DNS={plan.name}\nUSER={plan.user}\nOWNER=root\n")
+    owners = "".join(f"{plan.name}: {plan.user}\n" for plan in plans)
+    Path("/etc/userdomains").write_text(owners)
+    Path("/etc/trueuserdomains").write_text(owners)
+    STATE.write_text(json.dumps([[p.name, p.user, p.ocsp_url] for p in plans]))
+
+
+def certificates(shape: Shape, pki: Path) -> None:
+    """Create the authorities and write every site's combined file."""
+    from tests.machine.pki import AuthorityKeys, combined, new_key
+
+    keys = {a.name: AuthorityKeys.create(a) for a in authorities(shape)}
+    for each in keys.values():
+        each.save(pki)
+    key = new_key()
+    for plan in sites(shape):
+        issuer = keys[plan.authority]
+        directory = TLS / plan.name
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "combined"
+        path.write_bytes(combined(issuer.certificate(plan, key), key, issuer.issuer))
+        path.chmod(0o640)
+
+
+def render() -> str:
+    """Return httpd.conf as a rebuild writes it now: an include file is named only if it exists."""
+    stapling = json.loads(EA4_JSON.read_text()).get("sslusestapling", "On")
+    parts = [_MAIN]
+    parts += _existing("pre_main_global", "pre_main_2")
+    parts.append(_SSL.replace("@STAPLING@", stapling))
+    parts.append('IncludeOptional "/etc/apache2/conf.d/*.conf"\n')
+    parts += _existing("pre_virtualhost_global", "pre_virtualhost_2")
+    parts += [_vhosts(name, user, has_url) for name, user, has_url in json.loads(STATE.read_text())]
+    parts += _existing("post_virtualhost_global", "post_virtualhost_2")
+    return "\n".join(parts)
+
+
+def _existing(*names: str) -> list[str]:
+    return [f'Include "{INCLUDES / name}.conf"' for name in names if (INCLUDES / f"{name}.conf").exists()]
+
+
+def _vhosts(name: str, user: str, has_url: bool) -> str:
+    return _VHOST.format(
+        name=name,
+        user=user,
+        v4=SERVER_V4,
+        v6=SERVER_V6,
+        tls=TLS,
+        stapling="" if has_url else "        SSLUseStapling off\n",
+        plain=_userdata("std", user, name),
+        secure=_userdata("ssl", user, name),
+    )
+
+
+def _userdata(kind: str, user: str, name: str) -> str:
+    directory = USERDATA / kind / "2_4" / user / name
+    found = directory.is_dir() and any(directory.glob("*.conf"))
+    return f'    {"" if found else "# "}Include "{directory}/*.conf"\n'
+
+
+def rebuild() -> tuple[bool, str]:
+    """Write httpd.conf anew unless Apache would not accept it; return whether it was written, and Apache's
+    words.
+    """
+    fresh = CONF.with_suffix(".conf.new")
+    fresh.write_text(render())
+    test = subprocess.run(
+        ["/usr/sbin/httpd", "-t", "-f", str(fresh)], capture_output=True, text=True, check=False, timeout=120
+    )
+    if test.returncode != 0:
+        fresh.unlink()
+        return False, test.stdout + test.stderr
+    fresh.replace(CONF)
+    return True, test.stdout + test.stderr
+
+
+_MAIN = """\
+# GENERATED BY THE MACHINE'S STAND-IN FOR rebuildhttpdconf. DO NOT EDIT: the next rebuild loses every edit.
+ServerRoot "/etc/apache2"
+Include "/etc/apache2/conf.modules.d/*.conf"
+PidFile /run/apache2/httpd.pid
+DefaultRuntimeDir /run/apache2
+# EA4's httpd has this default compiled in; Debian's has another.
+ErrorLog logs/error_log
+LogLevel warn
+User nobody
+Group nogroup
+ServerName whm.example.test
+Listen 0.0.0.0:80
+Listen [::]:80
+Timeout 300
+KeepAlive On
+DocumentRoot "/var/www/html"
+<Directory "/">
+    AllowOverride All
+    Require all granted
+</Directory>
+<Location "/whm-server-status">
+    SetHandler server-status
+    Require ip 127.0.0.1 ::1
+</Location>
+TypesConfig conf/mime.types
+"""
+
+_SSL = """\
+<IfModule ssl_module>
+    Listen 0.0.0.0:443
+    Listen [::]:443
+    SSLProtocol all -SSLv3 -TLSv1 -TLSv1.1
+    <IfModule socache_shmcb_module>
+        SSLUseStapling @STAPLING@
+        SSLStaplingCache shmcb:/run/apache2/stapling_cache_shmcb(256000)
+        SSLStaplingReturnResponderErrors off
+        SSLStaplingErrorCacheTimeout 60
+        SSLStaplingFakeTryLater off
+        SSLStaplingResponderTimeout 3
+        SSLSessionCache shmcb:/run/apache2/ssl_gcache_data_shmcb(1024000)
+    </IfModule>
+    SSLSessionCacheTimeout 300
+    SSLRandomSeed startup builtin
+</IfModule>
+"""
+
+_VHOST = """\
+<VirtualHost {v4}:80 [{v6}]:80>
+    ServerName {name}
+    ServerAlias www.{name}
+    DocumentRoot /home/{user}/public_html
+{plain}</VirtualHost>
+<VirtualHost {v4}:443 [{v6}]:443>
+    ServerName {name}
+    ServerAlias www.{name}
+    DocumentRoot /home/{user}/public_html
+    <IfModule ssl_module>
+        SSLEngine on
+        SSLCertificateFile {tls}/{name}/combined
+{stapling}    </IfModule>
+{secure}</VirtualHost>
+"""

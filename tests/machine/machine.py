@@ -1,0 +1,169 @@
+"""The owner's side of a machine: start it, run programs in it, break things, stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.machine.shape import MPMS, Authority, Shape, SitePlan, authorities, sites
+
+__all__ = ["MPMS", "Machine", "Shape", "why_not_here"]
+
+REPO = Path(__file__).resolve().parents[2]
+TOOLS = ("apache2", "ip", "nft", "nsenter", "unshare", "mount")
+CLEAN = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def why_not_here() -> str:
+    """Return why a machine cannot run on this system in one sentence, or "" if it can."""
+    if os.geteuid() != 0:
+        return "the WHM-shaped machine needs root"
+    missing = [tool for tool in TOOLS if not shutil.which(tool, path=CLEAN["PATH"])]
+    if missing:
+        return f"the WHM-shaped machine needs {', '.join(missing)}"
+    trial = [
+        "unshare",
+        *NAMESPACES,
+        "sh",
+        "-c",
+        "mount -t tmpfs t /mnt && ip link add a type veth peer name b",
+    ]
+    if subprocess.run(trial, capture_output=True, check=False).returncode != 0:
+        return (
+            "this system does not allow mount, network and PID namespaces (a container needs CAP_SYS_ADMIN)"
+        )
+    return ""
+
+
+NAMESPACES = (
+    "--mount",
+    "--net",
+    "--pid",
+    "--uts",
+    "--ipc",
+    "--fork",
+    "--kill-child",
+    "--propagation",
+    "private",
+)
+
+
+class Machine:
+    """A running WHM-shaped machine; a context manager that takes everything down at its end.
+
+    The machine also ends by itself when this process ends in any way: its first process waits on a pipe that
+    only this process holds open.
+    """
+
+    def __init__(self, shape: Shape | None = None) -> None:
+        self.shape = shape or Shape()
+        self.authorities: list[Authority] = authorities(self.shape)
+        self.sites: list[SitePlan] = sites(self.shape)
+        self._boot: subprocess.Popen[str] | None = None
+        self.pid = 0
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        argv = ["unshare", *NAMESPACES, sys.executable, "-m", "tests.machine.boot", self.shape.to_json()]
+        self._boot = subprocess.Popen(
+            argv,
+            cwd=REPO,
+            env=CLEAN,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._boot.stdout is not None
+        line = self._boot.stdout.readline()
+        if line != "ready\n":
+            self.stop()
+            raise RuntimeError(f"the machine did not start: {line!r}")
+        self.pid = _only_child(self._boot.pid)
+
+    def stop(self) -> None:
+        """End the machine; its namespaces, mounts and processes go with its first process."""
+        if self._boot is None:
+            return
+        assert self._boot.stdin is not None
+        assert self._boot.stdout is not None
+        with contextlib.suppress(OSError):
+            self._boot.stdin.close()
+        try:
+            self._boot.wait(10)
+        except subprocess.TimeoutExpired:
+            self._boot.kill()
+            self._boot.wait(10)
+        self._boot.stdout.close()
+        self._boot = None
+
+    def enter(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs `argv` inside the machine."""
+        return ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-u", "-i", "--", *argv]
+
+    def run(
+        self, *argv: str, check: bool = True, timeout: float = 120, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in the machine as root, with a clean environment, and return what it printed."""
+        done = subprocess.run(
+            self.enter(argv),
+            env=CLEAN,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            input=input,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def popen(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a program in the machine in a session of its own."""
+        return subprocess.Popen(
+            self.enter(argv),
+            env=CLEAN,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def python(self, module: str, *args: str, timeout: float = 120, check: bool = True) -> str:
+        """Run a module of this checkout in the machine with this interpreter; return its standard output."""
+        line = f'cd "{REPO}" && exec "$0" "$@"'
+        return self.run(
+            "sh", "-c", line, sys.executable, "-m", module, *args, timeout=timeout, check=check
+        ).stdout
+
+    def fault(self, ca: str, kind: str, address: str = "all", user: str = "") -> None:
+        """Let `kind` befall the responder of `ca` (or "all") at `address` (all, 4, 6 or one address)."""
+        self.run("machine", "fault", ca, kind, "--address", address, *(["--user", user] if user else []))
+
+    def heal(self) -> None:
+        """Take every fault away."""
+        self.run("machine", "heal")
+
+    def path(self, inside: str) -> Path:
+        """Return the path outside under which a file of the machine can be read and written."""
+        return Path(f"/proc/{self.pid}/root") / inside.lstrip("/")
+
+
+def _only_child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

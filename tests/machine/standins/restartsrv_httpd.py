@@ -1,0 +1,96 @@
+"""Stand-in for /usr/local/cpanel/scripts/restartsrv_httpd.
+
+Follows cPanel's documentation "How to Restart Services" and "The restartsrv Scripts" (docs.cpanel.net):
+--status, --start, --stop, --restart, --graceful, --hard; without an option a restart. It signals the parent
+without testing the configuration first: whether cPanel's own does is not documented, and this is the
+harsher case.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HTTPD = "/usr/sbin/httpd"
+PID_FILE = Path("/run/apache2/httpd.pid")
+
+
+def parent() -> int | None:
+    try:
+        pid = int(PID_FILE.read_text())
+        if str(Path(f"/proc/{pid}/exe").readlink()).split(" ")[0] == HTTPD:
+            return pid
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def start() -> int:
+    if parent():
+        return 0
+    done = subprocess.run([HTTPD, "-k", "start"], check=False)
+    return done.returncode or int(not _wait(lambda: parent() is not None, 10))
+
+
+def stop() -> int:
+    pid = parent()
+    if pid is None:
+        return 0
+    os.kill(pid, signal.SIGTERM)
+    # The pid file goes first; the children, and with them the ports, only with the parent itself.
+    if not _wait(lambda: not Path(f"/proc/{pid}").exists(), 15):
+        os.kill(pid, signal.SIGKILL)
+    return 0
+
+
+def graceful() -> int:
+    pid = parent()
+    if pid is None:
+        return start()
+    os.kill(pid, signal.SIGUSR1)
+    return 0
+
+
+def hard() -> int:
+    return stop() or start()
+
+
+def status() -> int:
+    pid = parent()
+    print(
+        f"httpd (/usr/sbin/httpd -k start) is running as root with PID {pid}."
+        if pid
+        else "httpd is not running."
+    )
+    return 0 if pid else 1
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if done():
+            return True
+        time.sleep(0.02)
+    return done()
+
+
+ACTIONS = {"--start": start, "--stop": stop, "--graceful": graceful, "--hard": hard, "--status": status}
+
+
+def main() -> int:
+    options = [a for a in sys.argv[1:] if a not in ("--restart", "--wait", "--verbose")]
+    unknown = [a for a in options if a not in ACTIONS]
+    if unknown:
+        print(f"Unknown option: {unknown[0]}", file=sys.stderr)
+        return 2
+    code = ACTIONS[options[0]]() if options else graceful()
+    if not options or options[0] in ("--graceful", "--hard", "--start"):
+        print("httpd restarted successfully." if code == 0 else "httpd failed to start.")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Stand-in for /usr/local/cpanel/bin/whmapi1.
+
+Follows "Use WHM API to restart services: restartservice", "servicestatus", "version",
+"get_appconfig_application_list", "fetch_ssl_vhosts" and "Guide to WHM API 1 - Return data"
+(api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail, hang, silent,
+garbage, lie.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
+APPS = Path("/var/cpanel/apps")
+MODE = Path("/run/machine/whmapi1.mode")
+VERSION = "11.132.0.9"
+
+
+def restartservice(args: dict[str, str]) -> tuple[dict[str, object], str]:
+    if args.get("service") != "httpd":
+        return {}, "The service is not known."
+    if mode() == "lie":
+        return {"service": "httpd"}, ""
+    done = subprocess.run([RESTART], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    reason = "" if done.returncode == 0 else "The service failed to restart."
+    return {"service": "httpd", "output": done.stdout + done.stderr}, reason
+
+
+def servicestatus(args: dict[str, str]) -> tuple[dict[str, object], str]:
+    done = subprocess.run([RESTART, "--status"], capture_output=True, check=False)
+    running = int(done.returncode == 0)
+    entry = {
+        "name": "httpd",
+        "display_name": "Apache Web Server",
+        "enabled": 1,
+        "monitored": 1,
+        "installed": 1,
+    }
+    return {"service": [entry | {"running": running}]}, ""
+
+
+def version(args: dict[str, str]) -> tuple[dict[str, object], str]:
+    return {"version": VERSION}, ""
+
+
+def get_appconfig_application_list(args: dict[str, str]) -> tuple[dict[str, object], str]:
+    apps = []
+    for path in sorted(APPS.glob("*.conf")):
+        pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+        apps.append({key.strip(): value.strip() for key, _, value in pairs})
+    return {"application": apps}, ""
+
+
+def fetch_ssl_vhosts(args: dict[str, str]) -> tuple[dict[str, object], str]:
+    state = json.loads(Path("/var/cpanel/machine-sites.json").read_text())
+    vhosts = [{"servername": n, "domains": [n, f"www.{n}"], "user": u, "type": "main"} for n, u, _ in state]
+    return {"vhosts": vhosts}, ""
+
+
+FUNCTIONS = {
+    f.__name__: f
+    for f in (restartservice, servicestatus, version, get_appconfig_application_list, fetch_ssl_vhosts)
+}
+
+
+def mode() -> str:
+    return MODE.read_text().strip() if MODE.exists() else ""
+
+
+def misbehave() -> int | None:
+    if mode() == "hang":
+        time.sleep(600)
+    if mode() == "silent":
+        return 1
+    if mode() == "garbage":
+        print("Can't locate object method via package at line 1.")
+        return 0
+    return None
+
+
+def main() -> int:
+    words = [w for w in sys.argv[1:] if not w.startswith("--")]
+    if not words:
+        print("Usage: whmapi1 [--output=json] FUNCTION [key=value ...]", file=sys.stderr)
+        return 1
+    name, args = words[0], dict(w.split("=", 1) for w in words[1:] if "=" in w)
+    code = misbehave()
+    if code is not None:
+        return code
+    function = FUNCTIONS.get(name)
+    data, reason = (
+        function(args) if function else ({}, f"Unknown app (“{name}”) requested for this version (1).")
+    )
+    if mode() == "fail":
+        data, reason = {}, "The request failed on purpose."
+    metadata = {"command": name, "version": 1, "result": int(not reason), "reason": reason or "OK"}
+    print(json.dumps({"metadata": metadata, "data": data}))
+    return int(bool(reason))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

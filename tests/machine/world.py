@@ -1,0 +1,235 @@
+"""The rest of the internet, in its own network namespace: name servers and OCSP responders, with their
+faults.
+
+Usage: python -m tests.machine.world (inside the machine; reads the shape and the authorities' keys from RUN).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import sys
+import urllib.parse
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from tests.machine import faults
+from tests.machine.pki import AuthorityKeys, new_key
+from tests.machine.shape import GATEWAY_V4, Authority, Shape, authorities
+
+PKI = faults.RUN / "pki"
+REQUESTS = faults.RUN / "requests.log"
+PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please log in.</body></html>"
+UNSUCCESSFUL = {
+    "try-later": ocsp.OCSPResponseStatus.TRY_LATER,
+    "unauthorized": ocsp.OCSPResponseStatus.UNAUTHORIZED,
+}
+HOUR = datetime.timedelta(hours=1)
+
+
+class World:
+    """Everything beyond the server's cable."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.authorities = authorities(shape)
+        self.by_address = {a: c for c in self.authorities for a in c.addresses}
+        self.by_host = {c.host: c for c in self.authorities}
+        self.keys = {c.name: AuthorityKeys.load(c, PKI) for c in self.authorities}
+        self.strangers = {c.name: AuthorityKeys.create(c) for c in self.authorities}
+        self._faults: list[faults.Fault] = []
+        self._stamp = 0
+
+    def fault(self, authority: Authority, address: str, among: tuple[str, ...]) -> str:
+        """Return the first fault of the wanted sort that hits this responder's address, or ""."""
+        stamp = faults.FAULTS.stat().st_mtime_ns if faults.FAULTS.exists() else 0
+        if stamp != self._stamp:
+            self._faults, self._stamp = faults.read(), stamp
+        return next((f.kind for f in self._faults if f.kind in among and f.hits(authority.name, address)), "")
+
+    # -- OCSP ---------------------------------------------------------------------------------------------
+
+    async def serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.wait_for(self._serve(reader, writer), 600)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = writer.get_extra_info("sockname")[0]
+        authority = self.by_address.get(address)
+        if authority is None:
+            return
+        head, body = await read_request(reader)
+        with REQUESTS.open("a") as log:
+            log.write(f"{authority.name} {address} {head.splitlines()[0]}\n")
+        kind = self.fault(authority, address, faults.ANSWERS)
+        if kind == "hang":
+            await reader.read()
+            return
+        if kind == "slow":
+            await asyncio.sleep(2)
+        writer.write(self.reply(authority, kind, body))
+        await writer.drain()
+
+    def reply(self, authority: Authority, kind: str, body: bytes) -> bytes:
+        """Return the whole HTTP reply of a responder in that mood."""
+        if kind == "empty":
+            return b""
+        if kind == "5xx":
+            return http(b"out of order", "503 Service Unavailable", "text/plain")
+        if kind == "redirect":
+            return http(
+                b"", "301 Moved Permanently", "text/plain", f"Location: http://{authority.host}/elsewhere\r\n"
+            )
+        if kind == "html":
+            return http(PAGE, media="text/html")
+        if kind == "not-ocsp":
+            return http(b"\x30\x03\x02\x01\x2a")
+        if kind in UNSUCCESSFUL:
+            return http(_der(ocsp.OCSPResponseBuilder.build_unsuccessful(UNSUCCESSFUL[kind])))
+        return http(self.answer(self.keys[authority.name], kind, body))
+
+    def answer(self, keys: AuthorityKeys, kind: str, body: bytes) -> bytes:
+        """Return a signed OCSP answer to the request in `body` (RFC 6960)."""
+        asked = ocsp.load_der_ocsp_request(body)
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        start, end = now - HOUR, now + 72 * HOUR
+        if kind == "stale":
+            start, end = now - 96 * HOUR, now - 24 * HOUR
+        if kind == "future":
+            start, end = now + 24 * HOUR, now + 96 * HOUR
+        status, when = ocsp.OCSPCertStatus.GOOD, None
+        if kind == "revoked":
+            status, when = ocsp.OCSPCertStatus.REVOKED, now - 48 * HOUR
+        if kind == "unknown":
+            status = ocsp.OCSPCertStatus.UNKNOWN
+        serial = asked.serial_number + 1 if kind == "wrong-certificate" else asked.serial_number
+        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+            asked.issuer_name_hash,
+            asked.issuer_key_hash,
+            serial,
+            asked.hash_algorithm,
+            status,
+            start,
+            end,
+            when,
+            None,
+        )
+        return _der(self._sign(builder, keys, kind))
+
+    def _sign(self, builder: ocsp.OCSPResponseBuilder, keys: AuthorityKeys, kind: str) -> ocsp.OCSPResponse:
+        signer, key = keys.signer, keys.signer_key
+        if kind == "wrong-delegate":
+            stranger = self.strangers[keys.authority.name]
+            signer, key = stranger.signer, stranger.signer_key
+        if kind == "bad-signature":
+            key = new_key()
+            # The builder refuses a key that does not fit, so sign rightly and then spoil the signature
+            # itself.
+            good = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer).certificates([signer])
+            raw = bytearray(_der(good.sign(keys.signer_key, hashes.SHA256())))
+            at = bytes(raw).index(ocsp.load_der_ocsp_response(bytes(raw)).signature)
+            raw[at + 12] ^= 0xFF
+            return ocsp.load_der_ocsp_response(bytes(raw))
+        if keys.authority.name == "beta" and kind != "wrong-delegate":
+            # One authority signs with the issuing key itself, without a delegate.
+            direct = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, keys.issuer)
+            return direct.sign(keys.issuer_key, hashes.SHA256())
+        copies = 40 if kind == "oversize" else 1
+        delegated = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer).certificates(
+            [signer] * copies
+        )
+        return delegated.sign(key, hashes.SHA256())
+
+    # -- DNS ----------------------------------------------------------------------------------------------
+
+    def resolve(self, wire: bytes, local: str) -> bytes | None:
+        """Return the reply to a DNS query that came in at the address `local`, or None for silence."""
+        query = dns.message.from_wire(wire)
+        reply = dns.message.make_response(query, recursion_available=True)
+        question = query.question[0]
+        name = question.name.to_text(omit_final_dot=True).lower()
+        authority = self.by_host.get(name)
+        if authority is None:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+            return reply.to_wire()
+        # A broken resolver is this server's own; the public ones beyond it are in order.
+        kind = self.fault(authority, authority.addresses[0], faults.NAMES) if local == GATEWAY_V4 else ""
+        if kind == "dns-hang":
+            return None
+        if kind:
+            reply.set_rcode(dns.rcode.SERVFAIL if kind == "dns-servfail" else dns.rcode.NXDOMAIN)
+            return reply.to_wire()
+        wanted = {1: ".", 28: ":"}.get(int(question.rdtype))
+        found = [a for a in authority.addresses if wanted and wanted in a]
+        if found:
+            reply.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", question.rdtype, found))
+        return reply.to_wire()
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """One UDP name server at one address."""
+
+    def __init__(self, world: World, local: str) -> None:
+        self.world, self.local = world, local
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        reply = self.world.resolve(data, self.local)
+        if reply is not None:
+            self.transport.sendto(reply, addr)
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    """Return head and OCSP request of an HTTP request: the body of a POST, the path of a GET."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    lines = head.split("\r\n")
+    if lines[0].startswith("GET "):
+        path = urllib.parse.unquote(lines[0].split()[1]).split("?")[0]
+        return head, base64.b64decode(path.lstrip("/"))
+    length = next((int(x.split(":")[1]) for x in lines if x.lower().startswith("content-length:")), 0)
+    return head, await reader.readexactly(length)
+
+
+def http(
+    body: bytes, status: str = "200 OK", media: str = "application/ocsp-response", more: str = ""
+) -> bytes:
+    head = f"HTTP/1.0 {status}\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+def _der(response: ocsp.OCSPResponse) -> bytes:
+    return response.public_bytes(Encoding.DER)
+
+
+async def serve(world: World, resolvers: list[str]) -> None:
+    loop = asyncio.get_running_loop()
+    for local in resolvers:
+        await loop.create_datagram_endpoint(partial(NameServer, world, local), local_addr=(local, 53))
+    await asyncio.start_server(world.serve_http, "0.0.0.0", 80, backlog=512)
+    await asyncio.start_server(world.serve_http, "::", 80, backlog=512)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    shape = Shape.from_json(Path(faults.RUN / "shape.json").read_text())
+    asyncio.run(serve(World(shape), sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
