@@ -1,0 +1,71 @@
+"""WHM API 1 on this server, through cPanel's own command (no TLS, no token to keep).
+
+Source: cPanel's developer documentation, "Guide to WHM API 1" and "whmapi1".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import run
+
+WHMAPI1 = Path("/usr/local/cpanel/bin/whmapi1")
+_ENVIRONMENT = {"REMOTE_USER": "root"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful answer: the function's data and everything it printed for people."""
+
+    data: Mapping[str, Any]
+    output: str
+
+
+def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: float = 30) -> Answer:
+    """Call a WHM API 1 function and return its answer.
+
+    Raises Problem `whmapi-missing`, `whmapi-timeout`, or `whmapi-failed` - for a non-zero exit, an answer that
+    is not JSON, one without metadata, and one whose `result` is not 1.
+    """
+    if not WHMAPI1.exists():
+        raise Problem(
+            "whmapi-missing", f"{WHMAPI1} does not exist, so WHM cannot be asked to restart Apache."
+        )
+    pairs = [f"{key}={value}" for key, value in (arguments or {}).items()]
+    argv = [str(WHMAPI1), "--output=json", function, *pairs]
+    done = run(argv, timeout=timeout, env=_ENVIRONMENT)
+    if done.timed_out:
+        raise Problem("whmapi-timeout", f"WHM's API did not answer {function} within {timeout:.0f} seconds.")
+    document = _document(done.out)
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        raise _failed(function, f"exit status {done.code}", done.out + done.err)
+    # Integers may come as strings.
+    if str(metadata.get("result")) != "1" or done.code != 0:
+        raise _failed(function, str(metadata.get("reason") or f"exit status {done.code}"), done.err)
+    data = document.get("data")
+    found = data if isinstance(data, dict) else {}
+    return Answer(found, str(found.get("output") or ""))
+
+
+def restart_httpd(timeout: float = 60) -> str:
+    """Ask WHM to restart Apache and return what it printed. Success here proves nothing: verify."""
+    return call("restartservice", {"service": "httpd"}, timeout=timeout).output
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _failed(function: str, reason: str, detail: str) -> Problem:
+    sentence = f"WHM's API refused {function}: {reason[:300]}"
+    return Problem("whmapi-failed", sentence.rstrip(".") + ".", detail[:4000])
