@@ -1,0 +1,268 @@
+"""What was done and what is being done: operations, their steps and the bytes to go back to.
+
+SQLite with full synchronisation: a step is on disk before it is taken. The switch must work even when this file is
+lost, damaged, locked or cannot be written; then `lost` says so and the operation goes on without a history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+NAME = "journal.sqlite"
+_BUSY_SECONDS = 3.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS operations (
+    id TEXT PRIMARY KEY, action TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+    started REAL NOT NULL, finished REAL, state TEXT NOT NULL, plan TEXT NOT NULL, result TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS operations_by_time ON operations (started);
+CREATE TABLE IF NOT EXISTS steps (
+    operation TEXT NOT NULL REFERENCES operations (id), number INTEGER NOT NULL, at REAL NOT NULL,
+    name TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (operation, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (
+    operation TEXT NOT NULL REFERENCES operations (id), path TEXT NOT NULL, before BLOB, after BLOB,
+    PRIMARY KEY (operation, path)) WITHOUT ROWID;
+"""
+RUNNING = "running"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of an operation: its bytes before, and the bytes wanted after (None: no such file)."""
+
+    path: Path
+    before: bytes | None
+    after: bytes | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an operation; `at` is seconds since the epoch."""
+
+    at: float
+    name: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One off, on or undo: who asked for it and why, when, how it ended. Times are seconds since the epoch.
+
+    `state` is `running`, `done`, `refused`, `restored` (failed, everything as before) or `failed`.
+    """
+
+    id: str
+    action: str
+    who: str
+    reason: str
+    started: float
+    finished: float | None
+    state: str
+    plan: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+
+class Journal:
+    """The journal in `directory`. Its methods never raise for a database that fails: see `lost`."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = directory / NAME
+        self._clock = clock
+        self._database: sqlite3.Connection | None = None
+        self.lost = ""
+        self._open_or_replace()
+
+    def close(self) -> None:
+        """Release the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(
+        self,
+        action: str,
+        who: str,
+        reason: str,
+        plan: Mapping[str, Any],
+        files: Sequence[FileRecord],
+        identity: str = "",
+    ) -> Operation:
+        """Record an operation that is about to start, with every byte needed to go back."""
+        operation = Operation(
+            identity or new_identity(), action, who, reason, self._clock(), None, RUNNING, plan, {}
+        )
+
+        def write(database: sqlite3.Connection) -> None:
+            row = (operation.id, action, who, reason, operation.started, RUNNING, json.dumps(plan), "{}")
+            database.execute("INSERT INTO operations VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?)", row)
+            rows = [(operation.id, str(f.path), f.before, f.after) for f in files]
+            database.executemany("INSERT INTO files VALUES (?, ?, ?, ?)", rows)
+
+        self._write(write)
+        return operation
+
+    def step(self, operation: str, name: str, detail: Mapping[str, Any] | None = None) -> Step:
+        """Record a step before it is taken."""
+        step = Step(self._clock(), name, detail or {})
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute(
+                "INSERT INTO steps SELECT ?, 1 + COALESCE(MAX(number), 0), ?, ?, ? FROM steps WHERE operation = ?",
+                (operation, step.at, name, json.dumps(step.detail, default=str), operation),
+            )
+
+        self._write(write)
+        return step
+
+    def finish(self, operation: str, state: str, result: Mapping[str, Any]) -> None:
+        """Record how an operation ended."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute(
+                "UPDATE operations SET state = ?, finished = ?, result = ? WHERE id = ?",
+                (state, self._clock(), json.dumps(result, default=str), operation),
+            )
+
+        self._write(write)
+
+    def operations(self, limit: int = 50, state: str = "") -> list[Operation]:
+        """Return the newest operations first, of one state if wanted."""
+
+        def read(database: sqlite3.Connection) -> list[Operation]:
+            query = (
+                "SELECT * FROM operations WHERE ? IN ('', state) ORDER BY started DESC, rowid DESC LIMIT ?"
+            )
+            return [_operation(row) for row in database.execute(query, (state, limit))]
+
+        return self._read(read, [])
+
+    def operation(self, identity: str) -> Operation | None:
+        """Return one operation, None if it is unknown."""
+
+        def read(database: sqlite3.Connection) -> Operation | None:
+            row = database.execute("SELECT * FROM operations WHERE id = ?", (identity,)).fetchone()
+            return _operation(row) if row else None
+
+        return self._read(read, None)
+
+    def steps(self, operation: str) -> list[Step]:
+        """Return an operation's steps in order."""
+
+        def read(database: sqlite3.Connection) -> list[Step]:
+            query = "SELECT at, name, detail FROM steps WHERE operation = ? ORDER BY number"
+            return [
+                Step(at, name, _loads(detail)) for at, name, detail in database.execute(query, (operation,))
+            ]
+
+        return self._read(read, [])
+
+    def files(self, operation: str) -> list[FileRecord]:
+        """Return the files of an operation with their bytes before and after."""
+
+        def read(database: sqlite3.Connection) -> list[FileRecord]:
+            query = "SELECT path, before, after FROM files WHERE operation = ? ORDER BY path"
+            return [FileRecord(Path(p), b, a) for p, b, a in database.execute(query, (operation,))]
+
+        return self._read(read, [])
+
+    # -- the database, which may fail ----------------------------------------------------------------------
+
+    def _open_or_replace(self) -> None:
+        try:
+            self._database = _connect(self._path)
+        except (
+            sqlite3.OperationalError
+        ) as error:  # locked, read-only, no space, no permission: not ours to move
+            self.lost = f"{self._path} cannot be used ({error})"
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._replace_damaged(error)
+
+    def _replace_damaged(self, error: Exception) -> None:
+        self.close()
+        self.lost = f"{self._path} was damaged ({error}) and was put aside; the history begins anew"
+        aside = self._path.with_name(f"{NAME}.damaged-{int(self._clock())}")
+        try:
+            for suffix in ("-journal", "-wal", "-shm"):
+                self._path.with_name(NAME + suffix).unlink(missing_ok=True)
+            self._path.replace(aside)
+            self._database = _connect(self._path)
+        except (sqlite3.Error, OSError) as second:
+            self.lost = f"{self._path} cannot be used ({second})"
+
+    def _write(self, action: Callable[[sqlite3.Connection], None]) -> None:
+        if self._database is None:
+            return
+        try:
+            with self._transaction() as database:
+                action(database)
+        except sqlite3.Error as error:
+            self.lost = f"{self._path} cannot be written ({error})"
+            self.close()
+
+    def _read(self, action: Callable[[sqlite3.Connection], _T], default: _T) -> _T:
+        if self._database is None:
+            return default
+        try:
+            return action(self._database)
+        except sqlite3.OperationalError as error:
+            self.lost = f"{self._path} cannot be read ({error})"
+        except (sqlite3.DatabaseError, ValueError) as error:
+            self._replace_damaged(error)
+        return default
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        assert self._database is not None
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def new_identity() -> str:
+    """Return an identity for an operation: sortable by time, unique, safe in a URL and a file name."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Created by us with a mode of our choosing: backups may hold what only root may read.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.executescript(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _operation(row: Sequence[Any]) -> Operation:
+    identity, action, who, reason, started, finished, state, plan, result = row
+    return Operation(identity, action, who, reason, started, finished, state, _loads(plan), _loads(result))
+
+
+def _loads(text: str) -> Mapping[str, Any]:
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
