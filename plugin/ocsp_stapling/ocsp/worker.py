@@ -1,0 +1,86 @@
+"""The child process of a probe: gives up root first, then asks, and writes one JSON object a line."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from ocsp_stapling.ocsp import certificate
+from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.ocsp.icmp import Pinger, open_sockets
+from ocsp_stapling.ocsp.prober import Limits, Target, probe_all
+
+MEMORY_BYTES = 512 * 1024 * 1024
+_THREAD_STACK_BYTES = 512 * 1024
+_OPEN_FILES = 1024
+
+
+def main() -> None:
+    """Run the job on standard input as the user and group of the first two arguments (`-`: stay who we are)."""
+    sockets = open_sockets()  # needs root, and nothing foreign has been read yet
+    _confine()
+    if sys.argv[1] != "-":
+        _give_up_root(int(sys.argv[1]), int(sys.argv[2]))
+    job = json.load(sys.stdin)
+    signal.alarm(int(max(job["ends_at"] - time.monotonic(), 0)) + 2)  # should the parent be gone
+    asyncio.run(_work(job, sockets))
+    sys.stdout.flush()
+    os._exit(0)  # a thread may still hang in the resolver
+
+
+def _confine() -> None:
+    threading.stack_size(_THREAD_STACK_BYTES)
+    for limit, value in (
+        (resource.RLIMIT_DATA, MEMORY_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def _give_up_root(uid: int, gid: int) -> None:
+    os.setgroups([gid])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if 0 in os.getresuid() or 0 in os.getresgid():
+        sys.exit("still root")
+
+
+async def _work(job: dict[str, Any], sockets: dict[socket.AddressFamily, socket.socket]) -> None:
+    pinger = Pinger(sockets)
+    await probe_all([_target(one) for one in job["targets"]], _limits(job), pinger, _report)
+    pinger.close()
+
+
+def _report(number: int, finding: ResponderFinding) -> None:
+    print(json.dumps([number, finding.as_json()]), flush=True)
+
+
+def _target(one: dict[str, str]) -> Target:
+    return Target(one["url"], _certificate(one["certificate"]), _certificate(one["issuer"]))
+
+
+def _certificate(text: str) -> certificate.Certificate | None:
+    return certificate.parse(base64.b64decode(text)) if text else None
+
+
+def _limits(job: dict[str, Any]) -> Limits:
+    return Limits(
+        max(job["ends_at"] - time.monotonic(), 0),
+        job["timeout_seconds"],
+        tuple(map(ip_network, job["allowed_networks"])),
+        frozenset(map(ip_address, job["own_addresses"])),
+    )
