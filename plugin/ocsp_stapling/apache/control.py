@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-_STATE, _PARENT, _STARTED = 0, 1, 19  # fields after the command name in /proc/PID/stat, proc(5)
+_STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,20 @@ class Process:
 
 
 def parent(pid_file: Path, httpd: Path) -> Process | None:
-    """Return Apache's parent process, None if the pid file is missing, stale, or names something else."""
+    """Return Apache's parent process, None if there is none.
+
+    The pid file is asked first; if it is missing, stale or names something else, the process that leads a
+    session and runs httpd is taken, provided there is exactly one.
+    """
+    programs = _programs(httpd)
     try:
         pid = int(pid_file.read_text()[:32])
     except (OSError, ValueError):
-        return None
-    found = _process(pid)
-    return found if found and _program(pid) in _programs(httpd) else None
+        pid = 0
+    if pid > 0 and (found := _process(pid)) and _program(pid) in programs:
+        return found
+    leaders = [each for each in _running(programs) if _leads_session(each)]
+    return leaders[0] if len(leaders) == 1 else None
 
 
 def is_alive(process: Process) -> bool:
@@ -45,6 +52,12 @@ def workers(of: Process) -> frozenset[Process]:
     program = _program(of.pid)
     children = (_process(pid) for pid in _children(of.pid))
     return frozenset(child for child in children if child and _program(child.pid) == program)
+
+
+def orphans(httpd: Path) -> frozenset[Process]:
+    """Return workers whose parent is gone; they keep the ports, so that no new parent can start."""
+    found = _running(_programs(httpd))
+    return frozenset(each for each in found if not _leads_session(each) and _field(each, _PARENT) == "1")
 
 
 def end(processes: Iterable[Process]) -> int:
@@ -98,8 +111,11 @@ def _children(pid: int) -> list[int]:
     try:
         return [int(word) for word in (PROC / f"{pid}/task/{pid}/children").read_text().split()]
     except OSError:
-        every = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
-        return [each for each in every if (fields := _stat(each)) and fields[_PARENT] == str(pid)]
+        return [each for each in _every() if (fields := _stat(each)) and fields[_PARENT] == str(pid)]
+
+
+def _every() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
 def _program(pid: int) -> str:
@@ -107,6 +123,29 @@ def _program(pid: int) -> str:
         return str((PROC / str(pid) / "exe").readlink()).removesuffix(" (deleted)")
     except OSError:
         return ""
+
+
+def _running(programs: set[str]) -> list[Process]:
+    """Every process of this system that runs one of the programs; a container's Apache is not this system's."""
+    here = _namespace("self")
+    pids = [pid for pid in _every() if _program(pid) in programs and _namespace(str(pid)) == here]
+    return [found for pid in pids if (found := _process(pid))]
+
+
+def _namespace(pid: str) -> str:
+    try:
+        return str((PROC / pid / "ns/mnt").readlink())
+    except OSError:
+        return ""
+
+
+def _leads_session(process: Process) -> bool:
+    return _field(process, _SESSION) == str(process.pid)
+
+
+def _field(process: Process, index: int) -> str:
+    fields = _stat(process.pid)
+    return fields[index] if fields else ""
 
 
 def _programs(httpd: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""Off, on and undo: one transaction that leaves the server changed as wanted or exactly as it was."""

@@ -1,0 +1,264 @@
+"""Restarting Apache until it serves: the WHM API first, then ever harder, each rung with its own deadline.
+
+A graceful restart waits for workers that hang in the stapling mutex, so it can report success while the sites stay
+down (docs/decisions/0004-restart-ladder.md). Each rung is reported before it is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.apache import control
+from ocsp_stapling.apache.control import Process
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import run
+from ocsp_stapling.switch.verify import Sample, Verdict, answers_plain_clients, wait_until_served
+from ocsp_stapling.whm import api, scripts
+
+Report = Callable[[str, Mapping[str, Any]], None]
+
+_TICK = 0.03
+_SIGNAL_SECONDS = 5.0
+_STOP_SECONDS = 12.0
+_START_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait at each rung, in seconds. `quick` is the most a served handshake may take.
+
+    `stalled` and `calm` bound the wait after WHM's restart: when visitors hang already, waiting for the workers
+    that hang with them helps nobody; when the sites are quick, workers deserve time to finish their requests.
+    """
+
+    quick: float = 1.0
+    api: float = 20.0
+    stalled: float = 1.2
+    calm: float = 8.0
+    ended: float = 5.0
+    started: float = 10.0
+
+
+@dataclass(frozen=True)
+class Apache:
+    """What is needed to find Apache's processes and to start it as cPanel does."""
+
+    httpd: Path
+    conf: Path
+    pid_file: Path
+
+    def parent(self) -> Process | None:
+        """Return Apache's parent process, None while there is none."""
+        return control.parent(self.pid_file, self.httpd)
+
+    def mark(self) -> Mark:
+        """Return what tells this running configuration from the next one."""
+        parent = self.parent()
+        return Mark(parent, _stamp(self.pid_file), control.workers(parent) if parent else frozenset())
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Apache at one moment: its parent, its pid file (written anew at every restart), its workers."""
+
+    parent: Process | None
+    pid_file: tuple[int, int] | None
+    workers: frozenset[Process]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a restart ended; `reloaded` tells whether Apache read its configuration since the mark."""
+
+    verdict: Verdict
+    reloaded: bool
+    alive: bool
+    rungs: tuple[str, ...]
+
+
+class RestartError(Exception):
+    """The restart did not bring the wanted state; `problem` says what was seen."""
+
+    def __init__(self, problem: Problem, reloaded: bool) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+        self.reloaded = reloaded
+
+
+def restart(
+    apache: Apache, samples: Sequence[Sample], patience: Patience, *, stalled: bool, report: Report
+) -> Outcome:
+    """Restart Apache through WHM and climb until the samples are served as wanted.
+
+    Raises RestartError when WHM's API cannot be used, when Apache is dead after it, or when the last rung was
+    in vain. Run httpd's own configuration test first: WHM's restart may not.
+    """
+    mark = apache.mark()
+    rungs = ["whm-api"]
+    report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
+    verdict = _through_whm(apache, mark, samples, patience, stalled)
+    for name, rung in (("end-old-workers", _end_old_workers), ("stop-start", _stop_and_start)):
+        if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
+            break
+        if _only_stapling_hangs(apache, mark, samples, verdict, patience):
+            break
+        rungs.append(name)
+        report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
+        verdict = rung(apache, mark, samples, patience)
+    outcome = Outcome(verdict, _reloaded(apache, mark), apache.parent() is not None, tuple(rungs))
+    return _judged(outcome)
+
+
+def ensure_running(apache: Apache, *, reload: bool) -> bool:
+    """Make Apache run with what its files say now; return whether a parent is there afterwards.
+
+    Used on the way back: `reload` when the running configuration may be newer than the restored files.
+    """
+    parent = _steady_parent(apache)
+    if parent is None:
+        return _start(apache)
+    if not reload:
+        return True
+    before = apache.mark()
+    _signal_graceful(apache, before)
+    control.end(before.workers)
+    return _steady_parent(apache) is not None or _start(apache)
+
+
+def _through_whm(
+    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
+) -> Verdict:
+    """Let WHM restart Apache; its word is awaited, but the effect is watched meanwhile."""
+    failure: list[Problem] = []
+    call = threading.Thread(target=_call_whm, args=(patience.api, failure), daemon=True)
+    call.start()
+    while call.is_alive() and not _reloaded(apache, mark):
+        call.join(_TICK)
+    if failure:
+        raise RestartError(failure[0], _reloaded(apache, mark))
+    within = patience.stalled if stalled else patience.calm
+    if not _reloaded(apache, mark):
+        # WHM said it is done, yet nothing was read anew. It may only signal: give the signal a moment.
+        _wait(lambda: _reloaded(apache, mark), min(1.0, within))
+    verdict = wait_until_served(samples, within=within, quick=patience.quick)
+    call.join(patience.api)
+    if failure:
+        raise RestartError(failure[0], _reloaded(apache, mark))
+    if _steady_parent(apache) is None:
+        raise RestartError(_dead(), True)
+    return verdict
+
+
+def _call_whm(timeout: float, failure: list[Problem]) -> None:
+    try:
+        api.restart_httpd(timeout)
+    except Problem as problem:
+        failure.append(problem)
+
+
+def _end_old_workers(apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience) -> Verdict:
+    """End the workers that were there before the restart; first see that Apache read its files anew."""
+    if not _reloaded(apache, mark):
+        _signal_graceful(apache, mark)
+    control.end(mark.workers)
+    return wait_until_served(samples, within=patience.ended, quick=patience.quick)
+
+
+def _stop_and_start(apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience) -> Verdict:
+    """Stop Apache whole and start it; a parent that does not stop is ended with its workers."""
+    old = apache.mark()
+    scripts.stop_httpd(_STOP_SECONDS)
+    if old.parent and not control.wait_until_gone(old.parent, 1.0):
+        control.end([old.parent, *old.workers])
+        control.wait_until_gone(old.parent, 2.0)
+    _start(apache)
+    return wait_until_served(samples, within=patience.started, quick=patience.quick)
+
+
+def _start(apache: Apache) -> bool:
+    """Start Apache by cPanel's script, and by httpd itself if that fails: it must not stay down."""
+    control.end(_orphans(apache))
+    scripts.start_httpd(_START_SECONDS)
+    if _steady_parent(apache) is None:
+        run([str(apache.httpd), "-f", str(apache.conf), "-k", "start"], timeout=_START_SECONDS)
+    return _steady_parent(apache) is not None
+
+
+def _orphans(apache: Apache) -> frozenset[Process]:
+    """Workers without a parent keep the ports, so that no new parent can start."""
+    return control.orphans(apache.httpd) if apache.parent() is None else frozenset()
+
+
+def _signal_graceful(apache: Apache, mark: Mark) -> None:
+    parent = apache.parent()
+    if parent is not None:
+        os.kill(parent.pid, signal.SIGUSR1)
+        _wait(lambda: _reloaded(apache, mark), _SIGNAL_SECONDS)
+
+
+def _reloaded(apache: Apache, mark: Mark) -> bool:
+    """Whether Apache read its configuration since the mark, and is there to tell."""
+    parent = apache.parent()
+    return parent is not None and (parent != mark.parent or _stamp(apache.pid_file) != mark.pid_file)
+
+
+def _steady_parent(apache: Apache, seconds: float = 1.0) -> Process | None:
+    """Return the parent; a pid file being written anew by another restart is waited for."""
+    _wait(lambda: apache.parent() is not None, seconds)
+    return apache.parent()
+
+
+def _only_stapling_hangs(
+    apache: Apache, mark: Mark, samples: Sequence[Sample], verdict: Verdict, patience: Patience
+) -> bool:
+    """Whether fresh workers serve plain clients while those that ask for a staple wait: no restart mends that."""
+    if verdict.served or not _reloaded(apache, mark):
+        return False
+    wants_staples = any(sample.staple for sample in samples)
+    return wants_staples and answers_plain_clients(samples, patience.quick)
+
+
+def _because(apache: Apache, mark: Mark, verdict: Verdict) -> str:
+    if not _reloaded(apache, mark):
+        return "WHM reported a restart, but Apache has not read its configuration anew."
+    return verdict.sentence
+
+
+def _judged(outcome: Outcome) -> Outcome:
+    if not outcome.alive:
+        raise RestartError(_dead(), True)
+    if not outcome.reloaded:
+        sentence = "Apache did not read its configuration anew, whatever WHM reported."
+        raise RestartError(Problem("restart-without-effect", sentence), False)
+    if not (outcome.verdict.served and outcome.verdict.as_wanted):
+        code = "no-staple" if outcome.verdict.served else "still-stalling"
+        raise RestartError(Problem(code, f"After the restart: {outcome.verdict.sentence}"), True)
+    return outcome
+
+
+def _dead() -> Problem:
+    return Problem("httpd-dead", "WHM reported a restart, but Apache is not running.")
+
+
+def _stamp(pid_file: Path) -> tuple[int, int] | None:
+    try:
+        found = pid_file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_TICK)
+    return True

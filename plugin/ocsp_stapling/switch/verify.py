@@ -1,0 +1,142 @@
+"""Does Apache serve as it should? Timed handshakes that ask for a staple, over a sample of sites.
+
+A restart that reports success proves nothing; nor does a client that asks for no staple, which is served at once
+in the worst stall.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocsp_stapling.ocsp.staple import Door, Handshake, handshake, handshakes
+
+_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A site to meet, the responder its certificate names ("" if none), and what the plan expects of it.
+
+    `staple` is True or False when a staple must be there or must be absent, None when either is right.
+    """
+
+    door: Door
+    responder: str = ""
+    staple: bool | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a round of handshakes showed. `served`: quick for clients that ask; `as_wanted`: staples too."""
+
+    served: bool
+    as_wanted: bool
+    sentence: str
+    handshakes: tuple[Handshake, ...] = ()
+    warnings: tuple[str, ...] = ()
+    first_quick_seconds: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the keys served, as_wanted, message, handshakes, warnings."""
+        return {
+            "served": self.served,
+            "as_wanted": self.as_wanted,
+            "message": self.sentence,
+            "first_quick_seconds": self.first_quick_seconds,
+            "handshakes": [handshake_json(each) for each in self.handshakes],
+            "warnings": list(self.warnings),
+        }
+
+
+def handshake_json(found: Handshake) -> dict[str, Any]:
+    """Return one handshake as the JSON object every face shows."""
+    return {
+        "site": found.door.name,
+        "address": found.door.address,
+        "port": found.door.port,
+        "asked": found.asked,
+        "milliseconds": found.milliseconds,
+        "stapled": found.staple is not None,
+        "error": found.error or None,
+    }
+
+
+def wait_until_served(
+    samples: Sequence[Sample], *, within: float, quick: float, clock: Callable[[], float] = time.monotonic
+) -> Verdict:
+    """Meet the samples again and again until all are served as wanted or `within` seconds are over.
+
+    `quick` is the most seconds that a served handshake may take. The last round's verdict is returned.
+    """
+    begin = clock()
+    deadline = begin + within
+    first: float | None = None
+    while True:
+        limit = min(quick, max(0.1, deadline - clock()))
+        round_begin = clock()
+        verdict = judge(samples, handshakes([s.door for s in samples], ask=True, limit=limit))
+        if first is None and any(h.completed and h.seconds <= quick for h in verdict.handshakes):
+            first = round_begin - begin + min(h.seconds for h in verdict.handshakes if h.completed)
+        verdict = _with_first(verdict, first)
+        if (verdict.served and verdict.as_wanted) or clock() >= deadline:
+            return verdict
+        time.sleep(_PAUSE_SECONDS)
+
+
+def judge(samples: Sequence[Sample], found: Sequence[Handshake]) -> Verdict:
+    """Return what one round of handshakes with the samples means. Pure."""
+    made = tuple(found)
+    if not made:
+        return Verdict(True, True, "No TLS site was there to meet.", made)
+    slow = [h for h in made if h.error == "timeout"]
+    dead = [h for h in made if h.error in ("refused", "unreachable", "reset")]
+    odd = [h for h in made if h.error and h not in slow and h not in dead]
+    if slow or len(dead) == len(made):
+        return Verdict(False, False, _unserved(slow, dead, made), made)
+    warnings = [f"{h.door.name} at {h.door.address} did not answer ({h.error})." for h in dead + odd]
+    return _judge_staples(samples, made, warnings)
+
+
+def _judge_staples(samples: Sequence[Sample], made: tuple[Handshake, ...], warnings: list[str]) -> Verdict:
+    """Every staple that must be absent is; of those that must be there, at least one responder's is."""
+    pairs = [(s, h) for s, h in zip(samples, made, strict=True) if h.completed]
+    unwanted = [h for s, h in pairs if s.staple is False and h.staple is not None]
+    if unwanted:
+        names = ", ".join(sorted({h.door.name for h in unwanted})[:3])
+        return Verdict(True, False, f"Staples are still sent ({names}).", made, tuple(warnings))
+    wanted = [(s, h) for s, h in pairs if s.staple]
+    missing = sorted({s.responder for s, h in wanted if h.staple is None})
+    if wanted and all(h.staple is None for _, h in wanted):
+        return Verdict(True, False, "No site sends a staple.", made, tuple(warnings))
+    warnings += [f"No staple yet for certificates of {name or 'an unnamed responder'}." for name in missing]
+    slowest = max((h.milliseconds for _, h in pairs), default=0)
+    what = (
+        "with staples"
+        if wanted
+        else "without staples"
+        if any(s.staple is False for s in samples)
+        else "served"
+    )
+    sentence = f"{len(pairs)} sites met, {what}, the slowest after {slowest} ms."
+    return Verdict(True, True, sentence, made, tuple(warnings))
+
+
+def answers_plain_clients(samples: Sequence[Sample], quick: float) -> bool:
+    """Return whether a client that asks for no staple is served: then workers are free, and only stapling hangs."""
+    return any(handshake(s.door, ask=False, limit=quick).completed for s in samples[:2])
+
+
+def _unserved(slow: list[Handshake], dead: list[Handshake], made: tuple[Handshake, ...]) -> str:
+    if len(dead) == len(made):
+        return f"No site answers on its port ({dead[0].error})."
+    longest = max(h.seconds for h in slow)
+    return f"{len(slow)} of {len(made)} sites did not complete a handshake within {longest:.1f} s."
+
+
+def _with_first(verdict: Verdict, first: float | None) -> Verdict:
+    return Verdict(
+        verdict.served, verdict.as_wanted, verdict.sentence, verdict.handshakes, verdict.warnings, first
+    )
