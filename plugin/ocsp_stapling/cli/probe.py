@@ -1,0 +1,218 @@
+"""`ocsp-stapling probe`: ask one responder, address by address, as Apache does."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocsp_stapling import settings
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.ocsp import responder
+from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
+from ocsp_stapling.problem import Problem
+
+GOOD, CRITICAL, UNKNOWN = 0, 2, 3
+FALLBACK_USER = "nobody"
+_MAX_FILE_BYTES = 4 * 1024 * 1024
+_REACHABILITY_ONLY = (
+    "No certificate was given, so there was no OCSP question to ask: only reachability was probed."
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the user's word stands for: what to ask (None: nothing), and what must be said about it."""
+
+    kind: str
+    target: Target | None
+    note: str = ""
+    conclusive: bool = True
+    """Whether an answer settles the matter, or something needed for the question was missing."""
+
+
+def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Any:
+    try:
+        return tuple(map(ip_network, texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.argument("target")
+@click.option("--issuer", "issuer_file", type=click.Path(dir_okay=False), help="The issuer's certificate.")
+@click.option("--timeout", type=click.FloatRange(0.1, 30), help="Seconds per socket operation (Apache: 3).")
+@click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")
+@click.option("--user", help="Ask as this user (as root: else nobody; otherwise only yourself).")
+@click.option("--allow", multiple=True, callback=_network, metavar="CIDR", help="Also ask addresses in here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def probe(
+    target: str,
+    issuer_file: str | None,
+    timeout: float | None,
+    deadline: float | None,
+    user: str | None,
+    allow: tuple[IPv4Network | IPv6Network, ...],
+    as_json: bool,
+) -> None:
+    """Ask the OCSP responder of TARGET at each of its addresses, exactly as Apache asks.
+
+    TARGET is a URL, a certificate file (PEM or DER, its issuer in the same file or in --issuer), or a host.
+
+    Exit status: 0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made.
+    """
+    configured = settings.load().probe
+    subject = find_subject(target, issuer_file)
+    uid, gid = _identity(user)
+    findings = responder.probe(
+        [subject.target] if subject.target else [],
+        uid=uid,
+        gid=gid,
+        deadline_seconds=deadline or configured.deadline_seconds,
+        timeout_seconds=timeout or configured.timeout_seconds,
+        allowed_networks=(*configured.allow_networks, *allow),
+    )
+    finding = findings[0] if findings else None
+    if as_json:
+        emit_json(document(target, subject, finding))
+    else:
+        click.echo(as_text(subject, finding))
+    sys.exit(exit_status(subject, finding))
+
+
+def find_subject(word: str, issuer_file: str | None) -> Subject:
+    """Tell what `word` stands for: a URL, a certificate file or a host. Raises Problem."""
+    if "://" in word:
+        return Subject("url", Target(word), _REACHABILITY_ONLY)
+    if Path(word).is_file():
+        return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
+    if "/" in word or not word:
+        raise Problem("target-not-found", "There is no such file, and it is neither a URL nor a host.", word)
+    host = f"[{word}]" if word.count(":") > 1 else word
+    return Subject("host", Target(f"http://{host}/"), _REACHABILITY_ONLY)
+
+
+def _certificate_subject(path: Path, issuer_path: Path | None) -> Subject:
+    leaf, *chain = _read_certificates(path)
+    if issuer_path is not None:
+        chain = _read_certificates(issuer_path)
+    issuer = issuer_of(leaf, chain)
+    if not leaf.ocsp_urls:
+        return Subject(
+            "certificate", None, "The certificate names no OCSP responder, so there is none to ask."
+        )
+    target = Target(leaf.ocsp_urls[0], leaf, issuer)
+    if issuer is None:
+        note = "The issuer is missing from the file, so neither Apache nor the probe can ask: complete the chain."
+        return Subject("certificate", target, note, conclusive=False)
+    if leaf.not_after < datetime.now(UTC):
+        note = "The certificate has expired; responders are not asked about expired certificates."
+        return Subject("certificate", replace(target, certificate=None), note, conclusive=False)
+    others = len(leaf.ocsp_urls) - 1
+    return Subject(
+        "certificate", target, f"Apache uses only the first of {others + 1} URLs." if others else ""
+    )
+
+
+def _read_certificates(path: Path) -> list[Certificate]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        raise Problem("file-unreadable", f"{path} cannot be read.", error.strerror or "") from error
+    return [parse(der) for der in read_pem_chain(data) or (data,)]
+
+
+def _identity(user: str | None) -> tuple[int | None, int | None]:
+    """Return the user to become: root asks as `nobody` unless told otherwise, anyone else as himself."""
+    if user is None and os.geteuid() != 0:
+        return None, None
+    try:
+        entry = pwd.getpwnam(user or FALLBACK_USER)
+    except KeyError as error:
+        raise Problem("user-unknown", f"There is no user {user or FALLBACK_USER} on this server.") from error
+    return entry.pw_uid, entry.pw_gid
+
+
+def exit_status(subject: Subject, finding: ResponderFinding | None) -> int:
+    """Return 0 good, 2 something is wrong, 3 unknown."""
+    if finding is None:
+        return GOOD
+    if finding.outcome is Outcome.DEADLINE:
+        return UNKNOWN
+    if not finding.outcome.is_good:
+        return CRITICAL
+    return GOOD if subject.conclusive else UNKNOWN
+
+
+def document(word: str, subject: Subject, finding: ResponderFinding | None) -> dict[str, Any]:
+    """Return the JSON document; `outcome` and `responder` are null if there was no responder to ask."""
+    certificate = subject.target.certificate if subject.target else None
+    return {
+        "target": word,
+        "kind": subject.kind,
+        "outcome": finding.outcome.value if finding else None,
+        "sentence": finding.sentence if finding else subject.note,
+        "note": subject.note,
+        "exit_status": exit_status(subject, finding),
+        "certificate": _certificate_json(certificate) if certificate else None,
+        "responder": finding.as_json() if finding else None,
+    }
+
+
+def _certificate_json(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": f"{certificate.serial:x}",
+        "not_after": certificate.not_after.isoformat(),
+        "must_staple": certificate.must_staple,
+        "ocsp_urls": list(certificate.ocsp_urls),
+        "fingerprint": certificate.fingerprint,
+    }
+
+
+def as_text(subject: Subject, finding: ResponderFinding | None) -> str:
+    """Return the verdict first, then a line per address."""
+    if finding is None:
+        return subject.note
+    mark, colour = ("OK", "green") if finding.outcome.is_good else ("FAULT", "red")
+    lines = [f"{click.style(mark, fg=colour, bold=True)}  {printable(finding.url)}", f"  {finding.sentence}"]
+    if finding.detail:
+        lines.append(f"  {printable(finding.detail)}")
+    if finding.addresses:
+        header = ("address", "route", "ping", "connect", "http", "answer", "result")
+        lines += ["", table(map(_row, finding.addresses), header)]
+    if finding.address_count > len(finding.addresses):
+        lines.append(f"  {finding.address_count} addresses in all; the others were not asked.")
+    return "\n".join([*lines, *(["", f"  {subject.note}"] if subject.note else [])])
+
+
+def _row(found: AddressFinding) -> tuple[str, ...]:
+    route = {True: "yes", False: "no", None: "-"}[found.route]
+    http = f"{found.http_status or '-'} {_milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
+    answer = found.verdict.value if found.verdict else "-"
+    allowed = " (allowed by configuration)" if found.allowed_by_operator else ""
+    result = f"{found.outcome.value}{allowed}" + (f": {found.detail}" if found.detail else "")
+    return (
+        found.address,
+        route,
+        _milliseconds(found.icmp_ms),
+        _milliseconds(found.tcp_ms),
+        http,
+        answer,
+        result,
+    )
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
