@@ -1,0 +1,125 @@
+"""What the authorities' status pages say right now: all pages at once, within one deadline, cached."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ocsp_stapling.ca import statusio, statuspage
+from ocsp_stapling.ca.cache import PageCache
+from ocsp_stapling.ca.fetch import Fetcher, FetchError
+from ocsp_stapling.ca.reading import Incident, Level, Reading, UnreadableError
+from ocsp_stapling.settings import Authority, Settings
+
+_GRACE = 0.2  # seconds a thread may need to report after its connection was cut
+
+_SAYS = {
+    Level.OPERATIONAL: "reports that everything works",
+    Level.MAINTENANCE: "reports maintenance",
+    Level.DEGRADED: "reports a disturbance",
+    Level.OUTAGE: "reports an outage",
+    Level.UNKNOWN: "does not say clearly whether OCSP works",
+}
+
+
+@dataclass(frozen=True)
+class AuthorityStatus:
+    """What an authority says about itself. A verified probe of our own always outranks it.
+
+    `authority` is its name, `url` the page for people (may be empty), `fetched_at` when it was read.
+    """
+
+    authority: str
+    level: Level
+    sentence: str
+    incidents: tuple[Incident, ...]
+    url: str
+    fetched_at: datetime
+
+
+def status_of(
+    authorities: Sequence[Authority], settings: Settings, now: datetime
+) -> tuple[AuthorityStatus, ...]:
+    """Return what each authority reports, in the order given, after at most the configured time; never raises.
+
+    `now` must know its time zone. A page that cannot be read, or not in time, is UNKNOWN.
+    """
+    cache = PageCache(settings.state_directory)
+    fresh = cache.fresh(now, timedelta(seconds=settings.status_pages.cache_seconds))
+    wanted = {a.status_page: a for a in authorities if _readable(a, settings) and a.status_page not in fresh}
+    answers = _read_all(tuple(wanted.values()), settings)
+    cache.store({page: found for page, found in answers.items() if isinstance(found, Reading)}, now)
+    return tuple(
+        _status(a, settings, fresh.get(a.status_page), answers.get(a.status_page), now) for a in authorities
+    )
+
+
+def _readable(authority: Authority, settings: Settings) -> bool:
+    return settings.status_pages.enabled and authority.kind != "link" and bool(authority.status_page)
+
+
+def _read_all(authorities: Sequence[Authority], settings: Settings) -> dict[str, Reading | str]:
+    """Reading or reason per page. A thread stuck in name resolution is left behind, it can do no harm."""
+    seconds = settings.status_pages.timeout_seconds
+    answers: dict[str, Reading | str] = {}
+
+    def work(authority: Authority) -> None:
+        answers[authority.status_page] = _read(authority, Fetcher(settings.status_pages, seconds))
+
+    threads = [threading.Thread(target=work, args=(a,), daemon=True) for a in authorities]
+    deadline = time.monotonic() + seconds + _GRACE
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0))
+    return dict(answers)
+
+
+def _read(authority: Authority, fetcher: Fetcher) -> Reading | str:
+    try:
+        if authority.kind == "statusio":
+            return statusio.read(authority, fetcher.get_text, fetcher.get_json)
+        return statuspage.read(authority, fetcher.get_json)
+    except (FetchError, UnreadableError) as error:
+        return str(error)
+
+
+def _status(
+    authority: Authority,
+    settings: Settings,
+    cached: tuple[Reading, datetime] | None,
+    answer: Reading | str | None,
+    now: datetime,
+) -> AuthorityStatus:
+    if not _readable(authority, settings):
+        return _unknown(authority, _why_not_read(authority, settings), now)
+    if cached is not None:
+        return _known(authority, *cached)
+    if isinstance(answer, Reading):
+        return _known(authority, answer, now)
+    why = answer or "did not answer in time"
+    return _unknown(authority, f"the status page of {authority.name} {why}: its state is unknown", now)
+
+
+def _why_not_read(authority: Authority, settings: Settings) -> str:
+    if not authority.status_page:
+        return f"no status page of {authority.name} is known"
+    if not settings.status_pages.enabled:
+        return f"the status page of {authority.name} is not read: status_pages.enabled is false"
+    return f"the status page of {authority.name} can only be read by people"
+
+
+def _unknown(authority: Authority, sentence: str, now: datetime) -> AuthorityStatus:
+    return AuthorityStatus(authority.name, Level.UNKNOWN, sentence, (), authority.status_page, now)
+
+
+def _known(authority: Authority, reading: Reading, at: datetime) -> AuthorityStatus:
+    sentence = f"the status page of {authority.name} {_SAYS[reading.level]}"
+    if reading.incidents and reading.level is not Level.OPERATIONAL:
+        sentence += f": {reading.incidents[0].title}"
+    return AuthorityStatus(
+        authority.name, reading.level, sentence, reading.incidents, authority.status_page, at
+    )
