@@ -66,7 +66,7 @@ def apply(content: bytes, lines: list[str]) -> bytes:
     foreign = remove(content)
     added = _line_ends_needed(foreign)
     note = b"" if not added else b" (%d line end%s added above)" % (added, b"s" if added > 1 else b"")
-    body = b"".join(line.encode("utf-8", "replace") + b"\n" for line in lines)
+    body = b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines)
     return foreign + b"\n" * added + BEGIN + note + b"\n" + body + END + b"\n"
 
 

@@ -7,8 +7,8 @@ in the worst stall.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocsp_stapling.ocsp.staple import Door, Handshake, handshake, handshakes
@@ -30,14 +30,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a round of handshakes showed. `served`: quick for clients that ask; `as_wanted`: staples too."""
+    """What a round of handshakes showed. `served`: quick for clients that ask; `as_wanted`: staples too.
+
+    `first_quick_at` is when (time.monotonic) the first quick handshake ended, None if there was none.
+    """
 
     served: bool
     as_wanted: bool
     sentence: str
     handshakes: tuple[Handshake, ...] = ()
     warnings: tuple[str, ...] = ()
-    first_quick_seconds: float | None = None
+    first_quick_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys served, as_wanted, message, handshakes, warnings."""
@@ -45,7 +48,6 @@ class Verdict:
             "served": self.served,
             "as_wanted": self.as_wanted,
             "message": self.sentence,
-            "first_quick_seconds": self.first_quick_seconds,
             "handshakes": [handshake_json(each) for each in self.handshakes],
             "warnings": list(self.warnings),
         }
@@ -64,25 +66,22 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
     }
 
 
-def wait_until_served(
-    samples: Sequence[Sample], *, within: float, quick: float, clock: Callable[[], float] = time.monotonic
-) -> Verdict:
+def wait_until_served(samples: Sequence[Sample], *, within: float, quick: float) -> Verdict:
     """Meet the samples again and again until all are served as wanted or `within` seconds are over.
 
     `quick` is the most seconds that a served handshake may take. The last round's verdict is returned.
     """
-    begin = clock()
-    deadline = begin + within
+    deadline = time.monotonic() + within
     first: float | None = None
     while True:
-        limit = min(quick, max(0.1, deadline - clock()))
-        round_begin = clock()
+        limit = min(quick, max(0.1, deadline - time.monotonic()))
+        begin = time.monotonic()
         verdict = judge(samples, handshakes([s.door for s in samples], ask=True, limit=limit))
-        if first is None and any(h.completed and h.seconds <= quick for h in verdict.handshakes):
-            first = round_begin - begin + min(h.seconds for h in verdict.handshakes if h.completed)
-        verdict = _with_first(verdict, first)
-        if (verdict.served and verdict.as_wanted) or clock() >= deadline:
-            return verdict
+        times = [h.seconds for h in verdict.handshakes if h.completed]
+        if first is None and times:
+            first = begin + min(times)
+        if (verdict.served and verdict.as_wanted) or time.monotonic() >= deadline:
+            return replace(verdict, first_quick_at=first)
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -134,9 +133,3 @@ def _unserved(slow: list[Handshake], dead: list[Handshake], made: tuple[Handshak
         return f"No site answers on its port ({dead[0].error})."
     longest = max(h.seconds for h in slow)
     return f"{len(slow)} of {len(made)} sites did not complete a handshake within {longest:.1f} s."
-
-
-def _with_first(verdict: Verdict, first: float | None) -> Verdict:
-    return Verdict(
-        verdict.served, verdict.as_wanted, verdict.sentence, verdict.handshakes, verdict.warnings, first
-    )
