@@ -1,0 +1,201 @@
+"""Certificates are read however odd they are; `openssl` is asked for a second opinion where it has one."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocsp_stapling.ocsp import der
+from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.problem import Problem
+
+from .authority import NOW, encoded, issue, key, make_authority, pem
+
+URL = "http://ocsp.example.com/a/path"
+KEY = key(2).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def leaf_der(must_staple: bool = False) -> bytes:
+    return encoded(issue(make_authority(), URL, must_staple=must_staple))
+
+
+def with_extension(oid: bytes, value: bytes) -> bytes:
+    """A certificate with an unknown extension whose OID and value are then replaced: broken, but well signed once."""
+    filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5.6.7.8.9"), b"\xaa" * len(value))
+    made = encoded(issue(make_authority(), URL, extra=filler))
+    old = der.encode(der.OID, bytes.fromhex("2a03040506070809"))
+    new = der.encode(der.OID, oid)
+    assert len(old) == len(new)
+    return made.replace(old, new).replace(b"\xaa" * len(value), value)
+
+
+def test_reads_what_an_inventory_needs() -> None:
+    found = parse(leaf_der(must_staple=True))
+    assert (found.subject, found.common_name) == ("www.example.com", "www.example.com")
+    assert (found.issuer, found.issuer_organization) == ("Test Issuing CA", "Test Trust Ltd")
+    assert found.ocsp_urls == (URL,)
+    assert found.must_staple
+    assert found.names == ("www.example.com",)
+    assert not found.self_signed
+    assert found.not_after - found.not_before == timedelta(days=90)
+
+
+def test_agrees_with_cryptography_on_an_ordinary_certificate() -> None:
+    made = issue(make_authority(), URL)
+    found = parse(encoded(made))
+    assert found.serial == made.serial_number
+    assert (found.not_before, found.not_after) == (made.not_valid_before_utc, made.not_valid_after_utc)
+    assert found.issuer_name == made.issuer.public_bytes()
+    assert found.subject_name == made.subject.public_bytes()
+    authority = make_authority()
+    identifier = x509.SubjectKeyIdentifier.from_public_key(authority.private_key.public_key())
+    assert authority.parsed.subject_key_id == found.authority_key_id == identifier.digest
+
+
+def test_scan_says_the_same_as_parse() -> None:
+    found, scanned = parse(leaf_der(must_staple=True)), scan(leaf_der(must_staple=True))
+    fields = ("issuer", "issuer_organization", "not_after", "ocsp_urls", "must_staple", "self_signed")
+    assert [getattr(found, field) for field in fields] == [getattr(scanned, field) for field in fields]
+
+
+def test_openssl_reads_the_same_url_and_serial() -> None:
+    data = leaf_der()
+    asked = ["openssl", "x509", "-inform", "DER", "-noout", "-ocsp_uri", "-serial"]
+    shown = subprocess.run(asked, input=data, capture_output=True, check=True).stdout.decode().split()
+    assert shown[0] == URL
+    assert int(shown[1].removeprefix("serial="), 16) == parse(data).serial
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (bytes.fromhex("2a0304050607080a"), b"\xff\xff\xff\xff"),
+        (bytes.fromhex("2a0304050607080a"), b"\x30\x84\xff\xff\xff\xff"),
+        (bytes.fromhex("2a0304050607080a"), b"\x30\x80\x00\x00"),
+    ],
+)
+def test_a_broken_extension_does_not_hide_the_ocsp_url(oid: bytes, value: bytes) -> None:
+    assert parse(with_extension(oid, value)).ocsp_urls == (URL,)
+
+
+def test_a_broken_subject_alternative_name_does_not_hide_the_ocsp_url() -> None:
+    data = leaf_der()
+    broken = data.replace(b"\x82\x0fwww.example.com", b"\x82\x7fwww.example.com")
+    assert broken != data
+    found = parse(broken)
+    assert (found.ocsp_urls, found.names) == ((URL,), ())
+
+
+def test_two_information_access_extensions_count_as_none_as_in_openssl() -> None:
+    twice = with_extension(bytes.fromhex("2b06010505070101"), der.encode(der.SEQUENCE))
+    assert parse(twice).ocsp_urls == ()
+    assert parse(with_extension(bytes.fromhex("2b06010505070102"), der.encode(der.SEQUENCE))).ocsp_urls == (
+        URL,
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "http://a/\x1b[31m", "ftp://x", "http://user:pw@h/", " "]
+)
+def test_strange_urls_are_kept_as_they_are(url: str) -> None:
+    assert parse(encoded(issue(make_authority(), url))).ocsp_urls == (url,)
+
+
+def test_a_url_that_is_not_ascii_is_shown_escaped() -> None:
+    data = leaf_der().replace(b"ocsp.example.com", b"ocsp.ex\xffmple.com")
+    assert parse(data).ocsp_urls == ("http://ocsp.ex\\xffmple.com/a/path",)
+
+
+def test_a_name_that_is_not_utf8_is_replaced_and_control_characters_never_survive() -> None:
+    data = leaf_der().replace(b"Test Issuing CA", b"T\x1b[3\xff\xfeing CA xx")
+    assert parse(data).issuer.isprintable()
+    assert parse(data).ocsp_urls == (URL,)
+
+
+def test_a_negative_serial_is_read() -> None:
+    data = leaf_der()
+    serial = parse(data).serial.to_bytes(20, "big", signed=True)
+    assert parse(data.replace(serial, b"\xff" + serial[1:])).serial < 0
+
+
+def test_several_urls_keep_their_order() -> None:
+    urls = ["http://one.example/", "http://two.example/"]
+    assert parse(encoded(issue(make_authority(), urls))).ocsp_urls == tuple(urls)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"\x30", b"\x30\x80", b"hello", b"\x30\x03\x02\x01\x01", b"\x30" * 1000]
+)
+def test_what_is_no_certificate_is_a_problem(junk: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        parse(junk)
+    assert caught.value.code == "certificate-unreadable"
+
+
+def test_a_combined_file_gives_certificates_only_in_order() -> None:
+    leaf, issuer = issue(make_authority(), URL), make_authority().certificate
+    combined = KEY + pem(leaf) + b"junk -----BEGIN\n" + pem(issuer).replace(b"\n", b"\r\n") + KEY
+    assert read_pem_chain(combined) == (encoded(leaf), encoded(issuer))
+
+
+def test_a_key_inside_a_torn_certificate_block_is_not_taken() -> None:
+    torn = b"-----BEGIN CERTIFICATE-----\nAAAA\n" + KEY + pem(issue(make_authority()))
+    assert len(read_pem_chain(torn)) == 1
+    assert all(b"PRIVATE" not in block for block in read_pem_chain(torn))
+
+
+def test_the_issuer_is_found_by_name_and_key() -> None:
+    authority, namesake = make_authority(), make_authority(number=7)
+    leaf = parse(encoded(issue(authority, URL)))
+    assert issuer_of(leaf, [namesake.parsed, authority.parsed]) == authority.parsed
+    assert issuer_of(scan(leaf.der), [authority.parsed]) == authority.parsed
+    assert issuer_of(leaf, [namesake.parsed]) is None
+    assert issuer_of(leaf, []) is None
+
+
+def test_a_self_signed_certificate_says_so() -> None:
+    assert make_authority().parsed.self_signed
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_break_the_pem_reader(data: bytes) -> None:
+    wrapped = b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----"
+    for block in (*read_pem_chain(data), *read_pem_chain(wrapped)):
+        assert isinstance(block, bytes)
+
+
+ORDINARY = encoded(issue(make_authority(), URL, must_staple=True))
+
+
+@given(st.lists(st.tuples(st.integers(0, len(ORDINARY) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_a_damaged_certificate_is_read_or_is_a_problem(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(ORDINARY)
+    for position, value in changes:
+        data[position] = value
+    for reader in (parse, scan):
+        try:
+            found = reader(bytes(data))
+        except Problem as problem:
+            assert problem.code == "certificate-unreadable"
+        else:
+            assert found.issuer.isprintable()
+            assert found.not_after.tzinfo is not None
+            assert str(found.serial)
+
+
+@given(st.integers(0, len(ORDINARY)))
+def test_a_torn_certificate_is_read_or_is_a_problem(size: int) -> None:
+    try:
+        assert parse(ORDINARY[:size]).der == ORDINARY[:size]
+    except Problem as problem:
+        assert problem.code == "certificate-unreadable"
+
+
+def test_expiry_is_aware_and_in_the_future() -> None:
+    assert parse(ORDINARY).not_after > NOW
