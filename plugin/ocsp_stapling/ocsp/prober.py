@@ -103,8 +103,9 @@ async def probe_all(
             report(tasks[task], probes[tasks[task]].finding())
     for task in pending:
         task.cancel()
-        report(tasks[task], probes[tasks[task]].finding())
     await asyncio.gather(*tasks, return_exceptions=True)
+    for task in pending:
+        report(tasks[task], probes[tasks[task]].finding())
     lookups.close()
 
 

@@ -205,7 +205,7 @@ class Responder:
         try:
             await self._handler(_Recording(reader, self.requests), writer)  # type: ignore[arg-type]
             await writer.drain()
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
