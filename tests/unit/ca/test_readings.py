@@ -211,22 +211,17 @@ JSON = st.recursive(
 )
 KEYS = st.sampled_from(
     [
-        "name",
-        "status",
-        "status_code",
-        "impact",
-        "incident_updates",
-        "messages",
-        "components",
-        "shortlink",
-        "body",
-        "components_affected",
-        "containers",
-        "started_at",
-        "datetime",
-        "details",
-        "created_at",
-        "indicator",
+        *[
+            "name",
+            "status",
+            "status_code",
+            "impact",
+            "incident_updates",
+            "messages",
+            "components",
+            "shortlink",
+        ],
+        *["body", "components_affected", "containers", "started_at", "datetime", "details", "created_at"],
     ]
 )
 ROWS = st.lists(st.dictionaries(KEYS, JSON | st.lists(st.dictionaries(KEYS, JSON), max_size=2)), max_size=3)

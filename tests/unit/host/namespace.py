@@ -1,4 +1,4 @@
-"""Runs code of ours in a network namespace of its own, where addresses, routes and firewalls can be real."""
+"""Runs code of ours in network and mount namespaces of its own: addresses, routes, firewalls, /etc files are real."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ import pytest
 def _available() -> bool:
     if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
         return False
-    return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 needs_namespace = pytest.mark.skipif(not _available(), reason="needs root and network namespaces")
 
 
 def in_namespace(setup: str, expression: str) -> Any:
-    """Run the shell commands `setup` in a new network namespace, then return what the Python code prints.
+    """Run the shell commands `setup` in new namespaces, then return what the Python code prints.
 
     `expression` is Python code that calls `show(value)` once with something JSON can hold.
     """
     code = f"import json\ndef show(v): print(json.dumps(v, default=str))\n{expression}"
     script = f'set -e\nip link set lo up\n{setup}\nexec "$@"'
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, "-c", code],
+        ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,258 @@
+"""Whether this server resolves a responder's name, and as others do: hosts file, own name servers, public ones."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+
+from ocsp_stapling.host.hosts import HOSTS, RESOLV_CONF, HostsEntry, hosts_entries, read_resolv_conf
+from ocsp_stapling.settings import Settings
+
+SYSTEM = "system"
+DNS_PORT = 53
+
+_NAMES = 64
+_ADDRESSES = 64
+_QUESTION_SECONDS = 2.0
+
+
+class Outcome(Enum):
+    """How one question for a name ended."""
+
+    ANSWERED = "answered"
+    NO_SUCH_NAME = "no-such-name"
+    NO_ADDRESS = "no-address"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    UNREACHABLE = "unreachable"
+
+
+SILENT = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
+
+
+class Verdict(Enum):
+    """What comparing the answers shows."""
+
+    SAME = "same"
+    DIFFERENT = "different"  # usual: a content network answers by place
+    HOSTS_OVERRIDE = "hosts-override"
+    PRIVATE_ANSWER = "private-answer"
+    RESOLVER_DEAD = "resolver-dead"
+    RESOLVER_FAILS = "resolver-fails"
+    NO_SUCH_NAME = "no-such-name"
+    NOT_COMPARED = "not-compared"
+
+
+@dataclass(frozen=True)
+class NameAnswer:
+    """One answer: `asked` is a name server's address, or "system" for what Apache itself would get."""
+
+    asked: str
+    outcome: Outcome
+    addresses: tuple[str, ...] = ()
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class NameCheck:
+    """Everything found out about one name; `sentence` tells it in plain words."""
+
+    name: str
+    verdict: Verdict
+    system: NameAnswer
+    nameservers: tuple[NameAnswer, ...]
+    public: tuple[NameAnswer, ...]
+    hosts: tuple[HostsEntry, ...]
+    sentence: str
+
+    @property
+    def dead_nameservers(self) -> tuple[str, ...]:
+        """The server's own name servers that did not answer: each costs every lookup seconds."""
+        return tuple(answer.asked for answer in self.nameservers if answer.outcome in SILENT)
+
+
+def check_names(
+    names: Iterable[str],
+    settings: Settings,
+    *,
+    hosts: Path = HOSTS,
+    resolv_conf: Path = RESOLV_CONF,
+    port: int = DNS_PORT,
+) -> tuple[NameCheck, ...]:
+    """Return a check of each name (the first 64), all questions side by side; never raises, never hangs.
+
+    Takes at most the shorter of two probe time-outs and the probe deadline of the settings. Public resolvers
+    are asked only if configured. A question without an answer by then is TIMED_OUT.
+    """
+    asked = tuple(dict.fromkeys(names))[:_NAMES]
+    own = read_resolv_conf(resolv_conf).nameservers
+    public = settings.probe.public_resolvers
+    seconds = min(2 * settings.probe.timeout_seconds, settings.probe.deadline_seconds)
+    questions: dict[tuple[str, str], Callable[[], NameAnswer]] = {}
+    for name in asked:
+        questions[name, SYSTEM] = _asking_system(name)
+        questions |= {(name, server): _asking(server, name, port, seconds) for server in {*own, *public}}
+    answers = _all(questions, seconds)
+    return tuple(_check(name, own, public, answers, hosts_entries(name, hosts)) for name in asked)
+
+
+def _asking_system(name: str) -> Callable[[], NameAnswer]:
+    return lambda: ask_system(name)
+
+
+def _asking(server: str, name: str, port: int, seconds: float) -> Callable[[], NameAnswer]:
+    return lambda: ask(server, name, min(_QUESTION_SECONDS, seconds), port)
+
+
+def _all(
+    questions: dict[tuple[str, str], Callable[[], NameAnswer]], seconds: float
+) -> dict[tuple[str, str], NameAnswer]:
+    """Answer all questions in threads; one that does not come back is left behind and counts as timed out."""
+    answers = {key: NameAnswer(key[1], Outcome.TIMED_OUT) for key in questions}
+    found: dict[tuple[str, str], NameAnswer] = {}
+
+    def work(key: tuple[str, str]) -> None:
+        started = time.monotonic()
+        answer = questions[key]()
+        found[key] = replace(answer, milliseconds=round((time.monotonic() - started) * 1000, 1))
+
+    threads = [threading.Thread(target=work, args=(key,), daemon=True) for key in questions]
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0))
+    return answers | dict(found)
+
+
+_GAI = {
+    socket.EAI_NONAME: Outcome.NO_SUCH_NAME,
+    socket.EAI_AGAIN: Outcome.TIMED_OUT,
+    socket.EAI_NODATA: Outcome.NO_ADDRESS,
+}
+
+
+def ask_system(name: str) -> NameAnswer:
+    """Ask as Apache does: the C library, with /etc/hosts and everything else the server has configured."""
+    try:
+        found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return NameAnswer(SYSTEM, _GAI.get(error.errno or 0, Outcome.FAILED))
+    except (OSError, ValueError):  # UnicodeError is a ValueError: not a name at all
+        return NameAnswer(SYSTEM, Outcome.FAILED)
+    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
+    return NameAnswer(SYSTEM, Outcome.ANSWERED, tuple(addresses)[:_ADDRESSES])
+
+
+def ask(server: str, name: str, seconds: float, port: int = DNS_PORT) -> NameAnswer:
+    """Ask one name server for a name's IPv4 and IPv6 addresses, `seconds` for each."""
+    addresses: list[str] = []
+    for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
+        try:
+            answer = _exchange(dns.message.make_query(name, kind), server, seconds, port)
+        except dns.exception.Timeout:
+            return NameAnswer(server, Outcome.TIMED_OUT)
+        except OSError:
+            return NameAnswer(server, Outcome.UNREACHABLE)
+        except (dns.exception.DNSException, ValueError, EOFError):
+            return NameAnswer(server, Outcome.FAILED)
+        if answer.rcode() != dns.rcode.NOERROR:
+            gone = answer.rcode() == dns.rcode.NXDOMAIN
+            return NameAnswer(server, Outcome.NO_SUCH_NAME if gone else Outcome.FAILED)
+        addresses += _addresses(answer, kind)
+    outcome = Outcome.ANSWERED if addresses else Outcome.NO_ADDRESS
+    return NameAnswer(server, outcome, tuple(addresses[:_ADDRESSES]))
+
+
+def _exchange(query: dns.message.Message, server: str, seconds: float, port: int) -> dns.message.Message:
+    """Ask over UDP, and over TCP if the answer was too long (RFC 7766)."""
+    try:
+        return dns.query.udp(query, server, seconds, port, raise_on_truncation=True)
+    except dns.message.Truncated:
+        pass
+    try:
+        return dns.query.tcp(query, server, seconds, port)
+    except OSError as error:
+        raise EOFError from error  # it did answer, so it is not unreachable
+
+
+def _addresses(answer: dns.message.Message, kind: dns.rdatatype.RdataType) -> list[str]:
+    return [str(record) for rrset in answer.answer if rrset.rdtype == kind for record in rrset]
+
+
+def _check(
+    name: str,
+    own: Sequence[str],
+    public: Sequence[str],
+    answers: dict[tuple[str, str], NameAnswer],
+    hosts: tuple[HostsEntry, ...],
+) -> NameCheck:
+    system = answers[name, SYSTEM]
+    ours = tuple(answers[name, server] for server in own)
+    theirs = tuple(answers[name, server] for server in public)
+    verdict = _verdict(system, ours, theirs, bool(hosts))
+    unsaid = NameCheck(name, verdict, system, ours, theirs, hosts, "")
+    return replace(unsaid, sentence=_sentence(unsaid))
+
+
+def _verdict(
+    system: NameAnswer, ours: Sequence[NameAnswer], theirs: Sequence[NameAnswer], overridden: bool
+) -> Verdict:
+    if overridden:
+        return Verdict.HOSTS_OVERRIDE
+    if system.outcome is Outcome.ANSWERED:
+        return _compared(system, theirs)
+    if all(answer.outcome in SILENT for answer in ours):
+        return Verdict.RESOLVER_DEAD
+    outcomes = {answer.outcome for answer in theirs}
+    if Outcome.ANSWERED in outcomes or system.outcome in {Outcome.FAILED, Outcome.TIMED_OUT}:
+        return Verdict.RESOLVER_FAILS
+    return Verdict.NO_SUCH_NAME
+
+
+def _compared(system: NameAnswer, theirs: Sequence[NameAnswer]) -> Verdict:
+    public = {address for answer in theirs for address in answer.addresses}
+    if not any(_is_global(address) for address in system.addresses):
+        return Verdict.PRIVATE_ANSWER
+    if all(answer.outcome in SILENT for answer in theirs):
+        return Verdict.NOT_COMPARED
+    return Verdict.SAME if public & set(system.addresses) else Verdict.DIFFERENT
+
+
+def _is_global(address: str) -> bool:
+    return ipaddress.ip_address(address).is_global
+
+
+def _sentence(check: NameCheck) -> str:
+    return _SENTENCES[check.verdict].format(
+        name=check.name,
+        addresses=", ".join(check.system.addresses[:4]) or "no address",
+        servers=" and ".join(answer.asked for answer in check.nameservers),
+        hosts=" and ".join(f"{e.address} (line {e.line_number})" for e in check.hosts[:4]),
+    )
+
+
+_SENTENCES = {
+    Verdict.SAME: "{name} resolves as it does elsewhere",
+    Verdict.DIFFERENT: "{name} resolves to {addresses}; public resolvers answer otherwise, as is usual for "
+    "names that are served from many places",
+    Verdict.HOSTS_OVERRIDE: "/etc/hosts gives {name} the address {hosts}, whatever DNS says",
+    Verdict.PRIVATE_ANSWER: "{name} resolves only to addresses that are not public ({addresses}): a resolver "
+    "on the way gives its own answer",
+    Verdict.RESOLVER_DEAD: "this server's name servers ({servers}) do not answer, so {name} cannot be found",
+    Verdict.RESOLVER_FAILS: "this server cannot resolve {name}: its name servers ({servers}) fail for it",
+    Verdict.NO_SUCH_NAME: "{name} does not exist in DNS or has no address",
+    Verdict.NOT_COMPARED: "{name} resolves to {addresses}; no public resolver could be asked for comparison",
+}

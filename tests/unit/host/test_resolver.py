@@ -1,0 +1,204 @@
+"""Names as this server resolves them, compared with others, on real DNS servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+import time
+from pathlib import Path
+
+import dns.message
+import dns.rcode
+import pytest
+
+from ocsp_stapling.host import resolver
+from ocsp_stapling.host.resolver import NameAnswer, NameCheck, Outcome, Verdict, ask, ask_system, check_names
+from ocsp_stapling.settings import ProbeSettings, Settings
+from tests.unit.host.dns_server import Reply, code, dns_server, zone
+from tests.unit.host.namespace import in_namespace, needs_namespace
+
+NAME = "ocsp.example.com"
+PUBLIC = ["93.184.216.34", "2606:2800:220:1::1"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (zone({}), Outcome.NO_SUCH_NAME),
+        (zone({NAME: []}), Outcome.NO_ADDRESS),
+        (code(dns.rcode.SERVFAIL), Outcome.FAILED),
+        (code(dns.rcode.REFUSED), Outcome.FAILED),
+        (lambda query: None, Outcome.TIMED_OUT),
+        (lambda query: b"\x00", Outcome.FAILED),
+        (lambda query: query.to_wire()[:2] + b"\xff" * 40, Outcome.FAILED),
+    ],
+    ids=["no name", "no address", "servfail", "refused", "silent", "too short", "garbage"],
+)
+def test_outcome_of_a_name_server(reply: Reply, outcome: Outcome) -> None:
+    with dns_server(reply) as port:
+        assert ask("127.0.0.1", NAME, 0.3 if outcome is Outcome.TIMED_OUT else 20, port).outcome is outcome
+
+
+def test_addresses_of_both_families_come_back() -> None:
+    with dns_server(zone({NAME: PUBLIC})) as port:
+        assert ask("127.0.0.1", NAME, 20, port) == NameAnswer("127.0.0.1", Outcome.ANSWERED, tuple(PUBLIC))
+
+
+@needs_namespace
+def test_name_server_without_a_route_is_unreachable() -> None:
+    code = (
+        "from ocsp_stapling.host.resolver import ask\nshow(ask('192.0.2.53', 'ocsp.example.com', 20).outcome)"
+    )
+    assert in_namespace("", code) == str(Outcome.UNREACHABLE)
+
+
+@pytest.mark.parametrize("name", ["", "." * 3, "x" * 300, "a..b", "\udcff", "a b\x00", "ü" * 70])
+def test_what_is_no_name_fails_plainly(name: str) -> None:
+    assert ask_system(name).outcome is not Outcome.ANSWERED or name == ""
+    with dns_server(zone({})) as port:
+        assert ask("127.0.0.1", name, 20, port).outcome in {Outcome.FAILED, Outcome.NO_SUCH_NAME}
+
+
+def check(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, hosts: str = "") -> NameCheck:
+    """One check with our name server on 127.0.0.1, a public one on 127.0.0.2, and what the C library says."""
+    (tmp_path / "hosts").write_text(hosts)
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    settings = Settings(
+        probe=ProbeSettings(timeout_seconds=1, deadline_seconds=30, public_resolvers=("127.0.0.2",))
+    )
+    with (
+        dns_server(ours) as port,
+        dns_server(theirs, "127.0.0.2", port),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(resolver, "ask_system", lambda name: system)
+        (found,) = check_names(
+            [NAME, NAME],
+            settings,
+            hosts=tmp_path / "hosts",
+            resolv_conf=tmp_path / "resolv.conf",
+            port=port,
+        )
+    return found
+
+
+def answered(*addresses: str) -> NameAnswer:
+    return NameAnswer("system", Outcome.ANSWERED, addresses)
+
+
+def silent(query: dns.message.Message) -> None:
+    return None
+
+
+GOOD = zone({NAME: PUBLIC})
+NOT_FOUND = NameAnswer("system", Outcome.NO_SUCH_NAME)
+TRY_AGAIN = NameAnswer("system", Outcome.TIMED_OUT)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "system", "verdict"),
+    [
+        (GOOD, GOOD, answered(*PUBLIC), Verdict.SAME),
+        (GOOD, zone({NAME: ["8.8.4.4"]}), answered(*PUBLIC), Verdict.DIFFERENT),
+        (zone({NAME: ["10.0.0.1"]}), GOOD, answered("10.0.0.1"), Verdict.PRIVATE_ANSWER),
+        (GOOD, silent, answered(*PUBLIC), Verdict.NOT_COMPARED),
+        (silent, GOOD, TRY_AGAIN, Verdict.RESOLVER_DEAD),
+        (silent, silent, TRY_AGAIN, Verdict.RESOLVER_DEAD),
+        (code(dns.rcode.SERVFAIL), GOOD, TRY_AGAIN, Verdict.RESOLVER_FAILS),
+        (zone({}), GOOD, NOT_FOUND, Verdict.RESOLVER_FAILS),
+        (zone({}), zone({}), NOT_FOUND, Verdict.NO_SUCH_NAME),
+        (zone({}), silent, NOT_FOUND, Verdict.NO_SUCH_NAME),
+    ],
+    ids=[
+        "same",
+        "other place",
+        "private",
+        "no public resolver",
+        "dead",
+        "all dead",
+        "servfail",
+        "only here",
+        "gone",
+        "gone, uncompared",
+    ],
+)
+def test_verdict(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, verdict: Verdict) -> None:
+    found = check(tmp_path, ours, theirs, system)
+    assert found.verdict is verdict
+    assert NAME in found.sentence
+
+
+def test_hosts_override_is_the_verdict_with_its_line(tmp_path: Path) -> None:
+    found = check(tmp_path, GOOD, GOOD, answered("192.0.2.7"), f"\n192.0.2.7 {NAME}\n")
+    assert found.verdict is Verdict.HOSTS_OVERRIDE
+    assert found.sentence == f"/etc/hosts gives {NAME} the address 192.0.2.7 (line 2), whatever DNS says"
+    assert found.system.milliseconds is not None
+
+
+def test_dead_name_servers_are_named(tmp_path: Path) -> None:
+    assert check(tmp_path, silent, GOOD, answered(*PUBLIC)).dead_nameservers == ("127.0.0.1",)
+
+
+def test_stuck_resolver_does_not_hold_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def stuck(*_: object, **__: object) -> None:
+        release.wait(120)
+        raise socket.gaierror(socket.EAI_AGAIN, "again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    settings = Settings(probe=ProbeSettings(timeout_seconds=0.2, deadline_seconds=0.5, public_resolvers=()))
+    started = time.monotonic()
+    checks = check_names(
+        [f"{n}.example.com" for n in range(100)], settings, resolv_conf=tmp_path / "none", port=9
+    )
+    release.set()
+    assert len(checks) == 64
+    assert {c.system.outcome for c in checks} == {Outcome.TIMED_OUT}
+    assert time.monotonic() - started < 60
+
+
+REAL = """
+import json, sys
+sys.path.insert(0, {root!r})
+from ocsp_stapling.host.resolver import check_names
+from ocsp_stapling.settings import *
+from tests.unit.host.dns_server import dns_server, zone
+settings = Settings(probe=ProbeSettings(timeout_seconds=1, deadline_seconds=20, public_resolvers=("127.0.0.54",)))
+good = zone({{"ocsp.example.com": ["93.184.216.34"]}})
+with dns_server(zone({ours}), "127.0.0.53", 53), dns_server(good, "127.0.0.54", 53):
+    (c,) = check_names(["ocsp.example.com"], settings)
+    show([c.verdict.value, c.system.outcome.value, list(c.system.addresses)])
+"""
+FILES = """
+printf 'nameserver 127.0.0.53\\noptions timeout:1 attempts:1\\n' >{folder}/resolv.conf
+printf '{hosts}' >{folder}/hosts
+mount --bind {folder}/resolv.conf /etc/resolv.conf
+mount --bind {folder}/hosts /etc/hosts
+"""
+
+
+@needs_namespace
+@pytest.mark.parametrize(
+    ("ours", "hosts", "expected"),
+    [
+        ({NAME: ["93.184.216.34"]}, "", ["same", "answered", ["93.184.216.34"]]),
+        ({}, "", ["resolver-fails", "no-such-name", []]),
+        ({NAME: ["10.1.1.1"]}, "", ["private-answer", "answered", ["10.1.1.1"]]),
+        ({NAME: PUBLIC}, f"192.0.2.7 {NAME}", ["hosts-override", "answered", ["192.0.2.7"]]),
+    ],
+    ids=["same", "fails here", "private", "hosts"],
+)
+def test_the_real_resolver_of_a_server(
+    tmp_path: Path, ours: object, hosts: str, expected: list[object]
+) -> None:
+    root = str(Path(__file__).parents[3])
+    setup = FILES.format(folder=tmp_path, hosts=hosts)
+    assert in_namespace(setup, REAL.format(root=root, ours=repr(ours))) == expected
+
+
+def test_no_public_resolver_is_asked_unless_configured(tmp_path: Path) -> None:
+    settings = dataclasses.replace(Settings(), probe=ProbeSettings(timeout_seconds=0.2, public_resolvers=()))
+    (found,) = check_names(["localhost"], settings, resolv_conf=tmp_path / "none", port=9)
+    assert found.public == ()
