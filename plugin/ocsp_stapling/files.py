@@ -101,6 +101,11 @@ def remove(old: Snapshot) -> None:
         raise Problem("write-failed", f"{old.path} could not be removed ({error.strerror}).") from error
 
 
+def leftover(path: Path) -> bytes | None:
+    """Return the bytes of the temporary file that a killed `replace` left beside `path`, None if there is none."""
+    return snapshot(_temporary(_resolved(path))).content
+
+
 def discard_leftover(path: Path) -> None:
     """Remove the temporary file that a killed `replace` may have left beside `path`."""
     with contextlib.suppress(OSError):

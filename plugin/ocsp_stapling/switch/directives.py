@@ -1,0 +1,87 @@
+"""The lines of a managed block: off; on; on with the cache that fits. To the transaction they are data."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.problem import Problem
+
+# Read last in a userdata directory, for names are taken in order.
+OVERRIDE_NAME = "zzz_ocsp_stapling.conf"
+
+_TEXT_LIMIT = 200
+_CACHE_BYTES = 512_000
+_NOTE = re.compile(
+    r"^# Stapling was turned (?P<what>off|on) at (?P<when>\S+ \S+ \S+) by (?P<who>.*?)(?:: (?P<reason>.*))?$",
+    re.M,
+)
+
+
+def off_block(who: str, reason: str, now: datetime.datetime) -> list[str]:
+    """Return the lines that turn stapling off, with what an administrator who finds them must know."""
+    return [*_notes("off", who, reason, now), *_guarded(["SSLUseStapling Off"])]
+
+
+def on_block(who: str, reason: str, now: datetime.datetime, cache: str | None) -> list[str]:
+    """Return the lines that turn stapling on; `cache` is the SSLStaplingCache line if none is in force."""
+    lines = [cache] if cache else []
+    return [*_notes("on", who, reason, now), *_guarded([*lines, "SSLUseStapling On"])]
+
+
+def cache_line(tree: ConfigTree, modules: frozenset[str]) -> str:
+    """Return the SSLStaplingCache line that uses the provider and directory of SSLSessionCache.
+
+    Raises Problem `no-socache` when Apache lacks the module of that provider, `no-session-cache` when there is
+    no session cache to match. (Apache: SSLStaplingCache, SSLSessionCache.)
+    """
+    session = tree.last("SSLSessionCache")
+    provider, _, rest = (session.value if session else "none").partition(":")
+    provider = provider.lower()
+    path = rest.partition("(")[0].strip('" ')
+    if provider not in ("shmcb", "dbm") or not path:
+        sentence = (
+            "No SSLStaplingCache is in force and there is no SSLSessionCache (shmcb or dbm) to match, so stapling "
+            "cannot be turned on safely. Nothing was touched; add an SSLStaplingCache first."
+        )
+        raise Problem("no-session-cache", sentence)
+    if f"socache_{provider}_module" not in modules:
+        sentence = (
+            f"Apache runs without mod_socache_{provider}, which a stapling cache needs. Nothing was touched."
+        )
+        raise Problem("no-socache", sentence)
+    directory = path.rpartition("/")[0]
+    target = f"{directory}/ocsp_stapling_{provider}" if directory else f"ocsp_stapling_{provider}"
+    return (
+        f'SSLStaplingCache "{provider}:{target}({_CACHE_BYTES})"'
+        if provider == "shmcb"
+        else (f'SSLStaplingCache "{provider}:{target}"')
+    )
+
+
+def read_note(body: str) -> dict[str, str]:
+    """Return what, when, who and reason from a block's own comment; {} if it was edited away."""
+    found = _NOTE.search(body)
+    return {name: value or "" for name, value in found.groupdict().items()} if found else {}
+
+
+def _notes(what: str, who: str, reason: str, now: datetime.datetime) -> list[str]:
+    told = f"# Stapling was turned {what} at {now:%Y-%m-%d %H:%M:%S %z} by {_one_line(who)}"
+    because = _one_line(reason)
+    undo = "on" if what == "off" else "undo"
+    return [
+        f"{told}: {because}" if because else told,
+        f"# To undo: WHM > Plugins > OCSP Stapling, or as root: ocsp-stapling {undo}",
+    ]
+
+
+def _one_line(text: str) -> str:
+    """Printable, on one line, and without the backslash at the end that would continue a comment."""
+    shown = "".join(c if c.isprintable() else " " for c in text[:_TEXT_LIMIT])
+    return " ".join(shown.split()).rstrip("\\ ")
+
+
+def _guarded(lines: list[str]) -> list[str]:
+    """Without mod_ssl a bare directive would be a syntax error for the whole server."""
+    return ["<IfModule ssl_module>", *(f"    {line}" for line in lines), "</IfModule>"]

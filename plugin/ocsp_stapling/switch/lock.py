@@ -1,0 +1,81 @@
+"""One change at a time on a server: a lock that ends with its holder, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.problem import Problem
+
+NAME = "switch.lock"
+
+
+@contextlib.contextmanager
+def hold(directory: Path, who: str, what: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the server's lock; `who` and `what` are shown to anybody who meets it.
+
+    Raises Problem `busy` if it is still held by somebody else after `wait` seconds.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if not _acquire(descriptor, wait):
+            raise _busy(descriptor)
+        _write_holder(descriptor, {"who": who, "what": what, "pid": os.getpid(), "since": time.time()})
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(directory: Path) -> bool:
+    """Return whether a change is running now."""
+    try:
+        descriptor = os.open(directory / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _try(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, wait: float) -> bool:
+    deadline = time.monotonic() + wait
+    while not _try(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_holder(descriptor: int, holder: dict[str, Any]) -> None:
+    # Only shown to people: a full disk must not stop the one action that mends the sites.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _busy(descriptor: int) -> Problem:
+    holder: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, OSError):
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+    seconds = max(0, round(time.time() - float(holder.get("since", time.time()))))
+    who = f"'{holder.get('what', 'a change')}' by {holder.get('who', 'somebody')}, for {seconds} s now"
+    sentence = (
+        f"Another change is running ({who}), so nothing was touched. Wait until it ends, then look again."
+    )
+    return Problem("busy", sentence)

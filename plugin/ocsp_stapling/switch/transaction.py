@@ -1,0 +1,271 @@
+"""Carries a plan out: write, test, restart, verify; and everything back as it was if any step fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ocsp_stapling import files
+from ocsp_stapling.apache import includes
+from ocsp_stapling.files import Snapshot
+from ocsp_stapling.journal import FileRecord, Journal
+from ocsp_stapling.ocsp.staple import Handshake, handshakes
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.switch import restart
+from ocsp_stapling.switch.plan import Change, Plan
+from ocsp_stapling.switch.restart import Apache, Patience, RestartError
+from ocsp_stapling.switch.verify import Sample, Verdict, handshake_json
+from ocsp_stapling.whm import scripts
+
+DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
+Watcher = Callable[[str, Mapping[str, Any], float], None]
+
+
+class ConfigTest(Protocol):
+    """httpd's own configuration test: whether it accepts the files, and its words if not."""
+
+    def __call__(self) -> str:
+        """Return "" if httpd accepts the configuration, else its message."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a transaction works on."""
+
+    apache: Apache
+    configtest: ConfigTest
+    journal: Journal
+    patience: Patience = field(default_factory=Patience)
+    watcher: Watcher = lambda _name, _detail, _seconds: None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an operation ended. `seconds` is from the call to the end; `first_quick` to the first quick handshake."""
+
+    operation: str
+    action: str
+    state: str
+    sentence: str
+    problem: Problem | None = None
+    before: tuple[Handshake, ...] = ()
+    verdict: Verdict | None = None
+    rungs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    first_quick_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 refused, 3 failed and restored, 4 failed and not restored."""
+        return {DONE: 0, REFUSED: 1, RESTORED: 3}.get(self.state, 4)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as the JSON document of off, on and undo."""
+        return {
+            "operation": self.operation,
+            "action": self.action,
+            "state": self.state,
+            "message": self.sentence,
+            "error": self.problem.as_json() if self.problem else None,
+            "rungs": list(self.rungs),
+            "seconds": round(self.seconds, 3),
+            "first_quick_seconds": _rounded(self.first_quick_seconds),
+            "before": [handshake_json(each) for each in self.before],
+            "after": self.verdict.as_json() if self.verdict else None,
+            "warnings": list(self.warnings),
+        }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def execute(plan: Plan, server: Server, identity: str = "", began: float | None = None) -> Result:
+    """Carry out `plan` and return how it ended; whatever happens is in the result, not an exception.
+
+    The caller holds the server's lock. `began` is when the call came (time.monotonic), for the times shown.
+    """
+    run = _Run(plan, server, began or time.monotonic())
+    return run.whole(identity)
+
+
+class _Run:
+    """One execution: its steps, in the order in which they happen."""
+
+    def __init__(self, plan: Plan, server: Server, began: float) -> None:
+        self.plan, self.server, self.began = plan, server, began
+        self.operation = ""
+        self.written: list[Change] = []
+        self.before = _Before(plan.samples, server.patience.quick)
+        self.first_quick: float | None = None
+
+    def whole(self, identity: str) -> Result:
+        refusal = self._broken_already()
+        if refusal:
+            return self._result(REFUSED, refusal.sentence, refusal)
+        records = [FileRecord(c.old.path, c.old.content, c.content) for c in self.plan.changes]
+        begun = self.server.journal.begin(
+            self.plan.action, self.plan.who, self.plan.reason, self.plan.as_json(), records, identity
+        )
+        self.operation = begun.id
+        try:
+            outcome = self._forward()
+        except (Problem, RestartError) as error:
+            return self._finished(self._back(error))
+        return self._finished(self._done(outcome))
+
+    def _broken_already(self) -> Problem | None:
+        message = self.server.configtest()
+        return config_broken(message) if message else None
+
+    def _forward(self) -> restart.Outcome:
+        for change in self.plan.changes:
+            self.step("write", {"path": str(change.old.path)})
+            write(change)
+            self.written.append(change)
+        self._test()
+        if self.plan.rebuild:
+            self.step("rebuild", {})
+            scripts.rebuild_httpd_conf()
+            self._test()
+        before = self.before.collect()
+        stalled = any(each.error == "timeout" for each in before)
+        began = time.monotonic()
+        outcome = restart.restart(
+            self.server.apache, self.plan.samples, self.server.patience, stalled=stalled, report=self.step
+        )
+        if outcome.verdict.first_quick_at is not None:
+            self.first_quick = outcome.verdict.first_quick_at - self.began
+        self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
+        return outcome
+
+    def _test(self) -> None:
+        self.step("configtest", {})
+        message = self.server.configtest()
+        if message:
+            sentence = (
+                "Apache refuses the changed configuration, so it was put back and Apache was not restarted."
+            )
+            raise Problem("configtest-failed", sentence, message)
+
+    def _back(self, error: Problem | RestartError) -> Result:
+        """Undo what was written; then make sure that Apache runs with it."""
+        problem = error.problem if isinstance(error, RestartError) else error
+        self.step("restore", {"because": problem.code})
+        failures = [text for change in reversed(self.written) if (text := put_back(change))]
+        reload = isinstance(error, RestartError) and error.reloaded
+        alive = (
+            not failures
+            and not self.server.configtest()
+            and restart.ensure_running(self.server.apache, reload=reload)
+        )
+        if alive:
+            return self._result(RESTORED, f"{problem.sentence} Everything is as it was before.", problem)
+        told = " ".join(failures) or "Apache does not run with the restored files."
+        return self._result(FAILED, f"{problem.sentence} It could not be put right: {told}", problem)
+
+    def _done(self, outcome: restart.Outcome) -> Result:
+        return self._result(DONE, outcome.verdict.sentence, verdict=outcome.verdict, rungs=outcome.rungs)
+
+    def step(self, name: str, detail: Mapping[str, Any]) -> None:
+        """Journal a step before it is taken, and show it."""
+        self.server.journal.step(self.operation, name, detail)
+        self.server.watcher(name, detail, time.monotonic() - self.began)
+
+    def _result(
+        self,
+        state: str,
+        sentence: str,
+        problem: Problem | None = None,
+        verdict: Verdict | None = None,
+        rungs: tuple[str, ...] = (),
+    ) -> Result:
+        warnings = (*self.plan.warnings, *(verdict.warnings if verdict else ()))
+        if self.server.journal.lost:
+            warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")
+        return Result(
+            self.operation,
+            self.plan.action,
+            state,
+            sentence,
+            problem,
+            self.before.collect(),
+            verdict,
+            rungs,
+            time.monotonic() - self.began,
+            self.first_quick,
+            warnings,
+        )
+
+    def _finished(self, result: Result) -> Result:
+        self.server.journal.finish(self.operation, result.state, result.as_json())
+        return result
+
+
+class _Before:
+    """Handshakes made while the files are written: what visitors meet before the change."""
+
+    def __init__(self, samples: Sequence[Sample], limit: float) -> None:
+        self._found: tuple[Handshake, ...] = ()
+        self._doors = [sample.door for sample in samples]
+        self._limit = limit
+        self._thread = threading.Thread(target=self._meet, daemon=True)
+        self._thread.start()
+
+    def _meet(self) -> None:
+        self._found = handshakes(self._doors, ask=True, limit=self._limit)
+
+    def collect(self) -> tuple[Handshake, ...]:
+        """Return the handshakes, waiting for those under way."""
+        self._thread.join(self._limit + 1)
+        return self._found
+
+
+def config_broken(message: str) -> Problem:
+    """Return the refusal to change a configuration that httpd does not accept even now."""
+    return Problem(
+        "config-broken",
+        "Apache does not accept the present configuration, so nothing was touched: a restart would end Apache. "
+        "Mend what httpd names below, then try again.",
+        message,
+    )
+
+
+def write(change: Change) -> None:
+    """Make one file what the plan wants. Raises Problem `changed-meanwhile` or `write-failed`."""
+    if change.content is None:
+        files.remove(change.old)
+    else:
+        files.replace(change.old, change.content)
+
+
+def put_back(change: Change) -> str:
+    """Make one file what it was before the plan; return "" or a sentence about what could not be restored.
+
+    If somebody edited the file since, their bytes stay and only our block goes back to what it was.
+    """
+    try:
+        now = files.snapshot(change.old.path)
+        wanted = _content_before(change, now)
+        if wanted == now.content:
+            return ""
+        if wanted is None:
+            files.remove(now)
+        else:
+            files.replace(now, wanted)
+    except Problem as problem:
+        return problem.sentence
+    return ""
+
+
+def _content_before(change: Change, now: Snapshot) -> bytes | None:
+    if now.content == change.content or now.content == change.old.content or now.content is None:
+        return change.old.content
+    old_block = includes.find(change.old.content or b"")
+    if old_block is None:
+        return includes.remove(now.content)
+    return includes.apply(now.content, old_block.body.decode("utf-8", "surrogateescape").splitlines())
