@@ -96,8 +96,8 @@ def _rules(found: list[Fault], authorities: list[Authority]) -> tuple[list[str],
 
 def _nft(rules: list[str], prefix: list[str]) -> None:
     hook = "input" if prefix else "output"
-    chain = f"chain c {{ type filter hook {hook} priority 0; policy accept; {' ; '.join(rules)} }}"
     text = "table inet machine {}\ndelete table inet machine\n"
     if rules:
-        text += f"table inet machine {{ {chain} }}\n"
+        lines = [f"type filter hook {hook} priority 0; policy accept;", *rules]
+        text += "table inet machine {\nchain c {\n" + "\n".join(lines) + "\n}\n}\n"
     subprocess.run([*prefix, "nft", "-f", "-"], input=text, text=True, check=True)

@@ -35,7 +35,7 @@ def why_not_here() -> str:
         *NAMESPACES,
         "sh",
         "-c",
-        "mount -t tmpfs t /mnt && ip link add a type veth peer name b",
+        "mount -t tmpfs t /mnt && ip link add name trial0 type veth peer name trial1",
     ]
     if subprocess.run(trial, capture_output=True, check=False).returncode != 0:
         return (

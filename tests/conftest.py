@@ -1,0 +1,40 @@
+"""Fixtures shared by every test: the WHM-shaped machine, and the option for long campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.machine import Machine, Shape, why_not_here
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the campaigns that are too long for CI")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    machines = [item for item in items if item.get_closest_marker("machine")]
+    reason = why_not_here() if machines else ""
+    for item in machines:
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="a long campaign: run with --long"))
+
+
+@pytest.fixture
+def start_machine() -> Iterator[Callable[[Shape], Machine]]:
+    """Start a machine of a given shape; it ends with the test."""
+    with ExitStack() as stack:
+        yield lambda shape: stack.enter_context(Machine(shape))
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """An ordinary machine of the test's own."""
+    with Machine(Shape()) as started:
+        yield started
