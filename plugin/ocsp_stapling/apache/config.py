@@ -1,0 +1,410 @@
+"""Walks Apache's configuration from httpd.conf as httpd reads it, collecting what takes part in stapling.
+
+What httpd does while reading is followed here (server/config.c, server/core.c, mod_so, mod_version, mod_macro):
+Include and IncludeOptional, conditional sections, Define, LoadModule, ServerRoot, Macro. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ocsp_stapling.apache.conditions import Binary, Known, Truth, judge
+from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.apache.statements import BEGIN, END, NAMES, Statement, resolve, scan, words
+from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, ManagedBlock, Place, VirtualHost
+from ocsp_stapling.apache.wildcard import Overlay, expand, has_wildcard
+from ocsp_stapling.problem import Problem
+
+MAX_DEPTH = 128  # httpd's AP_MAX_INCLUDE_DEPTH
+MAX_FILE_BYTES = 256 << 20
+MAX_STATEMENTS = 10_000_000  # bounds what includes of includes of includes can multiply up to
+
+_CANONICAL = {key.encode(): name for key, name in NAMES.items()}
+
+
+def read_config(
+    layout: Layout, binary: Binary | None = None, overlay: Mapping[Path, bytes | None] | None = None
+) -> ConfigTree:
+    """Read the whole configuration, beginning with `layout.conf`; what is odd in it becomes a finding.
+
+    `binary` is what httpd says of itself (`Httpd.binary()`); without it some conditions stay uncertain. With
+    `overlay` the configuration is read as it would be with these file contents (None: file absent). Raises
+    Problem `no-httpd-conf` if httpd.conf itself cannot be read.
+    """
+    walk = _Walk(
+        layout, binary or Binary(), {str(path): content for path, content in (overlay or {}).items()}
+    )
+    walk.include(str(layout.conf), required=True)
+    if not walk.files:
+        detail = walk.findings[0].message if walk.findings else ""
+        raise Problem("no-httpd-conf", f"Apache's configuration {layout.conf} cannot be read.", detail)
+    return walk.tree(layout.conf)
+
+
+class _Vhost:
+    """A virtual host while its section is open."""
+
+    def __init__(self, place: Place, certain: bool, first_file: int) -> None:
+        self.place, self.certain, self.first_file = place, certain, first_file
+        self.name, self.document_root = "", ""
+        self.aliases: list[str] = []
+        self.engine: bool | None = None
+        self.certificates: list[Path] = []
+        self.chain_file: Path | None = None
+        self.stapling: Directive | None = None
+
+    def closed(self, files: Sequence[Path]) -> VirtualHost:
+        return VirtualHost(
+            self.place,
+            self.name,
+            tuple(self.aliases),
+            self.document_root,
+            self.engine,
+            tuple(self.certificates),
+            self.chain_file,
+            self.stapling,
+            tuple(files[self.first_file :]),
+            self.certain,
+        )
+
+
+class _Walk:
+    """The state of one reading."""
+
+    def __init__(self, layout: Layout, binary: Binary, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self.known = Known(binary, layout.base)
+        self.files: list[Path] = []
+        self.directives: list[Directive] = []
+        self.vhosts: list[VirtualHost] = []
+        self.managed: dict[tuple[Path, int], ManagedBlock] = {}
+        self.findings: list[Finding] = []
+        self.vhost: _Vhost | None = None
+        self.file, self.line = Path(), 0
+        self.sections: list[tuple[str, Truth]] = []
+        self.in_block = False
+        self._stack: list[str] = []
+        self._scans: dict[str, list[Statement]] = {}
+        self._left = MAX_STATEMENTS
+        self._macros: dict[bytes, tuple[Path, list[bytes], Sequence[Statement]]] = {}
+        self._judged: dict[tuple[bytes, bytes], tuple[str, Truth]] = {}
+
+    def tree(self, conf: Path) -> ConfigTree:
+        """Freeze what was collected."""
+        return ConfigTree(
+            conf,
+            self.known.server_root,
+            tuple(self.files),
+            tuple(self.directives),
+            tuple(self.vhosts),
+            tuple(self.managed.values()),
+            tuple(self.findings),
+        )
+
+    # --- files ---
+
+    def include(self, pattern: str, *, required: bool) -> None:
+        """Read every file that the absolute pattern names."""
+        try:
+            paths = expand(pattern, self._overlay)
+        except (OSError, ValueError) as error:
+            self._find("include-unreadable", f"The include {pattern} cannot be listed: {_reason(error)}.")
+            return
+        if required and not paths:
+            self._find("include-missing", f"No file matches the include {pattern}: httpd refuses to start.")
+        may_be_absent = not required and not has_wildcard(pattern)
+        for path in paths:
+            if not may_be_absent or self._exists(path):
+                self._read(path)
+
+    def _exists(self, path: str) -> bool:
+        if path in self._overlay:
+            return self._overlay[path] is not None
+        return os.path.exists(path)  # noqa: PTH110 - a str, by the thousand
+
+    def _read(self, path: str) -> None:
+        if path in self._stack or len(self._stack) >= MAX_DEPTH:
+            self._find("include-loop", f"{path} includes itself; httpd gives up on it and refuses to start.")
+            return
+        try:
+            if path not in self._scans:
+                self._scans[path] = scan(self._content(path))
+        except (OSError, ValueError) as error:
+            self._find(
+                "include-unreadable", f"{path} cannot be read ({_reason(error)}): httpd does not start."
+            )
+            return
+        self._stack.append(path)
+        self.files.append(Path(path))
+        self._evaluate_as(self.files[-1], self._scans[path])
+        self._stack.pop()
+
+    def _content(self, path: str) -> bytes:
+        if path not in self._overlay:
+            return _content(path)
+        if (content := self._overlay[path]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return content
+
+    def _evaluate_as(self, file: Path, statements: Sequence[Statement]) -> None:
+        """Evaluate in the name of a file; sections left open end with it."""
+        outer = self.file, self.line, self.in_block, self.vhost, len(self.sections)
+        self.file, self.in_block = file, False
+        self._evaluate(statements)
+        if self.vhost is not outer[3]:
+            self._end_vhost()
+        del self.sections[outer[4] :]
+        self.file, self.line, self.in_block = outer[:3]
+
+    # --- lines ---
+
+    def _evaluate(self, statements: Sequence[Statement]) -> None:
+        at, end = 0, len(statements)
+        self._left -= end
+        if self._left < 0:
+            self._find(
+                "include-too-much", "The includes multiply beyond any sensible size; the rest is not read."
+            )
+            return
+        while at < end:
+            name, args, self.line, written = statements[at]
+            at += 1
+            if name.startswith(b"<if"):
+                if self._open(name, args) is Truth.NO:
+                    at = _after_section(statements, at)
+            elif name.startswith(b"</if"):
+                del self.sections[-1:]
+            elif name == b"<macro":
+                at = self._define_macro(args, statements, at)
+            elif self.vhost is not None and name in _VHOST_LINES:
+                _VHOST_LINES[name](self, self.vhost, words(args, self.known.lookup))
+            elif name in _CANONICAL:
+                self._collect(name, args, written)
+            elif name in _STEERING:
+                _STEERING[name](self, args)
+
+    def _open(self, name: bytes, args: bytes) -> Truth:
+        """Enter a conditional section unless httpd skips it."""
+        if (name, args) not in self._judged:
+            self._judged[name, args] = self._judge(name, args)
+        label, truth = self._judged[name, args]
+        if truth is not Truth.NO:
+            self.sections.append((label, truth))
+        return truth
+
+    def _judge(self, name: bytes, args: bytes) -> tuple[str, Truth]:
+        kind = _text(name[1:])
+        argument = args[: args.rfind(b">")].strip() if b">" in args else args.strip()
+        negation = b"!" if argument.startswith(b"!") else b""
+        bare = argument[len(negation) :].strip()
+        if kind == "ifversion":
+            word = resolve(bare, self.known.lookup)
+        else:
+            word = next(iter(words(bare, self.known.lookup)), b"")
+        subject = _text(negation + word)
+        return f"{_SECTION_NAMES.get(kind, kind)} {subject}", judge(kind, subject, self.known)
+
+    def _collect(self, name: bytes, args: bytes, written: bytes) -> None:
+        """Keep a directive that takes part."""
+        directive = Directive(
+            name=_CANONICAL[name],
+            value=_text(b" ".join(words(args, self.known.lookup))),
+            file=self.file,
+            line=self.line,
+            vhost=self.vhost.place if self.vhost else None,
+            condition=tuple(label for label, _ in self.sections),
+            certain=self._truth() is Truth.YES and (self.vhost is None or self.vhost.certain),
+            managed=self.in_block,
+            text=_text(written + b" " + args.strip()),
+        )
+        self.directives.append(directive)
+        if self.vhost and directive.name == "SSLUseStapling":
+            self.vhost.stapling = directive
+
+    def _truth(self) -> Truth:
+        return min((truth for _, truth in self.sections), default=Truth.YES)
+
+    def _find(self, code: str, message: str) -> None:
+        self.findings.append(Finding(code, message, self.file if self.line else None, self.line))
+
+    def _first(self, args: bytes) -> bytes:
+        return next(iter(words(args, self.known.lookup)), b"")
+
+    def absolute(self, word: bytes) -> str:
+        """Resolve a file name against ServerRoot as httpd does (ap_server_root_relative)."""
+        path = _text(word)
+        if not path.startswith("/"):
+            path = f"{self.known.server_root}/{path}"
+        if "//" in path or "/." in path:
+            path = "/" + os.path.normpath(path).lstrip("/")
+        return path
+
+    # --- virtual hosts ---
+
+    def _begin_vhost(self, args: bytes) -> None:
+        if self.vhost:
+            self._end_vhost()
+        inner = args[: args.rfind(b">")] if b">" in args else args
+        addresses = tuple(map(_text, words(inner, self.known.lookup)))
+        place = Place(self.file, self.line, addresses)
+        self.vhost = _Vhost(place, self._truth() is Truth.YES, len(self.files))
+
+    def _end_vhost(self, _args: bytes = b"") -> None:
+        if self.vhost:
+            self.vhosts.append(self.vhost.closed(self.files))
+        self.vhost = None
+
+    # --- lines that steer the reading ---
+
+    def _include(self, args: bytes) -> None:
+        if word := self._first(args):
+            self.include(self.absolute(word), required=True)
+
+    def _include_optional(self, args: bytes) -> None:
+        if word := self._first(args):
+            self.include(self.absolute(word), required=False)
+
+    def _server_root(self, args: bytes) -> None:
+        if (word := self._first(args)).startswith(b"/"):
+            self.known.server_root = Path(_text(word))
+
+    def _load_module(self, args: bytes) -> None:
+        self._judged.clear()
+        self.known.load(_text(self._first(args)), self._truth())
+
+    def _define(self, args: bytes) -> None:
+        given = words(args, self.known.lookup)
+        self._judged.clear()
+        if given:
+            self.known.defines[_text(given[0])] = self._truth()
+        if len(given) > 1:
+            self.known.variables[given[0].lower()] = given[1]
+
+    def _undefine(self, args: bytes) -> None:
+        name = self._first(args)
+        self._judged.clear()
+        self.known.defines[_text(name)] = Truth.NO if self._truth() is Truth.YES else Truth.MAYBE
+        self.known.variables.pop(name.lower(), None)
+
+    def _define_macro(self, args: bytes, statements: Sequence[Statement], at: int) -> int:
+        """Keep the lines up to `</Macro>` for later `Use`; return the place behind them."""
+        end = next((i for i in range(at, len(statements)) if statements[i][0] == b"</macro"), len(statements))
+        name, *parameters = words(args.rstrip().removesuffix(b">"), self.known.lookup) or [b""]
+        self._macros[name.lower()] = self.file, parameters, statements[at:end]
+        return end + 1
+
+    def _use(self, args: bytes) -> None:
+        given = words(args, self.known.lookup) or [b""]
+        file, parameters, body = self._macros.get(given[0].lower(), (self.file, [], ()))
+        if len(self._stack) >= MAX_DEPTH:
+            return
+        pairs = sorted(zip(parameters, given[1:], strict=False), key=lambda pair: -len(pair[0]))
+        self._stack.append("")
+        self._evaluate_as(
+            file, [(name, _substituted(args, pairs), line, name) for name, args, line, _ in body]
+        )
+        self._stack.pop()
+
+    # --- our own block ---
+
+    def _begin_block(self, _args: bytes) -> None:
+        self.in_block = True
+        self.managed[self.file, self.line] = ManagedBlock(self.file, self.line, None)
+
+    def _end_block(self, _args: bytes) -> None:
+        if self.in_block:
+            (file, begin), _ = self.managed.popitem()
+            self.managed[file, begin] = ManagedBlock(file, begin, self.line)
+        self.in_block = False
+
+
+def _name(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    vhost.name = _text(values[0]) if values else vhost.name
+
+
+def _alias(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    vhost.aliases.extend(map(_text, values))
+
+
+def _root(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    vhost.document_root = _text(values[0]) if values else ""
+
+
+def _engine(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    vhost.engine = bool(values) and values[0].lower() in (b"on", b"optional")
+
+
+def _certificate(walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    if values:
+        vhost.certificates.append(Path(walk.absolute(values[0])))
+
+
+def _chain(walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
+    vhost.chain_file = Path(walk.absolute(values[0])) if values else None
+
+
+_VHOST_LINES: dict[bytes, Callable[[_Walk, _Vhost, list[bytes]], None]] = {
+    b"servername": _name,
+    b"serveralias": _alias,
+    b"documentroot": _root,
+    b"sslengine": _engine,
+    b"sslcertificatefile": _certificate,
+    b"sslcertificatechainfile": _chain,
+}
+_STEERING: dict[bytes, Callable[[_Walk, bytes], None]] = {
+    b"<virtualhost": _Walk._begin_vhost,
+    b"</virtualhost": _Walk._end_vhost,
+    b"include": _Walk._include,
+    b"includeoptional": _Walk._include_optional,
+    b"serverroot": _Walk._server_root,
+    b"loadmodule": _Walk._load_module,
+    b"define": _Walk._define,
+    b"undefine": _Walk._undefine,
+    b"use": _Walk._use,
+    BEGIN: _Walk._begin_block,
+    END: _Walk._end_block,
+}
+_SECTION_NAMES = {
+    name.lower(): name for name in ("IfModule", "IfDefine", "IfVersion", "IfFile", "IfDirective", "IfSection")
+}
+
+
+def _after_section(statements: Sequence[Statement], at: int) -> int:
+    """Return the place behind the section that was just opened and that httpd skips."""
+    depth = 1
+    while depth and at < len(statements):
+        name = statements[at][0]
+        at += 1
+        depth += name.startswith(b"<if")
+        depth -= name.startswith(b"</if")
+    return at
+
+
+def _substituted(args: bytes, pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    for parameter, value in pairs:
+        args = args.replace(parameter, value) if parameter else args
+    return args
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a regular file; httpd, too, refuses everything else but /dev/null. Never blocks on a FIFO."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) and path != os.devnull:
+            raise OSError("not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise OSError("too large")
+        return file.read(MAX_FILE_BYTES)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

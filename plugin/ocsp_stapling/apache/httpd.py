@@ -1,0 +1,114 @@
+"""Asking httpd itself: what it accepts, which modules it has, which files it reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ocsp_stapling.apache.conditions import Binary, Version
+from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import Completed, run
+
+CONFIG_SECONDS = 60.0  # a configuration of thousands of virtual hosts on a loaded server
+BINARY_SECONDS = 10.0  # -v and -l read no configuration
+
+_VERSION_LINE = re.compile(r"Apache/(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
+_MODULE_LINE = re.compile(r"^ (\S+) \((static|shared)\)$", re.MULTILINE)
+_INCLUDE_LINE = re.compile(r"^ +\((\*|\d+)\) (.+)$", re.MULTILINE)
+_SOURCE_LINE = re.compile(r"^  (\S+\.c)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class ConfigTest:
+    """httpd's own verdict on the configuration and its words, unchanged."""
+
+    ok: bool
+    message: str
+
+
+class Httpd:
+    """The httpd program with this server's configuration; each call runs it once, bounded in time."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def configtest(self) -> ConfigTest:
+        """Return httpd's verdict on the files as they are now (`httpd -t`); it never raises."""
+        done = self._run("-t", seconds=CONFIG_SECONDS)
+        message = "\n".join(filter(None, (done.err.strip(), done.out.strip())))
+        if done.timed_out:
+            message = f"httpd -t gave no answer within {CONFIG_SECONDS:.0f} seconds.\n{message}".strip()
+        return ConfigTest(done.ok, message)
+
+    def modules(self) -> frozenset[str]:
+        """Return the identifiers of all modules in use (`ssl_module`), static and loaded (`httpd -M`).
+
+        Raises Problem `httpd-failed` when httpd cannot be run or refuses its configuration.
+        """
+        return frozenset(name for name, _ in _MODULE_LINE.findall(self._answer("-M", seconds=CONFIG_SECONDS)))
+
+    def includes(self) -> tuple[Path, ...]:
+        """Return every file that httpd reads, in order, as often as it reads it (`-t -D DUMP_INCLUDES`).
+
+        Raises Problem `httpd-failed` as `modules` does.
+        """
+        text = self._answer("-t", "-D", "DUMP_INCLUDES", seconds=CONFIG_SECONDS)
+        return tuple(Path(name) for _, name in _INCLUDE_LINE.findall(text))
+
+    @cached_property
+    def version(self) -> Version:
+        """httpd's version, (2, 4, 62). Raises Problem `httpd-failed` when httpd does not say."""
+        found = _VERSION_LINE.search(self._answer("-v", seconds=BINARY_SECONDS))
+        if found is None:
+            raise Problem(
+                "httpd-failed", f"{self.layout.httpd} does not tell its version: it is no Apache httpd."
+            )
+        major, minor, patch = (int(part or 0) for part in found.groups())
+        return major, minor, patch
+
+    @cached_property
+    def static_modules(self) -> frozenset[str]:
+        """Source file names of the compiled-in modules (`http_core.c`), without reading the configuration."""
+        return frozenset(_SOURCE_LINE.findall(self._answer("-l", seconds=BINARY_SECONDS)))
+
+    def binary(self, defines: Sequence[str] | None = None) -> Binary:
+        """Return what reading the configuration needs to know; a program that does not answer leaves gaps.
+
+        `defines` are the -D names that Apache was started with, None if unknown.
+        """
+        names = None if defines is None else frozenset(defines)
+        try:
+            return Binary(self.version, self.static_modules, names)
+        except Problem:
+            return Binary(defines=names)
+
+    def _answer(self, *options: str, seconds: float) -> str:
+        done = self._run(*options, seconds=seconds)
+        if not done.ok:
+            reason = "gave no answer in time" if done.timed_out else f"ended with status {done.code}"
+            sentence = f"{self.layout.httpd} {' '.join(options)} {reason}. Run it by hand to see why."
+            raise Problem("httpd-failed", sentence, done.err or done.out)
+        return done.out
+
+    def _run(self, *options: str, seconds: float) -> Completed:
+        return run([str(self.layout.httpd), "-f", str(self.layout.conf), *options], timeout=seconds)
+
+
+def mpm(modules: frozenset[str]) -> str:
+    """Return the name of the multi-processing module in use (`event`, `worker`, `prefork`), "" if unknown."""
+    names = sorted(name for name in modules if name.startswith("mpm_") and name != "mpm_itk_module")
+    return names[0].removeprefix("mpm_").removesuffix("_module") if names else ""
+
+
+def require_mod_ssl(modules: frozenset[str]) -> None:
+    """Raise Problem `no-mod-ssl` unless Apache has mod_ssl."""
+    if "ssl_module" not in modules:
+        raise Problem(
+            "no-mod-ssl",
+            "Apache runs without mod_ssl, so no site of it is served over HTTPS and there is no stapling. "
+            "Install it in WHM under EasyApache 4 if that is not intended.",
+        )
