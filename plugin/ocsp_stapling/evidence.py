@@ -1,0 +1,180 @@
+"""Evidence: everything one survey found out, as plain facts without a judgement. Times are aware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.host.routes import Ipv6Kind
+from ocsp_stapling.ocsp.finding import ResponderFinding
+
+
+class Origin(Enum):
+    """Who decided whether stapling is on: our managed block, WHM's own switch, a person, Apache's default."""
+
+    PLUGIN = "managed-block"
+    WHM = "native-switch"
+    HAND = "hand-written"
+    USERDATA = "userdata"
+    TEMPLATE = "template"
+    DEFAULT = "default"
+    UNKNOWN = "unknown"
+
+
+class NameState(Enum):
+    """What name servers say of a responder's name, beside what the probe got."""
+
+    RESOLVES = "resolves"
+    HOSTS_OVERRIDE = "hosts-override"
+    PRIVATE_ANSWER = "private-answer"
+    RESOLVER_AT_FAULT = "resolver-at-fault"
+    """This server's name servers are silent or fail, so the fault is theirs."""
+    NO_SUCH_NAME = "no-such-name"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A TLS virtual host with a valid certificate that names a responder, or with none."""
+
+    name: str
+    owner: str = ""
+    must_staple: bool = False
+    chain_complete: bool = True
+    stapling: bool = True
+    """Whether stapling is in force for it."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The same question asked from another machine: `works` is None if nothing certain came back."""
+
+    place: str
+    url: str
+    works: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ResponderEvidence:
+    """One responder as asked for one issuer: the probe by Apache's worker user, and what to compare it with."""
+
+    finding: ResponderFinding
+    authority: str
+    issuer: str
+    sites: tuple[Site, ...]
+    root_connects: frozenset[str] = frozenset()
+    """Addresses that failed for the worker user and to which root can connect."""
+    name_state: NameState = NameState.UNKNOWN
+    name_sentence: str = ""
+    blocked_by: tuple[str, ...] = ()
+    """Rules of this server's own firewall that stop a connection to it, in plain words."""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    command: str = ""
+    """One shell line that asks the same from any other machine."""
+
+    @property
+    def url(self) -> str:
+        """The OCSP URL in the certificates."""
+        return self.finding.url
+
+
+@dataclass(frozen=True)
+class HandshakeEvidence:
+    """One TLS handshake with a site of this server; `error` is "" when it completed.
+
+    `staple` is "" if none came (or none was asked for), else the verdict on it (`good`, `revoked`, `stale` ...).
+    `repeated` marks a second handshake with a site whose first one was slow.
+    """
+
+    site: str
+    address: str
+    port: int
+    responder: str
+    asked: bool
+    seconds: float
+    error: str = ""
+    staple: str = ""
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class LogEvidence:
+    """Stapling failures in Apache's error log. `last` is ISO 8601 in local time, "" if there was none."""
+
+    last_hour: int = 0
+    last_day: int = 0
+    last: str = ""
+    responders: Mapping[str, int] = field(default_factory=dict)
+    """Failures of the last day by responder; "" for those whose lines name none."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    unreadable: str = ""
+    """Why the log could not be read, else ""."""
+
+
+@dataclass(frozen=True)
+class AuthorityEvidence:
+    """What a certificate authority says of itself."""
+
+    name: str
+    level: Level
+    sentence: str
+    url: str = ""
+    incidents: tuple[str, ...] = ()
+    ocsp_ended: str = ""
+
+
+@dataclass(frozen=True)
+class ConfigurationEvidence:
+    """Whether stapling is on at server level and who decided it. `where` is `FILE:LINE` or ""."""
+
+    on: bool | None = True
+    origin: Origin = Origin.TEMPLATE
+    where: str = ""
+    line: str = ""
+    still_on: tuple[str, ...] = ()
+    """Sites whose own `SSLUseStapling On` survives an Off at server level."""
+    off_since: datetime | None = None
+    off_by: str = ""
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostEvidence:
+    """This server: who owns the port that visitors reach, whether Apache runs, IPv6, load."""
+
+    front: Server = Server.HTTPD
+    front_sentence: str = ""
+    apache_running: bool | None = True
+    ipv6: Ipv6Kind = Ipv6Kind.WORKING
+    ipv6_sentence: str = ""
+    load_normal: bool = True
+    load_sentence: str = ""
+    hostname: str = ""
+    worker_user: str = ""
+    traces: Mapping[str, str] = field(default_factory=dict)
+    """Route trace by address, as the tracer printed it."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything one survey gathered. `problems` are parts that could not be gathered, in plain words."""
+
+    taken_at: datetime
+    seconds: float
+    site_count: int
+    """All TLS virtual hosts that Apache serves."""
+    responders: tuple[ResponderEvidence, ...] = ()
+    incomplete_chains: tuple[Site, ...] = ()
+    """Sites that Apache cannot staple because the issuer is missing from their chain."""
+    handshakes: tuple[HandshakeEvidence, ...] = ()
+    log: LogEvidence = LogEvidence()
+    authorities: tuple[AuthorityEvidence, ...] = ()
+    configuration: ConfigurationEvidence = ConfigurationEvidence()
+    host: HostEvidence = HostEvidence()
+    problems: tuple[str, ...] = ()
