@@ -28,6 +28,8 @@ from ocsp_stapling.apache.errorlog_scan import (
 )
 from ocsp_stapling.problem import Problem
 
+__all__ = ["Bookmark", "entries", "entries_of_stream", "new_entries"]
+
 
 def entries(path: Path, since: datetime | None = None, numbered: bool = True) -> Iterator[Entry]:
     """Yield every stapling line of a log, in the order written.
@@ -121,5 +123,5 @@ def _of_file(log: LogFile, start: int, numbered: bool, end: int | None = None) -
 
 def _parsed(fill: Fill, numbering: Numbering | None) -> Iterator[Entry]:
     for number, line in lines_with(NEEDLES, fill, numbering):
-        if entry := parse(line.rstrip(b"\r"), number):
+        if entry := parse(line, number):
             yield entry

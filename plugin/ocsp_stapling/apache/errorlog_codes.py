@@ -181,7 +181,7 @@ _QUOTE = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)"
 _PIECES = {
     "%u": rb"\d+",
     "%s": rb".*",
-    "%w": rb"[^()]{0,80}",  # words of OpenSSL
+    "%w": rb"[\w() /.-]{0,60}",  # words of OpenSSL
     "%r": rb"(?P<responder>.*?)",
     "%c": rb"(?: \[subject: .*)?",  # the certificate mod_ssl appends
     "'": _QUOTE,
@@ -189,9 +189,13 @@ _PIECES = {
 }
 
 
+# A line whose newline got lost is followed by the next line's header; nobody but Apache chooses what stands there.
+_END = rb" ?(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d[.\d]* \d{4}\] \[.*)?\Z"
+
+
 def _compile(*formats: str) -> re.Pattern[bytes]:
     """Return a pattern that matches a whole message written from one of the formats."""
-    return re.compile(b"|".join(_one(text) + rb"\s*\Z" for text in formats), re.DOTALL)
+    return re.compile(b"|".join(_one(text) + _END for text in formats), re.DOTALL)
 
 
 def _one(text: str) -> bytes:

@@ -115,11 +115,13 @@ def unpacked(log: LogFile) -> Iterator[Fill]:
         def fill(view: memoryview) -> int:
             nonlocal left
             try:
-                got = stream.readinto(view[: min(len(view), left)])
+                # read1, since readinto would drop what precedes the damage.
+                data = stream.read1(min(len(view), left))
             except (OSError, EOFError, zlib.error):
                 return 0
-            left -= got
-            return got
+            view[: len(data)] = data
+            left -= len(data)
+            return len(data)
 
         yield fill
 

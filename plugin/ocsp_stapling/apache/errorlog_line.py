@@ -30,7 +30,7 @@ _ANSI = rb"(?:\x1b\[[\d;]*m)*"
 # (CRI "stderr F", docker --timestamps, compose "web-1  | ", kubectl --prefix, Docker's JSON files).
 _PREFIX = (
     rb"(?:\xef\xbb\xbf)?"
-    rb"(?:" + _ANSI + rb"[\w.-]{1,128} *\| ?" + _ANSI + rb"|\[" + _WORD + rb"\] )?"
+    rb"(?:" + _ANSI + rb"[\w.-]{1,128} *\| ?" + _ANSI + rb" ?|\[" + _WORD + rb"\] )?"
     rb"(?:\{\"log\":\")?"
     rb"(?:(?:<\d{1,3}>)?(?:\d )?(?:[A-Z][a-z]{2} )?(?P<outer>" + _ISO + rb"|" + _BSD + rb") "
     rb"(?:std(?:out|err) [FP] "
@@ -142,11 +142,11 @@ def _entry(
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
     """Return rule, kind and responder if the text is the one Apache writes under this number."""
     rule = RULES.get(code)
-    found = rule.text.match(text) if rule else None
+    found = rule.text.match(text.rstrip(b"\r")) if rule else None
     if rule is None or found is None:
         return None
     responder = found["responder"] if "responder" in rule.text.groupindex else None

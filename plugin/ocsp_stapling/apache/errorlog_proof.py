@@ -16,8 +16,8 @@ from ocsp_stapling.apache.errorlog_line import Entry, moment
 TOGETHER = timedelta(seconds=60)
 # Lines held back at most until it is known whose they are: bounds memory, far above any number of workers.
 _HELD = 4096
-# Both follow a query at once, with an answer or without: what came before them was that query.
-_PROOFS = frozenset({"AH01941", "AH01942"})
+# Each follows a query at once, with an answer or without: what came before them was that query.
+_PROOFS = frozenset({"AH01941", "AH01942", "AH01944"})
 # After each of these nothing more is logged about a query.
 _LAST_WORDS = frozenset({"AH01972", "AH01974", "AH01976"})
 # Only these are written several times about one query.

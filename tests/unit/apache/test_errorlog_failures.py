@@ -1,0 +1,118 @@
+"""Two or three lines are one failure; failures are counted per responder, minute, hour and day."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ocsp_stapling.apache.errorlog_failures import OTHERS, Failure, failures, summarise
+from ocsp_stapling.apache.errorlog_line import Entry, parse
+from ocsp_stapling.apache.errorlog_proof import prove
+from tests.unit.apache.errorlog_lines import ISO, SUMMARY, TIMEOUT, UNREACHABLE, at, failure, fixture, line
+
+NOW = datetime(2026, 11, 22, 12, 0, 0)
+
+
+def entries(text: str) -> list[Entry]:
+    parsed = (parse(raw.encode(), number) for number, raw in enumerate(text.splitlines(), start=1))
+    return list(prove(entry for entry in parsed if entry))
+
+
+def grouped(text: str) -> list[tuple[str, str | None, tuple[str, ...]]]:
+    return [(one.kind, one.responder, one.codes) for one in failures(entries(text))]
+
+
+def test_cause_and_summary_are_one_failure() -> None:
+    assert list(failures(entries(failure()))) == [
+        Failure(ISO, 4711, "responder-unreachable", "ocsp.example.com", ("AH01974", "AH01941"), 2)  # type: ignore[arg-type]
+    ]
+
+
+def test_apache_wrote_one_failure_for_every_site_that_got_no_staple() -> None:
+    found = list(failures(prove(entry for raw in fixture("event") if (entry := parse(raw)))))
+    assert [(one.kind, one.responder, " ".join(one.codes)) for one in found][4:] == [
+        ("responder-timeout", None, "AH01977 AH01980 AH01941"),
+        ("responder-timeout", None, "AH01985 AH01941"),
+        ("responder-unreachable", "localhost:33619", "AH01974 AH01941"),
+        ("responder-timeout", "[2001:db8::1]", "AH01974 AH01941"),
+        ("responder-dns-failure", "ocsp.no-such-host.invalid", "AH01972 AH01941"),
+        ("responder-bad-response", None, "AH01977 AH01980 AH01941"),
+        ("responder-bad-response", None, "AH02321 AH01980 AH01941"),
+        ("responder-bad-response", None, "AH01988 AH01941"),
+        ("responder-bad-response", None, "AH01980 AH01941"),
+        ("responder-bad-response", None, "AH01980 AH01941"),
+        ("responder-bad-response", None, "AH01982 AH01941"),
+        ("responder-bad-response", None, "AH01988 AH01941"),
+        ("response-invalid", None, "AH01936 AH01943"),
+        ("response-invalid", None, "AH01935 AH01943"),
+        ("cert-status-not-good", None, "AH02969"),
+        ("cert-status-not-good", None, "AH02969"),
+        ("responder-bad-uri", "https://ocsp.example.com/", "AH01940 AH01955"),
+        ("responder-dns-failure", None, "AH01972 AH01941"),
+    ]
+    assert {(one.kind, " ".join(one.codes)) for one in found[:4]} == {
+        ("init-no-issuer", "AH02217 AH02604"),
+        ("init-no-ocsp-uri", "AH02218 AH02604"),
+    }
+
+
+def test_a_summary_without_a_cause_is_a_failure() -> None:
+    assert grouped(line(SUMMARY)) == [("responder-error", None, ("AH01941",))]
+
+
+def test_a_cause_that_is_not_proven_is_no_failure() -> None:
+    assert grouped(line(UNREACHABLE)) == []
+    assert summarise(entries(line(UNREACHABLE)), NOW).unproven == 1
+
+
+def test_workers_are_kept_apart() -> None:
+    lines = [line(UNREACHABLE, 1), line(TIMEOUT, 2), line(SUMMARY, 1), line(SUMMARY, 2)]
+    assert grouped("\n".join(lines)) == [
+        ("responder-unreachable", "ocsp.example.com", ("AH01974", "AH01941")),
+        ("responder-timeout", None, ("AH01985", "AH01941")),
+    ]
+
+
+def test_many_causes_that_nothing_closes_need_little_room() -> None:
+    stale = "AH01936: stapling_check_response: response times invalid"
+    assert len(grouped("\n".join(line(stale) for _ in range(1000)))) == 1000
+    assert len(grouped("\n".join(line(stale, pid=n) for n in range(6000)))) == 6000
+
+
+def test_counts_per_period_responder_and_minute() -> None:
+    text = (
+        failure(time=at("11:30:00.0"))
+        + failure(time=at("11:30:30.0"))
+        + failure(time=at("02:00:00.0"), cause=TIMEOUT)
+        + failure(time=at("11:00:00.0", day=20))
+    )
+    found = summarise(entries(text), NOW)
+    assert (found.total, found.last_day, found.last_hour) == (4, 3, 2)
+    assert [(one.responder, one.failures) for one in found.responders] == [("ocsp.example.com", 3), (None, 1)]
+    assert found.minutes == (
+        ("2026-11-22T02:00", None, 1),
+        ("2026-11-22T11:30", "ocsp.example.com", 2),
+    )
+    assert dict(found.kinds) == {"responder-unreachable": 3, "responder-timeout": 1}
+
+
+def test_complaints_at_start_are_noted_but_no_failures() -> None:
+    found = summarise(prove(entry for raw in fixture("without-cache") if (entry := parse(raw))), NOW)
+    assert found.total == 0
+    assert found.noted == (("startup-fatal-no-cache", 1),)
+
+
+def test_failures_without_a_time_count_in_no_period() -> None:
+    text = "\n".join(f"[ssl:error] [pid 1] {message}" for message in (UNREACHABLE, SUMMARY))
+    found = summarise(entries(text), NOW)
+    assert (found.total, found.last_day, found.undated) == (1, 0, 1)
+
+
+def test_responders_are_counted_one_by_one_only_up_to_a_bound() -> None:
+    many = "".join(
+        failure(cause=UNREACHABLE.replace("ocsp.example.com", f"ocsp{n}.example")) for n in range(300)
+    )
+    found = summarise(entries(many), NOW)
+    assert found.total == 300
+    assert sum(one.failures for one in found.responders) == 300
+    assert found.responders[0].responder == OTHERS
+    assert len(found.responders) <= 101

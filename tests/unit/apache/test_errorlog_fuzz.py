@@ -1,0 +1,127 @@
+"""Whatever bytes the log holds: no crash, no hang, and foreign lines never change what the real ones say."""
+
+from __future__ import annotations
+
+import gc
+import io
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocsp_stapling.apache.errorlog import entries_of_stream
+from ocsp_stapling.apache.errorlog_failures import failures
+from ocsp_stapling.apache.errorlog_line import MAX_LINE, Entry, _parse_unusual, moment, parse, time_of
+from tests.unit.apache.errorlog_lines import SUMMARY, TIME, TIMEOUT, UNREACHABLE, fixture, line
+
+REAL = [raw for name in ("event", "client-refused", "client-stale-debug", "prefork") for raw in fixture(name)]
+# Pieces that real lines are made of, so that random lines come near to them.
+PIECES = [
+    *(piece.encode() for piece in (SUMMARY, UNREACHABLE, TIMEOUT, TIME, f"[{TIME}] ")),
+    *b"[ssl:error] |[php:error] |[error] |[pid 1] |[pid 1:tid 2] |[client 1.2.3.4:5] |(111)Refused: |AH01941: ".split(
+        b"|"
+    ),
+    *(b"\0", b"\r", b"\xff\xfe", "\u2018".encode(), b"'", b" OCSP ", b"stapling", b'{"log":"', b"web-1  | "),
+    b"Nov 22 03:04:05 web1 httpd[1]: ",
+    b"2026-11-22T03:04:05Z stderr F ",
+]
+near_lines = st.lists(st.sampled_from(PIECES) | st.binary(max_size=12), max_size=9).map(b"".join)
+any_line = (near_lines | st.binary(max_size=200)).map(lambda raw: raw.replace(b"\n", b" "))
+
+
+def read(data: bytes) -> list[Entry]:
+    return list(entries_of_stream(io.BytesIO(data)))
+
+
+def mutated(raw: bytes, at: int, put: bytes, drop: int) -> bytes:
+    at %= len(raw) + 1
+    return (raw[:at] + put + raw[at + drop :]).replace(b"\n", b" ")
+
+
+real_mutations = st.builds(
+    mutated, st.sampled_from(REAL), st.integers(0, 999), st.binary(max_size=6), st.integers(0, 9)
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(any_line | real_mutations)
+def test_no_line_crashes_and_both_ways_of_reading_agree(raw: bytes) -> None:
+    entry = parse(raw)
+    assert entry == _parse_unusual(raw, 0)
+    when = time_of(raw)
+    assert when is None or moment(when) is None or isinstance(when, str)
+    if entry and entry.kind:
+        assert entry.code.encode() in raw
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=4000) | st.lists(any_line | real_mutations, max_size=30).map(b"\n".join))
+def test_no_log_crashes_reading_grouping_or_order(data: bytes) -> None:
+    found = read(data)
+    assert [entry.line_number for entry in found] == sorted({entry.line_number for entry in found})
+    assert all(entry.kind for entry in found)
+    assert len(list(failures(found))) <= len(found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(REAL)), any_line), max_size=25))
+def test_foreign_lines_change_nothing_but_line_numbers(inserted: list[tuple[int, bytes]]) -> None:
+    mixed = list(REAL)
+    for place, raw in sorted(inserted, key=lambda one: one[0], reverse=True):
+        if parse(raw) is None:  # foreign: not itself a line of mod_ssl
+            mixed.insert(place, raw)
+    expected = [entry._replace(line_number=0) for entry in read(b"\n".join(REAL))]
+    assert [entry._replace(line_number=0) for entry in read(b"\n".join(mixed))] == expected
+
+
+def monsters() -> list[bytes]:
+    """Return lines made to send a careless pattern backtracking."""
+    head = f"[{TIME}] [ssl:error] [pid 1] ".encode()
+    size = MAX_LINE - 200
+    return [
+        head
+        + b"AH02969: stapling_check_response: response has certificate status "
+        + b"(reason: " * (size // 9),
+        head + b"AH01974: could not connect to OCSP responder '" + b"' " * (size // 2) + b"x",
+        head + b"AH01972: could not resolve address of OCSP responder " + b" " * size + b"x",
+        head + b"AH02604: Unable to configure certificate " + b" for stapling " * (size // 14),
+        head + b"(1)" + b"x: " * (size // 3),
+        head + b"[client " + b"1" * size,
+        b"\0" * size + b"stapling",
+        b"Nov 22 03:04:05 " + b"a " * (size // 2) + b" OCSP ",
+        b"[" * size + b" OCSP ",
+        (f"[{TIME}] " * (size // 36)).encode() + b" OCSP ",
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(monsters())))
+def test_no_line_takes_long(number: int) -> None:
+    begin = time.process_time()
+    for _ in range(20):
+        parse(monsters()[number])
+    # Milliseconds if the patterns are linear; minutes if one is not.
+    assert time.process_time() - begin < 20
+
+
+def test_reading_much_keeps_little() -> None:
+    lines = "\n".join(
+        line(UNREACHABLE, pid=n) + "\n" + line("AH01935: x stapling " + "y" * 900, pid=n) for n in range(3000)
+    )
+    data = (lines + "\n").encode()
+
+    def passes(count: int) -> None:
+        for _ in range(count):
+            for _ in entries_of_stream(io.BytesIO(data)):
+                pass
+
+    passes(1)
+    gc.collect()
+    tracemalloc.start()
+    passes(3)
+    gc.collect()
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 4 << 20
+    assert peak < 16 << 20
