@@ -51,10 +51,25 @@ class StatusPageSettings:
 
 
 @dataclass(frozen=True)
+class SwitchSettings:
+    """How a change is made and verified. Times in seconds."""
+
+    quick_handshake_seconds: float = _setting(1.0, rules.number(0.1, 2.5, "seconds"))
+    whm_restart_seconds: float = _setting(20.0, rules.number(1, 300, "seconds"))
+
+
+@dataclass(frozen=True)
 class ElsewhereSettings:
     """Other machines on which a question to a responder can be repeated."""
 
     ssh_hosts: tuple[str, ...] = _setting((), rules.ssh_hosts)
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """The page in WHM."""
+
+    idle_seconds: float = _setting(600.0, rules.number(10, 86400, "seconds"))
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,9 @@ class Settings:
     state_directory: Path = _setting(DEFAULT_STATE_DIRECTORY, rules.absolute_path)  # noqa: RUF009 - immutable
     probe: ProbeSettings = ProbeSettings()
     status_pages: StatusPageSettings = StatusPageSettings()
+    switch: SwitchSettings = SwitchSettings()
     elsewhere: ElsewhereSettings = ElsewhereSettings()
+    page: PageSettings = PageSettings()
     authorities: tuple[Authority, ...] = ()
 
 

@@ -30,6 +30,16 @@ class ConfigTest:
     message: str
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What one reading of the configuration by httpd tells: accepted or not, in its words; modules, files."""
+
+    ok: bool
+    message: str
+    modules: frozenset[str]
+    includes: tuple[Path, ...]
+
+
 class Httpd:
     """The httpd program with this server's configuration; each call runs it once, bounded in time."""
 
@@ -44,6 +54,13 @@ class Httpd:
             message = f"httpd -t gave no answer within {CONFIG_SECONDS:.0f} seconds.\n{message}".strip()
         return ConfigTest(done.ok, message)
 
+    def examine(self) -> Examination:
+        """Return configtest, modules and includes from a single run; it never raises."""
+        done = self._run("-t", "-D", "DUMP_MODULES", "-D", "DUMP_INCLUDES", seconds=CONFIG_SECONDS)
+        message = "" if done.ok else done.err.strip() or done.out.strip() or "httpd gave no reason."
+        modules = frozenset(name for name, _ in _MODULE_LINE.findall(done.out))
+        return Examination(done.ok, message, modules, _include_paths(done.out))
+
     def modules(self) -> frozenset[str]:
         """Return the identifiers of all modules in use (`ssl_module`), static and loaded (`httpd -M`).
 
@@ -57,7 +74,7 @@ class Httpd:
         Raises Problem `httpd-failed` as `modules` does.
         """
         text = self._answer("-t", "-D", "DUMP_INCLUDES", seconds=CONFIG_SECONDS)
-        return tuple(Path(name) for _, name in _INCLUDE_LINE.findall(text))
+        return _include_paths(text)
 
     @cached_property
     def version(self) -> Version:
@@ -96,6 +113,10 @@ class Httpd:
 
     def _run(self, *options: str, seconds: float) -> Completed:
         return run([str(self.layout.httpd), "-f", str(self.layout.conf), *options], timeout=seconds)
+
+
+def _include_paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(name) for _, name in _INCLUDE_LINE.findall(text))
 
 
 def mpm(modules: frozenset[str]) -> str:

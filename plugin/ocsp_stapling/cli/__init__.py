@@ -18,8 +18,10 @@ COMMANDS = {
     "off": "switching:off",
     "on": "switching:on",
     "probe": "probe:probe",
+    "serve": "serve:serve",
     "sites": "sites:sites",
     "status": "status:status",
+    "undo": "switching:undo",
 }
 
 

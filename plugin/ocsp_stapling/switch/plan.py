@@ -38,6 +38,7 @@ class PlannedSite:
     doors: tuple[Door, ...]
     responder: str
     must_staple: bool
+    expired: bool
     override: Directive | None
     override_in_userdata: bool = False
 
@@ -364,7 +365,7 @@ def _samples(now: Situation, after: bool, overrides_gone: bool) -> tuple[Sample,
     for site in now.sites:
         stapling = _will_staple(site, after, overrides_gone)
         # A site that goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
-        if not site.doors or (stapling and not after):
+        if site.expired or not site.doors or (stapling and not after):
             continue
         turn = per_responder.get(site.responder, 0)
         if turn < _SAMPLES_PER_RESPONDER:

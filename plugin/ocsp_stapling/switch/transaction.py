@@ -12,13 +12,16 @@ from ocsp_stapling import files
 from ocsp_stapling.apache import includes
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.journal import FileRecord, Journal
-from ocsp_stapling.ocsp.staple import Handshake, handshakes
+from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.switch import restart
 from ocsp_stapling.switch.plan import Change, Plan
 from ocsp_stapling.switch.restart import Apache, Patience, RestartError
 from ocsp_stapling.switch.verify import Sample, Verdict, handshake_json
 from ocsp_stapling.whm import scripts
+
+# A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
+_LONG_ENOUGH_SECONDS = 0.6
 
 DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
 Watcher = Callable[[str, Mapping[str, Any], float], None]
@@ -87,7 +90,8 @@ def _rounded(seconds: float | None) -> float | None:
 def execute(plan: Plan, server: Server, identity: str = "", began: float | None = None) -> Result:
     """Carry out `plan` and return how it ended; whatever happens is in the result, not an exception.
 
-    The caller holds the server's lock. `began` is when the call came (time.monotonic), for the times shown.
+    The caller holds the server's lock and has seen that httpd accepts its present configuration. `began` is when
+    the call came (time.monotonic), for the times shown.
     """
     run = _Run(plan, server, began or time.monotonic())
     return run.whole(identity)
@@ -104,9 +108,6 @@ class _Run:
         self.first_quick: float | None = None
 
     def whole(self, identity: str) -> Result:
-        refusal = self._broken_already()
-        if refusal:
-            return self._result(REFUSED, refusal.sentence, refusal)
         records = [FileRecord(c.old.path, c.old.content, c.content) for c in self.plan.changes]
         begun = self.server.journal.begin(
             self.plan.action, self.plan.who, self.plan.reason, self.plan.as_json(), records, identity
@@ -118,10 +119,6 @@ class _Run:
             return self._finished(self._back(error))
         return self._finished(self._done(outcome))
 
-    def _broken_already(self) -> Problem | None:
-        message = self.server.configtest()
-        return config_broken(message) if message else None
-
     def _forward(self) -> restart.Outcome:
         for change in self.plan.changes:
             self.step("write", {"path": str(change.old.path)})
@@ -132,8 +129,7 @@ class _Run:
             self.step("rebuild", {})
             scripts.rebuild_httpd_conf()
             self._test()
-        before = self.before.collect()
-        stalled = any(each.error == "timeout" for each in before)
+        stalled = any(each.error == "timeout" for each in self.before.cut())
         began = time.monotonic()
         outcome = restart.restart(
             self.server.apache, self.plan.samples, self.server.patience, stalled=stalled, report=self.step
@@ -193,7 +189,7 @@ class _Run:
             state,
             sentence,
             problem,
-            self.before.collect(),
+            self.before.cut(),
             verdict,
             rungs,
             time.monotonic() - self.began,
@@ -210,29 +206,35 @@ class _Before:
     """Handshakes made while the files are written: what visitors meet before the change."""
 
     def __init__(self, samples: Sequence[Sample], limit: float) -> None:
-        self._found: tuple[Handshake, ...] = ()
         self._doors = [sample.door for sample in samples]
         self._limit = limit
-        self._thread = threading.Thread(target=self._meet, daemon=True)
-        self._thread.start()
+        self._found: dict[int, Handshake] = {}
+        self._began = time.monotonic()
+        self._cut: tuple[Handshake, ...] | None = None
+        self._threads = [
+            threading.Thread(target=self._meet, args=(i,), daemon=True) for i in range(len(self._doors))
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def _meet(self) -> None:
-        self._found = handshakes(self._doors, ask=True, limit=self._limit)
+    def _meet(self, i: int) -> None:
+        self._found[i] = handshake(self._doors[i], ask=True, limit=self._limit)
 
-    def collect(self) -> tuple[Handshake, ...]:
-        """Return the handshakes, waiting for those under way."""
-        self._thread.join(self._limit + 1)
-        return self._found
+    def cut(self) -> tuple[Handshake, ...]:
+        """Return what was met until now; a handshake still waiting counts as a time-out of that length.
 
-
-def config_broken(message: str) -> Problem:
-    """Return the refusal to change a configuration that httpd does not accept even now."""
-    return Problem(
-        "config-broken",
-        "Apache does not accept the present configuration, so nothing was touched: a restart would end Apache. "
-        "Mend what httpd names below, then try again.",
-        message,
-    )
+        In a stall each second counts, so this waits only until an answer that is merely slow would be there.
+        """
+        if self._cut is None:
+            enough = self._began + _LONG_ENOUGH_SECONDS
+            for thread in self._threads:
+                thread.join(max(0.0, enough - time.monotonic()))
+            waited = time.monotonic() - self._began
+            self._cut = tuple(
+                self._found.get(i) or Handshake(door, True, waited, "timeout")
+                for i, door in enumerate(self._doors)
+            )
+        return self._cut
 
 
 def write(change: Change) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from ocsp_stapling.ocsp.staple import Door, Handshake, handshake, handshakes
 
 _PAUSE_SECONDS = 0.05
+_SHORTEST_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,23 @@ def wait_until_served(samples: Sequence[Sample], *, within: float, quick: float)
     deadline = time.monotonic() + within
     first: float | None = None
     while True:
-        limit = min(quick, max(0.1, deadline - time.monotonic()))
+        limit = min(quick, max(_SHORTEST_SECONDS, deadline - time.monotonic()))
         begin = time.monotonic()
         verdict = judge(samples, handshakes([s.door for s in samples], ask=True, limit=limit))
         times = [h.seconds for h in verdict.handshakes if h.completed]
         if first is None and times:
             first = begin + min(times)
-        if (verdict.served and verdict.as_wanted) or time.monotonic() >= deadline:
-            return replace(verdict, first_quick_at=first)
+        if verdict.served and verdict.as_wanted:
+            return replace(_settled(samples, verdict, quick), first_quick_at=first)
+        if time.monotonic() >= deadline:
+            return replace(verdict, sentence=_told(verdict, within), first_quick_at=first)
         time.sleep(_PAUSE_SECONDS)
+
+
+def _settled(samples: Sequence[Sample], verdict: Verdict, quick: float) -> Verdict:
+    """Meet the samples once more: the round that ended the wait still shows some of the waiting."""
+    again = judge(samples, handshakes([s.door for s in samples], ask=True, limit=quick))
+    return again if again.served and again.as_wanted else verdict
 
 
 def judge(samples: Sequence[Sample], found: Sequence[Handshake]) -> Verdict:
@@ -133,3 +142,11 @@ def _unserved(slow: list[Handshake], dead: list[Handshake], made: tuple[Handshak
         return f"No site answers on its port ({dead[0].error})."
     longest = max(h.seconds for h in slow)
     return f"{len(slow)} of {len(made)} sites did not complete a handshake within {longest:.1f} s."
+
+
+def _told(verdict: Verdict, within: float) -> str:
+    """A last short round says little; what counts is how long it was tried in vain."""
+    waiting = sum(h.error == "timeout" for h in verdict.handshakes)
+    if not waiting:
+        return verdict.sentence
+    return f"{waiting} of {len(verdict.handshakes)} sites did not complete a handshake in {within:.1f} s of trying."

@@ -1,0 +1,213 @@
+"""`off`, `on` and `undo`: show the plan, ask, carry it out, tell every step and what it did to visitors."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from ocsp_stapling.cli import show_problem
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.ocsp.staple import Handshake
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.switch.operate import Operator, Request
+from ocsp_stapling.switch.plan import Plan
+from ocsp_stapling.switch.transaction import DONE, Result
+
+REFUSED_EXIT = 1
+_ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
+_RUNGS = {
+    "whm-api": "through WHM",
+    "end-old-workers": "ending the old workers",
+    "stop-start": "stopping and starting Apache",
+}
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that off, on and undo share."""
+    for option in reversed(
+        (
+            click.option(
+                "--reason", default="", metavar="TEXT", help="Why; kept in the include and in the history."
+            ),
+            click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+            click.option("--yes", is_flag=True, help="Do not ask before the change."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+            click.option(
+                "--wait", type=float, default=0.0, help="Seconds to wait for another change to end."
+            ),
+            click.option("--tag", default="", hidden=True, help="The tag of the plan that was shown."),
+            click.option(
+                "--operation", default="", hidden=True, help="The identity to record the operation under."
+            ),
+            click.option("--who", default="", hidden=True, help="On whose behalf."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option(
+    "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
+)
+@_options
+def off(**options: Any) -> None:
+    """Turn stapling off, verified; everything is put back if a step fails.
+
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    """
+    _operate("off", options)
+
+
+@click.command()
+@click.option("--write-on", is_flag=True, help="Write SSLUseStapling On if stapling is off elsewhere.")
+@_options
+def on(**options: Any) -> None:
+    """Turn stapling on again by taking our block away, verified.
+
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    """
+    _operate("on", options)
+
+
+@click.command()
+@click.argument("undone", metavar="[OPERATION]", default="")
+@_options
+def undo(**options: Any) -> None:
+    """Take back the last change, or an earlier one whose files have not changed since.
+
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    """
+    _operate("undo", options)
+
+
+def _operate(action: str, options: Mapping[str, Any]) -> None:
+    as_json = bool(options["as_json"])
+    request = Request(
+        action=action,
+        who=options["who"] or _who(),
+        reason=options["reason"],
+        with_overrides=bool(options.get("with_overrides")),
+        write_on=bool(options.get("write_on")),
+        undone=options.get("undone") or "",
+        identity=options["operation"],
+        tag=options["tag"],
+        wait=options["wait"],
+        began=time.monotonic(),
+    )
+    operator = Operator(request, watcher=_silent if as_json else _tell)
+    try:
+        code = _dry_run(operator, as_json) if options["dry_run"] else _carry_out(operator, options)
+    except Problem as problem:
+        show_problem(problem, as_json)
+        code = REFUSED_EXIT
+    sys.exit(code)
+
+
+def _dry_run(operator: Operator, as_json: bool) -> int:
+    plan = operator.plan()
+    emit_json(plan.as_json()) if as_json else click.echo(_plan_text(plan))
+    return 0
+
+
+def _carry_out(operator: Operator, options: Mapping[str, Any]) -> int:
+    if not options["yes"]:
+        operator.expect(_consented(operator, bool(options["as_json"])))
+    result = operator.run()
+    emit_json(result.as_json()) if options["as_json"] else _show(result)
+    return result.exit_code
+
+
+def _consented(operator: Operator, as_json: bool) -> str:
+    """Show the plan, ask, and return the tag of what was agreed to."""
+    if as_json or not sys.stdin.isatty():
+        raise Problem("needs-consent", "Nothing was changed: without a terminal to ask on, --yes is needed.")
+    plan = operator.plan()
+    click.echo(_plan_text(plan))
+    if plan.changes and not click.confirm("Do it?", default=False):
+        raise Problem("not-confirmed", "Nothing was changed.")
+    return plan.tag
+
+
+def _who() -> str:
+    """The person at the terminal: through sudo their own name, not root's."""
+    sudo = os.environ.get("SUDO_USER", "")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{printable(sudo, 40)} (sudo)" if sudo and sudo != name else name
+
+
+# -- for people --------------------------------------------------------------------------------------------
+
+
+def _plan_text(plan: Plan) -> str:
+    if not plan.changes:
+        return f"Stapling is {_on_off(plan.stapling_now)} already; no file needs a change."
+    parts = [f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."]
+    parts += [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
+    rows = [("Sites affected", str(plan.sites_affected)), ("Restart", plan.cost)]
+    rows += [("Beware", warning) for warning in plan.warnings]
+    return "\n".join([*parts, table(rows)])
+
+
+def _on_off(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _silent(_name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
+    return
+
+
+def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
+    """One line a step, with the time since the call."""
+    rung = _RUNGS.get(str(detail.get("rung")), "")
+    what = rung or detail.get("path") or detail.get("message") or detail.get("because") or ""
+    because = f": {detail['because']}" if rung and detail.get("because") else ""
+    click.echo(f"  {seconds:6.2f} s  {name:10}  {printable(f'{what}{because}')}".rstrip())
+
+
+def _show(result: Result) -> None:
+    good = result.state == DONE
+    word = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}[
+        result.state
+    ]
+    told = f"{word} after {result.seconds:.1f} s: {result.sentence}"
+    click.secho(told, fg="green" if good else "red", bold=not good, err=not good)
+    if result.problem and not good:
+        click.echo(f"[{result.problem.code}]", err=True)
+        if result.problem.detail:
+            click.echo(result.problem.detail.rstrip(), err=True)
+    if result.first_quick_seconds is not None:
+        click.echo(f"First quick handshake {result.first_quick_seconds:.1f} s after the call.")
+    rows = _before_and_after(result)
+    if rows:
+        click.echo(table(rows, header=("site", "before", "after", "staple")))
+    for warning in result.warnings:
+        click.echo(f"Note: {printable(warning)}")
+    if good and result.operation:
+        click.echo(f"To take it back: ocsp-stapling undo   (operation {result.operation})")
+
+
+def _before_and_after(result: Result) -> list[tuple[str, str, str, str]]:
+    after = result.verdict.handshakes if result.verdict else ()
+    then = {(h.door.name, h.door.address): h for h in after}
+    rows = []
+    for before in result.before:
+        now = then.get((before.door.name, before.door.address))
+        staple = "" if now is None else "sent" if now.staple else "none"
+        rows.append((before.door.name, _duration(before), _duration(now) if now else "", staple))
+    return rows
+
+
+def _duration(found: Handshake) -> str:
+    if found.error == "timeout":
+        return f"> {found.milliseconds} ms"
+    return found.error or f"{found.milliseconds} ms"

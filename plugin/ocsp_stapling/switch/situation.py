@@ -1,0 +1,146 @@
+"""Gathers what a plan is made from: files, effective configuration, sites, processes, who owns port 443."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.httpd import Httpd
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.tree import ConfigTree, VirtualHost
+from ocsp_stapling.host import listeners
+from ocsp_stapling.ocsp.certificate import Leaf, read_pem_chain, scan
+from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.switch.plan import PlannedSite, Situation
+from ocsp_stapling.switch.restart import Apache, Patience
+
+_HTTPS = 443
+_PEM_BYTES = 1 << 20
+_JSON_BYTES = 1 << 20
+_TEMPLATES = Path("/var/cpanel/templates")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A situation, and the means to act in it."""
+
+    situation: Situation
+    apache: Apache
+    httpd: Httpd
+    patience: Patience
+
+    def configtest(self) -> str:
+        """Return "" if httpd accepts its files now, else its own words."""
+        test = self.httpd.configtest()
+        return "" if test.ok else test.message or "httpd gave no reason."
+
+
+def survey_server(settings: Settings) -> Surroundings:
+    """Return the server as it is now, for a plan.
+
+    Raises Problem: `no-cpanel`, `config-broken` (httpd refuses its files even now), `no-httpd-conf`.
+    """
+    layout = read_layout()
+    httpd = Httpd(layout)
+    examined = httpd.examine()
+    if not examined.ok:
+        raise Problem(
+            "config-broken",
+            "Apache does not accept its present configuration, so nothing was touched: a restart would end Apache. "
+            "Mend what httpd names below, then try again.",
+            examined.message,
+        )
+    simulate = partial(read_config, layout, httpd.binary())
+    tree = simulate()
+    apache = Apache(layout.httpd, layout.conf, tree.pid_file or layout.run_dir / "httpd.pid")
+    situation = Situation(
+        layout=layout,
+        tree=tree,
+        simulate=simulate,
+        sites=planned_sites(tree),
+        modules=examined.modules,
+        native_switch=_native_switch(layout),
+        front=listeners.owner_of(_HTTPS).server.value,
+        workers=len(apache.mark().workers),
+        local_templates=_local_templates(),
+    )
+    chosen = settings.switch
+    patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
+    return Surroundings(situation, apache, httpd, patience)
+
+
+def planned_sites(tree: ConfigTree) -> tuple[PlannedSite, ...]:
+    """Return every TLS site with what its certificate says; an unreadable certificate names no responder."""
+    return tuple(_site(vhost) for vhost in tree.vhosts if vhost.engine and vhost.certificates)
+
+
+def _site(vhost: VirtualHost) -> PlannedSite:
+    leaf = _leaf(vhost.certificates[0])
+    override = vhost.stapling if vhost.stapling and vhost.stapling.value.lower() in ("on", "off") else None
+    in_userdata = override is not None and override.file in vhost.included
+    name = vhost.server_name or vhost.place.addresses[0]
+    expired = leaf is None or leaf.not_after <= datetime.now(UTC)
+    responder = (_host(leaf.ocsp_urls[0])) if leaf and leaf.ocsp_urls else ""
+    must_staple = leaf is not None and leaf.must_staple
+    return PlannedSite(name, doors(vhost), responder, must_staple, expired, override, in_userdata)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc or url
+    except ValueError:
+        return url
+
+
+def _leaf(path: Path) -> Leaf | None:
+    """The site's certificate; the file's private key is read past and never kept."""
+    try:
+        with path.open("rb") as file:
+            blocks = read_pem_chain(file.read(_PEM_BYTES))
+        return scan(blocks[0]) if blocks else None
+    except (OSError, Problem):
+        return None
+
+
+def _native_switch(layout: Layout) -> str:
+    """WHM's own "SSL Use Stapling" (On is its default); it is read, never written."""
+    try:
+        found = json.loads(layout.ea4_conf.read_bytes()[:_JSON_BYTES])
+    except (OSError, ValueError, RecursionError):
+        return "On"
+    return str(found.get("sslusestapling", "On")) if isinstance(found, dict) else "On"
+
+
+def _local_templates() -> tuple[str, ...]:
+    """An administrator's own templates for httpd.conf (cPanel: "Advanced Apache configuration")."""
+    return tuple(sorted(str(path) for path in _TEMPLATES.glob("**/*.local")))
+
+
+def doors(vhost: VirtualHost) -> tuple[Door, ...]:
+    """Return the addresses at which a site can be met; a wildcard stands for loopback."""
+    found = (_address(each) for each in vhost.place.addresses)
+    name = vhost.server_name if vhost.server_name and not vhost.server_name.startswith("*") else "localhost"
+    return tuple(Door(address, port, name) for address, port in filter(None, found))
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not host:
+        host, port = text, ""
+    if host in ("*", "_default_"):
+        host = "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    loopback = "127.0.0.1" if address.version == 4 else "::1"
+    shown = loopback if address.is_unspecified else str(address)
+    return shown, int(port) if port.isdecimal() and 0 < int(port) < 65536 else _HTTPS
