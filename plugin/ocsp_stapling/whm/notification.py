@@ -1,0 +1,79 @@
+"""Telling people: a mail to the server's contact, and an executable of the operator's.
+
+WHM has no API to send an arbitrary notification; root's contact stands in /etc/wwwacct.conf (cPanel's documentation,
+"Basic WebHost Manager Setup"), and every cPanel server has /usr/sbin/sendmail.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import stat
+from collections.abc import Mapping
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import run
+
+SENDMAIL = Path("/usr/sbin/sendmail")
+WWWACCT = Path("/etc/wwwacct.conf")
+_CONTACT = re.compile(r"^CONTACTEMAIL\s+(.+)$", re.M)
+_ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|root")
+_SECONDS = 20.0
+
+
+def contacts(wwwacct: Path = WWWACCT) -> tuple[str, ...]:
+    """Return the addresses of the server's contact; root if none is set or the file cannot be read."""
+    try:
+        found = _CONTACT.search(wwwacct.read_text(errors="replace"))
+    except OSError:
+        found = None
+    addresses = re.split(r"[,\s]+", found[1].strip()) if found else []
+    return tuple(each for each in addresses if _ADDRESS.fullmatch(each)) or ("root",)
+
+
+def message(to: tuple[str, ...], subject: str, text: str, ticket: str = "") -> EmailMessage:
+    """Return a mail with a plain subject and, if there is one, the ticket attached as text."""
+    mail = EmailMessage()
+    mail["To"] = ", ".join(to)
+    mail["From"] = f"OCSP Stapling <root@{socket.gethostname()}>"
+    mail["Subject"] = " ".join(subject.split())[:200]
+    mail["Date"] = formatdate(localtime=True)
+    mail["Message-ID"] = make_msgid("ocsp-stapling")
+    # Vacation answers and the like must not come back (RFC 3834).
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(text)
+    if ticket:
+        mail.add_attachment(ticket, filename="ticket.txt")
+    return mail
+
+
+def send(mail: EmailMessage, sendmail: Path = SENDMAIL) -> None:
+    """Hand a mail to the server's own mail system. Raises Problem `mail-failed`."""
+    done = run([str(sendmail), "-t", "-i", "-f", "root"], timeout=_SECONDS, input=mail.as_bytes())
+    if not done.ok:
+        reason = "did not end in time" if done.timed_out else f"ended with status {done.code}"
+        raise Problem("mail-failed", f"The mail could not be sent: {sendmail} {reason}.", done.err[-1000:])
+
+
+def call_hook(command: str, document: Mapping[str, Any]) -> None:
+    """Run the operator's executable with one JSON document on its standard input; no shell is involved.
+
+    Raises Problem `hook-failed`, also when somebody other than root could have written the file.
+    """
+    path = Path(command)
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise Problem("hook-failed", f"notify.command {command} cannot be run: {error.strerror}.") from error
+    if found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022 or not stat.S_ISREG(found.st_mode):
+        sentence = f"notify.command {command} was not run: it must be a file that only root can write."
+        raise Problem("hook-failed", sentence)
+    done = run([command], timeout=_SECONDS, input=json.dumps(document))
+    if not done.ok:
+        reason = "did not end in time" if done.timed_out else f"ended with status {done.code}"
+        raise Problem("hook-failed", f"notify.command {command} {reason}.", done.err[-1000:])
