@@ -1,5 +1,4 @@
-"""What one pass of the watch does about what it saw. Pure: the state goes in, the next state and the
-actions come out.
+"""What one pass of the watch does about what it saw. Pure: a state goes in, a state and actions come out.
 
 The rules, in words (docs/decisions/0008-watch-rules.md): stapling that this plugin turned off returns after
 three healthy passes if that was chosen; a return that stalls within a quarter of an hour is taken back, and
@@ -61,9 +60,9 @@ class Wishes:
 class Observation:
     """What one pass saw. `now` is seconds since the epoch.
 
-    `stapling`: `on`, `off-by-plugin` or `off-elsewhere`. `healthy`: every needed responder gave a verified
-    good answer at every address. `stalled`: a timed handshake that asked for a staple hung.
-    `return_chosen`: the operator asked for the return when turning off. `changed_by_hand`: somebody edited what the plugin wrote.
+    `stapling`: `on`, `off-by-plugin` or `off-elsewhere`. `healthy`: every needed responder gave a verified good
+    answer at every address. `stalled`: a timed handshake that asked for a staple hung. `return_chosen`: the
+    operator asked for the return when turning off. `changed_by_hand`: somebody edited what the plugin wrote.
     """
 
     now: float
