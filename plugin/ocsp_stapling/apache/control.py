@@ -36,7 +36,7 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
         pid = int(pid_file.read_text()[:32])
     except (OSError, ValueError):
         pid = 0
-    if pid > 0 and (found := _process(pid)) and _program(pid) in programs:
+    if pid > 0 and (found := _process(pid)) and _is_httpd(pid, programs):
         return found
     leaders = [each for each in _running(programs) if _leads_session(each)]
     return leaders[0] if len(leaders) == 1 else None
@@ -146,6 +146,12 @@ def _leads_session(process: Process) -> bool:
 def _field(process: Process, index: int) -> str:
     fields = _stat(process.pid)
     return fields[index] if fields else ""
+
+
+def _is_httpd(pid: int, programs: set[str]) -> bool:
+    """A wrapper in httpd's place may start the program from anywhere; its name still tells."""
+    program = _program(pid)
+    return program in programs or Path(program).name in ("httpd", "apache2")
 
 
 def _programs(httpd: Path) -> set[str]:

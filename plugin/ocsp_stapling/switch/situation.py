@@ -79,10 +79,10 @@ def survey_server(settings: Settings) -> Surroundings:
 
 def planned_sites(tree: ConfigTree) -> tuple[PlannedSite, ...]:
     """Return every TLS site with what its certificate says; an unreadable certificate names no responder."""
-    return tuple(_site(vhost) for vhost in tree.vhosts if vhost.engine and vhost.certificates)
+    return tuple(_site(vhost, tree.listen) for vhost in tree.vhosts if vhost.engine and vhost.certificates)
 
 
-def _site(vhost: VirtualHost) -> PlannedSite:
+def _site(vhost: VirtualHost, listen: tuple[str, ...]) -> PlannedSite:
     leaf = _leaf(vhost.certificates[0])
     override = vhost.stapling if vhost.stapling and vhost.stapling.value.lower() in ("on", "off") else None
     in_userdata = override is not None and override.file in vhost.included
@@ -90,7 +90,7 @@ def _site(vhost: VirtualHost) -> PlannedSite:
     expired = leaf is None or leaf.not_after <= datetime.now(UTC)
     responder = (_host(leaf.ocsp_urls[0])) if leaf and leaf.ocsp_urls else ""
     must_staple = leaf is not None and leaf.must_staple
-    return PlannedSite(name, doors(vhost), responder, must_staple, expired, override, in_userdata)
+    return PlannedSite(name, doors(vhost, listen), responder, must_staple, expired, override, in_userdata)
 
 
 def _host(url: str) -> str:
@@ -124,23 +124,37 @@ def _local_templates() -> tuple[str, ...]:
     return tuple(sorted(str(path) for path in _TEMPLATES.glob("**/*.local")))
 
 
-def doors(vhost: VirtualHost) -> tuple[Door, ...]:
-    """Return the addresses at which a site can be met; a wildcard stands for loopback."""
-    found = (_address(each) for each in vhost.place.addresses)
+def doors(vhost: VirtualHost, listen: tuple[str, ...]) -> tuple[Door, ...]:
+    """Return the addresses at which a site can be met; for a wildcard those that Apache listens on."""
     name = vhost.server_name if vhost.server_name and not vhost.server_name.startswith("*") else "localhost"
-    return tuple(Door(address, port, name) for address, port in filter(None, found))
+    found: list[tuple[str, int]] = []
+    for host, port in map(_host_and_port, vhost.place.addresses):
+        if host in ("*", "_default_", "0.0.0.0", "::"):  # noqa: S104 - what a virtual host says, not a socket
+            found += [each for each in map(_host_and_port, listen) if each[1] == port and each[0]]
+            host = "127.0.0.1"
+        found.append((host, port))
+    met = (Door(address, port, name) for host, port in found if (address := _reachable(host)))
+    return tuple(dict.fromkeys(met))
 
 
-def _address(text: str) -> tuple[str, int] | None:
-    host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
-    if not host:
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Split `443`, `host`, `host:443` or `[address]:443` (Apache: Listen, <VirtualHost>)."""
+    text = text.split()[0] if text.split() else ""
+    if text.isdecimal():
+        return "", int(text)
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
         host, port = text, ""
-    if host in ("*", "_default_"):
-        host = "127.0.0.1"
+    number = int(port) if port.isdecimal() and 0 < int(port) < 65536 else _HTTPS
+    return host.strip("[]"), number
+
+
+def _reachable(host: str) -> str:
+    """The address to connect to; loopback for an unspecified one, "" for a name (never looked up here)."""
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return None
-    loopback = "127.0.0.1" if address.version == 4 else "::1"
-    shown = loopback if address.is_unspecified else str(address)
-    return shown, int(port) if port.isdecimal() and 0 < int(port) < 65536 else _HTTPS
+        return ""
+    if not address.is_unspecified:
+        return str(address)
+    return "127.0.0.1" if address.version == 4 else "::1"
