@@ -130,9 +130,10 @@ def doors(vhost: VirtualHost, listen: tuple[str, ...]) -> tuple[Door, ...]:
     found: list[tuple[str, int]] = []
     for host, port in map(_host_and_port, vhost.place.addresses):
         if host in ("*", "_default_", "0.0.0.0", "::"):  # noqa: S104 - what a virtual host says, not a socket
-            found += [each for each in map(_host_and_port, listen) if each[1] == port and each[0]]
-            host = "127.0.0.1"
-        found.append((host, port))
+            there = [each for each in map(_host_and_port, listen) if each[1] == port and each[0]]
+            found += there or [("127.0.0.1", port)]
+        else:
+            found.append((host, port))
     met = (Door(address, port, name) for host, port in found if (address := _reachable(host)))
     return tuple(dict.fromkeys(met))
 
