@@ -1,0 +1,2 @@
+/* WHM loads scripts of its own, too. */
+window.chromeLoaded = true;
