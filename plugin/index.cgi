@@ -1,7 +1,6 @@
 #!/usr/local/cpanel/3rdparty/bin/perl
 # The front: asks cPanel who is there, relays the request to the service, puts WHM's page around HTML answers.
-# No taint mode, which cPanel's modules are not written for; instead nothing of the request is used that did not
-# match a pattern as a whole: pick().
+# cPanel's modules do not run in taint mode; instead nothing of the request is used that pick() did not let through.
 BEGIN { delete @ENV{qw(REMOTE_PASSWORD HTTP_AUTHORIZATION)} }    # before any other code runs
 
 use strict;
@@ -10,13 +9,12 @@ use lib '/usr/local/cpanel';
 use Socket qw(PF_UNIX SOCK_STREAM pack_sockaddr_un);
 use Whostmgr::ACLS ();
 
-my $PAGE         = '/cgi/ocsp-stapling/index.cgi';
-my $ICON         = '/addon_plugins/ocsp-stapling.png';
-my $SOCKET       = '/run/ocsp-stapling/web.sock';
+my ( $PAGE, $ICON ) = qw(/cgi/ocsp-stapling/index.cgi /addon_plugins/ocsp-stapling.png);
+my $SOCKET = '/run/ocsp-stapling/web.sock';
 my ( $BODY_LIMIT, $ANSWER_LIMIT ) = ( 1024 * 1024, 16 * 1024 * 1024 );    # bytes
-my ( $BODY_TIME,  $ANSWER_TIME )  = ( 15,          90 );                  # seconds
-my $QUERY        = qr/[!\$-;=?-\[\]-~]{0,8192}/;    # no space, line end, quote, number sign, angle bracket
-my @PASSED_ON    = qw(Content-Type Content-Disposition Content-Security-Policy Cache-Control Referrer-Policy);
+my ( $BODY_TIME, $ANSWER_TIME ) = ( 15, 90 );                             # seconds
+my $QUERY     = qr/[!\$-;=?-\[\]-~]{0,8192}/;    # no space, line end, quote, number sign, angle bracket
+my @PASSED_ON = qw(Content-Type Content-Disposition Content-Security-Policy Cache-Control Referrer-Policy);
 
 $SIG{PIPE} = 'IGNORE';
 my $caller = who();
@@ -93,7 +91,8 @@ sub within {
 # The service's whole answer as { status, headers, body }, or undef.
 sub relay {
     my ($request) = @_;
-    socket( my $service, PF_UNIX, SOCK_STREAM, 0 ) && connect( $service, pack_sockaddr_un($SOCKET) ) || return;
+    socket my $service, PF_UNIX, SOCK_STREAM, 0 or return;
+    connect $service, pack_sockaddr_un($SOCKET) or return;
     for ( my $sent = 0 ; $sent < length $request ; ) {
         $sent += syswrite( $service, $request, length $request, $sent ) || return;
     }
@@ -110,7 +109,7 @@ sub deliver {
     my ( $answer, $caller ) = @_;
     my %headers = map { defined $answer->{headers}{$_} ? ( $_ => $answer->{headers}{$_} ) : () } @PASSED_ON;
     my ( $top, $bottom ) = ( '', '' );
-    if ( ( $headers{'Content-Type'} // '' ) =~ m{\Atext/html\b} && eval { require Whostmgr::HTMLInterface } ) {
+    if ( ( $headers{'Content-Type'} // '' ) =~ m{\Atext/html\b} && eval { require Whostmgr::HTMLInterface; require Digest::SHA } ) {
         $top    = printed( sub { Whostmgr::HTMLInterface::defheader( 'OCSP Stapling', $ICON, $PAGE ) } );
         $bottom = printed( sub { Whostmgr::HTMLInterface::deffooter() } );
         $headers{'Content-Security-Policy'} = policy( $top . $bottom );
@@ -123,18 +122,15 @@ sub deliver {
 
 # What the code prints.
 sub printed {
-    my ($code) = @_;
-    open my $memory, '>', \my $text or return '';
+    open my $memory, '>', \my $text;
     local *STDOUT = $memory;
-    eval { $code->() };
+    eval { $_[0]->() };
     return $text;
 }
 
-# Only scripts of this server, and the inline ones that cPanel itself wrote into its page (known by their hashes).
-# Styles stay free, because that page uses style attributes.
+# Only this server's scripts, and the inline ones of cPanel's page (by their hashes). It styles with attributes: free.
 sub policy {
     my ($chrome) = @_;
-    require Digest::SHA;
     my @inline = map { s/\r\n?/\n/gr } $chrome =~ m{<script(?![^>]*\bsrc\s*=)[^>]*>(.*?)</script>}gis;
     my @hashes = map { "'sha256-" . Digest::SHA::sha256_base64($_) . "='" } @inline;
     return "script-src 'self' @hashes; connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
@@ -143,7 +139,7 @@ sub policy {
 
 # Say one sentence, as JSON where the page's script asked for it, and end.
 sub refuse {
-    my ( $status, $code, $sentence ) = @_;
+    my ( $status, $code, $sentence ) = @_;    # ours: without quotes and markup
     my $json = ( $ENV{QUERY_STRING} // '' ) =~ /(?:\A|&)format=json(?:&|\z)/;
     print "Status: $status\r\nContent-Type: ", $json ? 'application/json' : 'text/html; charset=utf-8',
       "\r\nCache-Control: no-store\r\nContent-Security-Policy: default-src 'none'\r\n\r\n",

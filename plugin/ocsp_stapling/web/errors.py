@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
 from ocsp_stapling.problem import Problem
@@ -49,7 +50,16 @@ def show(problem: Problem) -> Response:
     status = STATUS.get(problem.code, 500)
     if wants_json():
         return make_response(jsonify(error=problem.as_json()), status)
-    return make_response(render_template("problem.html", problem=problem), status)
+    return make_response(_page(problem), status)
+
+
+def _page(problem: Problem) -> str:
+    """The page of a Problem; should its template be what is broken, the bare sentence."""
+    try:
+        return render_template("problem.html", problem=problem)
+    except Exception as error:  # this is the last resort: whatever happens, somebody waits for a sentence
+        _note(error)
+        return f"<p>{escape(problem.sentence)} <code>{escape(problem.code)}</code></p>"
 
 
 def _http(error: HTTPException) -> Response:
@@ -61,12 +71,7 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    # The place and the kind, not the message: it may quote what somebody posted.
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
-    _log.error("%s at %s while answering %s", type(error).__name__, where, request.endpoint)
+    _note(error)
     return show(
         Problem(
             "internal-error",
@@ -74,3 +79,12 @@ def _unforeseen(error: Exception) -> Response:
             "The place is in the system log: journalctl -u ocsp-stapling.",
         )
     )
+
+
+def _note(error: Exception) -> None:
+    """Log the kind and the place of an exception, not its message: that may quote what somebody posted."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    _log.error("%s at %s while answering %s", type(error).__name__, where, request.endpoint)
