@@ -76,7 +76,7 @@ class _Walk:
     """The state of one reading."""
 
     def __init__(self, layout: Layout, binary: Binary, overlay: Overlay) -> None:
-        self._overlay = overlay
+        self._overlay, self._userdata = overlay, layout.userdata
         self.known = Known(binary, layout.base)
         self.files: list[Path] = []
         self.directives: list[Directive] = []
@@ -103,6 +103,7 @@ class _Walk:
             tuple(self.vhosts),
             tuple(self.managed.values()),
             tuple(self.findings),
+            self._userdata,
         )
 
     # --- files ---
@@ -212,7 +213,7 @@ class _Walk:
         """Keep a directive that takes part."""
         directive = Directive(
             name=_CANONICAL[name],
-            value=_text(b" ".join(words(args, self.known.lookup))),
+            value=_text(self._value(name, args)),
             file=self.file,
             line=self.line,
             vhost=self.vhost.place if self.vhost else None,
@@ -222,8 +223,15 @@ class _Walk:
             text=_text(written + b" " + args.strip()),
         )
         self.directives.append(directive)
-        if self.vhost and directive.name == "SSLUseStapling":
-            self.vhost.stapling = directive
+        vhost = self.vhost
+        if vhost and name == b"sslusestapling" and (directive.certain or vhost.stapling is None):
+            vhost.stapling = directive
+
+    def _value(self, name: bytes, args: bytes) -> bytes:
+        """Only Listen takes two arguments; httpd ignores what follows On or Off, such as a comment."""
+        if name == b"listen":
+            return b" ".join(words(args, self.known.lookup))
+        return self._first(args)
 
     def _truth(self) -> Truth:
         return min((truth for _, truth in self.sections), default=Truth.YES)

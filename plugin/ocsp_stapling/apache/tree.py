@@ -100,6 +100,8 @@ class ConfigTree:
     vhosts: tuple[VirtualHost, ...]
     managed: tuple[ManagedBlock, ...]
     findings: tuple[Finding, ...]
+    userdata: Path
+    """The directory below which cPanel keeps the includes of single virtual hosts."""
 
     def server_level(self, name: str) -> tuple[Directive, ...]:
         """Return the directives of that (canonically spelt) name outside virtual hosts, in order."""
