@@ -126,6 +126,33 @@ def _uncertain(lines: Sequence[Directive], decided: Directive | None) -> tuple[D
     return tuple(line for line in later if not line.certain and is_on(line) != on)
 
 
+def state_findings(state: StaplingState, tree: ConfigTree, native: NativeSwitch) -> tuple[Finding, ...]:
+    """Return what an administrator must know about the state: `on-without-cache`, `native-switch-pending`,
+    `uncertain`.
+    """
+    found = []
+    decided = state.decided_by
+    if decided and state.on and state.cache is None:
+        sentence = "SSLUseStapling is On without an SSLStaplingCache: Apache will not start again (AH01958)."
+        found.append(Finding("on-without-cache", sentence, decided.file, decided.line))
+    for line in state.directives:
+        if _from_template(line, tree) and is_on(line) != native.on:
+            now, then = ("On", "Off") if is_on(line) else ("Off", "On")
+            sentence = (
+                f"WHM's SSL Use Stapling says {then}, httpd.conf still says {now}: a rebuild changes it."
+            )
+            found.append(Finding("native-switch-pending", sentence, line.file, line.line))
+    for line in state.uncertain:
+        sentence = f"{line.text} counts only if <{line.condition[-1]}> holds, which cannot be told from here."
+        found.append(Finding("uncertain", sentence, line.file, line.line))
+    return tuple(found)
+
+
+def _from_template(line: Directive, tree: ConfigTree) -> bool:
+    """Whether it is the line that WHM's own switch writes."""
+    return line.name == "SSLUseStapling" and line.vhost is None and origin(line, tree) == TEMPLATE
+
+
 def compare_includes(tree: ConfigTree, read: Sequence[Path]) -> tuple[Finding, ...]:
     """Return a finding `unverified` when httpd (`Httpd.includes()`) reads other files than the tree holds."""
     ours, its = set(tree.files), set(read)

@@ -112,8 +112,11 @@ class ConfigTree:
         return next((d for d in reversed(self.server_level(name)) if d.certain), None)
 
     def reads(self, path: Path) -> bool:
-        """Say whether httpd reads this file."""
-        return path in self.files
+        """Say whether httpd reads this file, perhaps under another name (old paths are symbolic links)."""
+        if path in self.files:
+            return True
+        real = path.resolve()
+        return any(file.resolve() == real for file in set(self.files) if file.name in (path.name, real.name))
 
     @property
     def user(self) -> str | None:

@@ -1,0 +1,240 @@
+"""`ocsp-stapling config`: whether Apache staples, which line decided it, and every line that takes part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocsp_stapling.apache import native as whm
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.effective import (
+    Override,
+    StaplingState,
+    compare_includes,
+    effective,
+    origin,
+    state_findings,
+)
+from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.problem import Problem
+
+_SHOWN = 10
+_ORIGINS = {
+    "managed-block": "by OCSP Stapling for WHM",
+    "native-switch": "by WHM's own switch SSL Use Stapling",
+    "template": "by cPanel's template",
+    "userdata": "for one site, in userdata",
+    "hand-written": "by hand",
+    "default": "no line says it: Apache's default",
+}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Everything the command tells."""
+
+    layout: Layout
+    tree: ConfigTree
+    state: StaplingState
+    native: NativeSwitch
+    templates: tuple[Path, ...]
+    examined: Examination
+    findings: tuple[Finding, ...]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def config(as_json: bool) -> None:
+    """Show whether Apache staples, and which line of which file decided it. Changes nothing.
+
+    \b
+    Keys of --json:
+      stapling           "on" or "off" at server level
+      decided_by         {file, line, text, name, value, origin}; null: Apache's default
+      origin             managed-block, native-switch, template, userdata, hand-written or default
+      cache              the SSLStaplingCache in force {file, line, text, name, value} or null
+      session_cache      the SSLSessionCache in force, likewise
+      responder_timeout  seconds per address of a responder
+      overrides          virtual hosts of their own mind [{site, stapling, origin, file, line, text}]
+      directives         every line that takes part [{..., site, condition, certain, in_force, origin}]
+      includes           the pre_virtualhost includes [{path, exists, read, block}]
+      block              {present, files: [{file, begin, end}]}: our managed block
+      native_switch      WHM's own switch {file, value, stapling}
+      local_templates    the administrator's own httpd.conf templates
+      configtest         {ok, message}: httpd's own verdict
+      files              every file that Apache reads
+      findings           [{code, message, file, line}]
+    """
+    seen = _look()
+    if as_json:
+        emit_json(_document(seen))
+    else:
+        click.echo(_text(seen))
+
+
+def _look() -> _Seen:
+    layout = read_layout()
+    httpd = Httpd(layout)
+    tree = read_config(layout, httpd.binary())
+    if os.geteuid() != 0 and any(f.code == "include-unreadable" for f in tree.findings):
+        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+    examined = httpd.examine()
+    if examined.ok:
+        require_mod_ssl(examined.modules)
+    native = whm.read_native_switch(layout.ea4_conf)
+    state = effective(tree, native)
+    # What httpd lists before it meets an error is no measure of what it reads.
+    compared = compare_includes(tree, examined.includes) if examined.ok else ()
+    findings = (*tree.findings, *state_findings(state, tree, native), *compared)
+    return _Seen(layout, tree, state, native, whm.local_templates(), examined, findings)
+
+
+# --- for programs ---
+
+
+def _document(seen: _Seen) -> dict[str, Any]:
+    state, tree = seen.state, seen.tree
+    decided = state.decided_by
+    return {
+        "stapling": _on_off(state.on),
+        "decided_by": decided.as_json() | {"origin": state.origin} if decided else None,
+        "origin": state.origin,
+        "cache": state.cache.as_json() if state.cache else None,
+        "session_cache": state.session_cache.as_json() if state.session_cache else None,
+        "responder_timeout": state.responder_timeout,
+        "overrides": [_override(each) for each in state.overrides],
+        "directives": [_directive(each, seen) for each in state.directives],
+        "includes": [_include(path, tree) for path in seen.layout.pre_virtualhost_files],
+        "block": {
+            "present": bool(tree.managed),
+            "files": [{"file": str(b.file), "begin": b.begin, "end": b.end} for b in tree.managed],
+        },
+        "native_switch": {
+            "file": str(seen.native.file),
+            "value": seen.native.value,
+            "stapling": _on_off(seen.native.on),
+        },
+        "local_templates": [str(path) for path in seen.templates],
+        "configtest": {"ok": seen.examined.ok, "message": seen.examined.message},
+        "files": [str(path) for path in dict.fromkeys(tree.files)],
+        "findings": [finding.as_json() for finding in seen.findings],
+    }
+
+
+def _override(each: Override) -> dict[str, Any]:
+    found = {"site": each.vhost.server_name, "stapling": _on_off(each.on), "origin": each.origin}
+    return found | each.directive.as_json()
+
+
+def _directive(each: Directive, seen: _Seen) -> dict[str, Any]:
+    return each.as_json() | {
+        "site": _site(each, seen.tree),
+        "condition": list(each.condition),
+        "certain": each.certain,
+        "in_force": _in_force(each, seen.tree),
+        "origin": origin(each, seen.tree, seen.native),
+    }
+
+
+def _site(each: Directive, tree: ConfigTree) -> str | None:
+    if each.vhost is None:
+        return None
+    return next((v.server_name for v in tree.vhosts if v.stapling is each), " ".join(each.vhost.addresses))
+
+
+def _in_force(each: Directive, tree: ConfigTree) -> bool:
+    if each.vhost is None:
+        return tree.last(each.name) is each
+    return each.name != "SSLUseStapling" or any(v.stapling is each for v in tree.vhosts)
+
+
+def _include(path: Path, tree: ConfigTree) -> dict[str, Any]:
+    block = any(managed.file == path for managed in tree.managed)
+    return {"path": str(path), "exists": path.exists(), "read": tree.reads(path), "block": block}
+
+
+def _on_off(on: bool) -> str:
+    return "on" if on else "off"
+
+
+# --- for people ---
+
+
+def _text(seen: _Seen) -> str:
+    parts = [_headline(seen.state), _facts(seen), _lines(seen)]
+    if seen.state.overrides:
+        parts.append(_overrides(seen.state.overrides))
+    if not seen.examined.ok:
+        parts.append("Apache does not accept its configuration:\n" + _indented(seen.examined.message))
+    parts += [f"Note: {printable(finding.message)}" for finding in seen.findings[:_SHOWN]]
+    return "\n\n".join(parts)
+
+
+def _headline(state: StaplingState) -> str:
+    word = click.style(_on_off(state.on).upper(), bold=True, fg="green" if state.on else "yellow")
+    decided = state.decided_by
+    where = f", decided {_ORIGINS[state.origin]}" if decided else f" ({_ORIGINS[state.origin]})"
+    place = f"\n  {_where(decided)}: {printable(decided.text)}" if decided else ""
+    return f"Stapling is {word} at server level{where}.{place}"
+
+
+def _facts(seen: _Seen) -> str:
+    state = seen.state
+    rows = [
+        (
+            "WHM's own switch",
+            _on_off(seen.native.on) + ("" if seen.native.value else " (not set: the default)"),
+        ),
+        ("Staple cache", f"{state.cache.value}  ({_where(state.cache)})" if state.cache else "none"),
+        ("Responder timeout", f"{state.responder_timeout} s per address"),
+    ]
+    for path in seen.layout.pre_virtualhost_files:
+        found = _include(path, seen.tree)
+        read = (
+            "read by Apache"
+            if found["read"]
+            else "not read by Apache"
+            if found["exists"]
+            else "does not exist"
+        )
+        rows.append((path.name, read + (", holds our block" if found["block"] else "")))
+    rows += [("Local template", str(path)) for path in seen.templates]
+    return table(rows)
+
+
+def _lines(seen: _Seen) -> str:
+    """The lines at server level, in the order in which Apache reads them; an arrow marks those in force."""
+    rows = [
+        ("->" if _in_force(d, seen.tree) else "", _where(d), d.text + ("" if d.certain else "  (perhaps)"))
+        for d in seen.state.directives
+        if d.vhost is None
+    ]
+    if not rows:
+        return "No line of the configuration speaks of stapling at server level."
+    return "Lines at server level, in Apache's order (-> in force):\n" + table(rows)
+
+
+def _overrides(overrides: tuple[Override, ...]) -> str:
+    on = [each for each in overrides if each.on]
+    shown = (on or list(overrides))[:_SHOWN]
+    rows = [(each.vhost.server_name, _on_off(each.on), _where(each.directive)) for each in shown]
+    left = len(overrides) - len(shown)
+    more = f"\n  ... and {left} more" if left else ""
+    head = f"{len(overrides)} virtual host(s) decide for themselves ({len(on)} on, {len(overrides) - len(on)} off):"
+    return f"{head}\n{table(rows)}{more}"
+
+
+def _where(directive: Directive) -> str:
+    return printable(f"{directive.file}:{directive.line}")
+
+
+def _indented(message: str) -> str:
+    return "\n".join(f"  {printable(line)}" for line in message.splitlines()[:_SHOWN])
