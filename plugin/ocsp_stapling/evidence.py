@@ -142,6 +142,8 @@ class ConfigurationEvidence:
     off_by: str = ""
     reason: str = ""
     findings: tuple[str, ...] = ()
+    directives: tuple[str, ...] = ()
+    """Every line at server level that takes part, as `FILE:LINE: TEXT`, in the order httpd reads them."""
 
 
 @dataclass(frozen=True)

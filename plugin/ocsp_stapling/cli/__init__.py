@@ -13,6 +13,7 @@ from ocsp_stapling.problem import Problem
 
 # command -> "module:attribute"; a command is imported only when it is run, so that `log` never waits for cryptography.
 COMMANDS = {
+    "check": "check:check",
     "config": "config:config",
     "log": "log:log",
     "off": "switching:off",

@@ -328,12 +328,11 @@ def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) 
             return Explanation(Cause.INTERCEPTION, Confidence.HIGH, outcome, _replaced(one), reasons)
         return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), reasons)
     against = _page_green(one, around)
-    if outcome in around.shared:
+    alike = outcome in around.shared and outcome is not Outcome.TRY_LATER
+    if alike:
         against += ("Several authorities at once show the same: a proxy on the way is as likely.",)
     sure = bool(_told(one)) or around.levels.get(one.authority) in (Level.OUTAGE, Level.DEGRADED)
-    confidence = (
-        Confidence.HIGH if sure else Confidence.LOW if outcome in around.shared else Confidence.MEDIUM
-    )
+    confidence = Confidence.HIGH if sure else Confidence.LOW if alike else Confidence.MEDIUM
     return Explanation(Cause.CA_OUTAGE, confidence, outcome, _down(one), reasons, against)
 
 

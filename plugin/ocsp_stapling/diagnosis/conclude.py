@@ -46,7 +46,11 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or beside.not_in_front(evidence, measured)
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
-        or (_nothing_wrong(evidence, measured) if leading is None else _faulty(leading, found, measured))
+        or (
+            _nothing_wrong(evidence, measured)
+            if leading is None
+            else _faulty(evidence, leading, found, measured)
+        )
     )
 
 
@@ -71,7 +75,7 @@ def _leading(found: Sequence[ResponderDiagnosis], evidence: Evidence) -> Respond
 
 
 def _faulty(
-    leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
+    evidence: Evidence, leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
 ) -> Diagnosis:
     broken = [one for one in found if not one.ok]
     sites = tuple(dict.fromkeys(name for one in broken for name in one.sites))
@@ -84,7 +88,7 @@ def _faulty(
         severity,
         leading.why.confidence,
         action,
-        _faulty_words(leading, broken, severity, measured),
+        _faulty_words(evidence, leading, broken, severity, measured),
         _faulty_advice(action, cure, leading.why, severity, measured),
         leading.why.reasons_for,
         (*leading.why.reasons_against, *_warnings(action, strict)),
@@ -102,12 +106,14 @@ def _severity(broken: Sequence[ResponderDiagnosis], measured: Measured) -> Sever
 
 
 def _faulty_words(
+    evidence: Evidence,
     leading: ResponderDiagnosis,
     broken: Sequence[ResponderDiagnosis],
     severity: Severity,
     measured: Measured,
 ) -> str:
-    return f"{leading.why.sentence}{_besides(leading, broken)} {_effect(severity, leading, measured)}"
+    effect = _effect(evidence, severity, leading, measured)
+    return f"{leading.why.sentence}{_besides(leading, broken)} {effect}"
 
 
 def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) -> str:
@@ -118,14 +124,25 @@ def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) 
     return f" {'The same holds for' if same else 'Trouble, too, with'} {listed(hosts)}."
 
 
-def _effect(severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
+def _has_other_ways(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
+    mine = [one for one in evidence.responders if one.url == leading.url]
+    return any(address.outcome.is_good for one in mine for address in one.finding.addresses)
+
+
+def _is_stapled(measured: Measured, leading: ResponderDiagnosis) -> bool:
+    return any(handshake.responder == leading.url for handshake in measured.stapled)
+
+
+def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
     if severity is Severity.STALLING:
         return "Visitors' handshakes wait for it." if measured.slow else "Visitors are turned away."
     if leading.cause is Cause.CERTIFICATE_REVOKED:
         return "Browsers refuse it."
     if severity is Severity.NOISE:
         return "The sites answer quickly."
-    if measured.stapled and leading.why.outcome in HANGING:
+    if _has_other_ways(evidence, leading) and _is_stapled(measured, leading):
+        return "Its other addresses work, so the sites answer quickly and with staples."
+    if _is_stapled(measured, leading) and leading.why.outcome in HANGING:
         return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
     return "The sites answer quickly, but without a good staple."
 

@@ -1,0 +1,111 @@
+"""`ocsp-stapling check`: why HTTPS hangs, or that it does not; also a plugin for Nagios, Icinga and their like."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ocsp_stapling import elsewhere, report, settings
+from ocsp_stapling.cli import show_problem
+from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.diagnosis import diagnose
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings
+
+
+class MisuseError(click.UsageError):
+    """A mistake in the command line; monitoring reads click's usual 2 as critical."""
+
+    exit_code = report.UNKNOWN
+
+
+class Plugin(click.Command):
+    """A command with the exit statuses of a monitoring plugin, for mistakes in its options as well."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Parse the command line. Raises MisuseError."""
+        try:
+            return super().make_context(*args, **more)
+        except click.UsageError as error:
+            raise MisuseError(error.format_message(), error.ctx) from error
+
+
+@click.command(cls=Plugin)
+@click.option("--deadline", type=click.FloatRange(2, 120), help="Seconds for everything together [8].")
+@click.option(
+    "--elsewhere",
+    "pasted",
+    metavar="FILE",
+    help="What the line for another machine printed there; - reads standard input.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check(deadline: float | None, pasted: str | None, as_json: bool) -> None:
+    """Tell whether stapling makes the sites hang, why, and what to do.
+
+    Asks every OCSP responder exactly as Apache does, meets a few sites with real handshakes, and reads Apache's
+    configuration and error log and the authorities' status pages.
+
+    Exit status: 0 ok, 1 warning, 2 critical (visitors wait or are turned away), 3 unknown.
+    """
+    try:
+        found = run_check(settings.load(), deadline, _read_pasted(pasted) if pasted else "")
+    except Problem as problem:
+        _give_up(problem, as_json)
+    if as_json:
+        emit_json(found)
+    else:
+        click.echo(as_text(found))
+    sys.stdout.flush()
+    os._exit(int(found["exit_status"]))  # a thread may still hang in the resolver
+
+
+def run_check(
+    configured: Settings, deadline: float | None = None, pasted: str = "", *, trace: bool = False
+) -> dict[str, Any]:
+    """Make a survey, diagnose it, keep it as the last check and return its document. Raises Problem."""
+    from ocsp_stapling.survey import Request, survey
+
+    if os.geteuid() != 0:
+        raise Problem(
+            "not-root", "Only root can read the certificates and ask as Apache does: run it as root."
+        )
+    request = Request(
+        configured,
+        deadline or configured.probe.deadline_seconds,
+        elsewhere.parse(pasted) if pasted else (),
+        trace,
+        _progress if sys.stderr.isatty() else lambda _text: None,
+    )
+    evidence = survey(request)
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
+    found = report.document(evidence, diagnose(evidence))
+    with contextlib.suppress(OSError):  # a full disk must not cost the answer
+        report.store(configured.state_directory, found)
+    return found
+
+
+def _progress(text: str) -> None:
+    click.echo(f"\r\033[K{text} ...", nl=False, err=True)
+
+
+def _read_pasted(name: str) -> str:
+    try:
+        with click.open_file(name, "rb") as file:
+            data = file.read(elsewhere.SIZE_LIMIT)
+    except OSError as error:
+        raise Problem("file-unreadable", f"{Path(name)} cannot be read.", error.strerror or "") from error
+    return bytes(data).decode("utf-8", "replace")
+
+
+def _give_up(problem: Problem, as_json: bool) -> NoReturn:
+    if not as_json:
+        click.echo(f"OCSP STAPLING UNKNOWN - {problem.sentence}")
+    show_problem(problem, as_json)
+    sys.exit(report.UNKNOWN)

@@ -1,0 +1,197 @@
+"""A check's document as a good doctor tells it: verdict first, then the findings, then what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ocsp_stapling.cli.output import printable, table
+from ocsp_stapling.ocsp.finding import Outcome
+
+_COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
+_ROWS = 40
+_SHOWN = 6
+Document = Mapping[str, Any]
+
+
+def as_text(found: Document) -> str:
+    """Return the whole text; its first line serves monitoring as well (performance data behind the bar)."""
+    parts = [
+        [_verdict(found)],
+        _reasons(found),
+        _responders(found),
+        _handshakes(found),
+        _surroundings(found),
+        _elsewhere(found),
+        _next(found),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _verdict(found: Document) -> str:
+    state = str(found["state"])
+    head = click.style(f"OCSP STAPLING {state}", fg=_COLOURS[state], bold=True)
+    return f"{head} - {printable(str(found['sentence']), 1000)} | {_performance(found)}"
+
+
+def _performance(found: Document) -> str:
+    asked = [h["seconds"] for h in found["handshakes"] if h["asked"]]
+    bad = sum(not one["ok"] for one in found["responders"])
+    slowest = f"slowest_handshake={max(asked):.3f}s;1;3 " if asked else ""
+    return f"{slowest}responders_failing={bad} sites_affected={len(found['sites_affected'])}"
+
+
+def _reasons(found: Document) -> list[str]:
+    facts = [f"Cause: {found['cause']} ({found['confidence']} confidence), severity: {found['severity']}."]
+    facts += _names(found)
+    facts += [f"  + {printable(text, 600)}" for text in found["for"]]
+    facts += [f"  - {printable(text, 600)}" for text in found["against"]]
+    return facts
+
+
+def _names(found: Document) -> list[str]:
+    names, strict = found["sites_affected"], set(found["must_staple"])
+    if not names:
+        return []
+    # Those that a browser refuses outright come first.
+    ordered = sorted(names, key=lambda name: name not in strict)
+    shown = ", ".join(f"{name} (Must-Staple)" if name in strict else name for name in ordered[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [printable(f"Sites concerned: {len(names)} of {found['sites']}: {shown}{more}.", 1000)]
+
+
+def _responders(found: Document) -> list[str]:
+    rows = [row for one in found["responders"] for row in _rows(one)]
+    if not rows:
+        return []
+    header = ("RESPONDER", "SITES", "ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT")
+    lines = [_heading(f"Responders, asked as Apache's user {found['host']['worker_user']}".rstrip())]
+    lines += _coloured(table(rows[:_ROWS], header), rows[:_ROWS])
+    if len(rows) > _ROWS:
+        lines.append(f"  ... {len(rows) - _ROWS} more lines: --json has them all.")
+    return lines
+
+
+def _rows(one: Document) -> Iterator[tuple[str, ...]]:
+    name, sites = str(one["host"] or one["url"]), str(len(one["sites"]))
+    if not one["addresses"]:
+        yield name, sites, "-", "-", "-", "-", _result(one["outcome"], one["detail"])
+    for number, address in enumerate(one["addresses"]):
+        first = number == 0
+        yield (
+            name if first else "",
+            sites if first else "",
+            address["address"],
+            _milliseconds(address["icmp_ms"]),
+            _milliseconds(address["tcp_ms"]),
+            _milliseconds(address["http_ms"]),
+            _result(address["outcome"], address["detail"]) + _validity(address),
+        )
+
+
+def _result(outcome: str, detail: str) -> str:
+    return f"{outcome}: {detail}" if detail else outcome
+
+
+def _validity(address: Document) -> str:
+    until = address["next_update"]
+    return f", valid until {until[:16].replace('T', ' ')} UTC" if until and address["outcome"] == "ok" else ""
+
+
+def _coloured(text: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    header, *lines = text.splitlines()
+    return [click.style(header, dim=True), *(map(_colour, lines, rows))]
+
+
+def _colour(line: str, row: tuple[str, ...]) -> str:
+    outcome = row[-1].partition(":")[0].partition(",")[0]
+    good = outcome in {each.value for each in Outcome if each.is_good}
+    return line if good else click.style(line, fg="red")
+
+
+def _handshakes(found: Document) -> list[str]:
+    if not found["handshakes"]:
+        return []
+    rows = [
+        (
+            one["site"],
+            f"{one['address']}",
+            ("again, " if one["repeated"] else "")
+            + ("asks for a staple" if one["asked"] else "asks for none"),
+            f"{one['seconds']:.2f} s",
+            _ending(one),
+        )
+        for one in found["handshakes"]
+    ]
+    lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
+    if found["host"]["front"] != "httpd":
+        lines.append(f"  {found['host']['front_sentence']}")
+    return lines
+
+
+def _ending(one: Document) -> str:
+    if one["error"]:
+        return "given up" if one["error"] == "timeout" else str(one["error"])
+    if not one["asked"]:
+        return "completed"
+    return f"staple: {one['staple']}" if one["stapled"] else "no staple"
+
+
+def _surroundings(found: Document) -> list[str]:
+    configuration, log, host = found["configuration"], found["log"], found["host"]
+    rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
+    rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
+    rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
+    rows += [("Firewall", rule) for one in found["responders"] for rule in one["firewall"]][:_SHOWN]
+    rows += [("Server", "; ".join(filter(None, (host["load_sentence"], host["ipv6_sentence"]))))]
+    return [_heading("Around it"), *table(rows).splitlines()]
+
+
+def _stapling(one: Document) -> str:
+    where = f"decided by {one['decided_by']} ({one['origin']})" if one["decided_by"] else "Apache's default"
+    by = f", by {one['off_by']}" if one["off_by"] else ""
+    why = f": {one['reason']}" if one["reason"] else ""
+    return f"{one['stapling']}, {where}{by}{why}"
+
+
+def _log(one: Document) -> str:
+    if one["unreadable"]:
+        return str(one["unreadable"])
+    if not one["last_day"]:
+        return "no stapling failure in the last day"
+    last = f", the last at {one['last'][:19].replace('T', ' ')}" if one["last"] else ""
+    return f"{one['last_day']:,} failures in the last day, {one['last_hour']:,} in the last hour{last}"
+
+
+def _link(one: Document) -> str:
+    return f" ({one['url']})" if one["url"] and one["level"] != "operational" else ""
+
+
+def _elsewhere(found: Document) -> list[str]:
+    told = [f"  {one['sentence']}" for one in found["elsewhere"]]
+    if told:
+        return [_heading("Another vantage point"), *told]
+    bad = next(
+        (one for one in found["responders"] if not one["ok"] and one["command"] and one["addresses"]), None
+    )
+    if bad is None:
+        return []
+    return [
+        _heading("To tell the network from the authority, run this line on a machine elsewhere"),
+        f"  {bad['command']}",
+        "  and give what it prints to: ocsp-stapling check --elsewhere -",
+    ]
+
+
+def _next(found: Document) -> list[str]:
+    return [click.style("Next step: ", bold=True) + printable(str(found["advice"]), 1000)]
+
+
+def _heading(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
