@@ -30,8 +30,8 @@ _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 _KEPT_SECONDS = 7 * 86400
 _START_SECONDS = 10.0
 _OUTPUT_LIMIT = 1024 * 1024
-# The output file is locked for as long as the operation lives: that is how its end is noticed, however it comes.
-_SHELL = 'exec 9>>"$0" && flock -x -n 9 && exec "$@" >&9 2>&9'
+# A shell line whose output file stays locked while its program lives: so an end is noticed, however it comes.
+LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -n 9 && exec "$@" >&9 2>&9'
 
 Launcher = Callable[[str, Sequence[str]], Completed]
 
@@ -108,7 +108,7 @@ class Operations:
         self, state_directory: Path, launch: Launcher | None = None, command: Path = _COMMAND
     ) -> None:
         self._state = state_directory
-        self._launch = launch or _launcher()
+        self._launch = launch or launcher()
         self._command = command
 
     def start(self, identity: str, order: Order) -> None:
@@ -120,7 +120,7 @@ class Operations:
         self._forget_old()
         if not self._reserve(identity):
             return
-        argv = ["/bin/sh", "-c", _SHELL, str(self._output(identity)), str(self._command)]
+        argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output(identity)), str(self._command)]
         done = self._launch(identity, [*argv, *order.arguments(identity)])
         if not done.ok:
             self._output(identity).unlink(missing_ok=True)
@@ -243,8 +243,8 @@ def _without_journal(identity: str, output: _Output) -> Progress:
     return Progress(identity, state, str(document.get("action", "")), result=document)
 
 
-def _launcher() -> Launcher:
-    """What starts a process that nobody's end takes along: systemd where it runs, else a session of its own."""
+def launcher() -> Launcher:
+    """Return what starts a process that nobody's end takes along: systemd where it runs, else a session of its own."""
     return _as_unit if _BOOTED.is_dir() else _as_session
 
 
