@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask import Flask, request
+from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
 from ocsp_stapling.problem import Problem
@@ -39,7 +39,7 @@ def trial_views(app: Flask) -> None:
 
     @app.post("/trial/change")
     @operators_only
-    def change() -> object:
+    def change() -> Response:
         if request.form.get("wrong"):
             raise Problem("invalid-input", "The field is wrong.", "secret detail")
         return see_other("trial", name="after")
