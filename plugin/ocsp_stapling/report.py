@@ -69,6 +69,9 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "responders": [
             _responder(one, why) for one, why in zip(evidence.responders, found.responders, strict=True)
         ],
+        "incomplete_chains": [
+            {"name": site.name, "must_staple": site.must_staple} for site in evidence.incomplete_chains
+        ],
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
         "authorities": [_authority(one) for one in evidence.authorities],
@@ -93,6 +96,7 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "detail": one.finding.detail,
         "sites": list(why.sites),
         "must_staple": list(why.must_staple),
+        "not_stapling": [site.name for site in one.sites if not site.stapling],
         "resolve_ms": one.finding.resolve_ms,
         "address_count": one.finding.address_count,
         "addresses": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,7 +46,8 @@ class Plugin(click.Command):
     help="What the line for another machine printed there; - reads standard input.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check(deadline: float | None, pasted: str | None, as_json: bool) -> None:
+@click.option("--progress", is_flag=True, help="Say on standard error what is being done, one line each.")
+def check(deadline: float | None, pasted: str | None, as_json: bool, progress: bool) -> None:
     """Tell whether stapling makes the sites hang, why, and what to do.
 
     Asks every OCSP responder exactly as Apache does, meets a few sites with real handshakes, and reads Apache's
@@ -54,7 +56,8 @@ def check(deadline: float | None, pasted: str | None, as_json: bool) -> None:
     Exit status: 0 ok, 1 warning, 2 critical (visitors wait or are turned away), 3 unknown.
     """
     try:
-        found = run_check(settings.load(), deadline, _read_pasted(pasted) if pasted else "")
+        told = _read_pasted(pasted) if pasted else ""
+        found = run_check(settings.load(), deadline, told, progress=_line if progress else None)
     except Problem as problem:
         _give_up(problem, as_json)
     if as_json:
@@ -66,7 +69,12 @@ def check(deadline: float | None, pasted: str | None, as_json: bool) -> None:
 
 
 def run_check(
-    configured: Settings, deadline: float | None = None, pasted: str = "", *, trace: bool = False
+    configured: Settings,
+    deadline: float | None = None,
+    pasted: str = "",
+    *,
+    trace: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Make a survey, diagnose it, keep it as the last check and return its document. Raises Problem."""
     from ocsp_stapling.survey import Request, survey
@@ -80,7 +88,7 @@ def run_check(
         deadline or configured.probe.deadline_seconds,
         elsewhere.parse(pasted) if pasted else (),
         trace,
-        _progress if sys.stderr.isatty() else lambda _text: None,
+        progress or (_progress if sys.stderr.isatty() else lambda _text: None),
     )
     evidence = survey(request)
     if sys.stderr.isatty():
@@ -89,6 +97,10 @@ def run_check(
     with contextlib.suppress(OSError):  # a full disk must not cost the answer
         report.store(configured.state_directory, found)
     return found
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _progress(text: str) -> None:
