@@ -73,11 +73,22 @@ def own_addresses(proc: Path = PROC, nat_table: Path = NAT_TABLE) -> frozenset[I
     return frozenset((*always, *_ip_tool(), *_kernel_ipv4(proc), *_kernel_ipv6(proc), *_nat(nat_table)))
 
 
+def devices() -> dict[str, str]:
+    """Return which interface each of our addresses belongs to; empty if `ip` cannot tell."""
+    return {address: device for device, address in _links()}
+
+
 def _ip_tool() -> Iterator[IPAddress]:
+    yield from _addresses(address for _, address in _links())
+
+
+def _links() -> Iterator[tuple[str, str]]:
+    """Interface and address, as `ip` lists them."""
     done = run(["ip", "-j", "address", "show"], timeout=2)
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         for link in json.loads(done.out or "[]"):
-            yield from _addresses(entry.get("local", "") for entry in link.get("addr_info", []))
+            for entry in link.get("addr_info", []):
+                yield str(link.get("ifname", "")), str(entry.get("local", ""))
 
 
 def _addresses(texts: Iterable[str]) -> Iterator[IPAddress]:

@@ -160,8 +160,6 @@ def test_stuck_resolver_does_not_hold_the_answer(monkeypatch: pytest.MonkeyPatch
 
 
 REAL = """
-import json, sys
-sys.path.insert(0, {root!r})
 from ocsp_stapling.host.resolver import check_names
 from ocsp_stapling.settings import *
 from tests.unit.host.dns_server import dns_server, zone
@@ -193,9 +191,8 @@ mount --bind {folder}/hosts /etc/hosts
 def test_the_real_resolver_of_a_server(
     tmp_path: Path, ours: object, hosts: str, expected: list[object]
 ) -> None:
-    root = str(Path(__file__).parents[3])
     setup = FILES.format(folder=tmp_path, hosts=hosts)
-    assert in_namespace(setup, REAL.format(root=root, ours=repr(ours))) == expected
+    assert in_namespace(setup, REAL.format(ours=repr(ours))) == expected
 
 
 def test_no_public_resolver_is_asked_unless_configured(tmp_path: Path) -> None:
