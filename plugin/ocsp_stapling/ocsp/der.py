@@ -20,6 +20,9 @@ class Element(NamedTuple):
     stop: int
 
 
+_new = tuple.__new__  # half the time of Element(...)
+
+
 def read(data: bytes, at: int, end: int) -> Element:
     """Return the element that begins at `at` and ends within `end`; raises DerError otherwise."""
     start = at + 2
@@ -35,7 +38,7 @@ def read(data: bytes, at: int, end: int) -> Element:
     stop = start + length
     if stop > end or tag & 31 == 31:
         raise DerError("bad element")
-    return Element(tag, start, stop)
+    return _new(Element, (tag, start, stop))
 
 
 def expect(data: bytes, at: int, end: int, tag: int) -> Element:
@@ -47,12 +50,25 @@ def expect(data: bytes, at: int, end: int, tag: int) -> Element:
 
 
 def children(data: bytes, start: int, stop: int) -> list[Element]:
-    """Return all elements between `start` and `stop`, which they must fill exactly."""
+    """Return all elements between `start` and `stop`, which they must fill exactly.
+
+    The same checks as `read`, written out: an inventory of 5,000 certificates spends half its time here.
+    """
     found = []
     while start < stop:
-        element = read(data, start, stop)
-        found.append(element)
-        start = element.stop
+        at = start + 2
+        if at > stop:
+            raise DerError("truncated")
+        tag, length = data[start], data[start + 1]
+        if length > 127:
+            at += (count := length & 127)
+            if not 1 <= count <= 4 or at > stop:
+                raise DerError("bad length")
+            length = int.from_bytes(data[at - count : at], "big")
+        start = at + length
+        if start > stop or tag & 31 == 31:
+            raise DerError("bad element")
+        found.append(_new(Element, (tag, at, start)))
     return found
 
 
