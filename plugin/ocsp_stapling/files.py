@@ -15,6 +15,7 @@ from pathlib import Path
 from ocsp_stapling.problem import Problem
 
 SIZE_LIMIT = 64 * 1024 * 1024
+ROOT_ONLY = 0o600
 _EXCHANGE = 2  # RENAME_EXCHANGE, renameat2(2)
 _AT_FDCWD = -100
 
@@ -65,7 +66,7 @@ def snapshot(path: Path) -> Snapshot:
         raise _unreadable(path, error) from error
 
 
-def replace(old: Snapshot, content: bytes, mode: int = 0o600) -> Tag:
+def replace(old: Snapshot, content: bytes, mode: int = ROOT_ONLY) -> Tag:
     """Make `content` the file's bytes in one step that survives a crash, and return the new tag.
 
     Owner, mode and security labels are carried over (a new file gets `mode`, root:root). Raises Problem
@@ -86,7 +87,7 @@ def replace(old: Snapshot, content: bytes, mode: int = 0o600) -> Tag:
     except OSError as error:
         raise Problem(
             "write-failed",
-            f"{old.path} could not be written ({error.strerror or error}); it is as it was. "
+            f"{old.path} could not be written ({error.strerror or error}). "
             "Free space or mend the file system, then try again.",
         ) from error
 

@@ -23,7 +23,6 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, action TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
     started REAL NOT NULL, finished REAL, state TEXT NOT NULL, plan TEXT NOT NULL, result TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS operations_by_time ON operations (started);
 CREATE TABLE IF NOT EXISTS steps (
     operation TEXT NOT NULL REFERENCES operations (id), number INTEGER NOT NULL, at REAL NOT NULL,
     name TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (operation, number)) WITHOUT ROWID;
@@ -141,12 +140,10 @@ class Journal:
         self._write(write)
 
     def operations(self, limit: int = 50, state: str = "") -> list[Operation]:
-        """Return the newest operations first, of one state if wanted."""
+        """Return the newest operations first, of one state if wanted; by their order, for clocks can jump."""
 
         def read(database: sqlite3.Connection) -> list[Operation]:
-            query = (
-                "SELECT * FROM operations WHERE ? IN ('', state) ORDER BY started DESC, rowid DESC LIMIT ?"
-            )
+            query = "SELECT * FROM operations WHERE ? IN ('', state) ORDER BY rowid DESC LIMIT ?"
             return [_operation(row) for row in database.execute(query, (state, limit))]
 
         return self._read(read, [])
@@ -185,11 +182,10 @@ class Journal:
     def _open_or_replace(self) -> None:
         try:
             self._database = _connect(self._path)
-        except (
-            sqlite3.OperationalError
-        ) as error:  # locked, read-only, no space, no permission: not ours to move
+        except (sqlite3.OperationalError, OSError) as error:
+            # Locked, read-only, no space, no permission: nothing that moving the file away would mend.
             self.lost = f"{self._path} cannot be used ({error})"
-        except (sqlite3.DatabaseError, OSError) as error:
+        except sqlite3.DatabaseError as error:
             self._replace_damaged(error)
 
     def _replace_damaged(self, error: Exception) -> None:

@@ -32,14 +32,19 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
     session and runs httpd is taken, provided there is exactly one.
     """
     programs = _programs(httpd)
-    try:
-        pid = int(pid_file.read_text()[:32])
-    except (OSError, ValueError):
-        pid = 0
+    pid = named_by(pid_file)
     if pid > 0 and (found := _process(pid)) and _is_httpd(pid, programs):
         return found
     leaders = [each for each in _running(programs) if _leads_session(each)]
     return leaders[0] if len(leaders) == 1 else None
+
+
+def named_by(pid_file: Path) -> int:
+    """Return the pid that the pid file names, 0 if it is missing or holds none."""
+    try:
+        return int(pid_file.read_text()[:32])
+    except (OSError, ValueError):
+        return 0
 
 
 def is_alive(process: Process) -> bool:
@@ -62,7 +67,7 @@ def orphans(httpd: Path) -> frozenset[Process]:
 
 def end(processes: Iterable[Process]) -> int:
     """Kill exactly these processes at once and return how many were still there."""
-    return sum(_kill(process) for process in processes)
+    return sum(send(process, signal.SIGKILL) for process in processes)
 
 
 def wait_until_gone(process: Process, seconds: float) -> bool:
@@ -75,7 +80,8 @@ def wait_until_gone(process: Process, seconds: float) -> bool:
     return True
 
 
-def _kill(process: Process) -> bool:
+def send(process: Process, number: signal.Signals) -> bool:
+    """Send a signal to exactly this process; return whether it was still there."""
     try:
         handle = os.pidfd_open(process.pid)
     except OSError:
@@ -84,7 +90,7 @@ def _kill(process: Process) -> bool:
         # The handle pins the pid; only now is the comparison with the start time worth anything.
         if not is_alive(process):
             return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        signal.pidfd_send_signal(handle, number)
         return True
     except OSError:
         return False
@@ -137,6 +143,12 @@ def _namespace(pid: str) -> str:
         return str((PROC / pid / "ns/mnt").readlink())
     except OSError:
         return ""
+
+
+def _is_child(process: Process, programs: set[str]) -> bool:
+    """A worker's parent runs httpd too; a stale pid file may name a worker that got the old pid."""
+    above = _field(process, _PARENT)
+    return above.isdecimal() and _program(int(above)) in programs
 
 
 def _leads_session(process: Process) -> bool:

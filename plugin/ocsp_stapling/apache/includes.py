@@ -35,27 +35,35 @@ class Block:
         return self.before + self.after
 
 
-def find(content: bytes) -> Block | None:
+def find(content: bytes, name: str = "the include") -> Block | None:
     """Return our block in the file's bytes, None if there is none.
 
-    Raises Problem `block-damaged` when the markers do not form exactly one block.
+    Raises Problem `block-damaged` when the markers do not form exactly one block; `name` is the file's in it.
     """
-    markers = len(_ANY_MARKER.findall(content))
+    markers = [content.count(b"\n", 0, found.start()) + 1 for found in _ANY_MARKER.finditer(content)]
     if not markers:
         return None
     begin = _BEGIN_LINE.search(content)
     end = _END_LINE.search(content, begin.end()) if begin else None
-    if begin is None or end is None or markers != 2:
-        raise Problem(
-            "block-damaged",
-            "The marker comments of OCSP Stapling for WHM in the include were edited: "
-            "there must be one BEGIN line and one END line after it.",
-        )
+    if begin is None or end is None or len(markers) != 2:
+        raise _damaged(content, name, markers)
     after = content[end.end() :]
     added = int(begin[1] or 0)
     # The line ends we added go with the block, but only while nothing follows that needs them.
     before = content[: begin.start() - (added if not after else 0)]
     return Block(before, content[begin.end() : end.start()], after)
+
+
+def _damaged(content: bytes, name: str, markers: list[int]) -> Problem:
+    """What is left of the block is for a person to judge: whose the lines between are cannot be told any more."""
+    lines = content.decode("utf-8", "replace").split("\n")
+    shown = [f"{name}:{number}: {lines[number - 1].strip()}" for number in markers[:20]]
+    sentence = (
+        f"The block of OCSP Stapling for WHM in {name} was edited: there must be one BEGIN line and one END line "
+        "after it. Nothing was touched. Delete the marker lines named below and what is left of the block "
+        "between them (its comments and its SSLUseStapling line), then try again."
+    )
+    return Problem("block-damaged", sentence, "\n".join(shown))
 
 
 def apply(content: bytes, lines: list[str]) -> bytes:

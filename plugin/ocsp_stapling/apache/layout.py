@@ -49,6 +49,11 @@ class Layout:
         """The two includes that httpd.conf reads after everything global and before the virtual hosts."""
         return self.includes / "pre_virtualhost_global.conf", self.includes / "pre_virtualhost_2.conf"
 
+    @property
+    def post_virtualhost_files(self) -> tuple[Path, Path]:
+        """The two includes that httpd.conf reads after the accounts' virtual hosts."""
+        return self.includes / "post_virtualhost_global.conf", self.includes / "post_virtualhost_2.conf"
+
 
 def read_layout(paths_conf: Path = PATHS_CONF) -> Layout:
     """Return the server's layout from EasyApache 4's `paths.conf`; a missing key has EA4's default.

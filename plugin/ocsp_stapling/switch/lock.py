@@ -14,6 +14,7 @@ from typing import Any
 from ocsp_stapling.problem import Problem
 
 NAME = "switch.lock"
+FALLBACK = Path("/run/ocsp-stapling-lock")
 
 
 @contextlib.contextmanager
@@ -22,8 +23,7 @@ def hold(directory: Path, who: str, what: str, wait: float = 0.0) -> Iterator[No
 
     Raises Problem `busy` if it is still held by somebody else after `wait` seconds.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _opened(directory)
     try:
         if not _acquire(descriptor, wait):
             raise _busy(descriptor)
@@ -35,14 +35,39 @@ def hold(directory: Path, who: str, what: str, wait: float = 0.0) -> Iterator[No
 
 def is_held(directory: Path) -> bool:
     """Return whether a change is running now."""
+    return any(_is_held(each / NAME) for each in (directory, FALLBACK))
+
+
+def _is_held(path: Path) -> bool:
     try:
-        descriptor = os.open(directory / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         return not _try(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def _opened(directory: Path) -> int:
+    """The lock file; where its directory cannot be written, one in a directory of root's that is in memory.
+
+    A server whose disk is full or read-only is a server that needs the switch.
+    """
+    try:
+        return _open_in(directory)
+    except OSError:
+        try:
+            return _open_in(FALLBACK)
+        except OSError as error:
+            sentence = f"Neither {directory} nor {FALLBACK} can be written, so a second change could not be kept out."
+            raise Problem("no-lock", f"{sentence} Nothing was touched.", str(error)) from error
+
+
+def _open_in(directory: Path) -> int:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(directory / NAME, flags, 0o600)
 
 
 def _acquire(descriptor: int, wait: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -9,13 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ocsp_stapling import files
+from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.journal import FileRecord, Journal, Operation
 from ocsp_stapling.ocsp.staple import handshakes
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.switch import lock, plan, recovery, transaction
-from ocsp_stapling.switch.plan import Change, Plan, Situation, Wish
-from ocsp_stapling.switch.situation import Surroundings, survey_server
+from ocsp_stapling.switch.interruption import taken_back
+from ocsp_stapling.switch.model import Change, Situation, Wish, on_off
+from ocsp_stapling.switch.plan import Plan
+from ocsp_stapling.switch.restart import Apache
+from ocsp_stapling.switch.situation import Means, find_means, survey_server
 from ocsp_stapling.switch.transaction import DONE, REFUSED, Result, Server, Watcher
 from ocsp_stapling.switch.verify import judge
 
@@ -68,19 +73,25 @@ class Operator:
         """
         require_root()
         try:
-            with lock.hold(self.state_directory, self.request.who, self.request.action, self.request.wait):
+            with taken_back(), self._lock():
                 return self._run_locked()
         except Problem as problem:
             self._record_refusal(problem)
             raise
 
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return lock.hold(self.state_directory, self.request.who, self.request.action, self.request.wait)
+
     def _run_locked(self) -> Result:
         with Journal(self.state_directory) as journal:
+            if recovery.is_needed(journal):
+                # Before anything is read: what was left half done may be what httpd does not accept.
+                self._tell_recovered(
+                    recovery.recover(make_server(find_means(self.settings), journal, self.watcher))
+                )
+            _refuse_known(journal, self.request.identity)
             surroundings = survey_server(self.settings)
-            server = make_server(surroundings, journal, self.watcher)
-            if recovery.is_needed(server):
-                self._tell_recovered(recovery.recover(server))
-                surroundings = survey_server(self.settings)
+            server = make_server(surroundings.means, journal, self.watcher)
             made = self._plan(surroundings.situation, journal)
             if self.request.tag and self.request.tag != made.tag:
                 raise Problem(
@@ -88,7 +99,7 @@ class Operator:
                     "The server's configuration changed since the plan was shown, so nothing was done. "
                     "Look at the new plan, then confirm it.",
                 )
-            if not made.changes and (settled := self._settled(made, server)):
+            if not made.changes and (settled := self._settled(made, server, surroundings.situation)):
                 return settled
             return transaction.execute(made, server, self.request.identity, self.request.began)
 
@@ -98,15 +109,18 @@ class Operator:
         changes = _way_back(journal, asked.undone) if asked.action == "undo" else ()
         return plan.make(wish, situation, changes)
 
-    def _settled(self, made: Plan, server: Server) -> Result | None:
-        """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted)."""
+    def _settled(self, made: Plan, server: Server, now: Situation) -> Result | None:
+        """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted).
+
+        Where stapling is on, a responder that fails looks the same; then only Apache's not having read its files
+        since they changed justifies a restart, which would empty its cache of good staples.
+        """
         found = handshakes([s.door for s in made.samples], ask=True, limit=server.patience.quick)
         verdict = judge(made.samples, found)
-        if not (verdict.served and verdict.as_wanted):
+        good = verdict.served and verdict.as_wanted
+        if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        sentence = (
-            f"Stapling is {plan.on_off(made.stapling_now)} already; nothing was changed. {verdict.sentence}"
-        )
+        sentence = f"Stapling is {on_off(made.stapling_now)} already; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.request.began
         return Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
@@ -135,9 +149,9 @@ def require_root() -> None:
         )
 
 
-def make_server(surroundings: Surroundings, journal: Journal, watcher: Watcher) -> Server:
+def make_server(means: Means, journal: Journal, watcher: Watcher) -> Server:
     """Return what a transaction works on."""
-    return Server(surroundings.apache, surroundings.configtest, journal, surroundings.patience, watcher)
+    return Server(means.apache, means.configtest, means.read, journal, means.patience, watcher)
 
 
 def recover(settings: Settings, watcher: Watcher) -> list[Result]:
@@ -145,15 +159,35 @@ def recover(settings: Settings, watcher: Watcher) -> list[Result]:
     if os.geteuid() != 0 or not (settings.state_directory / "journal.sqlite").exists():
         return []
     with Journal(settings.state_directory) as journal:
-        if not journal.operations(limit=1, state="running"):
+        if not recovery.is_needed(journal):
             return []
         try:
-            with lock.hold(settings.state_directory, "recovery", "recover"):
-                return recovery.recover(make_server(survey_server(settings), journal, watcher))
+            with taken_back(), lock.hold(settings.state_directory, "recovery", "recover"):
+                return recovery.recover(make_server(find_means(settings), journal, watcher))
         except Problem as problem:
             if problem.code == "busy":
                 return []
             raise
+
+
+def _refuse_known(journal: Journal, identity: str) -> None:
+    if identity and journal.operation(identity) is not None:
+        raise Problem(
+            "operation-known", f"Operation {identity[:60]} was carried out already; nothing was done."
+        )
+
+
+def _has_read(tree: ConfigTree, apache: Apache) -> bool:
+    """Whether Apache read its configuration after the last change of any file of it."""
+    read = apache.mark().pid_file
+    return read is not None and all(_written(path) <= read[1] for path in set(tree.files))
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _way_back(journal: Journal, identity: str) -> tuple[Change, ...]:

@@ -6,86 +6,23 @@ what to beware of. The plan carries the tags of the files it was made from; a st
 
 from __future__ import annotations
 
-import datetime
-import difflib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.tree import ConfigTree, Directive
-from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Door
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.switch import directives
+from ocsp_stapling.switch import changes as the_changes
+from ocsp_stapling.switch.changes import Changes
+from ocsp_stapling.switch.model import Change, Situation, Wish, effective, name_of, on_off
 from ocsp_stapling.switch.verify import Sample
 
-Contents = Mapping[Path, bytes | None]
 _SAMPLES_PER_RESPONDER = 2
 _SAMPLES_AT_MOST = 12
-
-
-@dataclass(frozen=True)
-class PlannedSite:
-    """A TLS site as the plan sees it; `override` is its own SSLUseStapling line, if it has one."""
-
-    name: str
-    doors: tuple[Door, ...]
-    responder: str
-    must_staple: bool
-    expired: bool
-    override: Directive | None
-    override_in_userdata: bool = False
-
-
-@dataclass(frozen=True)
-class Situation:
-    """The server as it is now; `simulate` reads the configuration as it would be with other file contents."""
-
-    layout: Layout
-    tree: ConfigTree
-    simulate: Callable[[Contents], ConfigTree]
-    sites: tuple[PlannedSite, ...]
-    modules: frozenset[str]
-    native_switch: str
-    front: str
-    workers: int
-    local_templates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for: `off`, `on` or `undo`, by whom and why, and how far it may go."""
-
-    action: str
-    who: str
-    reason: str = ""
-    with_overrides: bool = False
-    write_on: bool = False
-    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
-
-
-@dataclass(frozen=True)
-class Change:
-    """One file: what it is now, and the bytes it shall have (None: it shall not exist)."""
-
-    old: Snapshot
-    content: bytes | None
-
-    def diff(self) -> str:
-        """Return the change as a unified diff."""
-        before, after = (
-            (text or b"").decode("utf-8", "replace").splitlines(keepends=True)
-            for text in (self.old.content, self.content)
-        )
-        name = str(self.old.path)
-        lines = list(difflib.unified_diff(before, after, name, name, n=2))
-        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -95,7 +32,7 @@ class Plan:
     action: str
     who: str
     reason: str
-    changes: tuple[Change, ...]
+    changes: Changes
     rebuild: bool
     samples: tuple[Sample, ...]
     stapling_now: bool
@@ -111,13 +48,13 @@ class Plan:
 
     @property
     def tag(self) -> str:
-        """A short text that changes when any file the plan was made from changes."""
-        seen = [
-            (str(c.old.path), repr(c.old.tag), hashlib.sha256(c.content or b"").hexdigest())
-            for c in self.changes
-        ]
-        facts = json.dumps([self.action, seen, self.stapling_now, self.stapling_then, self.rebuild])
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        """A short text that changes when any file that the plan changes is touched, or what it would mean."""
+        # Not the new bytes: they hold the time at which the plan was made.
+        seen = [(str(c.old.path), repr(c.old.tag), c.content is None) for c in self.changes]
+        says = self.decided_by.as_json() if self.decided_by else None
+        single = [each.as_json() for each in self.overrides]
+        facts = [self.action, seen, self.stapling_now, self.stapling_then, self.rebuild, says, single]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as the JSON object of `--dry-run` and of the journal."""
@@ -160,12 +97,7 @@ def sample_from_json(found: Mapping[str, Any]) -> Sample:
     return Sample(door, str(found["responder"]), found["staple"])
 
 
-def on_off(value: bool) -> str:
-    """Return `on` or `off`."""
-    return "on" if value else "off"
-
-
-def make(wish: Wish, now: Situation, undo: Sequence[Change] = ()) -> Plan:
+def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
     """Return the plan for a wish; for an undo with the changes that lead back.
 
     A plan without changes means that the files say what is wished already. Raises Problem: `no-mod-ssl`,
@@ -177,114 +109,30 @@ def make(wish: Wish, now: Situation, undo: Sequence[Change] = ()) -> Plan:
             "Apache runs without mod_ssl, so no site of it is served over HTTPS and there is no stapling."
         )
         raise Problem("no-mod-ssl", sentence)
-    changes = {"off": _off, "on": _on, "undo": lambda *_: tuple(undo)}[wish.action](wish, now)
-    rebuild = _needs_rebuild(now, changes)
-    then = now.simulate({c.old.path: c.content for c in changes})
-    return _described(wish, now, changes, rebuild, then)
-
-
-def effective(tree: ConfigTree) -> bool:
-    """Return whether stapling is on at server level (the last directive wins; Apache's default is off)."""
-    last = tree.last("SSLUseStapling")
-    return last is not None and last.value.lower() == "on"
-
-
-# -- off ---------------------------------------------------------------------------------------------------
-
-
-def _off(wish: Wish, now: Situation) -> tuple[Change, ...]:
-    overrides = _override_changes(wish, now) if wish.with_overrides else ()
-    if not effective(now.tree):
-        return overrides
-    lines = directives.off_block(wish.who, wish.reason, wish.now)
-    changes = (*_blocks(now, lines), *overrides)
-    then = now.simulate({c.old.path: c.content for c in changes})
-    late = then.last("SSLUseStapling")
-    if effective(then) and late is not None and not _needs_rebuild(now, changes):
-        raise Problem(
-            "overridden",
-            f"{late.file} line {late.line} says '{late.text.strip()}' after the place of our block, so it would win. "
-            "Remove that line, then try again; nothing was touched.",
-        )
-    return changes
-
-
-def _blocks(now: Situation, lines: list[str]) -> tuple[Change, ...]:
-    """The block in every pre_virtualhost include that exists; if none does, in a new global one."""
-    found = [files.snapshot(path) for path in now.layout.pre_virtualhost_files]
-    there = [each for each in found if each.content is not None] or found[:1]
-    return tuple(_change(each, lines) for each in there)
-
-
-def _change(old: Snapshot, lines: list[str]) -> Change:
-    return Change(old, includes.apply(old.content or b"", lines))
-
-
-def _override_changes(wish: Wish, now: Situation) -> tuple[Change, ...]:
-    """A file of our own beside every userdata file that turns one site on; it is read after it."""
-    lines = directives.off_block(wish.who, wish.reason, wish.now)
-    wanted = sorted(
-        {_beside(site.override) for site in _overriding(now) if site.override_in_userdata and site.override}
-    )
-    return tuple(_change(files.snapshot(path), lines) for path in wanted)
-
-
-def _beside(override: Directive) -> Path:
-    return override.file.with_name(directives.OVERRIDE_NAME)
-
-
-def _overriding(now: Situation) -> list[PlannedSite]:
-    return [s for s in now.sites if s.override is not None and s.override.value.lower() == "on"]
-
-
-# -- on ----------------------------------------------------------------------------------------------------
-
-
-def _on(wish: Wish, now: Situation) -> tuple[Change, ...]:
-    ours = tuple(_without_block(path) for path in _managed_files(now))
-    then = now.simulate({c.old.path: c.content for c in ours})
-    if effective(then):
+    wanted = _wanted(wish, now, undo)
+    found = tuple(_kept(now, each) for each in wanted if each.content != each.old.content)
+    rebuild = the_changes.needs_rebuild(now, found)
+    then = now.foresee(found)
+    if found and effective(then):
         _refuse_without_cache(then)
-        return ours
-    if wish.write_on:
-        return _write_on(wish, now, ours, then)
-    if ours:
-        return ours
-    raise _off_elsewhere(now)
+    return _described(wish, now, found, rebuild, then)
 
 
-def _managed_files(now: Situation) -> list[Path]:
-    """Every file with a block of ours: where it belongs, and wherever else it was found."""
-    known = [path for path in now.layout.pre_virtualhost_files if _has_block(path)]
-    return list(dict.fromkeys([*known, *(block.file for block in now.tree.managed)]))
+def _wanted(wish: Wish, now: Situation, undo: Changes) -> Changes:
+    if wish.action == "undo":
+        return undo
+    return the_changes.off(wish, now) if wish.action == "off" else the_changes.on(wish, now)
 
 
-def _has_block(path: Path) -> bool:
-    return includes.find(files.snapshot(path).content or b"") is not None
-
-
-def _without_block(path: Path) -> Change:
-    old = files.snapshot(path)
-    rest = includes.remove(old.content or b"")
-    # A file that held nothing but our block, and that is ours by name, goes as it came.
-    return Change(old, None if not rest and path.name == directives.OVERRIDE_NAME else rest)
-
-
-def _write_on(wish: Wish, now: Situation, ours: tuple[Change, ...], then: ConfigTree) -> tuple[Change, ...]:
-    cache = None if then.last("SSLStaplingCache") else directives.cache_line(then, now.modules)
-    lines = directives.on_block(wish.who, wish.reason, wish.now, cache)
-    changes = _blocks(now, lines)
-    paths = {c.old.path for c in changes}
-    changes = (*changes, *(c for c in ours if c.old.path not in paths))
-    after = now.simulate({c.old.path: c.content for c in changes})
-    late = after.last("SSLUseStapling")
-    if not effective(after) and late is not None:
-        raise Problem(
-            "overridden",
-            f"{late.file} line {late.line} says '{late.text.strip()}' after the place of our block, so it would win. "
-            "Remove that line, then try again; nothing was touched.",
-        )
-    return changes
+def _kept(now: Situation, change: Change) -> Change:
+    """An include that httpd.conf names may be empty, but not absent: Apache would not start without it."""
+    if (
+        change.content is None
+        and change.old.path.parent == now.layout.includes
+        and now.reads(change.old.path)
+    ):
+        return replace(change, content=b"")
+    return change
 
 
 def _refuse_without_cache(then: ConfigTree) -> None:
@@ -296,47 +144,12 @@ def _refuse_without_cache(then: ConfigTree) -> None:
         )
 
 
-def _off_elsewhere(now: Situation) -> Problem:
-    last = now.tree.last("SSLUseStapling")
-    if now.native_switch.lower() == "off" and (last is None or not last.managed):
-        where = (
-            "WHM's own switch turns it off (Apache Configuration > Global Configuration > SSL Use Stapling)"
-        )
-    elif last is None:
-        where = "nothing in Apache's configuration turns it on"
-    else:
-        where = f"{last.file} line {last.line} turns it off, and that line is not ours"
-    return Problem(
-        "off-elsewhere",
-        f"Stapling is not off by this plugin: {where}. Change it there, or use `ocsp-stapling on --write-on` "
-        "to turn it on in the include all the same.",
-    )
-
-
-# -- what it means -------------------------------------------------------------------------------------------
-
-
-def _needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
-    """Whether httpd.conf reads none of the files that shall carry a block, so that it must be written anew."""
-    blocks = [c for c in changes if c.content and includes.BEGIN in c.content]
-    mains = [c for c in blocks if c.old.path.name != directives.OVERRIDE_NAME]
-    return bool(mains) and not any(_reads(now.tree, c.old.path) for c in mains)
-
-
-def _reads(tree: ConfigTree, path: Path) -> bool:
-    return any(
-        each == path or each.resolve() == path for each in set(tree.files) if each.name == path.name
-    ) or any(each.resolve() == path for each in set(tree.files))
-
-
-def _described(
-    wish: Wish, now: Situation, changes: tuple[Change, ...], rebuild: bool, then: ConfigTree
-) -> Plan:
-    before = effective(now.tree)
-    after = wish.action == "on" and wish.write_on if rebuild else effective(then)
-    stays = [] if wish.with_overrides else [s for s in _overriding(now) if s.override]
-    affected = [s for s in now.sites if s.responder and not s.override]
-    losing = tuple(s.name for s in affected if s.must_staple) if before and not after else ()
+def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then: ConfigTree) -> Plan:
+    before, after = effective(now.tree), _after(changes, then) if rebuild else effective(then)
+    were, will = _stapling_sites(now.tree, before), _stapling_sites(then, after)
+    affected = [s for s in now.sites if s.responder and were.get(s.name) != will.get(s.name)]
+    losing = tuple(s.name for s in affected if s.must_staple and not will.get(s.name))
+    stays = _lasting(then)
     last = now.tree.last("SSLUseStapling")
     return Plan(
         wish.action,
@@ -344,26 +157,45 @@ def _described(
         wish.reason,
         changes,
         rebuild,
-        _samples(now, after, wish.with_overrides),
+        _samples(now, after, will),
         before,
         after,
         last,
         _origin(now, last),
-        len(affected) if before != after else 0,
+        len(affected),
         losing,
-        tuple(s.override for s in stays if s.override),
+        stays,
         now.front,
         _cost(now, rebuild),
-        _warnings(now, after, losing, stays),
+        _warnings(wish, now, then, after or rebuild, losing, stays),
     )
 
 
-def _samples(now: Situation, after: bool, overrides_gone: bool) -> tuple[Sample, ...]:
+def _stapling_sites(tree: ConfigTree, on: bool) -> dict[str, bool]:
+    """Whether each TLS site staples: its own line, else what holds at server level (`on`)."""
+    return {name_of(v): _says_on(v.stapling) if v.stapling else on for v in tree.vhosts if v.engine}
+
+
+def _lasting(tree: ConfigTree) -> tuple[Directive, ...]:
+    return tuple(v.stapling for v in tree.vhosts if v.engine and v.stapling and _says_on(v.stapling))
+
+
+def _says_on(line: Directive) -> bool:
+    return line.value.lower() == "on"
+
+
+def _after(changes: Changes, then: ConfigTree) -> bool:
+    """What holds after cPanel has written httpd.conf anew, so that it reads the files of our blocks."""
+    blocks = [found for c in changes if (found := includes.find(c.content or b""))]
+    return any(b"SSLUseStapling On" in block.body for block in blocks) if blocks else effective(then)
+
+
+def _samples(now: Situation, after: bool, will: Mapping[str, bool]) -> tuple[Sample, ...]:
     """A few sites of every responder, spread over addresses, with the staple expected of each."""
     found: list[Sample] = []
     per_responder: dict[str, int] = {}
     for site in now.sites:
-        stapling = _will_staple(site, after, overrides_gone)
+        stapling = will.get(site.name, after)
         # A site that goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
         if site.expired or not site.doors or (stapling and not after):
             continue
@@ -374,12 +206,6 @@ def _samples(now: Situation, after: bool, overrides_gone: bool) -> tuple[Sample,
             found.append(Sample(door, site.responder, stapling if site.responder else False))
     found.sort(key=lambda s: not s.responder)
     return tuple(found[:_SAMPLES_AT_MOST])
-
-
-def _will_staple(site: PlannedSite, after: bool, overrides_gone: bool) -> bool:
-    if site.override is None or (overrides_gone and site.override_in_userdata):
-        return after
-    return site.override.value.lower() == "on"
 
 
 def _origin(now: Situation, last: Directive | None) -> str:
@@ -403,7 +229,12 @@ def _cost(now: Situation, rebuild: bool) -> str:
 
 
 def _warnings(
-    now: Situation, after: bool, must_staple: Sequence[str], stays: Sequence[PlannedSite]
+    wish: Wish,
+    now: Situation,
+    then: ConfigTree,
+    after: bool,
+    must_staple: Sequence[str],
+    stays: Sequence[Directive],
 ) -> tuple[str, ...]:
     found = []
     if must_staple:
@@ -412,12 +243,22 @@ def _warnings(
             + ", ".join(must_staple[:5])
         )
     if stays and not after:
-        lines = [f"{s.override.file}:{s.override.line}" for s in stays if s.override]
-        found.append(f"{len(stays)} site(s) turn stapling on themselves and keep it: {', '.join(lines[:5])}")
+        places = [f"{each.file}:{each.line}" for each in stays]
+        how = (
+            ""
+            if wish.with_overrides
+            else " (`ocsp-stapling off --overrides` turns those in userdata off too)"
+        )
+        found.append(
+            f"{len(stays)} site(s) turn stapling on themselves and keep it{how}: {', '.join(places[:5])}"
+        )
     if now.front not in ("httpd", "nobody", ""):
         found.append(f"{now.front} answers on port 443, so visitors do not meet Apache's stapling directly.")
     if now.local_templates:
         found.append(f"Local templates shape httpd.conf: {', '.join(now.local_templates[:3])}")
-    if not after and now.native_switch.lower() == "off":
+    if wish.action == "on" and not after:
+        where = the_changes.where_off(now, then)
+        found.append(f"Stapling stays off: {where}. `ocsp-stapling on --write-on` turns it on all the same.")
+    elif not after and now.native_switch.lower() == "off":
         found.append("WHM's own switch SSL Use Stapling is off too.")
     return tuple(found)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ocsp_stapling import files
 from ocsp_stapling.files import Snapshot
-from ocsp_stapling.journal import RUNNING, FileRecord, Operation
+from ocsp_stapling.journal import RUNNING, FileRecord, Journal, Operation
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.switch import restart
-from ocsp_stapling.switch.plan import Change, sample_from_json
+from ocsp_stapling.switch.model import Change
+from ocsp_stapling.switch.plan import sample_from_json
 from ocsp_stapling.switch.restart import RestartError
-from ocsp_stapling.switch.transaction import DONE, FAILED, RESTORED, Result, Server, put_back
+from ocsp_stapling.switch.transaction import DONE, FAILED, RESTORED, Result, Server, put_back, rebuild
+from ocsp_stapling.switch.verify import Sample
 
 
 def recover(server: Server) -> list[Result]:
@@ -24,9 +27,9 @@ def recover(server: Server) -> list[Result]:
     return [_recover(server, operation) for operation in server.journal.operations(state=RUNNING)]
 
 
-def is_needed(server: Server) -> bool:
+def is_needed(journal: Journal) -> bool:
     """Return whether an operation was left unfinished."""
-    return bool(server.journal.operations(limit=1, state=RUNNING))
+    return bool(journal.operations(limit=1, state=RUNNING))
 
 
 def _recover(server: Server, operation: Operation) -> Result:
@@ -48,23 +51,35 @@ def _forward(
     server: Server, operation: Operation, now: Sequence[Snapshot], records: Sequence[FileRecord]
 ) -> Result:
     """The files say what was wanted: see that Apache runs with it, or take it all back."""
-    message = server.configtest()
-    if message:
-        problem = Problem(
-            "configtest-failed", "Apache refuses the configuration of the interrupted operation.", message
-        )
-        return _back(server, operation, now, records, problem)
-    samples = [sample_from_json(each) for each in operation.plan.get("samples", [])]
 
-    def report(name: str, detail: object) -> None:
-        server.journal.step(operation.id, name, detail if isinstance(detail, dict) else {})
+    def report(name: str, detail: Mapping[str, Any]) -> None:
+        server.journal.step(operation.id, name, detail)
 
     try:
-        outcome = restart.restart(server.apache, samples, server.patience, stalled=True, report=report)
+        _test(server)
+        if operation.plan.get("rebuild"):
+            report("rebuild", {})
+            rebuild(server, operation.plan.get("stapling_then") == "on")
+            _test(server)
+        outcome = restart.restart(
+            server.apache, _samples(operation), server.patience, stalled=True, report=report
+        )
     except RestartError as error:
         return _back(server, operation, now, records, error.problem)
+    except Problem as problem:
+        return _back(server, operation, now, records, problem)
     sentence = f"'{operation.action}' was interrupted and has been finished: {outcome.verdict.sentence}"
     return _ended(server, operation, DONE, sentence, None)
+
+
+def _test(server: Server) -> None:
+    if message := server.configtest():
+        sentence = "Apache refuses the configuration of the interrupted operation."
+        raise Problem("configtest-failed", sentence, message)
+
+
+def _samples(operation: Operation) -> list[Sample]:
+    return [sample_from_json(each) for each in operation.plan.get("samples", [])]
 
 
 def _back(
@@ -74,15 +89,20 @@ def _back(
     records: Sequence[FileRecord],
     problem: Problem | None,
 ) -> Result:
+    steps = {step.name for step in server.journal.steps(operation.id)}
     failures = [
         text
         for found, record in zip(now, records, strict=True)
-        if (text := put_back(Change(Snapshot(record.path, record.before, found.tag), record.after)))
+        if (
+            text := put_back(
+                Change(Snapshot(record.path, record.before, found.tag), record.after), "rebuild" in steps
+            )
+        )
     ]
-    touched = any(
-        step.name in ("restart", "restore", "rebuild") for step in server.journal.steps(operation.id)
+    reload = bool(steps & {"restart", "restore", "rebuild"})
+    alive = not server.configtest() and restart.ensure_running(
+        server.apache, _samples(operation), server.patience, reload=reload
     )
-    alive = not server.configtest() and restart.ensure_running(server.apache, reload=touched)
     if alive and not failures:
         sentence = f"'{operation.action}' was interrupted and taken back; everything is as it was before it."
         return _ended(server, operation, RESTORED, sentence, problem)
@@ -111,7 +131,12 @@ def _ended(
     server: Server, operation: Operation, state: str, sentence: str, problem: Problem | None
 ) -> Result:
     result = Result(
-        operation.id, operation.action, state, sentence, problem, seconds=time.time() - operation.started
+        operation.id,
+        operation.action,
+        state,
+        sentence,
+        problem,
+        seconds=max(0.0, time.time() - operation.started),
     )
     server.journal.finish(operation.id, state, result.as_json())
     return result

@@ -6,12 +6,11 @@ down (docs/decisions/0004-restart-ladder.md). Each rung is reported before it is
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ _TICK = 0.03
 _SIGNAL_SECONDS = 5.0
 _STOP_SECONDS = 12.0
 _START_SECONDS = 15.0
+_STEADY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Outcome:
     reloaded: bool
     alive: bool
     rungs: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class RestartError(Exception):
@@ -101,59 +102,80 @@ def restart(
     in vain. Run httpd's own configuration test first: WHM's restart may not.
     """
     mark = apache.mark()
-    rungs = ["whm-api"]
+    rungs = _mend_pid_file(apache, mark, report)
+    rungs.append("whm-api")
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
-    verdict = _through_whm(apache, mark, samples, patience, stalled)
+    verdict, warnings = _through_whm(apache, mark, samples, patience, stalled)
     for name, rung in (("end-old-workers", _end_old_workers), ("stop-start", _stop_and_start)):
         if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
             break
-        if _only_stapling_hangs(apache, mark, samples, verdict, patience):
+        if _no_restart_helps(apache, mark, samples, verdict, patience):
             break
         rungs.append(name)
         report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
         verdict = rung(apache, mark, samples, patience)
-    outcome = Outcome(verdict, _reloaded(apache, mark), apache.parent() is not None, tuple(rungs))
-    return _judged(outcome)
+    alive = _steady_parent(apache) is not None
+    return _judged(Outcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings))
 
 
-def ensure_running(apache: Apache, *, reload: bool) -> bool:
+def ensure_running(apache: Apache, samples: Sequence[Sample], patience: Patience, *, reload: bool) -> bool:
     """Make Apache run with what its files say now; return whether a parent is there afterwards.
 
-    Used on the way back: `reload` when the running configuration may be newer than the restored files.
+    Used on the way back: `reload` when the running configuration may be newer than the restored files. Workers
+    that were there before are ended only if the sites stay unserved, for they may hold somebody's download.
     """
-    parent = _steady_parent(apache)
-    if parent is None:
+    if _steady_parent(apache) is None:
         return _start(apache)
     if not reload:
         return True
     before = apache.mark()
     _signal_graceful(apache, before)
-    control.end(before.workers)
+    doors = [replace(each, staple=None) for each in samples]
+    if not wait_until_served(doors, within=patience.stalled, quick=patience.quick).served:
+        control.end(before.workers)
     return _steady_parent(apache) is not None or _start(apache)
+
+
+def _mend_pid_file(apache: Apache, mark: Mark, report: Report) -> list[str]:
+    """Have Apache write its pid file anew if that is missing or stale: WHM would not find the parent by it."""
+    if mark.parent is None or control.named_by(apache.pid_file) == mark.parent.pid:
+        return []
+    because = f"{apache.pid_file} does not name Apache's parent {mark.parent.pid}, so WHM would not find it."
+    report("restart", {"rung": "signal-parent", "because": because})
+    _signal_graceful(apache, mark)
+    return ["signal-parent"]
 
 
 def _through_whm(
     apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
-) -> Verdict:
+) -> tuple[Verdict, tuple[str, ...]]:
     """Let WHM restart Apache; its word is awaited, but the effect is watched meanwhile."""
     failure: list[Problem] = []
     call = threading.Thread(target=_call_whm, args=(patience.api, failure), daemon=True)
     call.start()
     while call.is_alive() and not _reloaded(apache, mark):
         call.join(_TICK)
-    if failure:
-        raise RestartError(failure[0], _reloaded(apache, mark))
+    if not call.is_alive():
+        _refuse_failed(failure, apache, mark)
     within = patience.stalled if stalled else patience.calm
     if not _reloaded(apache, mark):
         # WHM said it is done, yet nothing was read anew. It may only signal: give the signal a moment.
         _wait(lambda: _reloaded(apache, mark), min(1.0, within))
     verdict = wait_until_served(samples, within=within, quick=patience.quick)
     call.join(patience.api)
-    if failure:
-        raise RestartError(failure[0], _reloaded(apache, mark))
     if _steady_parent(apache) is None:
         raise RestartError(_dead(), True)
-    return verdict
+    good = verdict.served and verdict.as_wanted and _reloaded(apache, mark)
+    if good and failure and failure[0].code == "whmapi-timeout":
+        # Taking a verified change back for that would bring the outage back.
+        return verdict, (f"Apache restarted and serves, but {failure[0].sentence}",)
+    _refuse_failed(failure, apache, mark)
+    return verdict, ()
+
+
+def _refuse_failed(failure: Sequence[Problem], apache: Apache, mark: Mark) -> None:
+    if failure:
+        raise RestartError(failure[0], _reloaded(apache, mark))
 
 
 def _call_whm(timeout: float, failure: list[Problem]) -> None:
@@ -199,7 +221,7 @@ def _orphans(apache: Apache) -> frozenset[Process]:
 def _signal_graceful(apache: Apache, mark: Mark) -> None:
     parent = apache.parent()
     if parent is not None:
-        os.kill(parent.pid, signal.SIGUSR1)
+        control.send(parent, signal.SIGUSR1)
         _wait(lambda: _reloaded(apache, mark), _SIGNAL_SECONDS)
 
 
@@ -209,20 +231,22 @@ def _reloaded(apache: Apache, mark: Mark) -> bool:
     return parent is not None and (parent != mark.parent or _stamp(apache.pid_file) != mark.pid_file)
 
 
-def _steady_parent(apache: Apache, seconds: float = 1.0) -> Process | None:
+def _steady_parent(apache: Apache, seconds: float = _STEADY_SECONDS) -> Process | None:
     """Return the parent; a pid file being written anew by another restart is waited for."""
     _wait(lambda: apache.parent() is not None, seconds)
     return apache.parent()
 
 
-def _only_stapling_hangs(
+def _no_restart_helps(
     apache: Apache, mark: Mark, samples: Sequence[Sample], verdict: Verdict, patience: Patience
 ) -> bool:
-    """Whether fresh workers serve plain clients while those that ask for a staple wait: no restart mends that."""
-    if verdict.served or not _reloaded(apache, mark):
+    """Whether fresh workers serve, and only the staples that are wanted are missing or waited for.
+
+    Then a responder is to blame, and a harder restart would only disturb visitors.
+    """
+    if not _reloaded(apache, mark) or not any(sample.staple for sample in samples):
         return False
-    wants_staples = any(sample.staple for sample in samples)
-    return wants_staples and answers_plain_clients(samples, patience.quick)
+    return verdict.served or answers_plain_clients(samples, patience.quick)
 
 
 def _because(apache: Apache, mark: Mark, verdict: Verdict) -> str:

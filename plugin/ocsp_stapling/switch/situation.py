@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,11 +15,12 @@ from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.tree import ConfigTree, VirtualHost
 from ocsp_stapling.host import listeners
+from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp.certificate import Leaf, read_pem_chain, scan
 from ocsp_stapling.ocsp.staple import Door
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.switch.plan import PlannedSite, Situation
+from ocsp_stapling.switch.model import Contents, PlannedSite, Situation, name_of
 from ocsp_stapling.switch.restart import Apache, Patience
 
 _HTTPS = 443
@@ -29,10 +30,10 @@ _TEMPLATES = Path("/var/cpanel/templates")
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """A situation, and the means to act in it."""
+class Means:
+    """What is needed to act on this server, whatever state its configuration is in."""
 
-    situation: Situation
+    layout: Layout
     apache: Apache
     httpd: Httpd
     patience: Patience
@@ -42,15 +43,36 @@ class Surroundings:
         test = self.httpd.configtest()
         return "" if test.ok else test.message or "httpd gave no reason."
 
+    def read(self, contents: Contents | None = None) -> ConfigTree:
+        """Return the configuration as the files say now, or as it would be with these file contents."""
+        return read_config(self.layout, self.httpd.binary(), contents)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A situation, and the means to act in it."""
+
+    situation: Situation
+    means: Means
+
+
+def find_means(settings: Settings) -> Means:
+    """Return the means to act. Raises Problem `no-cpanel` or `bad-paths-conf`."""
+    layout = read_layout()
+    httpd = Httpd(layout)
+    chosen = settings.switch
+    patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
+    return Means(layout, Apache(layout.httpd, layout.conf, _pid_file(layout, httpd)), httpd, patience)
+
 
 def survey_server(settings: Settings) -> Surroundings:
     """Return the server as it is now, for a plan.
 
     Raises Problem: `no-cpanel`, `config-broken` (httpd refuses its files even now), `no-httpd-conf`.
     """
-    layout = read_layout()
-    httpd = Httpd(layout)
-    examined = httpd.examine()
+    means = find_means(settings)
+    layout = means.layout
+    examined = means.httpd.examine()
     if not examined.ok:
         raise Problem(
             "config-broken",
@@ -58,39 +80,60 @@ def survey_server(settings: Settings) -> Surroundings:
             "Mend what httpd names below, then try again.",
             examined.message,
         )
-    simulate = partial(read_config, layout, httpd.binary())
-    tree = simulate()
-    apache = Apache(layout.httpd, layout.conf, tree.pid_file or layout.run_dir / "httpd.pid")
+    tree = means.read()
     situation = Situation(
         layout=layout,
         tree=tree,
-        simulate=simulate,
-        sites=planned_sites(tree),
+        simulate=means.read,
+        sites=planned_sites(tree, frozenset(map(str, own_addresses()))),
         modules=examined.modules,
         native_switch=_native_switch(layout),
         front=listeners.owner_of(_HTTPS).server.value,
-        workers=len(apache.mark().workers),
+        workers=len(means.apache.mark().workers),
         local_templates=_local_templates(),
+        linked=linked_files(tree),
     )
-    chosen = settings.switch
-    patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
-    return Surroundings(situation, apache, httpd, patience)
+    return Surroundings(situation, means)
 
 
-def planned_sites(tree: ConfigTree) -> tuple[PlannedSite, ...]:
-    """Return every TLS site with what its certificate says; an unreadable certificate names no responder."""
-    return tuple(_site(vhost, tree.listen) for vhost in tree.vhosts if vhost.engine and vhost.certificates)
+def _pid_file(layout: Layout, httpd: Httpd) -> Path:
+    try:
+        found = read_config(layout, httpd.binary()).pid_file
+    except Problem:
+        found = None
+    return found or layout.run_dir / "httpd.pid"
 
 
-def _site(vhost: VirtualHost, listen: tuple[str, ...]) -> PlannedSite:
+def linked_files(tree: ConfigTree) -> dict[Path, tuple[Path, ...]]:
+    """Return the files that httpd reads under another name than their real one, by their real path."""
+    found: dict[Path, tuple[Path, ...]] = {}
+    parents = {parent: Path(os.path.realpath(parent)) for parent in {path.parent for path in tree.files}}
+    for path in dict.fromkeys(tree.files):
+        real = path.resolve() if path.is_symlink() else parents[path.parent] / path.name
+        if real != path:
+            found[real] = (*found.get(real, ()), path)
+    return found
+
+
+def planned_sites(tree: ConfigTree, own: frozenset[str] = frozenset()) -> tuple[PlannedSite, ...]:
+    """Return every TLS site with what its certificate says; an unreadable certificate names no responder.
+
+    A site can be met at this server's `own` addresses only (all, if they are not known): a virtual host of an
+    address that moved away must not make a change look failed.
+    """
+    found = (vhost for vhost in tree.vhosts if vhost.engine and vhost.certificates)
+    return tuple(_site(vhost, tree.listen, own) for vhost in found)
+
+
+def _site(vhost: VirtualHost, listen: tuple[str, ...], own: frozenset[str]) -> PlannedSite:
     leaf = _leaf(vhost.certificates[0])
     override = vhost.stapling if vhost.stapling and vhost.stapling.value.lower() in ("on", "off") else None
     in_userdata = override is not None and override.file in vhost.included
-    name = vhost.server_name or vhost.place.addresses[0]
+    here = tuple(each for each in doors(vhost, listen) if not own or each.address in own)
     expired = leaf is None or leaf.not_after <= datetime.now(UTC)
     responder = (_host(leaf.ocsp_urls[0])) if leaf and leaf.ocsp_urls else ""
     must_staple = leaf is not None and leaf.must_staple
-    return PlannedSite(name, doors(vhost, listen), responder, must_staple, expired, override, in_userdata)
+    return PlannedSite(name_of(vhost), here, responder, must_staple, expired, override, in_userdata)
 
 
 def _host(url: str) -> str:

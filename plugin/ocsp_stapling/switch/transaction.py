@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,14 @@ from typing import Any, Protocol
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
+from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.journal import FileRecord, Journal
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.switch import restart
-from ocsp_stapling.switch.plan import Change, Plan
+from ocsp_stapling.switch.model import Change, effective, on_off
+from ocsp_stapling.switch.plan import Plan
 from ocsp_stapling.switch.restart import Apache, Patience, RestartError
 from ocsp_stapling.switch.verify import Sample, Verdict, handshake_json
 from ocsp_stapling.whm import scripts
@@ -40,6 +43,7 @@ class Server:
 
     apache: Apache
     configtest: ConfigTest
+    read: Callable[[], ConfigTree]
     journal: Journal
     patience: Patience = field(default_factory=Patience)
     watcher: Watcher = lambda _name, _detail, _seconds: None
@@ -104,6 +108,7 @@ class _Run:
         self.plan, self.server, self.began = plan, server, began
         self.operation = ""
         self.written: list[Change] = []
+        self.rebuilt = self.restarting = False
         self.before = _Before(plan.samples, server.patience.quick)
         self.first_quick: float | None = None
 
@@ -117,20 +122,19 @@ class _Run:
             outcome = self._forward()
         except (Problem, RestartError) as error:
             return self._finished(self._back(error))
+        except Exception as error:  # whatever it is, the server must not be left half changed
+            return self._finished(self._back(_unexpected(error)))
         return self._finished(self._done(outcome))
 
     def _forward(self) -> restart.Outcome:
         for change in self.plan.changes:
-            self.step("write", {"path": str(change.old.path)})
-            write(change)
-            self.written.append(change)
+            self._write(change)
         self._test()
         if self.plan.rebuild:
-            self.step("rebuild", {})
-            scripts.rebuild_httpd_conf()
-            self._test()
+            self._rebuild()
         stalled = any(each.error == "timeout" for each in self.before.cut())
         began = time.monotonic()
+        self.restarting = True
         outcome = restart.restart(
             self.server.apache, self.plan.samples, self.server.patience, stalled=stalled, report=self.step
         )
@@ -138,6 +142,23 @@ class _Run:
             self.first_quick = outcome.verdict.first_quick_at - self.began
         self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
         return outcome
+
+    def _write(self, change: Change) -> None:
+        self.step("write", {"path": str(change.old.path)})
+        # Counted before it is done: a write can fail after the file took its new bytes (fsync of the directory).
+        self.written.append(change)
+        try:
+            write(change)
+        except Problem as problem:
+            if problem.code == "changed-meanwhile":
+                self.written.remove(change)
+            raise
+
+    def _rebuild(self) -> None:
+        self.step("rebuild", {})
+        self.rebuilt = True
+        rebuild(self.server, self.plan.stapling_then)
+        self._test()
 
     def _test(self) -> None:
         self.step("configtest", {})
@@ -151,26 +172,39 @@ class _Run:
     def _back(self, error: Problem | RestartError) -> Result:
         """Undo what was written; then make sure that Apache runs with it."""
         problem = error.problem if isinstance(error, RestartError) else error
+        if not self.written and problem.code == "changed-meanwhile":
+            return self._result(REFUSED, problem.sentence, problem)
         self.step("restore", {"because": problem.code})
-        failures = [text for change in reversed(self.written) if (text := put_back(change))]
-        reload = isinstance(error, RestartError) and error.reloaded
-        alive = (
-            not failures
-            and not self.server.configtest()
-            and restart.ensure_running(self.server.apache, reload=reload)
-        )
-        if alive:
+        failures = [text for change in reversed(self.written) if (text := put_back(change, self.rebuilt))]
+        message = "" if failures else self.server.configtest()
+        if failures or message:
+            told = " ".join(failures) or "Apache refuses the restored files, so it was not restarted."
+            return self._result(FAILED, f"{problem.sentence} It could not be put right: {told}", problem)
+        reloaded = error.reloaded if isinstance(error, RestartError) else self.restarting
+        return self._restarted_back(problem, reloaded)
+
+    def _restarted_back(self, problem: Problem, reloaded: bool) -> Result:
+        apache, patience = self.server.apache, self.server.patience
+        if restart.ensure_running(apache, self.plan.samples, patience, reload=reloaded):
             return self._result(RESTORED, f"{problem.sentence} Everything is as it was before.", problem)
-        told = " ".join(failures) or "Apache does not run with the restored files."
-        return self._result(FAILED, f"{problem.sentence} It could not be put right: {told}", problem)
+        told = "It could not be put right: Apache does not run with the restored files."
+        return self._result(FAILED, f"{problem.sentence} {told}", problem)
 
     def _done(self, outcome: restart.Outcome) -> Result:
-        return self._result(DONE, outcome.verdict.sentence, verdict=outcome.verdict, rungs=outcome.rungs)
+        return self._result(
+            DONE,
+            outcome.verdict.sentence,
+            verdict=outcome.verdict,
+            rungs=outcome.rungs,
+            warnings=outcome.warnings,
+        )
 
     def step(self, name: str, detail: Mapping[str, Any]) -> None:
         """Journal a step before it is taken, and show it."""
         self.server.journal.step(self.operation, name, detail)
-        self.server.watcher(name, detail, time.monotonic() - self.began)
+        # Whoever watched may be gone, with the terminal: that must not stop a change half way.
+        with contextlib.suppress(OSError, ValueError):
+            self.server.watcher(name, detail, time.monotonic() - self.began)
 
     def _result(
         self,
@@ -179,8 +213,9 @@ class _Run:
         problem: Problem | None = None,
         verdict: Verdict | None = None,
         rungs: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> Result:
-        warnings = (*self.plan.warnings, *(verdict.warnings if verdict else ()))
+        warnings = (*self.plan.warnings, *warnings, *(verdict.warnings if verdict else ()))
         if self.server.journal.lost:
             warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")
         return Result(
@@ -237,6 +272,11 @@ class _Before:
         return self._cut
 
 
+def _unexpected(error: Exception) -> Problem:
+    sentence = "The change met an error that it was not made for; please report the text below."
+    return Problem("unexpected", sentence, f"{type(error).__name__}: {error}"[:4000])
+
+
 def write(change: Change) -> None:
     """Make one file what the plan wants. Raises Problem `changed-meanwhile` or `write-failed`."""
     if change.content is None:
@@ -245,23 +285,49 @@ def write(change: Change) -> None:
         files.replace(change.old, change.content)
 
 
-def put_back(change: Change) -> str:
+def rebuild(server: Server, on: bool) -> None:
+    """Have cPanel write httpd.conf anew, so that it reads our include; `on` is what must hold then.
+
+    Raises Problem `rebuild-failed`, or `include-not-read` before Apache is restarted in vain.
+    """
+    scripts.rebuild_httpd_conf()
+    if effective(server.read()) is not on:
+        raise Problem(
+            "include-not-read",
+            "cPanel rebuilt httpd.conf, but it still does not read the include, so stapling would not be "
+            f"{on_off(on)}. A local template may leave the include out (/var/cpanel/templates/**/*.local).",
+        )
+
+
+def put_back(change: Change, named: bool = False) -> str:
     """Make one file what it was before the plan; return "" or a sentence about what could not be restored.
 
-    If somebody edited the file since, their bytes stay and only our block goes back to what it was.
+    If somebody edited the file since, their bytes stay and only our block goes back to what it was. `named`:
+    httpd.conf may name the file by now, so that it must stay, if only empty.
     """
-    try:
-        now = files.snapshot(change.old.path)
-        wanted = _content_before(change, now)
-        if wanted == now.content:
+    for patience in (0.05, 0.1, 0.2, 0.4, None):
+        try:
+            _put_back(change, named)
             return ""
-        if wanted is None:
-            files.remove(now)
-        else:
-            files.replace(now, wanted)
-    except Problem as problem:
-        return problem.sentence
+        except Problem as problem:
+            # Somebody saved the file in this very moment: their bytes are the ones to look at now.
+            if problem.code != "changed-meanwhile" or patience is None:
+                return problem.sentence
+            time.sleep(patience)
     return ""
+
+
+def _put_back(change: Change, named: bool) -> None:
+    now = files.snapshot(change.old.path)
+    wanted = _content_before(change, now)
+    if wanted is None and named and now.content is not None:
+        wanted = b""
+    if wanted == now.content:
+        return
+    if wanted is None:
+        files.remove(now)
+    else:
+        files.replace(now, wanted, change.old.tag.mode if change.old.tag else files.ROOT_ONLY)
 
 
 def _content_before(change: Change, now: Snapshot) -> bytes | None:

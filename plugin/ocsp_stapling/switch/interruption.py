@@ -1,0 +1,40 @@
+"""Signals while a change runs: a lost terminal does not matter, and Ctrl-C takes everything back."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from ocsp_stapling.problem import Problem
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def taken_back() -> Iterator[None]:
+    """Within it SIGINT and SIGTERM raise Problem `interrupted` once, and SIGHUP does nothing.
+
+    A transaction answers with its way back; a second signal does not disturb that. Signals can only be caught in
+    the main thread; elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (*_ENDING, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in _ENDING:
+            signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise Problem("interrupted", f"The change was interrupted ({signal.Signals(number).name}).")
