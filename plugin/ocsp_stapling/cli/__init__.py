@@ -11,10 +11,11 @@ import click
 from ocsp_stapling import __version__
 from ocsp_stapling.problem import Problem
 
-# command -> "module:attribute"; a command is imported only when it is run, so that `log` never waits for cryptography.
+# command -> "module:attribute"; imported only when it is run, so that `log` never waits for cryptography.
 COMMANDS = {
     "check": "check:check",
     "config": "config:config",
+    "history": "history:history",
     "log": "log:log",
     "off": "switching:off",
     "on": "switching:on",
@@ -22,6 +23,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "sites": "sites:sites",
     "status": "status:status",
+    "ticket": "ticket:ticket",
     "undo": "switching:undo",
 }
 

@@ -51,7 +51,8 @@ HANGING = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.SLO
 """Outcomes for which a handshake waits."""
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
-# What an address shows first of all, when its addresses show different things: the one that costs most.
+_FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
+# What counts when the addresses show different things: what costs most.
 _GRAVITY = (
     Outcome.REVOKED,
     Outcome.REPLY_TIMEOUT,
@@ -217,7 +218,7 @@ def _local(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> E
         reasons.append("The kernel itself refused the connection (operation not permitted).")
     if not reasons:
         return None
-    sentence = f"This server's own firewall stops Apache's connections to {_host(one)}."
+    sentence = f"This server's own firewall stops Apache's connections to {_host(one)}{_partly(one)}."
     return Explanation(Cause.LOCAL_FIREWALL, Confidence.HIGH, outcome, sentence, tuple(reasons), local=True)
 
 
@@ -259,7 +260,7 @@ def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Expl
 def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     local = any(found.route is False for found in one.finding.addresses)
     where = "this server's routing table has no entry" if local else "the network answers that there is none"
-    sentence = f"There is no route from this server to {_host(one)}."
+    sentence = f"There is no route from this server to {_host(one)}{_partly(one)}."
     return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (_capital(where),), local=local)
 
 
@@ -303,7 +304,7 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
-    sentence = f"{_host(one)} is reached, but its answers are wrong."
+    sentence = f"{_host(one)} is reached, but its answers are wrong{_partly(one)}."
     against: tuple[str, ...] = ()
     if outcome in (Outcome.STALE, Outcome.NOT_YET_VALID) and outcome in around.shared:
         against = ("Several authorities at once give such times: look at this server's clock first.",)
@@ -361,7 +362,18 @@ def _several(around: Surroundings, what: str) -> str:
 
 
 def _blocked(one: ResponderEvidence) -> str:
-    return f"The network does not let this server reach {_host(one)}."
+    return f"The network does not let this server reach {_host(one)}{_partly(one)}."
+
+
+def _partly(one: ResponderEvidence) -> str:
+    """Which of its addresses fail, if some work: ` over IPv4`, ` at 1 of its 4 addresses`."""
+    bad, every = failing(one), one.finding.addresses
+    families = {found.family for found in bad}
+    if not bad or len(bad) == len(every):
+        return ""
+    if len(families) == 1 and all(found in bad for found in every if found.family in families):
+        return f" over {_FAMILY_NAMES[families.pop()]}"
+    return f" at {len(bad)} of its {len(every)} addresses"
 
 
 def _replaced(one: ResponderEvidence) -> str:
@@ -369,7 +381,7 @@ def _replaced(one: ResponderEvidence) -> str:
 
 
 def _down(one: ResponderEvidence) -> str:
-    return f"The responder {_host(one)} of {one.authority} is out of order."
+    return f"The responder {_host(one)} of {one.authority} is out of order{_partly(one)}."
 
 
 def _host(one: ResponderEvidence) -> str:

@@ -83,13 +83,14 @@ def _faulty(
     severity = _severity(broken, measured)
     cure = remedy(leading.why)
     action = Action.TURN_OFF if severity is Severity.STALLING else cure
+    will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
     return Diagnosis(
         leading.cause,
         severity,
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, broken, severity, measured),
-        _faulty_advice(action, cure, leading.why, severity, measured),
+        _faulty_advice(action, cure, leading.why, will_wait),
         leading.why.reasons_for,
         (*leading.why.reasons_against, *_warnings(action, strict)),
         sites,
@@ -124,13 +125,19 @@ def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) 
     return f" {'The same holds for' if same else 'Trouble, too, with'} {listed(hosts)}."
 
 
-def _has_other_ways(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
-    mine = [one for one in evidence.responders if one.url == leading.url]
-    return any(address.outcome.is_good for one in mine for address in one.finding.addresses)
+def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
+    """Say whether the address that Apache tries first answers; then the others are not missed yet."""
+    firsts = [one.finding.addresses[:1] for one in evidence.responders if one.url == leading.url]
+    return any(address.outcome.is_good for first in firsts for address in first)
 
 
 def _is_stapled(measured: Measured, leading: ResponderDiagnosis) -> bool:
     return any(handshake.responder == leading.url for handshake in measured.stapled)
+
+
+def _lives_on_old_staples(evidence: Evidence, leading: ResponderDiagnosis, measured: Measured) -> bool:
+    hangs = leading.why.outcome in HANGING and not _first_works(evidence, leading)
+    return hangs and _is_stapled(measured, leading)
 
 
 def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
@@ -140,20 +147,18 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "Browsers refuse it."
     if severity is Severity.NOISE:
         return "The sites answer quickly."
-    if _has_other_ways(evidence, leading) and _is_stapled(measured, leading):
-        return "Its other addresses work, so the sites answer quickly and with staples."
-    if _is_stapled(measured, leading) and leading.why.outcome in HANGING:
+    if _first_works(evidence, leading) and _is_stapled(measured, leading):
+        return "The sites answer quickly and with staples, from the address that Apache tries first."
+    if _lives_on_old_staples(evidence, leading, measured):
         return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
     return "The sites answer quickly, but without a good staple."
 
 
-def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, severity: Severity, measured: Measured
-) -> str:
+def _faulty_advice(action: Action, cure: Action, why: Explanation, will_wait: bool) -> str:
     if action is Action.TURN_OFF:
         return f"{ADVICE[action]} Then: {uncapital(advised(why, cure))}"
     advice = advised(why, cure)
-    if severity is Severity.FAILING and measured.stapled and why.outcome in HANGING:
+    if will_wait:
         advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
     return advice
 

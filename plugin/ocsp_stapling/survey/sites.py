@@ -185,3 +185,16 @@ def _host(url: str) -> str:
         return parse_url(url).host
     except UnusableURLError:
         return ""
+
+
+def must_staple_sites(vhosts: Iterable[TlsVhost], now: datetime) -> tuple[str, ...]:
+    """Return the sites whose valid certificate tells browsers to refuse it without a staple (RFC 7633)."""
+    read = ((vhost.name, _leaf(vhost)) for vhost in vhosts)
+    return tuple(name for name, leaf in read if leaf and leaf.must_staple and leaf.not_after > now)
+
+
+def _leaf(vhost: TlsVhost) -> Leaf | None:
+    try:
+        return scan(_blocks(vhost.certificate_file)[0])
+    except (OSError, IndexError, Problem):
+        return None

@@ -1,0 +1,99 @@
+"""`ocsp-stapling status`: how things stand, at once and without asking anybody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from ocsp_stapling import settings
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.standing import standing
+
+_SHOWN = 5
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def status(as_json: bool) -> None:
+    """Show whether stapling is on, who decided that, and what the last check said. Asks nothing over the network.
+
+    \b
+    Keys of --json:
+      stapling           "on" or "off" at server level
+      decided_by         {file, line, text, name, value, origin}; null: Apache's default
+      origin             managed-block, native-switch, template, userdata, hand-written or default
+      off_since, off_by, reason   from the managed block, else null
+      still_on           sites that turn stapling on for themselves although it is off
+      sites              number of TLS sites
+      must_staple        number of sites that browsers refuse without a staple
+      must_staple_sites  their names
+      last_check         {checked_at, age_seconds, state, cause, severity, confidence, action, sentence, ...} or null
+      last_operation     {id, action, who, reason, state, started, finished} or null
+      pending_operation  the same and {interrupted}, or null
+    """
+    if os.geteuid() != 0:
+        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+    found = standing(settings.load(), datetime.now(UTC))
+    if as_json:
+        emit_json(found)
+    else:
+        click.echo(_text(found))
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    on = found["stapling"] == "on"
+    head = click.style(f"Stapling is {found['stapling']}", fg="green" if on else "yellow", bold=True)
+    return "\n".join([f"{head}{_since(found)}.", table(_rows(found))])
+
+
+def _since(found: Mapping[str, Any]) -> str:
+    when = f" since {_local(found['off_since'])}" if found["off_since"] else ""
+    who = f", by {printable(found['off_by'])}" if found["off_by"] else ""
+    why = f": {printable(found['reason'])}" if found["reason"] else ""
+    return f"{when}{who}{why}"
+
+
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    line = found["decided_by"]
+    decided = f"{line['file']}:{line['line']} ({found['origin']})" if line else "no line: Apache's default"
+    rows = [("Decided by", decided), ("Sites", f"{found['sites']} with TLS, {_strict(found)}")]
+    if found["still_on"]:
+        rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
+    rows.append(("Last check", _last_check(found["last_check"])))
+    rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
+    if pending := found["pending_operation"]:
+        state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
+        rows.append(("Pending", f"{_operation(pending)} {state}"))
+    return rows
+
+
+def _strict(found: Mapping[str, Any]) -> str:
+    count = found["must_staple"]
+    return f"{count} of them Must-Staple: {_few(found['must_staple_sites'])}" if count else "none Must-Staple"
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _last_check(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "none yet: ocsp-stapling check"
+    return f"{_local(one['checked_at'])}: {one['state']}, {one['sentence']}"
+
+
+def _operation(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    why = f" ({one['reason']})" if one["reason"] else ""
+    return f"{one['action']} by {one['who']}{why} at {_local(one['started'])}: {one['state']}"
+
+
+def _local(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"

@@ -1,0 +1,43 @@
+"""`ocsp-stapling ticket`: the findings as text to send to whoever can act."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ocsp_stapling import report, settings
+from ocsp_stapling import ticket as writer
+from ocsp_stapling.cli.check import run_check
+from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.problem import Problem
+
+_TRACING_SECONDS = 12.0
+"""A route trace takes longer than a check."""
+
+
+@click.command()
+@click.option(
+    "--for", "reader", type=click.Choice(writer.READERS), help="Whom the text is for [whoever can act]."
+)
+@click.option(
+    "--redact", is_flag=True, help="Leave out customers' names and this server's name and addresses."
+)
+@click.option("--last", is_flag=True, help="Write about the last check instead of making a new one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: {for, redacted, text}.")
+def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
+    """Write everything a datacenter, a CA or a root admin needs to act, from a new check."""
+    configured = settings.load()
+    found = report.load(configured.state_directory) if last else None
+    if last and found is None:
+        raise Problem("no-check", "There is no last check to write about: leave --last out.")
+    if found is None:
+        seconds = max(configured.probe.deadline_seconds, _TRACING_SECONDS)
+        found = run_check(configured, seconds, trace=True)
+    chosen = reader or writer.reader_for(found)
+    text = writer.ticket(found, chosen, redact=redact)
+    if as_json:
+        emit_json({"for": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text})
+    else:
+        click.echo(text, nl=False)
+    sys.stdout.flush()

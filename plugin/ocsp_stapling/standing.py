@@ -1,0 +1,102 @@
+"""How things stand, from stored facts alone: the configuration, the history, the last check. No network, no probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ocsp_stapling import report
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.effective import StaplingState, effective, is_on
+from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.apache.native import read_native_switch
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.apache.vhosts import TlsVhost, tls_vhosts
+from ocsp_stapling.journal import NAME as JOURNAL
+from ocsp_stapling.journal import RUNNING, Journal, Operation
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.survey.server import read_configuration
+from ocsp_stapling.survey.sites import must_staple_sites
+from ocsp_stapling.switch import lock
+
+
+def standing(settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return how things stand as plain data. Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf`."""
+    layout = read_layout()
+    tree = read_config(layout)
+    state = effective(tree, read_native_switch(layout.ea4_conf))
+    vhosts = tls_vhosts(tree)
+    strict = must_staple_sites(vhosts, now)
+    return {
+        **_stapling(state, tree, vhosts),
+        "sites": len(vhosts),
+        "must_staple": len(strict),
+        "must_staple_sites": list(strict),
+        "last_check": _last_check(settings, now),
+        **_operations(settings),
+    }
+
+
+def _stapling(state: StaplingState, tree: ConfigTree, vhosts: tuple[TlsVhost, ...]) -> dict[str, Any]:
+    still_on = [vhost.name for vhost in vhosts if vhost.stapling and is_on(vhost.stapling)]
+    found = read_configuration(state, tree, still_on)
+    line = state.decided_by
+    return {
+        "stapling": "on" if state.on else "off",
+        "decided_by": {**line.as_json(), "origin": state.origin} if line else None,
+        "origin": state.origin,
+        "off_since": found.off_since.isoformat() if found.off_since else None,
+        "off_by": found.off_by or None,
+        "reason": found.reason or None,
+        "still_on": list(found.still_on),
+    }
+
+
+def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """The last check in brief, and how old it is in seconds (None if that cannot be told)."""
+    found = report.load(settings.state_directory)
+    if found is None:
+        return None
+    keys = ("checked_at", "state", "cause", "severity", "confidence", "action", "sentence", "advice")
+    brief = {key: found.get(key) for key in keys}
+    return brief | {"age_seconds": _age(found, now), "sites_affected": len(found.get("sites_affected", []))}
+
+
+def _age(found: Mapping[str, Any], now: datetime) -> int | None:
+    try:
+        then = datetime.fromisoformat(str(found["checked_at"]))
+        return round((now - then.astimezone(UTC)).total_seconds())
+    except (KeyError, ValueError):
+        return None
+
+
+def _operations(settings: Settings) -> dict[str, Any]:
+    """The last change and one that is pending: running now, or interrupted if nobody holds the lock."""
+    if not (settings.state_directory / JOURNAL).exists():
+        return {"last_operation": None, "pending_operation": None}
+    with Journal(settings.state_directory) as journal:
+        running = journal.operations(limit=1, state=RUNNING)
+        ended = [one for one in journal.operations(limit=5) if one.state != RUNNING]
+    pending = (
+        _operation(running[0]) | {"interrupted": not lock.is_held(settings.state_directory)}
+        if running
+        else None
+    )
+    return {"last_operation": _operation(ended[0]) if ended else None, "pending_operation": pending}
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "action": one.action,
+        "who": one.who,
+        "reason": one.reason or None,
+        "state": one.state,
+        "started": _moment(one.started),
+        "finished": _moment(one.finished) if one.finished else None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
