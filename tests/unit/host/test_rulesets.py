@@ -33,7 +33,7 @@ def by_iptables(text: str, packet: Packet = WORKER) -> list[tuple[str, bool]]:
 
 
 def by_nft(
-    *rules: Any, packet: Packet = WORKER, policy: str = "accept", **chain: Any
+    *rules: Any, packet: Packet = WORKER, policy: str = "accept", chain: Any = None
 ) -> list[tuple[str, bool]]:
     place = {"family": "inet", "table": "t"}
     base = {
