@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.machine.shape import (
 
 REPO = Path(__file__).resolve().parents[2]
 SCRATCH = Path("/mnt")
+FRESH = ("/var/lib/ocsp-stapling", "/etc/ocsp-stapling", "/opt/ocsp-stapling", "/usr/local/cpanel", "/var/cpanel")
 OVERLAID = ("etc", "usr", "var", "opt", "home", "root")
 STANDINS = {
     "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig"),
@@ -49,6 +51,8 @@ def mounts() -> None:
             (SCRATCH / name / part).mkdir(parents=True)
         layers = f"lowerdir=/{name},upperdir={SCRATCH}/{name}/upper,workdir={SCRATCH}/{name}/work"
         sh("mount", "-t", "overlay", "machine", "-o", layers, f"/{name}")
+    for name in FRESH:  # whatever this system itself has there, the machine is new
+        shutil.rmtree(name, ignore_errors=True)
     sh("mount", "-t", "tmpfs", "-o", "mode=755", "machine", "/run")
     sh("mount", "-t", "tmpfs", "-o", "mode=1777", "machine", "/dev/shm")
     sh("mount", "-t", "proc", "proc", "/proc")
