@@ -63,7 +63,7 @@ sub request {
 sub body {
     pick( $ENV{CONTENT_TYPE}, qr{application/x-www-form-urlencoded(?:;.*)?}s )
       // refuse( '415 Unsupported Media Type', 'bad-form', 'Only ordinary forms are understood here.' );
-    my $length = pick( $ENV{CONTENT_LENGTH}, qr/[0-9]{1,9}/ )
+    my $length = pick( $ENV{CONTENT_LENGTH}, qr/[0-9]{1,18}/ )
       // refuse( '411 Length Required', 'bad-form', 'The form came without its length.' );
     refuse( '413 Content Too Large', 'too-large', 'The form is larger than 1 MiB.' ) if $length > $BODY_LIMIT;
     my $body = within( $BODY_TIME, \&take, \*STDIN, $length );
