@@ -1,0 +1,108 @@
+"""`history`: what was switched, by whom and why, how it ended, and each step of one operation."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.journal import Journal, Operation, Step
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import load
+from ocsp_stapling.switch.operate import require_root
+
+_ENDINGS = {
+    "running": "unfinished: the next command brings it to an end",
+    "done": "done",
+    "refused": "refused, nothing touched",
+    "restored": "failed, everything put back",
+    "failed": "FAILED and not put back",
+}
+
+
+@click.command()
+@click.argument("identity", metavar="[OPERATION]", default="")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def history(identity: str, limit: int, as_json: bool) -> None:
+    """Show what was switched on this server; with OPERATION every step of it.
+
+    Exit status: 0, or 1 if the operation is not known.
+    """
+    require_root()
+    with Journal(load().state_directory) as journal:
+        if identity:
+            _show_one(journal, identity, as_json)
+        else:
+            _show_all(journal, limit, as_json)
+        if journal.lost:
+            click.echo(f"ocsp-stapling: the history is lost: {printable(journal.lost)}", err=True)
+
+
+def _show_all(journal: Journal, limit: int, as_json: bool) -> None:
+    found = journal.operations(limit=limit)
+    if as_json:
+        emit_json({"operations": [_as_json(each) for each in found], "lost": journal.lost or None})
+    elif not found:
+        click.echo("Nothing was switched yet.")
+    else:
+        rows = [(each.id, _time(each.started), *_summary(each)) for each in found]
+        click.echo(table(rows, header=("operation", "at", "what", "by", "ended", "why")))
+
+
+def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
+    found = journal.operation(identity)
+    if found is None:
+        raise Problem("unknown-operation", f"No operation {printable(identity, 60)} is in the history.")
+    steps = journal.steps(identity)
+    if as_json:
+        detail = {"steps": [_step_json(each) for each in steps], "plan": found.plan, "result": found.result}
+        emit_json(_as_json(found) | detail)
+        return
+    what, who, ended, why = _summary(found)
+    click.echo(f"{what} by {printable(who)} at {_time(found.started)}: {ended}")
+    if why:
+        click.echo(f"Reason: {printable(why)}")
+    click.echo(table((_after(found, each), each.name, _words(each.detail)) for each in steps))
+    if message := found.result.get("message"):
+        click.echo(printable(str(message), 2000))
+
+
+def _summary(found: Operation) -> tuple[str, str, str, str]:
+    return found.action, found.who, _ENDINGS.get(found.state, found.state), found.reason
+
+
+def _as_json(found: Operation) -> dict[str, Any]:
+    return {
+        "operation": found.id,
+        "action": found.action,
+        "who": found.who,
+        "reason": found.reason,
+        "started": found.started,
+        "finished": found.finished,
+        "state": found.state,
+        "message": found.result.get("message"),
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {"at": step.at, "name": step.name, "detail": step.detail}
+
+
+def _after(found: Operation, step: Step) -> str:
+    return f"{max(0.0, step.at - found.started):7.2f} s"
+
+
+def _words(detail: Mapping[str, Any]) -> str:
+    return ", ".join(
+        str(detail[key]) for key in ("rung", "path", "direction", "because", "message") if detail.get(key)
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
