@@ -47,11 +47,16 @@ class Order:
     undone: str = ""
     with_overrides: bool = False
     write_on: bool = False
+    return_when_healthy: bool = False
 
     def arguments(self, identity: str) -> list[str]:
         """Return the command's arguments; every value is glued to its option, so none can become an option."""
         given = {"operation": identity, "who": self.who, "reason": self.reason, "tag": self.tag}
-        flags = {"--overrides": self.with_overrides, "--write-on": self.write_on}
+        flags = {
+            "--overrides": self.with_overrides,
+            "--write-on": self.write_on,
+            "--return": self.return_when_healthy,
+        }
         return [
             self.action,
             "--yes",
@@ -199,6 +204,7 @@ def _check(identity: str, order: Order) -> None:
         and (not order.undone or (order.action == "undo" and IDENTITY.fullmatch(order.undone)))
         and not (order.with_overrides and order.action != "off")
         and not (order.write_on and order.action != "on")
+        and not (order.return_when_healthy and order.action != "off")
     )
     if not well_formed:
         raise Problem("invalid-input", "The form holds something that is not allowed; nothing was done.")

@@ -90,6 +90,16 @@ def number(low: float, high: float, unit: str) -> Rule:
     return Rule(f"a number of {unit} from {low:g} to {high:g}", convert)
 
 
+def whole_number(low: int, high: int) -> Rule:
+    """A rule for a whole number within the bounds."""
+
+    def convert(value: Any) -> int:
+        _require(isinstance(value, int) and not isinstance(value, bool) and low <= value <= high)
+        return int(value)
+
+    return Rule(f"a whole number from {low} to {high}", convert)
+
+
 def one_of(choices: tuple[str, ...]) -> Rule:
     """Return the rule for one of a few words."""
 

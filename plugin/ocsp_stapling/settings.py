@@ -59,6 +59,24 @@ class SwitchSettings:
 
 
 @dataclass(frozen=True)
+class WatchSettings:
+    """What the watch may do by itself, and where it writes metrics."""
+
+    return_by_itself: str = _setting("ask", rules.one_of(("ask", "always", "never")))
+    turn_off_when_stalling: bool = _setting(False, rules.boolean)
+    turn_offs_per_day: int = _setting(3, rules.whole_number(1, 24))
+    metrics_file: str = _setting("", rules.optional_path)
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """How people are told."""
+
+    mail: bool = _setting(True, rules.boolean)
+    command: str = _setting("", rules.optional_path)
+
+
+@dataclass(frozen=True)
 class ElsewhereSettings:
     """Other machines on which a question to a responder can be repeated."""
 
@@ -99,6 +117,8 @@ class Settings:
     probe: ProbeSettings = ProbeSettings()
     status_pages: StatusPageSettings = StatusPageSettings()
     switch: SwitchSettings = SwitchSettings()
+    watch: WatchSettings = WatchSettings()
+    notify: NotifySettings = NotifySettings()
     elsewhere: ElsewhereSettings = ElsewhereSettings()
     page: PageSettings = PageSettings()
     authorities: tuple[Authority, ...] = ()

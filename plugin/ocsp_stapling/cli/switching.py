@@ -56,6 +56,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
 )
+@click.option(
+    "--return",
+    "return_when_healthy",
+    is_flag=True,
+    help="Let the watch turn it on again when the responders are healthy.",
+)
 @_options
 def off(**options: Any) -> None:
     """Turn stapling off, verified; everything is put back if a step fails.
@@ -95,6 +101,7 @@ def _operate(action: str, options: Mapping[str, Any]) -> None:
         reason=options["reason"],
         with_overrides=bool(options.get("with_overrides")),
         write_on=bool(options.get("write_on")),
+        return_when_healthy=bool(options.get("return_when_healthy")),
         undone=options.get("undone") or "",
         identity=options["operation"],
         tag=options["tag"],

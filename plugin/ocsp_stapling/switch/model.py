@@ -67,6 +67,7 @@ class Wish:
     reason: str = ""
     with_overrides: bool = False
     write_on: bool = False
+    return_when_healthy: bool = False
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
 
 

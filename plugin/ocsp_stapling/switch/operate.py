@@ -34,6 +34,7 @@ class Request:
     reason: str = ""
     with_overrides: bool = False
     write_on: bool = False
+    return_when_healthy: bool = False
     undone: str = ""
     identity: str = ""
     tag: str = ""
@@ -105,7 +106,14 @@ class Operator:
 
     def _plan(self, situation: Situation, journal: Journal) -> Plan:
         asked = self.request
-        wish = Wish(asked.action, asked.who, asked.reason, asked.with_overrides, asked.write_on)
+        wish = Wish(
+            asked.action,
+            asked.who,
+            asked.reason,
+            asked.with_overrides,
+            asked.write_on,
+            asked.return_when_healthy,
+        )
         changes = _way_back(journal, asked.undone) if asked.action == "undo" else ()
         return plan.make(wish, situation, changes)
 

@@ -45,6 +45,8 @@ class Plan:
     front: str
     cost: str
     warnings: tuple[str, ...]
+    return_when_healthy: bool = False
+    """Whether the watch shall turn stapling on again by itself."""
 
     @property
     def tag(self) -> str:
@@ -76,6 +78,7 @@ class Plan:
             "front": self.front,
             "cost": self.cost,
             "warnings": list(self.warnings),
+            "return_when_healthy": self.return_when_healthy,
             "samples": [sample_json(each) for each in self.samples],
         }
 
@@ -168,6 +171,7 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
         now.front,
         _cost(now, rebuild),
         _warnings(wish, now, then, after or rebuild, losing, stays),
+        wish.return_when_healthy,
     )
 
 
