@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ SOCKET = "/run/ocsp-stapling/web.sock"
 STATE = "/var/lib/ocsp-stapling"
 UNKNOWN = "operations/20250101T000000-abcdef"  # a page for operators; no such operation: 404 for those let in
 SECONDS = 90
+UNITS = Path(__file__).parents[2] / "plugin/systemd"
 
 
 @pytest.fixture(scope="module")
@@ -483,3 +485,24 @@ def operations_in_journal(machine: Machine, copies: Path) -> list[tuple[str, str
     copy.write_bytes(state_file(machine, "journal.sqlite").read_bytes())
     with contextlib.closing(sqlite3.connect(copy)) as database:
         return list(database.execute("SELECT id, state FROM operations"))
+
+
+# -- what systemd and cPanel read --------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_units(whm: Machine) -> None:
+    units = [str(UNITS / f"ocsp-stapling.{kind}") for kind in ("socket", "service")]
+    done = whm.run("systemd-analyze", "verify", "--man=no", *units, check=False)
+    assert [line for line in done.stderr.splitlines() if "ocsp-stapling" in line] == []
+    assert done.returncode == 0
+
+
+def test_the_privileges_modules_say_what_whm_asks_for(whm: Machine) -> None:
+    name = "Cpanel::Config::ConfigObj::Driver::OCSPStapling"
+    ask = (
+        f"use {name} (); use {name}::META (); my $d = {name}->init(undef); my $c = {name}::META::content(undef);"
+        f"print join '|', {name}->acl_desc()->[0]{{acl}}, ref $d, $c->{{name}}{{driver}}, {name}::META::spec_version();"
+    )
+    told = whm.run("/usr/local/cpanel/3rdparty/bin/perl", "-I/usr/local/cpanel", "-we", ask)
+    assert (told.stdout, told.stderr) == (f"software-ocsp-stapling|{name}|OCSPStapling_driver|1", "")
