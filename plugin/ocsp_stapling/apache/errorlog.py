@@ -17,15 +17,9 @@ from ocsp_stapling.apache import errorlog_files as files
 from ocsp_stapling.apache.errorlog_codes import NEEDLES
 from ocsp_stapling.apache.errorlog_files import Bookmark, LogFile
 from ocsp_stapling.apache.errorlog_line import Entry, moment, parse
+from ocsp_stapling.apache.errorlog_parts import read_parts
 from ocsp_stapling.apache.errorlog_proof import prove
-from ocsp_stapling.apache.errorlog_scan import (
-    CountHere,
-    CountInChild,
-    Fill,
-    Numbering,
-    lines_with,
-    numbering_of,
-)
+from ocsp_stapling.apache.errorlog_scan import Fill, Scanner
 from ocsp_stapling.problem import Problem
 
 __all__ = ["Bookmark", "entries", "entries_of_stream", "new_entries"]
@@ -48,7 +42,7 @@ def entries(path: Path, since: datetime | None = None, numbered: bool = True) ->
 def entries_of_stream(stream: IO[bytes], since: datetime | None = None) -> Iterator[Entry]:
     """Yield every stapling line of a pipe as it comes; with `since` (naive local time) only those not older."""
     read: Fill = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
-    return (e for e in prove(_parsed(read, CountHere())) if since is None or not _before(e, since))
+    return (e for e in prove(_of_stream(read)) if since is None or not _before(e, since))
 
 
 def new_entries(
@@ -107,21 +101,15 @@ def _of_successor(log: LogFile, numbered: bool) -> Iterator[Entry]:
 
 def _of_packed(log: LogFile) -> Iterator[Entry]:
     with files.unpacked(log) as fill:
-        yield from _parsed(fill, CountHere())
+        yield from _of_stream(fill)
 
 
 def _of_file(log: LogFile, start: int, numbered: bool, end: int | None = None) -> Iterator[Entry]:
-    """Yield the lines of a plain file between two offsets; with `end`, only those finished before it."""
-    stop = log.size if end is None else end
-    numbering = numbering_of(log.fd, start, stop) if numbered else None
-    try:
-        yield from _parsed(files.filler(log, start, stop), numbering)
-    finally:
-        if isinstance(numbering, CountInChild):
-            numbering.close()
+    """Yield the lines of a plain file between two offsets."""
+    return read_parts(log.fd, start, log.size if end is None else end, numbered)
 
 
-def _parsed(fill: Fill, numbering: Numbering | None) -> Iterator[Entry]:
-    for number, line in lines_with(NEEDLES, fill, numbering):
+def _of_stream(fill: Fill) -> Iterator[Entry]:
+    for number, line in Scanner(NEEDLES).lines(fill):
         if entry := parse(line, number):
             yield entry

@@ -85,27 +85,6 @@ def _refuse_special(path: Path, found: os.stat_result) -> None:
         raise Problem("log-not-a-file", f"{path} is {what}; name a log file, or - for standard input.")
 
 
-def filler(log: LogFile, start: int, end: int) -> Fill:
-    """Return what fills a buffer with the bytes start..end of a plain log, whole blocks at a time."""
-    offset = start
-
-    def fill(view: memoryview) -> int:
-        nonlocal offset
-        got = _fill(log.fd, view[: max(0, min(len(view), end - offset))], offset)
-        offset += got
-        return got
-
-    return fill
-
-
-def _fill(fd: int, view: memoryview, offset: int) -> int:
-    """Read until the view is full or the file ends: short reads would shift the blocks that lines are counted by."""
-    done = 0
-    while done < len(view) and (got := os.preadv(fd, [view[done:]], offset + done)):
-        done += got
-    return done
-
-
 @contextmanager
 def unpacked(log: LogFile) -> Iterator[Fill]:
     """Give what fills a buffer from a gzipped log; a damaged or unfinished file ends where the damage begins."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ocsp_stapling.apache import errorlog_scan
-from ocsp_stapling.apache.errorlog_files import filler, opened
 from ocsp_stapling.apache.errorlog_line import MAX_LINE
-from ocsp_stapling.apache.errorlog_scan import BLOCK, CountHere, CountInChild, lines_with
+from ocsp_stapling.apache.errorlog_scan import BLOCK, Scanner
 
 NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
 Found = list[tuple[int, bytes]]
@@ -34,7 +30,7 @@ def scan(data: bytes, pieces: list[int] | None = None) -> Found:
     def fill(view: memoryview) -> int:
         return stream.readinto(view[: next(sizes, len(view))])
 
-    return list(lines_with(NEEDLES, fill, CountHere()))
+    return list(Scanner(NEEDLES).lines(fill))
 
 
 def some_log(seed: int, size: int) -> bytes:
@@ -79,7 +75,7 @@ def test_the_last_line_needs_no_newline_unless_told() -> None:
     data = b"one\nstapling"
     assert scan(data) == [(2, b"stapling")]
     stream = io.BytesIO(data)
-    assert list(lines_with(NEEDLES, stream.readinto, CountHere(), unfinished=False)) == []
+    assert list(Scanner(NEEDLES).lines(stream.readinto, unfinished=False)) == []
 
 
 def test_lines_no_apache_writes_are_passed_over_in_bounded_memory() -> None:
@@ -87,51 +83,15 @@ def test_lines_no_apache_writes_are_passed_over_in_bounded_memory() -> None:
     assert scan(b"a\n" + monster + b"my stapling\n" + monster[:-1]) == [(3, b"my stapling")]
 
 
-@pytest.fixture
-def big(tmp_path: Path) -> Iterator[tuple[Path, bytes]]:
-    data = some_log(1, 6 * BLOCK + 12345)
-    path = tmp_path / "error_log"
-    path.write_bytes(data)
-    yield path, data
+def test_numbers_are_left_out_if_not_wanted() -> None:
+    scanner = Scanner(NEEDLES)
+    assert list(scanner.lines(io.BytesIO(b"one\nstapling\n").readinto, numbered=False)) == [(0, b"stapling")]
+    assert scanner.newlines == 0
 
 
-def test_a_child_counts_the_same_numbers(big: tuple[Path, bytes]) -> None:
-    path, data = big
-    with opened(path) as log:
-        child = CountInChild(log.fd, 0, log.size)
-        try:
-            assert list(lines_with(NEEDLES, filler(log, 0, log.size), child)) == slowly(data)
-        finally:
-            child.close()
-
-
-def test_a_child_counts_what_stands_before_the_part_searched(big: tuple[Path, bytes]) -> None:
-    path, data = big
-    start = data.index(b"\n", 2 * BLOCK) + 1
-    before = data[:start].count(b"\n")
-    with opened(path) as log:
-        child = CountInChild(log.fd, start, log.size)
-        try:
-            found = list(lines_with(NEEDLES, filler(log, start, log.size), child))
-        finally:
-            child.close()
-    assert found == [(number, line) for number, line in slowly(data) if number > before]
-
-
-def test_closing_early_leaves_no_child_behind(big: tuple[Path, bytes]) -> None:
-    with opened(big[0]) as log:
-        child = CountInChild(log.fd, 0, log.size)
-        child.close()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(child._child, os.WNOHANG)
-
-
-def test_a_file_cut_while_it_is_read_ends_the_scan(big: tuple[Path, bytes]) -> None:
-    path, _ = big
-    with opened(path) as log:
-        child = CountInChild(log.fd, 0, log.size)
-        found = lines_with(NEEDLES, filler(log, 0, log.size), child)
-        next(found)
-        os.truncate(path, 0)
-        assert len(list(found)) < 1 + len(slowly(big[1]))
-        child.close()
+def test_a_scanner_can_be_used_again() -> None:
+    scanner = Scanner(NEEDLES)
+    for seed in range(3):
+        data = some_log(seed, 50_000)
+        assert list(scanner.lines(io.BytesIO(data).readinto)) == slowly(data)
+        assert scanner.newlines == data.count(b"\n")
