@@ -16,8 +16,6 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
-from cryptography import x509
-
 from ocsp_stapling.ocsp import der as asn1
 from ocsp_stapling.ocsp.der import DerError, Element
 from ocsp_stapling.problem import Problem
@@ -146,6 +144,8 @@ def issuer_of(leaf: Issued, chain: Sequence[Certificate]) -> Certificate | None:
 
 def is_signed_by(der: bytes, issuer_der: bytes) -> bool:
     """Say whether the key of the certificate `issuer_der` made the signature of the certificate `der`."""
+    from cryptography import x509  # as long to load as 2,000 certificates take to read, and rarely needed
+
     try:
         issuer = x509.load_der_x509_certificate(issuer_der)
         x509.load_der_x509_certificate(der).verify_directly_issued_by(issuer)

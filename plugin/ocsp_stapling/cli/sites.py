@@ -1,0 +1,150 @@
+"""`ocsp-stapling sites`: every TLS site with its authority, responder, Must-Staple, expiry and stapling."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ocsp_stapling import inventory, settings
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.effective import effective
+from ocsp_stapling.apache.httpd import Httpd
+from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.apache.vhosts import read_owners, tls_vhosts
+from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.inventory import Group, Site
+from ocsp_stapling.problem import Problem
+
+_SHOWN = 200
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--ca", "authority", metavar="TEXT", help="Only sites whose issuer or responder contains TEXT.")
+@click.option("--must-staple", is_flag=True, help="Only sites whose certificate demands a staple.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def sites(name: str | None, authority: str | None, must_staple: bool, as_json: bool) -> None:
+    """Show every TLS site that Apache serves, or those called NAME. Changes nothing.
+
+    \b
+    Keys of --json:
+      count   number of sites shown
+      sites   [{name, aliases, owner, addresses, certificate_file, issuer, authority, ocsp_urls, responder,
+              must_staple, not_after, expired, self_signed, chain_complete, stapling ("on" or "off"),
+              decided_by {file, line, text, name, value} or null, findings [code]}]
+      groups  [{authority, responder, count, must_staple, stapling}], the largest first;
+              stapling is the number of sites for which it is on
+    """
+    found = _look()
+    chosen = [site for site in found if _wanted(site, authority, must_staple)]
+    if name is not None:
+        chosen = list(inventory.matching(chosen, name))
+        if not chosen:
+            raise Problem("no-such-site", f"Apache serves no TLS site called {printable(name)} that fits.")
+    if as_json:
+        emit_json(_document(chosen))
+    else:
+        click.echo(_text(chosen, len(found)))
+
+
+def _look() -> tuple[Site, ...]:
+    layout = read_layout()
+    tree = read_config(layout, Httpd(layout).binary())
+    if os.geteuid() != 0 and any(finding.code == "include-unreadable" for finding in tree.findings):
+        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+    vhosts = tls_vhosts(tree, read_owners())
+    return inventory.take(vhosts, effective(tree), settings.load().state_directory)
+
+
+def _wanted(site: Site, authority: str | None, must_staple: bool) -> bool:
+    if must_staple and not site.must_staple:
+        return False
+    texts = (site.organization, site.issuer, *site.ocsp_urls)
+    return authority is None or any(authority.casefold() in text.casefold() for text in texts)
+
+
+# --- for programs ---
+
+
+def _document(chosen: Sequence[Site]) -> dict[str, Any]:
+    return {
+        "count": len(chosen),
+        "sites": [_site(site) for site in chosen],
+        "groups": [_group(each) for each in inventory.group(chosen)],
+    }
+
+
+def _site(site: Site) -> dict[str, Any]:
+    return {
+        "name": site.name,
+        "aliases": site.aliases,
+        "owner": site.owner,
+        "addresses": [{"host": host, "port": port} for host, port in site.addresses],
+        "certificate_file": str(site.certificate_file),
+        "issuer": site.issuer,
+        "authority": site.organization or site.issuer,
+        "ocsp_urls": site.ocsp_urls,
+        "responder": site.responder or None,
+        "must_staple": site.must_staple,
+        "not_after": site.not_after.isoformat() if site.not_after else None,
+        "expired": site.expired,
+        "self_signed": site.self_signed,
+        "chain_complete": site.chain_complete,
+        "stapling": _on_off(site.stapling),
+        "decided_by": site.decided_by.as_json() if site.decided_by else None,
+        "findings": site.findings(),
+    }
+
+
+def _group(each: Group) -> dict[str, Any]:
+    return {
+        "authority": each.authority,
+        "responder": each.responder or None,
+        "count": len(each.sites),
+        "must_staple": sum(site.must_staple for site in each.sites),
+        "stapling": sum(site.stapling for site in each.sites),
+    }
+
+
+def _on_off(on: bool) -> str:
+    return "on" if on else "off"
+
+
+# --- for people ---
+
+
+def _text(chosen: Sequence[Site], total: int) -> str:
+    if not chosen:
+        return f"None of {total} TLS site(s) fits." if total else "Apache serves no TLS site."
+    parts = [f"{len(chosen)} of {total} TLS site(s)" if len(chosen) < total else f"{total} TLS site(s)"]
+    if not any(site.responder for site in chosen):
+        parts.append("No certificate names an OCSP responder: an outage of one cannot affect these sites.")
+    parts.append(table(map(_group_row, inventory.group(chosen)), _GROUP_HEADER))
+    parts.append(table(map(_row, chosen[:_SHOWN]), _HEADER))
+    if len(chosen) > _SHOWN:
+        parts.append(
+            f"... and {len(chosen) - _SHOWN} more; --json shows all, --ca, --must-staple or NAME choose."
+        )
+    return "\n\n".join(filter(None, parts))
+
+
+_GROUP_HEADER = ("sites", "must-staple", "stapling", "authority", "responder")
+_HEADER = ("site", "account", "authority", "stapling", "expires", "remarks")
+
+
+def _group_row(each: Group) -> tuple[str, ...]:
+    numbers = _group(each)
+    counts = (str(numbers[key]) for key in ("count", "must_staple", "stapling"))
+    return (*counts, each.authority, each.responder or "none")
+
+
+def _row(site: Site) -> tuple[str, ...]:
+    expires = site.not_after.date().isoformat() if site.not_after else "?"
+    remarks = (["must-staple"] if site.must_staple else []) + list(site.findings())
+    if not site.responder and not site.problem:
+        remarks.append("no responder")
+    authority = site.organization or site.issuer or "?"
+    return site.name, site.owner or "", authority, _on_off(site.stapling), expires, ", ".join(remarks)
