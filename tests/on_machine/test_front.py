@@ -502,7 +502,8 @@ def test_the_privileges_modules_say_what_whm_asks_for(whm: Machine) -> None:
     name = "Cpanel::Config::ConfigObj::Driver::OCSPStapling"
     ask = (
         f"use {name} (); use {name}::META (); my $d = {name}->init(undef); my $c = {name}::META::content(undef);"
-        f"print join '|', {name}->acl_desc()->[0]{{acl}}, ref $d, $c->{{name}}{{driver}}, {name}::META::spec_version();"
+        f"my $v = {name}::META::spec_version(); my $acl = {name}->acl_desc()->[0]{{acl}};"
+        "print join '|', $acl, ref $d, $c->{name}{driver}, $v;"
     )
     told = whm.run("/usr/local/cpanel/3rdparty/bin/perl", "-I/usr/local/cpanel", "-we", ask)
     assert (told.stdout, told.stderr) == (f"software-ocsp-stapling|{name}|OCSPStapling_driver|1", "")
