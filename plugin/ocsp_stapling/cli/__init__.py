@@ -15,8 +15,10 @@ from ocsp_stapling.problem import Problem
 COMMANDS = {
     "check": "check:check",
     "config": "config:config",
+    "doctor": "doctor:doctor",
     "history": "history:history",
     "log": "log:log",
+    "metrics": "metrics:metrics",
     "off": "switching:off",
     "on": "switching:on",
     "probe": "probe:probe",
@@ -25,6 +27,7 @@ COMMANDS = {
     "status": "status:status",
     "ticket": "ticket:ticket",
     "undo": "switching:undo",
+    "watch": "watch:watch",
 }
 
 

@@ -1,0 +1,147 @@
+"""Checks of what runs: systemd's units, the page's service, WHM, Apache, the clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.installation.check import FAILED, OK, WARNING, Check, Places
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import run
+from ocsp_stapling.whm import api
+
+_NAME = "ocsp-stapling"
+_SOCKET = Path("run/ocsp-stapling/web.sock")
+_ANSWER_SECONDS = 20.0
+_COMPARED = ("url", "entryurl", "displayname")
+
+
+def units(places: Places) -> Check:
+    """Does systemd know our units, start them with the server, and run them now?"""
+    for unit in places.units:
+        enabled = run(["systemctl", "is-enabled", unit], timeout=10).out.strip()
+        active = run(["systemctl", "is-active", unit], timeout=10).out.strip()
+        if (enabled, active) != ("enabled", "active"):
+            said = f"systemd says {unit} is {enabled or 'unknown'} and {active or 'unknown'}."
+            return Check("units", FAILED, said, f"systemctl enable --now {unit}")
+    failed = run(["systemctl", "is-failed", f"{_NAME}.service"], timeout=10)
+    if failed.ok:
+        return Check("units", WARNING, "The page's service ended with an error.", f"journalctl -u {_NAME}")
+    return Check("units", OK, f"{', '.join(places.units)}: enabled and active.")
+
+
+def service(places: Places) -> Check:
+    """Does the page's service answer on its socket, and can only root reach it?"""
+    path = places.root / _SOCKET
+    mend = f"systemctl restart {_NAME}.socket; journalctl -u {_NAME}"
+    try:
+        if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
+            return Check("service", FAILED, f"{path.parent} is open to others than root.", mend)
+        status = _status_line(path)
+    except OSError as error:
+        return Check("service", FAILED, f"The page's service does not answer: {error}.", mend)
+    if not status.startswith("HTTP/1.") or status[9:10] == "5":
+        said = (
+            "The page's service answers with an error." if status else "The page's service gives no answer."
+        )
+        return Check("service", FAILED, said, mend)
+    return Check("service", OK, "The page's service answers.")
+
+
+def _status_line(path: Path) -> str:
+    """Ask as nobody, which is refused by a service in order, and return the answer's first line."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ANSWER_SECONDS)
+        connection.connect(str(path))
+        connection.sendall(b"GET / HTTP/1.0\r\nHost: ocsp-stapling\r\n\r\n")
+        return connection.recv(256).decode("latin-1").partition("\r\n")[0]
+
+
+def whm() -> Check:
+    """Does WHM's API answer?"""
+    try:
+        version = api.call("version", timeout=20).data.get("version", "unknown")
+    except Problem as problem:
+        mend = (
+            "Run: /usr/local/cpanel/bin/whmapi1 version   and mend what it says (cPanel's support can help)."
+        )
+        return Check("whm", FAILED, problem.sentence, mend)
+    return Check("whm", OK, f"cPanel & WHM {str(version)[:40]} answers.")
+
+
+def registration(places: Places) -> Check:
+    """Does WHM list the plugin, with the address and the privileges that it should have?"""
+    wanted = _pairs((places.release / "whm_app.conf").read_text())
+    mend = f"/usr/local/cpanel/bin/register_appconfig {places.home}/current/whm_app.conf"
+    try:
+        data = api.call("get_appconfig_application_list", timeout=20).data
+    except Problem as problem:
+        return Check("registration", FAILED, problem.sentence, mend)
+    shown = next((app for app in _dictionaries(data) if app.get("name") == _NAME), None)
+    if shown is None:
+        return Check(
+            "registration", FAILED, "WHM does not list the plugin, so its menu does not show it.", mend
+        )
+    wrong = [key for key in _COMPARED if key in shown and str(shown[key]) != wanted.get(key, "")]
+    # A privilege that WHM does not know may be dropped in silence, and with it the menu entry.
+    if "acls" in shown and _words(shown["acls"]) != _words(wanted.get("acls", "")):
+        wrong.append("acls")
+    if wrong:
+        return Check("registration", FAILED, f"WHM has another {', '.join(wrong)} for the plugin.", mend)
+    return Check("registration", OK, "WHM lists the plugin: Plugins > OCSP Stapling.")
+
+
+def _pairs(text: str) -> dict[str, str]:
+    lines = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def _dictionaries(data: object) -> Iterator[Mapping[str, Any]]:
+    """Every object in a JSON document, since the name of the list differs between versions of WHM."""
+    if isinstance(data, Mapping):
+        yield data
+        for value in data.values():
+            yield from _dictionaries(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _dictionaries(value)
+
+
+def _words(value: object) -> set[str]:
+    parts = value if isinstance(value, list) else str(value).split(",")
+    return {str(part).strip() for part in parts if str(part).strip()}
+
+
+def apache() -> Check:
+    """Is EasyApache's httpd where it says, and is there a configuration?"""
+    try:
+        layout = read_layout()
+    except Problem as problem:
+        return Check("apache", FAILED, problem.sentence, "Install EasyApache 4, cPanel's Apache.")
+    if not os.access(layout.httpd, os.X_OK):
+        return Check("apache", FAILED, f"{layout.httpd} is missing.", "Install Apache through EasyApache 4.")
+    if not layout.conf.exists():
+        mend = "/usr/local/cpanel/scripts/rebuildhttpdconf"
+        return Check("apache", FAILED, f"{layout.conf} is missing.", mend)
+    version = run([str(layout.httpd), "-v"], timeout=10).out.partition("\n")[0].partition(": ")[2]
+    return Check("apache", OK, f"{version.strip() or 'Apache'} ({layout.httpd}).")
+
+
+def clock(places: Places) -> Check:
+    """Is the time plausible? A wrong clock makes good OCSP responses look stale, or not valid yet."""
+    mend = "timedatectl set-ntp true"
+    try:
+        if time.time() < (places.release / "manifest").stat().st_mtime - 60:
+            return Check("clock", WARNING, "The clock is behind the time of the installation.", mend)
+    except OSError:
+        pass
+    done = run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], timeout=10)
+    if done.ok and done.out.strip() == "no":
+        return Check("clock", WARNING, "The clock is not synchronised with a time server.", mend)
+    return Check("clock", OK, f"It is {time.strftime('%Y-%m-%d %H:%M:%S %Z')}.")
