@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,6 +17,8 @@ from typing import Any
 from ocsp_stapling.journal import Operation
 
 _PREFIX = "ocsp_stapling_"
+_LINE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.M)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
@@ -37,6 +40,15 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def as_json(text: str) -> list[dict[str, Any]]:
+    """Return rendered metrics as one object a sample: name, labels, value."""
+    found = []
+    for name, labels, value in _LINE.findall(text):
+        number = None if value == "NaN" else float(value)
+        found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "value": number})
+    return found
 
 
 Family = tuple[str, str, str, list[Sample]]

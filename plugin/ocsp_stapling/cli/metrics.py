@@ -1,0 +1,34 @@
+"""`ocsp-stapling metrics`: the last check and the operations in Prometheus' text format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ocsp_stapling import metrics as exposition
+from ocsp_stapling import report, settings
+from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.journal import NAME, Journal, Operation
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file in one step instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+def metrics(output: Path | None, as_json: bool) -> None:
+    """Print metrics of the last check; it asks nobody, so it is quick."""
+    directory = settings.load().state_directory
+    text = exposition.render(report.load(directory), _operations(directory))
+    if output is not None:
+        exposition.write(output, text)
+    elif as_json:
+        emit_json(exposition.as_json(text))
+    else:
+        click.echo(text, nl=False)
+
+
+def _operations(directory: Path) -> list[Operation]:
+    if not (directory / NAME).exists():
+        return []
+    with Journal(directory) as journal:
+        return journal.operations(limit=200)

@@ -1,0 +1,86 @@
+"""What a pass saw, read from a check's document, the journal and the includes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ocsp_stapling import files
+from ocsp_stapling.apache import includes
+from ocsp_stapling.journal import FileRecord, Journal, Operation
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import WatchSettings
+from ocsp_stapling.switch.transaction import DONE
+from ocsp_stapling.watch.memory import Reading
+from ocsp_stapling.watch.policy import Observation
+
+Document = Mapping[str, Any]
+
+
+def observe(check: Document, journal: Journal, configured: WatchSettings, now: float) -> Observation:
+    """Return the observation of a check made at `now` (seconds since the epoch)."""
+    last = _last_change(journal)
+    return Observation(
+        now=now,
+        stapling=_stapling(check),
+        healthy=_healthy(check),
+        stalled=check["severity"] == "stalling",
+        return_chosen=_return_chosen(last, configured.return_by_itself),
+        changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
+        sentence=str(check["sentence"]),
+    )
+
+
+def reading(check: Document, now: float) -> Reading:
+    """Return a check in short, for the memory."""
+    addresses = {
+        f"{one['url']} {found['address']}": (str(found["outcome"]), _milliseconds(found))
+        for one in check["responders"]
+        for found in one["addresses"]
+    }
+    return Reading(now, check["cause"], check["severity"], check["configuration"]["stapling"], addresses)
+
+
+def _stapling(check: Document) -> str:
+    configuration = check["configuration"]
+    if configuration["stapling"] != "off":
+        return "on"
+    return "off-by-plugin" if configuration["origin"] == "managed-block" else "off-elsewhere"
+
+
+def _healthy(check: Document) -> bool:
+    """Whether every responder that is needed gave a verified good answer at every address.
+
+    A responder without addresses was not asked: its name does not resolve. Where no certificate names a
+    responder, there is nothing that could hang.
+    """
+    return all(
+        one["addresses"] and all(found["outcome"] == "ok" for found in one["addresses"])
+        for one in check["responders"]
+    )
+
+
+def _last_change(journal: Journal) -> Operation | None:
+    """The change whose outcome is in force: the last one that was done."""
+    return next(iter(journal.operations(limit=1, state=DONE)), None)
+
+
+def _return_chosen(last: Operation | None, configured: str) -> bool:
+    if configured != "ask":
+        return configured == "always"
+    return last is not None and bool(last.plan.get("return_when_healthy"))
+
+
+def _edited(record: FileRecord) -> bool:
+    """Whether our own lines are no longer what we wrote; what stands around them is nobody's concern here."""
+    try:
+        ours = includes.find(record.after or b"")
+        there = includes.find(files.snapshot(record.path).content or b"")
+    except Problem:
+        return True
+    return (ours and ours.body) != (there and there.body)
+
+
+def _milliseconds(found: Document) -> float | None:
+    value = found["http_ms"]
+    return round(float(value), 1) if isinstance(value, int | float) else None

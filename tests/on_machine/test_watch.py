@@ -1,0 +1,162 @@
+"""The watch on the machine: it brings stapling back, sees a stall, tells people, and keeps its hands off."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import Machine, Shape
+
+pytestmark = pytest.mark.machine
+INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
+RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
+SENDMAIL = '#!/bin/sh\nn=$(ls /run/mails | wc -l)\ncat >"/run/mails/$n"\n'
+CONFIG = """
+[probe]
+timeout_seconds = 1.5
+deadline_seconds = 5
+public_resolvers = []
+[status_pages]
+enabled = false
+"""
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    with Machine(Shape(sites=3, extras=False)) as machine:
+        machine.path("/run/mails").mkdir()
+        machine.path("/usr/sbin/sendmail").write_text(SENDMAIL)
+        machine.path("/usr/sbin/sendmail").chmod(0o755)
+        machine.path("/etc/wwwacct.conf").write_text("CONTACTEMAIL admin@example.com\n")
+        configure(machine)
+        yield machine
+
+
+def configure(machine: Machine, more: str = "") -> None:
+    path = machine.path("/etc/ocsp-stapling/config.toml")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(CONFIG + more)
+    path.chmod(0o600)
+
+
+def one_pass(machine: Machine) -> dict[str, Any]:
+    found = json.loads(machine.run("ocsp-stapling", "watch", "--json").stdout)
+    assert isinstance(found, dict)
+    assert not found.get("problems"), found
+    return found
+
+
+def mails(machine: Machine) -> list[EmailMessage]:
+    files = sorted(machine.path("/run/mails").iterdir(), key=lambda p: int(p.name))
+    found = [email.message_from_bytes(p.read_bytes(), policy=email.policy.default) for p in files]
+    return [mail for mail in found if isinstance(mail, EmailMessage)]
+
+
+def stapling(machine: Machine) -> str:
+    return str(json.loads(machine.run("ocsp-stapling", "status", "--json").stdout)["stapling"])
+
+
+def stall(machine: Machine) -> None:
+    machine.fault("all", "hang")
+    machine.run(RESTART, "--hard")
+
+
+def test_stapling_returns_by_itself_once_the_responders_are_healthy(machine: Machine) -> None:
+    machine.fault("alpha", "refuse")
+    machine.run("ocsp-stapling", "off", "--yes", "--return", "--reason", "alpha is down")
+    one_pass(machine)
+    machine.heal()
+    assert [one_pass(machine)["done"] for _ in range(2)] == [[], []]
+    assert stapling(machine) == "off"
+    done = one_pass(machine)["done"]
+    assert done[0].startswith("on: done")
+    assert stapling(machine) == "on"
+    visit = json.loads(machine.python("tests.machine.clients", "1"))
+    assert visit["stapled"]
+    assert "turned on again by the watch" in str(mails(machine)[-1]["Subject"])
+    history = json.loads(machine.run("ocsp-stapling", "history", "--json").stdout)
+    assert "the watch" in json.dumps(history)
+
+
+def test_without_that_choice_people_are_told_once(machine: Machine) -> None:
+    machine.run("ocsp-stapling", "off", "--yes")
+    for _ in range(4):
+        one_pass(machine)
+    assert stapling(machine) == "off"
+    (mail,) = mails(machine)
+    assert mail["To"] == "admin@example.com"
+    assert "can be turned on again" in str(mail["Subject"])
+    assert [part.get_filename() for part in mail.iter_attachments()] == ["ticket.txt"]
+
+
+def test_a_stall_is_told_after_two_passes_and_not_again(machine: Machine) -> None:
+    stall(machine)
+    assert one_pass(machine)["done"] == []
+    for _ in range(2):
+        one_pass(machine)
+    assert stapling(machine) == "on"
+    assert len(mails(machine)) == 1
+
+
+def test_opted_in_the_watch_ends_a_stall(machine: Machine) -> None:
+    configure(machine, "[watch]\nturn_off_when_stalling = true\n")
+    stall(machine)
+    one_pass(machine)
+    done = one_pass(machine)["done"]
+    assert any(each.startswith("off: done") for each in done)
+    visit = json.loads(machine.python("tests.machine.clients", "1"))
+    assert visit["seconds"] < 2
+
+
+def test_a_block_that_somebody_edited_is_left_alone(machine: Machine) -> None:
+    machine.run("ocsp-stapling", "off", "--yes", "--return")
+    path = machine.path(INCLUDE)
+    path.write_text(path.read_text().replace("    SSLUseStapling Off", "    SSLUseStapling Off\n    # mine"))
+    for _ in range(4):
+        one_pass(machine)
+    assert stapling(machine) == "off"
+    assert "# mine" in path.read_text()
+    assert ["edited" in str(mail["Subject"]) for mail in mails(machine)] == [True]
+
+
+def test_two_passes_never_run_at_once(machine: Machine) -> None:
+    machine.fault("all", "drop")
+    first = machine.popen("ocsp-stapling", "watch", "--json")
+    deadline = 50
+    lock = machine.path("/var/lib/ocsp-stapling/watch.lock")
+    while not lock.exists() and deadline:
+        deadline -= 1
+        machine.run("sleep", "0.05")
+    second = json.loads(machine.run("ocsp-stapling", "watch", "--json").stdout)
+    first.communicate(timeout=60)
+    assert second == {"busy": True}
+
+
+def test_the_hook_gets_what_happened(machine: Machine) -> None:
+    hook = machine.path("/usr/local/sbin/told")
+    hook.write_text("#!/bin/sh\ncat >>/run/told\n")
+    hook.chmod(0o755)
+    configure(machine, '[notify]\nmail = false\ncommand = "/usr/local/sbin/told"\n')
+    machine.run("ocsp-stapling", "off", "--yes")
+    for _ in range(3):
+        one_pass(machine)
+    told = json.loads(machine.path("/run/told").read_text())
+    assert (told["topic"], told["about"], told["server"]) == ("return", "possible", "whm.example.test")
+    assert mails(machine) == []
+
+
+def test_metrics_are_written_for_the_collector(machine: Machine) -> None:
+    target = "/run/ocsp_stapling.prom"
+    configure(machine, f'[watch]\nmetrics_file = "{target}"\n')
+    one_pass(machine)
+    text = machine.path(target).read_text()
+    assert "ocsp_stapling_enabled 1\n" in text
+    assert 'ocsp_stapling_responder_up{url="http://ocsp.alpha-ca.test"' in text
+    assert Path(machine.path(target)).stat().st_mode & 0o777 == 0o644
