@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, request
 
 from ocsp_stapling.operations import Operations
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.web import context, csrf, errors, operations_views, routing
+from ocsp_stapling.web import context, csrf, errors, operations_views, routing, views
 from ocsp_stapling.web.context import Services, services
 from ocsp_stapling.web.identity import Caller, caller_from, refuse_unless_allowed, roles_of
 
@@ -38,6 +38,7 @@ def create_app(
     tokens = tokens or csrf.FormTokens(csrf.load_key(settings.state_directory))
     context.attach(app, Services(settings, tokens, operations or Operations(settings.state_directory)))
     app.register_blueprint(operations_views.blueprint)
+    views.register(app)
     register(app)
     errors.register(app)
     app.before_request(_admit)

@@ -1,8 +1,8 @@
-"""Starting a change and following it: `?p=operations` (a form) and `?p=operations/ID` (JSON, polled by the page)."""
+"""Starting a change and following it: `?p=operations` (a form) and `?p=operations/ID` (a page that polls itself)."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, make_response, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.operations import Order
 from ocsp_stapling.problem import Problem
@@ -10,6 +10,7 @@ from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.progress import operation_view, step_lines
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 REASON_LIMIT = 300
@@ -34,8 +35,12 @@ def start() -> Response:
 @blueprint.get("/<identity>")
 @operators_only
 def follow(identity: str) -> Response:
-    """Return the operation's progress: its state, every step with its time, and how it ended."""
-    return jsonify(services().operations.follow(identity).as_json())
+    """Show the operation's progress: its state, every step with its time, and how it ended; as JSON with `lines`."""
+    found = services().operations.follow(identity)
+    if wants_json():
+        lines = step_lines(found.steps, found.ended, found.started)
+        return jsonify(found.as_json() | {"lines": [{"at": one.at, "words": one.words} for one in lines]})
+    return make_response(render_template("operation.html", view=operation_view(found)))
 
 
 def _order() -> Order:

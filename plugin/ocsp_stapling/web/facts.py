@@ -1,0 +1,79 @@
+"""What the pages stand on: the last check brought up to date, as far as the caller may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ocsp_stapling import report
+from ocsp_stapling.diagnosis import Diagnosis, diagnose
+from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.journal import NAME as JOURNAL_NAME
+from ocsp_stapling.journal import Journal, Operation
+from ocsp_stapling.web import current
+from ocsp_stapling.web.chart import Point
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.stored import evidence_of
+from ocsp_stapling.web.visibility import visible_to
+from ocsp_stapling.whm.accounts import Visible
+
+_RECENT = 20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The present state as one caller may see it; without a check yet, `evidence` and `diagnosis` are None."""
+
+    evidence: Evidence | None
+    diagnosis: Diagnosis | None
+    changed: current.Changed | None
+    running: Operation | None
+    visible: Visible
+
+
+def picture() -> Picture:
+    """Return what the caller of this request may see. Raises Problem `accounts-unreadable`."""
+    directory = services().settings.state_directory
+    visible = visible_to(caller())
+    operations = recent_operations(directory)
+    evidence = last_evidence(directory)
+    under_way = current.running(operations)
+    if evidence is None:
+        return Picture(None, None, None, under_way, visible)
+    evidence, changed = current.up_to_date(evidence, operations)
+    evidence = restricted(evidence, visible)
+    return Picture(evidence, diagnose(evidence), changed, under_way, visible)
+
+
+def recent_operations(directory: Path) -> list[Operation]:
+    """Return the newest operations, newest first; none before the first change (a look makes no journal)."""
+    if not (directory / JOURNAL_NAME).exists():
+        return []
+    with Journal(directory) as journal:
+        return journal.operations(limit=_RECENT)
+
+
+def last_evidence(directory: Path) -> Evidence | None:
+    """Return the last check's evidence, None if there is none or another version wrote it."""
+    try:
+        status = (directory / report.LAST_CHECK).stat()
+    except OSError:
+        return None
+    return _evidence(directory, status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _evidence(directory: Path, _time: int, _inode: int, _size: int) -> Evidence | None:
+    document = report.load(directory)
+    try:
+        return evidence_of(document) if document else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def trends() -> Mapping[str, tuple[Point, ...]]:
+    """Return the last checks of each responder by URL; nothing until checks are kept over time."""
+    return {}

@@ -1,0 +1,121 @@
+// Makes the page alive; everything also works without it. No inline code, no external request.
+(function () {
+  "use strict";
+  var root = document.getElementById("ost");
+  if (!root) { return; }
+  var live = document.getElementById("ost-live");
+
+  function say(text) { if (live) { live.textContent = text; } }
+
+  function element(tag, className, text) {
+    var made = document.createElement(tag);
+    if (className) { made.className = className; }
+    if (text) { made.textContent = text; }
+    return made;
+  }
+
+  function getJson(address) {
+    return fetch(address, { credentials: "same-origin", cache: "no-store" }).then(function (answer) {
+      if (!answer.ok) { throw new Error(String(answer.status)); }
+      return answer.json();
+    });
+  }
+
+  // -- an operation or a check that is under way: ask until it has ended, then show the page as it is then
+  var polled = root.querySelector("[data-ost-poll]");
+  var failures = 0;
+
+  function showSteps(lines) {
+    var list = document.getElementById("ost-steps");
+    if (!list || !lines) { return; }
+    if (lines.length !== list.children.length && lines.length) { say(lines[lines.length - 1].words); }
+    list.replaceChildren.apply(list, lines.map(function (line, number) {
+      var item = element("li");
+      var mark = element("span");
+      mark.setAttribute("aria-hidden", "true");
+      mark.appendChild(element("span", number === lines.length - 1 ? "ost-spin" : "ost-tick-mark"));
+      item.append(element("span", "ost-at", line.at), mark, element("span", "", line.words));
+      return item;
+    }));
+  }
+
+  function showProgress(found) {
+    var list = document.getElementById("ost-progress");
+    if (list && found.lines) {
+      list.replaceChildren.apply(list, found.lines.map(function (line) { return element("li", "", line); }));
+    }
+    var seconds = document.getElementById("ost-seconds");
+    if (seconds && found.seconds) { seconds.textContent = found.seconds.toFixed(0) + " s"; }
+  }
+
+  function poll() {
+    getJson(polled.getAttribute("data-ost-poll")).then(function (found) {
+      failures = 0;
+      if (found.ended) {
+        say("Done.");
+        var then = polled.getAttribute("data-ost-then");
+        if (then && !found.problem) { location.replace(then); } else { location.reload(); }
+        return;
+      }
+      showSteps(found.lines && found.lines[0] && found.lines[0].words ? found.lines : null);
+      showProgress(found);
+      setTimeout(poll, 700);
+    }).catch(function () {
+      // The service or WHM itself may be restarting; the work goes on without us.
+      failures += 1;
+      if (failures === 5) { say("The server does not answer at the moment. The work goes on; this page keeps asking."); }
+      setTimeout(poll, Math.min(700 * failures, 5000));
+    });
+  }
+  if (polled) { setTimeout(poll, 500); }
+
+  // -- copy buttons, made here because they need a script
+  root.querySelectorAll("[data-ost-copy]").forEach(function (box) {
+    if (!navigator.clipboard) { return; }
+    var button = element("button", "ost-button ost-button-small", "Copy");
+    var pre = box.querySelector("pre");
+    button.type = "button";
+    button.setAttribute("aria-label", "Copy: " + pre.getAttribute("aria-label"));
+    button.addEventListener("click", function () {
+      navigator.clipboard.writeText(pre.textContent).then(function () {
+        button.textContent = "Copied";
+        say("Copied.");
+        setTimeout(function () { button.textContent = "Copy"; }, 2500);
+      }, function () {
+        getSelection().selectAllChildren(pre);
+        say("Copying is not allowed here; the text is selected.");
+      });
+    });
+    box.appendChild(button);
+  });
+
+  // -- a form that must not be sent twice by a double click (sent twice it would still be one change)
+  root.querySelectorAll("form[method=post]").forEach(function (form) {
+    form.addEventListener("submit", function (event) {
+      if (form.dataset.ostSent) { event.preventDefault(); return; }
+      form.dataset.ostSent = "yes";
+      var button = form.querySelector("button[type=submit]");
+      if (button) { button.setAttribute("aria-disabled", "true"); button.textContent = "One moment…"; }
+    });
+  });
+
+  // -- the search for sites, while one types
+  var filter = root.querySelector("[data-ost-filter]");
+  var table = document.getElementById("ost-sites");
+  if (filter && table) {
+    var waiting = 0;
+    var asked = 0;
+    var search = function () {
+      var address = "?" + new URLSearchParams(new FormData(filter)).toString();
+      var mine = asked += 1;
+      getJson(address + "&format=json").then(function (found) {
+        if (mine === asked) { table.innerHTML = found.html; history.replaceState(null, "", address); }
+      }).catch(function () { filter.submit(); });
+    };
+    filter.addEventListener("input", function () { clearTimeout(waiting); waiting = setTimeout(search, 250); });
+    filter.addEventListener("submit", function (event) { event.preventDefault(); clearTimeout(waiting); search(); });
+  }
+
+  // -- a page kept open must not look fresh when it is old; back and forward buttons show it as it was
+  window.addEventListener("pageshow", function (event) { if (event.persisted) { location.reload(); } });
+})();

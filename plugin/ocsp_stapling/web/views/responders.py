@@ -1,0 +1,33 @@
+"""Responders with every address, and what their authorities say of themselves."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from ocsp_stapling.web import facts, rows
+from ocsp_stapling.web.identity import operators_and_viewers
+
+blueprint = Blueprint("responders", __name__)
+
+
+@blueprint.get("/responders")
+@operators_and_viewers
+def show() -> str:
+    """Show a row for each responder; `open` names the URL of one to unfold."""
+    seen = facts.picture()
+    found: list[rows.ResponderRow] = []
+    if seen.evidence is not None and seen.diagnosis is not None:
+        opened = request.args.get("open", "")
+        found = rows.responder_rows(seen.evidence, seen.diagnosis, facts.trends(), opened)
+    return render_template("responders.html", evidence=seen.evidence, rows=found)
+
+
+@blueprint.get("/authorities")
+@operators_and_viewers
+def authorities() -> str:
+    """Show each authority's own word and what it means here."""
+    seen = facts.picture()
+    found: list[rows.AuthorityRow] = []
+    if seen.evidence is not None and seen.diagnosis is not None:
+        found = rows.authority_rows(seen.evidence, seen.diagnosis)
+    return render_template("authorities.html", evidence=seen.evidence, rows=found)

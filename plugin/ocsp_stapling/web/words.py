@@ -1,0 +1,172 @@
+"""Numbers, times and states as words; what templates call filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from flask import Flask
+
+from ocsp_stapling.apache.errorlog_codes import Kind
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.diagnosis import Confidence
+from ocsp_stapling.evidence import HandshakeEvidence, Origin
+from ocsp_stapling.ocsp.finding import Outcome
+
+Tone = Literal["good", "warn", "bad", "off", "calm"]
+
+LEVELS: dict[Level, tuple[Tone, str]] = {
+    Level.OPERATIONAL: ("good", "Operational"),
+    Level.MAINTENANCE: ("calm", "Maintenance"),
+    Level.DEGRADED: ("warn", "Disturbed"),
+    Level.OUTAGE: ("bad", "Outage"),
+    Level.UNKNOWN: ("calm", "Unknown"),
+}
+ENDINGS: dict[str, tuple[Tone, str]] = {
+    "starting": ("calm", "Starting"),
+    "running": ("calm", "Running"),
+    "done": ("good", "Done"),
+    "refused": ("warn", "Refused, nothing touched"),
+    "restored": ("warn", "Failed, restored"),
+    "interrupted": ("warn", "Interrupted"),
+    "failed": ("bad", "Failed"),
+}
+ORIGINS = {
+    Origin.PLUGIN: "Decided by the block that this plugin wrote.",
+    Origin.WHM: "Decided by WHM's own switch: Apache Configuration, Global Configuration, SSL Use Stapling.",
+    Origin.HAND: "Decided by a line written by hand.",
+    Origin.USERDATA: "Decided by a userdata include.",
+    Origin.TEMPLATE: "Decided by cPanel's own configuration, as on every server.",
+    Origin.DEFAULT: "No line decides, so Apache's default holds, which is off.",
+    Origin.UNKNOWN: "It could not be found out who decided it.",
+}
+CONFIDENCE = {
+    Confidence.HIGH: "",
+    Confidence.MEDIUM: " (probable)",
+    Confidence.LOW: " (a guess: little evidence)",
+}
+FAILURES = {
+    Kind.UNREACHABLE: "Apache could not connect to {who}",
+    Kind.TIMEOUT: "{who} did not answer in time",
+    Kind.DNS: "the name of {who} did not resolve",
+    Kind.BAD_RESPONSE: "{who} answered with something that is not OCSP",
+    Kind.BAD_URI: "a certificate names an OCSP URL that Apache cannot use ({who})",
+    Kind.SUMMARY: "the question to {who} failed, no cause logged",
+    Kind.INVALID: "the answer of {who} was stale or for another certificate",
+    Kind.CERT_STATUS: "certificate revoked or unknown to its authority",
+    Kind.NO_ISSUER: "issuer certificate missing from a chain",
+    Kind.NO_URI: "certificate without an OCSP URL (harmless)",
+    Kind.NOT_CONFIGURED: "stapling not set up for a certificate",
+    Kind.ABORTED: "a visitor's handshake was aborted ({who})",
+    Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
+    Kind.OK_INFO: "information only",
+}
+_SHORT = {
+    Outcome.OK: "Good",
+    Outcome.REACHABLE: "Reachable",
+    Outcome.URL_UNUSABLE: "URL unusable",
+    Outcome.DNS_FAILURE: "No such name",
+    Outcome.DNS_TIMEOUT: "DNS silent",
+    Outcome.ADDRESS_FORBIDDEN: "Not public",
+    Outcome.NO_ROUTE: "No route",
+    Outcome.NOT_PERMITTED: "Forbidden here",
+    Outcome.CONNECT_TIMEOUT: "Packets dropped",
+    Outcome.RESET: "Cut off",
+    Outcome.REPLY_TIMEOUT: "Silent",
+    Outcome.EMPTY_REPLY: "Empty answer",
+    Outcome.NOT_HTTP: "Not HTTP",
+    Outcome.HTTP_ERROR: "HTTP error",
+    Outcome.HTML: "Web page",
+    Outcome.OVERSIZE: "Too large",
+    Outcome.NOT_OCSP: "Not OCSP",
+    Outcome.OTHER_OCSP_ERROR: "OCSP error",
+    Outcome.DEADLINE: "No time left",
+}
+_STAPLES = {
+    "good": "good",
+    "revoked": "says revoked",
+    "unknown": "says unknown",
+    "stale": "stale",
+    "unverified": "could not be verified",
+}
+
+
+def outcome_word(outcome: Outcome) -> str:
+    """Return an outcome in one to three words."""
+    return _SHORT.get(outcome, outcome.value.replace("-", " ").capitalize())
+
+
+def moment(when: datetime) -> str:
+    """Return a time in the server's zone, with the zone named."""
+    local = when.astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone(local)}"
+
+
+def zone(when: datetime | None = None) -> str:
+    """Return the name of the server's time zone."""
+    local = (when or datetime.now()).astimezone()
+    name = local.tzname() or ""
+    return name if name.isalpha() else f"UTC{local:%z}"
+
+
+def day(when: datetime | None) -> str:
+    """Return a date."""
+    return f"{when.astimezone():%Y-%m-%d}" if when else "–"
+
+
+def log_time(text: str | None) -> str:
+    """Return a time of Apache's log as it is read by people."""
+    return text[:19].replace("T", " ") if text else "no time"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration: milliseconds below one second, else seconds."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a stage's time, or a dash if it was not reached."""
+    return "–" if value is None else duration(value / 1000)
+
+
+def ago(span: timedelta) -> str:
+    """Return about how long ago something was."""
+    seconds = max(span.total_seconds(), 0)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length or (unit == "minute" and seconds >= length):
+            return f"{counted(int(seconds // length), unit)} ago"
+    return "just now"
+
+
+def counted(number: int | Sequence[object], noun: str) -> str:
+    """Return `1 site`, `2,000 sites`, `no site`."""
+    count = number if isinstance(number, int) else len(number)
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"no {noun}" if not count else f"1 {noun}" if count == 1 else f"{count:,} {plural}"
+
+
+def staple_word(found: HandshakeEvidence) -> str:
+    """Return what became of the staple in a handshake."""
+    if not found.asked:
+        return "not asked for"
+    if found.error:
+        return "–"
+    return _STAPLES.get(found.staple, found.staple.replace("-", " ")) if found.staple else "none"
+
+
+def sentence(text: str) -> str:
+    """Return text that begins with a capital and ends with a full stop."""
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "!", "?")) else ".")
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return names in a row, the rest as a number."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def register(app: Flask) -> None:
+    """Give the templates these words."""
+    for filter_ in (moment, day, log_time, duration, counted, staple_word, sentence):
+        app.jinja_env.filters[filter_.__name__] = filter_
