@@ -450,7 +450,7 @@ def follow(browser: Browser, identity: str) -> dict[str, object]:
     """Poll as the page does until the operation has ended."""
     deadline = time.monotonic() + SECONDS
     while True:
-        answer = browser.get(f"operations/{identity}")
+        answer = browser.get(f"operations/{identity}", format="json")
         assert answer.status == 200, answer.text
         progress = answer.json()
         if progress["ended"]:
