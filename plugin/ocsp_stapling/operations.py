@@ -250,7 +250,7 @@ def _without_journal(identity: str, output: _Output) -> Progress:
 
 
 def launcher() -> Launcher:
-    """Return what starts a process that nobody's end takes along: systemd where it runs, else a session of its own."""
+    """Return what starts a process that outlives its starter: systemd where it runs, else a session of its own."""
     return _as_unit if _BOOTED.is_dir() else _as_session
 
 

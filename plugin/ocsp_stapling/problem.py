@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word that users read
     """Something a user can meet.
 
     `code` is stable and lower-case with hyphens (programs match on it). `sentence` says in plain words what
