@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ocsp_stapling.web import assets
+
 REPO = Path(__file__).resolve().parents[2]
 STANDINS = REPO / "tests/machine/standins"
 CPANEL = Path("/usr/local/cpanel")
@@ -70,9 +72,7 @@ def install() -> None:
     page.mkdir(exist_ok=True)
     shutil.copy(REPO / "plugin/index.cgi", page / "index.cgi")
     (page / "index.cgi").chmod(0o755)
-    static = REPO / "plugin/ocsp_stapling/web/static"
-    if static.is_dir():
-        shutil.copytree(static, page / "static", dirs_exist_ok=True)
+    assets.publish(page / "static")
     shutil.copytree(REPO / "plugin/acl", CPANEL / "Cpanel/Config/ConfigObj/Driver", dirs_exist_ok=True)
     subprocess.run(
         [CPANEL / "bin/register_appconfig", REPO / "whm_app.conf"], check=True, capture_output=True

@@ -1,7 +1,7 @@
 """Style sheet and script: WHM serves them as static files and browsers keep them for 60 days, so their names change
 with their content.
 
-`python -m ocsp_stapling.web.assets DIRECTORY` puts them where WHM serves them from (docroot/cgi/ocsp-stapling).
+`python -m ocsp_stapling.web.assets DIRECTORY` puts them where WHM serves them from: docroot/cgi/ocsp-stapling/static.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ _PUBLISHED = re.compile(r"page-[0-9a-f]{10}\.(?:css|js)")
 
 
 @cache
-def address(name: str) -> str:
-    """Return the relative address of `page.css` or `page.js`: the name with a digest of the content in it."""
+def published_name(name: str) -> str:
+    """Return the name under which `page.css` or `page.js` is served: with a digest of the content in it."""
     stem, _, ending = name.rpartition(".")
     digest = hashlib.sha256((SOURCE / name).read_bytes()).hexdigest()[:10]
     return f"{stem}-{digest}.{ending}"
 
 
+def link(name: str) -> str:
+    """Return the address of `page.css` or `page.js` as seen from index.cgi."""
+    return f"static/{published_name(name)}"
+
+
 def publish(directory: Path) -> tuple[Path, ...]:
     """Write the files into `directory`, readable for WHM's users, and remove those of earlier versions."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    wanted = {address(source.name): source for source in sorted(SOURCE.iterdir())}
+    wanted = {published_name(source.name): source for source in sorted(SOURCE.iterdir())}
     for name, source in wanted.items():
         temporary = directory / f".{name}.{os.getpid()}"
         temporary.write_bytes(source.read_bytes())

@@ -61,7 +61,7 @@ def register(app: Flask) -> None:
         app.register_blueprint(area.blueprint)
     words.register(app)
     app.jinja_env.filters["spark_words"] = chart.spark_words
-    app.jinja_env.globals.update(asset=assets.address, pages=_pages)
+    app.jinja_env.globals.update(asset=assets.link, pages=_pages)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(lambda: {"part": _PARTS.get(request.endpoint or "", "")})
 
