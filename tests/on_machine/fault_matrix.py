@@ -1,0 +1,147 @@
+"""The fault matrix: every fault of the machine, and what `check` must say of it. Test and documentation share it.
+
+Usage: python -m tests.on_machine.fault_matrix    (prints the tables of docs/diagnosis.md)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.machine.faults import ANSWERS, KINDS, NAMES, PACKETS
+
+# Cause and remedy, in short.
+BLOCK = ("network-block", "contact-datacenter")
+FIREWALL = ("local-firewall", "fix-here")
+ROUTE = ("no-route", "fix-here")
+IPV6 = ("ipv6-broken", "fix-here")
+IPV6_WAY = ("ipv6-broken", "contact-datacenter")
+DNS = ("dns", "fix-here")
+INTERCEPTED = ("interception", "contact-datacenter")
+OUTAGE = ("ca-outage", "wait-for-ca")
+WRONG = ("ca-bad-answer", "wait-for-ca")
+REVOKED = ("certificate-revoked", "reissue")
+
+PLACES = ("all", "6", "4")
+"""Both families, IPv6 only, IPv4 only. Apache tries IPv6 first, so a fault of IPv4 alone costs nobody time."""
+Verdict = tuple[str, str]
+
+# fault -> for one authority of three, then for all three at once, each at both families, IPv6 only, IPv4 only
+EVERYBODY: dict[str, tuple[tuple[Verdict, Verdict, Verdict], tuple[Verdict, Verdict, Verdict]]] = {
+    "drop": ((BLOCK, IPV6_WAY, BLOCK), (BLOCK, IPV6, BLOCK)),
+    "refuse": ((BLOCK, IPV6_WAY, BLOCK), (BLOCK, IPV6, BLOCK)),
+    "unreachable": ((ROUTE, IPV6_WAY, ROUTE), (ROUTE, IPV6, ROUTE)),
+    "hang": ((OUTAGE, OUTAGE, OUTAGE), (BLOCK, IPV6, BLOCK)),
+    "empty": ((OUTAGE, OUTAGE, OUTAGE), (BLOCK, IPV6, BLOCK)),
+    "slow": ((OUTAGE, OUTAGE, OUTAGE), (OUTAGE, OUTAGE, OUTAGE)),
+    "5xx": ((OUTAGE, OUTAGE, OUTAGE), (OUTAGE, OUTAGE, OUTAGE)),
+    "try-later": ((OUTAGE, OUTAGE, OUTAGE), (OUTAGE, OUTAGE, OUTAGE)),
+    "html": ((INTERCEPTED, INTERCEPTED, INTERCEPTED), (INTERCEPTED, INTERCEPTED, INTERCEPTED)),
+    "redirect": ((WRONG, WRONG, WRONG), (INTERCEPTED, INTERCEPTED, INTERCEPTED)),
+    "revoked": ((REVOKED, REVOKED, REVOKED), (REVOKED, REVOKED, REVOKED)),
+}
+# An answer that is wrong is the authority's doing wherever it is seen.
+EVERYBODY |= {
+    kind: ((WRONG, WRONG, WRONG), (WRONG, WRONG, WRONG)) for kind in ANSWERS if kind not in EVERYBODY
+}
+RESOLVER: dict[str, tuple[Verdict, Verdict]] = dict.fromkeys(NAMES, (DNS, DNS))
+
+WAITS = frozenset({"drop", "hang", "dns-hang"})
+WORKER_WAITS = frozenset({"drop", "unreachable"})
+"""A local rule that rejects with ICMP is not seen by the socket at once, so Apache waits for it as for a drop."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault as it is injected, and what `check` must find."""
+
+    kind: str
+    who: str
+    """`one` authority of three, or `all`."""
+    address: str
+    user: str
+    cause: str
+    severity: str
+    remedy: str
+    in_ci: bool
+
+    @property
+    def action(self) -> str:
+        """Waiting visitors are helped first; only they are."""
+        return "turn-off" if self.severity == "stalling" else self.remedy
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.kind, self.who, f"ip{self.address}", self.user)))
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the whole matrix."""
+    for kind, both in EVERYBODY.items():
+        for who, verdicts in zip(("one", "all"), both, strict=True):
+            for address, (cause, remedy) in zip(PLACES, verdicts, strict=True):
+                in_ci = address == "all" or kind in (*PACKETS, "hang")
+                yield Cell(kind, who, address, "", cause, _severity(kind, who, address), remedy, in_ci)
+    for kind, pair in RESOLVER.items():
+        for who, (cause, remedy) in zip(("one", "all"), pair, strict=True):
+            yield Cell(kind, who, "all", "", cause, _severity(kind, who, "all"), remedy, in_ci=True)
+    for kind in PACKETS:
+        for who in ("one", "all"):
+            for address in PLACES:
+                waits = kind in WORKER_WAITS and address != "4"
+                severity = "stalling" if waits else "failing"
+                yield Cell(kind, who, address, "nobody", *_split(FIREWALL, severity), in_ci=address != "4")
+
+
+def _split(verdict: Verdict, severity: str) -> tuple[str, str, str]:
+    return verdict[0], severity, verdict[1]
+
+
+def _severity(kind: str, who: str, address: str) -> str:
+    if kind == "slow":
+        # Right but late: one authority's sites wait once each; three at once make a queue that lasts.
+        return "stalling" if who == "all" and address != "4" else "noise"
+    return "stalling" if kind in WAITS and address != "4" else "failing"
+
+
+def check_complete() -> None:
+    """Raise AssertionError unless every fault of the machine is in the matrix."""
+    missing = set(KINDS) - set(EVERYBODY) - set(RESOLVER)
+    assert not missing, f"not in the fault matrix: {sorted(missing)}"
+
+
+# --- documentation ---------------------------------------------------------------------------------------
+
+_PLACE_NAMES = {"all": "IPv4 and IPv6", "6": "IPv6 only", "4": "IPv4 only"}
+
+
+def as_markdown() -> str:
+    """Return the matrix as the tables of docs/diagnosis.md: cells that say the same share a line."""
+    lines = [
+        "| fault | for whom | authorities | addresses | cause | severity | action |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in _rows()]
+    return "\n".join(lines) + "\n"
+
+
+def _rows() -> Iterator[tuple[str, ...]]:
+    grouped: dict[tuple[str, str, str, str, str, str], list[str]] = {}
+    for cell in cells():
+        key = (cell.kind, cell.user, cell.who, cell.cause, cell.severity, _action(cell))
+        grouped.setdefault(key, []).append(
+            _PLACE_NAMES[cell.address] if cell.kind not in RESOLVER else "name"
+        )
+    for (kind, user, who, cause, severity, action), places in grouped.items():
+        whom = "Apache's user" if user else "everyone"
+        where = "any" if len(places) == len(PLACES) else ", ".join(places)
+        yield f"`{kind}`", whom, who, where, f"`{cause}`", severity, action
+
+
+def _action(cell: Cell) -> str:
+    if cell.severity != "stalling":
+        return f"`{cell.remedy}`"
+    return f"`turn-off`, then `{cell.remedy}`"
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")
