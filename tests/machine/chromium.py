@@ -1,0 +1,193 @@
+"""Outside a machine: a real Chromium in the machine's network, at the stand-in WHM's login."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.machine.cpanel import OPERATOR, password
+from tests.machine.machine import REPO, Machine
+from tests.machine.shape import SERVER_V4
+from tests.machine.whm import PAGE, PORT
+
+DRIVER = "/usr/bin/chromedriver"
+AXE = REPO / "node_modules/axe-core/axe.min.js"
+PATIENCE = 90.0
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--ignore-certificate-errors",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+)
+_CLONE_NEWNET = 0x40000000
+
+
+def why_no_browser() -> str:
+    """Return why there is no browser here, or ""."""
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    return f"{' and '.join(missing)} missing (Debian packages chromium, chromium-driver)" if missing else ""
+
+
+@contextlib.contextmanager
+def network_of(machine: Machine) -> Iterator[None]:
+    """Move this thread, and whatever it starts, into the machine's network for a while."""
+    own = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+    theirs = os.open(f"/proc/{machine.pid}/ns/net", os.O_RDONLY)
+    try:
+        _enter(theirs)
+        yield
+    finally:
+        _enter(own)
+        os.close(own)
+        os.close(theirs)
+
+
+def _enter(namespace: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@dataclass
+class Window:
+    """A browser window at WHM."""
+
+    driver: webdriver.Chrome
+    prefix: str = ""
+
+    @property
+    def text(self) -> str:
+        """What the plugin's page says."""
+        return self.one("#ost").text
+
+    def log_in(self, user: str = OPERATOR) -> Window:
+        """Fill in WHM's login form and come to the plugin's page."""
+        self.driver.get(f"https://{SERVER_V4}:{PORT}/")
+        self.one("input[name=user]").send_keys(user)
+        self.one("input[name=pass]").send_keys(password(user))
+        self.one("form [type=submit], form button").click()
+        self.wait(lambda: "/cpsess" in self.driver.current_url)
+        self.prefix = self.driver.current_url.partition("/cpsess")[2].partition("/")[0]
+        return self.open()
+
+    def open(self, page: str = "") -> Window:
+        """Open a page of the plugin: `responders`, `plan/off`."""
+        self.driver.get(f"https://{SERVER_V4}:{PORT}/cpsess{self.prefix}{PAGE}?p={page}")
+        return self
+
+    def one(self, selector: str) -> WebElement:
+        """Return the first element that fits."""
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        """Return every element that fits."""
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def click(self, label: str) -> Window:
+        """Press the button or follow the link that is called so."""
+        named = f'[starts-with(normalize-space(), "{label}")]'
+        path = f"//*[@id='ost']//*[self::a or self::button or self::summary]{named}"
+        found = self.driver.find_element(By.XPATH, path)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        found.click()
+        return self
+
+    def wait(self, ready: Callable[[], Any], seconds: float = PATIENCE) -> None:
+        """Wait until something is so; what fails because the page is being replaced counts as not yet."""
+
+        def attempt(_driver: webdriver.Chrome) -> Any:
+            with contextlib.suppress(Exception):
+                return ready()
+            return False
+
+        WebDriverWait(self.driver, seconds, 0.15).until(attempt, self._seen())
+
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> Window:
+        """Wait until the page says something."""
+        self.wait(lambda: text in self.text, seconds)
+        return self
+
+    def _seen(self) -> str:
+        with contextlib.suppress(Exception):
+            return f"at {self.driver.current_url}: {self.text[:600]}"
+        return "nothing"
+
+    def size(self, width: int, height: int) -> Window:
+        """Give the page this many CSS pixels."""
+        values = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", values)
+        return self
+
+    def dark(self, wanted: bool = True) -> Window:
+        """Prefer the dark colours, or the light ones."""
+        value = "dark" if wanted else "light"
+        features = [{"name": "prefers-color-scheme", "value": value}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        return self
+
+    def scripts(self, allowed: bool) -> Window:
+        """Let pages run scripts, or not."""
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
+        return self
+
+    def axe(self) -> list[str]:
+        """Return what axe-core finds serious or critical within the plugin's page, in short."""
+        self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})
+        script = "const done = arguments[0]; axe.run('#ost').then(r => done(JSON.stringify(r.violations)))"
+        found = json.loads(self.driver.execute_async_script(script))
+        return [
+            f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:300]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+
+    def complaints(self) -> list[str]:
+        """Return what the browser complained about since last asked: refused scripts, missing files, errors."""
+        found: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [one["message"] for one in found if one["level"] == "SEVERE" and self.prefix in one["message"]]
+
+
+@contextlib.contextmanager
+def window(machine: Machine, width: int = 1280, height: int = 900) -> Iterator[Window]:
+    """Open a window in the machine's network; the thread stays there meanwhile."""
+    profile = tempfile.mkdtemp(prefix="ost-chromium-")
+    with network_of(machine):
+        driver = webdriver.Chrome(_options(profile), Service(DRIVER))
+        try:
+            driver.set_script_timeout(60)
+            yield Window(driver).size(width, height)
+        finally:
+            driver.quit()
+            shutil.rmtree(profile, ignore_errors=True)
+
+
+def _options(profile: str) -> webdriver.ChromeOptions:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(Path("/usr/bin/chromium"))
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("acceptInsecureCerts", True)
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    return options
