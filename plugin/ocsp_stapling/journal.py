@@ -71,14 +71,20 @@ class Operation:
 
 
 class Journal:
-    """The journal in `directory`. Its methods never raise for a database that fails: see `lost`."""
+    """The journal in `directory`. Its methods never raise for a database that fails: see `lost`.
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+    With `create` false a journal that is not there stays away and reads as empty.
+    """
+
+    def __init__(
+        self, directory: Path, clock: Callable[[], float] = time.time, *, create: bool = True
+    ) -> None:
         self._path = directory / NAME
         self._clock = clock
         self._database: sqlite3.Connection | None = None
         self.lost = ""
-        self._open_or_replace()
+        if create or self._path.exists():
+            self._open_or_replace()
 
     def close(self) -> None:
         """Release the database."""

@@ -33,7 +33,7 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
     """
     programs = _programs(httpd)
     pid = named_by(pid_file)
-    if pid > 0 and (found := _process(pid)) and _is_httpd(pid, programs):
+    if pid > 0 and (found := _process(pid)) and _is_parent(found, programs):
         return found
     leaders = [each for each in _running(programs) if _leads_session(each)]
     return leaders[0] if len(leaders) == 1 else None
@@ -145,10 +145,11 @@ def _namespace(pid: str) -> str:
         return ""
 
 
-def _is_child(process: Process, programs: set[str]) -> bool:
+def _is_parent(process: Process, programs: set[str]) -> bool:
     """A worker's parent runs httpd too; a stale pid file may name a worker that got the old pid."""
     above = _field(process, _PARENT)
-    return above.isdecimal() and _program(int(above)) in programs
+    below = above.isdecimal() and _is_httpd(int(above), programs)
+    return _is_httpd(process.pid, programs) and not below
 
 
 def _leads_session(process: Process) -> bool:
@@ -161,9 +162,16 @@ def _field(process: Process, index: int) -> str:
 
 
 def _is_httpd(pid: int, programs: set[str]) -> bool:
-    """A wrapper in httpd's place may start the program from anywhere; its name still tells."""
+    """A wrapper in httpd's place may start root's program from anywhere; its name still tells."""
     program = _program(pid)
-    return program in programs or Path(program).name in ("httpd", "apache2")
+    return program in programs or (Path(program).name.startswith(("httpd", "apache2")) and _is_roots(pid))
+
+
+def _is_roots(pid: int) -> bool:
+    try:
+        return (PROC / str(pid)).stat().st_uid == 0
+    except OSError:
+        return False
 
 
 def _programs(httpd: Path) -> set[str]:

@@ -35,7 +35,7 @@ def history(identity: str, limit: int, as_json: bool) -> None:
     Exit status: 0, or 1 if the operation is not known.
     """
     require_root()
-    with Journal(load().state_directory) as journal:
+    with Journal(load().state_directory, create=False) as journal:
         if identity:
             _show_one(journal, identity, as_json)
         else:

@@ -63,7 +63,7 @@ class Operator:
         """Return the plan for the request as the server is now; nothing is changed."""
         require_root()
         surroundings = survey_server(self.settings)
-        with Journal(self.state_directory) as journal:
+        with Journal(self.state_directory, create=False) as journal:
             return self._plan(surroundings.situation, journal)
 
     def run(self) -> Result:

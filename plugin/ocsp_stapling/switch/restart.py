@@ -25,6 +25,7 @@ Report = Callable[[str, Mapping[str, Any]], None]
 
 _TICK = 0.03
 _SIGNAL_SECONDS = 5.0
+_SIGNALLED_SECONDS = 1.0
 _STOP_SECONDS = 12.0
 _START_SECONDS = 15.0
 _STEADY_SECONDS = 2.0
@@ -41,9 +42,13 @@ class Patience:
     quick: float = 1.0
     api: float = 20.0
     stalled: float = 1.2
-    calm: float = 8.0
+    calm: float = 6.0
     ended: float = 5.0
     started: float = 10.0
+
+    def after(self, stalled: bool) -> float:
+        """Return how long to wait for quick handshakes after Apache read its files."""
+        return self.stalled if stalled else self.calm
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,16 @@ def restart(
     rungs.append("whm-api")
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
     verdict, warnings = _through_whm(apache, mark, samples, patience, stalled)
-    for name, rung in (("end-old-workers", _end_old_workers), ("stop-start", _stop_and_start)):
+    for name, rung in _RUNGS:
+        if name == "signal-parent" and _reloaded(apache, mark):
+            continue
         if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
             break
         if _no_restart_helps(apache, mark, samples, verdict, patience):
             break
         rungs.append(name)
         report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
-        verdict = rung(apache, mark, samples, patience)
+        verdict = rung(apache, mark, samples, patience, stalled)
     alive = _steady_parent(apache) is not None
     return _judged(Outcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings))
 
@@ -157,11 +164,10 @@ def _through_whm(
         call.join(_TICK)
     if not call.is_alive():
         _refuse_failed(failure, apache, mark)
-    within = patience.stalled if stalled else patience.calm
-    if not _reloaded(apache, mark):
-        # WHM said it is done, yet nothing was read anew. It may only signal: give the signal a moment.
-        _wait(lambda: _reloaded(apache, mark), min(1.0, within))
-    verdict = wait_until_served(samples, within=within, quick=patience.quick)
+    # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
+    reloaded = _wait(lambda: _reloaded(apache, mark), _SIGNALLED_SECONDS)
+    within = patience.after(stalled) if reloaded else 0.0
+    verdict = _watched(apache, samples, within, patience)
     call.join(patience.api)
     if _steady_parent(apache) is None:
         raise RestartError(_dead(), True)
@@ -185,15 +191,35 @@ def _call_whm(timeout: float, failure: list[Problem]) -> None:
         failure.append(problem)
 
 
-def _end_old_workers(apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience) -> Verdict:
-    """End the workers that were there before the restart; first see that Apache read its files anew."""
-    if not _reloaded(apache, mark):
-        _signal_graceful(apache, mark)
+def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience: Patience) -> Verdict:
+    """Wait until the samples are served, but not for an Apache that is gone."""
+    return wait_until_served(
+        samples,
+        within=within,
+        quick=patience.quick,
+        hopeless=lambda: _steady_parent(apache) is None,
+    )
+
+
+def _signal_parent(
+    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
+) -> Verdict:
+    """Have Apache read its files anew by the signal that WHM should have sent."""
+    _signal_graceful(apache, mark)
+    return _watched(apache, samples, patience.after(stalled), patience)
+
+
+def _end_old_workers(
+    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, _: bool
+) -> Verdict:
+    """End the workers that were there before the restart."""
     control.end(mark.workers)
-    return wait_until_served(samples, within=patience.ended, quick=patience.quick)
+    return _watched(apache, samples, patience.ended, patience)
 
 
-def _stop_and_start(apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience) -> Verdict:
+def _stop_and_start(
+    apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience, __: bool
+) -> Verdict:
     """Stop Apache whole and start it; a parent that does not stop is ended with its workers."""
     old = apache.mark()
     scripts.stop_httpd(_STOP_SECONDS)
@@ -201,7 +227,14 @@ def _stop_and_start(apache: Apache, _: Mark, samples: Sequence[Sample], patience
         control.end([old.parent, *old.workers])
         control.wait_until_gone(old.parent, 2.0)
     _start(apache)
-    return wait_until_served(samples, within=patience.started, quick=patience.quick)
+    return _watched(apache, samples, patience.started, patience)
+
+
+_RUNGS = (
+    ("signal-parent", _signal_parent),
+    ("end-old-workers", _end_old_workers),
+    ("stop-start", _stop_and_start),
+)
 
 
 def _start(apache: Apache) -> bool:

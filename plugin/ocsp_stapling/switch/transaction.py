@@ -109,6 +109,8 @@ class _Run:
         self.operation = ""
         self.written: list[Change] = []
         self.rebuilt = self.restarting = False
+        self.rungs: list[str] = []
+        self.ran = server.apache.parent() is not None
         self.before = _Before(plan.samples, server.patience.quick)
         self.first_quick: float | None = None
 
@@ -185,7 +187,8 @@ class _Run:
 
     def _restarted_back(self, problem: Problem, reloaded: bool) -> Result:
         apache, patience = self.server.apache, self.server.patience
-        if restart.ensure_running(apache, self.plan.samples, patience, reload=reloaded):
+        untouched = not self.ran and not self.restarting
+        if untouched or restart.ensure_running(apache, self.plan.samples, patience, reload=reloaded):
             return self._result(RESTORED, f"{problem.sentence} Everything is as it was before.", problem)
         told = "It could not be put right: Apache does not run with the restored files."
         return self._result(FAILED, f"{problem.sentence} {told}", problem)
@@ -195,7 +198,6 @@ class _Run:
             DONE,
             outcome.verdict.sentence,
             verdict=outcome.verdict,
-            rungs=outcome.rungs,
             warnings=outcome.warnings,
         )
 
@@ -203,6 +205,8 @@ class _Run:
         """Journal a step before it is taken, and show it."""
         self.server.journal.step(self.operation, name, detail)
         # Whoever watched may be gone, with the terminal: that must not stop a change half way.
+        if "rung" in detail:
+            self.rungs.append(str(detail["rung"]))
         with contextlib.suppress(OSError, ValueError):
             self.server.watcher(name, detail, time.monotonic() - self.began)
 
@@ -212,7 +216,6 @@ class _Run:
         sentence: str,
         problem: Problem | None = None,
         verdict: Verdict | None = None,
-        rungs: tuple[str, ...] = (),
         warnings: tuple[str, ...] = (),
     ) -> Result:
         warnings = (*self.plan.warnings, *warnings, *(verdict.warnings if verdict else ()))
@@ -226,7 +229,7 @@ class _Run:
             problem,
             self.before.cut(),
             verdict,
-            rungs,
+            tuple(self.rungs),
             time.monotonic() - self.began,
             self.first_quick,
             warnings,

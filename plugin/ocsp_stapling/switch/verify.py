@@ -7,7 +7,7 @@ in the worst stall.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,10 +67,17 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
     }
 
 
-def wait_until_served(samples: Sequence[Sample], *, within: float, quick: float) -> Verdict:
+def wait_until_served(
+    samples: Sequence[Sample],
+    *,
+    within: float,
+    quick: float,
+    hopeless: Callable[[], bool] = lambda: False,
+) -> Verdict:
     """Meet the samples again and again until all are served as wanted or `within` seconds are over.
 
-    `quick` is the most seconds that a served handshake may take. The last round's verdict is returned.
+    `quick` is the most seconds that a served handshake may take; `hopeless`, asked when a round was in vain,
+    ends the waiting. The last round's verdict is returned.
     """
     deadline = time.monotonic() + within
     first: float | None = None
@@ -83,7 +90,7 @@ def wait_until_served(samples: Sequence[Sample], *, within: float, quick: float)
             first = begin + min(times)
         if verdict.served and verdict.as_wanted:
             return replace(_settled(samples, verdict, quick), first_quick_at=first)
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or hopeless():
             return replace(verdict, sentence=_told(verdict, within), first_quick_at=first)
         time.sleep(_PAUSE_SECONDS)
 

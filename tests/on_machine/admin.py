@@ -1,0 +1,160 @@
+"""What an administrator does on a machine and looks at afterwards: calls, include files, Apache, the whole disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.machine import Machine
+
+INCLUDES = "/etc/apache2/conf.d/includes"
+GLOBAL = f"{INCLUDES}/pre_virtualhost_global.conf"
+TWO = f"{INCLUDES}/pre_virtualhost_2.conf"
+LATE = f"{INCLUDES}/post_virtualhost_global.conf"
+CONF = "/etc/apache2/conf/httpd.conf"
+PID_FILE = "/run/apache2/httpd.pid"
+API_MODE = "/run/machine/whmapi1.mode"
+RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
+REBUILD = "/usr/local/cpanel/scripts/rebuildhttpdconf"
+STATE = "/var/lib/ocsp-stapling"
+# What may differ after a change that left the server as it was: the history and the logs.
+_MOVING = ("var/upper/lib", "var/upper/log", "var/upper/cache")
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call of the command: its exit status, its document ({} if it printed none), what it told people."""
+
+    code: int
+    document: dict[str, Any]
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The code of the problem, "" if there was none."""
+        found = self.document.get("error") or {}
+        return str(found.get("code", ""))
+
+    @property
+    def told(self) -> str:
+        """Everything said, for people or programs."""
+        return self.out + self.err
+
+
+def call(machine: Machine, *words: str) -> Called:
+    """Call `ocsp-stapling` with these words."""
+    done = machine.run("ocsp-stapling", *words, check=False)
+    return _called(done)
+
+
+def switch(machine: Machine, action: str, *words: str) -> Called:
+    """Call off, on or undo with consent and read its document."""
+    return call(machine, action, "--yes", "--json", *words)
+
+
+def _called(done: subprocess.CompletedProcess[str]) -> Called:
+    try:
+        document = json.loads(done.stdout)
+    except ValueError:
+        document = {}
+    return Called(done.returncode, document if isinstance(document, dict) else {}, done.stdout, done.stderr)
+
+
+def file_state(machine: Machine, *paths: str) -> dict[str, tuple[bytes, int, int, int]]:
+    """Return bytes, mode, owner and group of files; of both pre_virtualhost includes if none is named."""
+    found = {}
+    for path in paths or (GLOBAL, TWO):
+        outside = machine.path(path)
+        status = outside.stat()
+        found[path] = (outside.read_bytes(), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    return found
+
+
+def write(machine: Machine, path: str, content: bytes, mode: int = 0o600) -> None:
+    """Write a file of the machine as an administrator's editor would."""
+    outside = machine.path(path)
+    outside.parent.mkdir(parents=True, exist_ok=True)
+    outside.write_bytes(content)
+    outside.chmod(mode)
+
+
+def visits(machine: Machine, count: int = 1, *options: str) -> list[dict[str, Any]]:
+    """Meet the sites with clients that ask for a staple."""
+    printed = machine.python("tests.machine.clients", str(count), *options)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+@contextlib.contextmanager
+def crowd(machine: Machine, count: int, settle: float = 2.5) -> Iterator[None]:
+    """Visitors who all ask for a staple at once and wait; they leave at the end."""
+    visitors = machine.popen("sh", "-c", f"exec machine visit {count} >/dev/null 2>&1")
+    try:
+        time.sleep(settle)
+        yield
+    finally:
+        os.killpg(visitors.pid, signal.SIGKILL)
+        visitors.communicate()
+
+
+def stapled(machine: Machine, site: str = "site0001.example.test") -> bool:
+    """Return whether a site sends a staple. Raises AssertionError if it does not answer."""
+    found = visits(machine, 1, "--site", site, "--limit", "10")[0]
+    assert found["error"] == "", found
+    return bool(found["stapled"])
+
+
+def parent(machine: Machine) -> int:
+    """Return the pid of Apache's parent as the machine's processes show it, 0 if Apache does not run."""
+    done = machine.run("pgrep", "-o", "-x", "httpd", check=False)
+    return int(done.stdout.split()[0]) if done.stdout.split() else 0
+
+
+def pid_stamp(machine: Machine) -> tuple[int, int]:
+    """Return what changes whenever Apache starts or reads its configuration anew."""
+    found = machine.path(PID_FILE).stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def disk(machine: Machine) -> dict[str, tuple[object, ...]]:
+    """Return everything that was written on the machine's disk since it was made, without history and logs."""
+    base = machine.path("/mnt")
+    return {
+        name: found
+        for top in sorted(base.glob("*/upper"))
+        for name, found in _walk(top, base)
+        if not name.startswith(_MOVING)
+    }
+
+
+def _walk(top: Path, base: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
+    for directory, names, file_names in os.walk(top):
+        for name in [*names, *file_names]:
+            path = Path(directory, name)
+            yield str(path.relative_to(base)), _seen(path)
+
+
+def _seen(path: Path) -> tuple[object, ...]:
+    status = path.lstat()
+    content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
+    return status.st_mode, status.st_uid, status.st_gid, content
+
+
+def userdata(machine: Machine, site: str, text: str, name: str = "ocsp.conf") -> str:
+    """Give a site a userdata include, have httpd.conf rebuilt, and return the include's path."""
+    user = next(each.user for each in machine.sites if each.name == site)
+    path = f"/etc/apache2/conf.d/userdata/ssl/2_4/{user}/{site}/{name}"
+    write(machine, path, text.encode(), 0o644)
+    machine.run(REBUILD)
+    machine.run(RESTART, "--hard")
+    return path

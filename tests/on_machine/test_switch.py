@@ -1,0 +1,360 @@
+"""`off`, `on` and `undo` on a real Apache: done and verified, or refused, or everything as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from ocsp_stapling.apache import includes
+from tests.machine import Machine, Shape
+from tests.on_machine.admin import (
+    API_MODE,
+    GLOBAL,
+    INCLUDES,
+    REBUILD,
+    RESTART,
+    TWO,
+    Called,
+    call,
+    crowd,
+    disk,
+    file_state,
+    parent,
+    pid_stamp,
+    stapled,
+    switch,
+    visits,
+    write,
+)
+
+pytestmark = pytest.mark.machine
+WHMAPI1 = "/usr/local/cpanel/bin/whmapi1"
+OURS = b"OCSP Stapling for WHM"
+
+
+def assert_done(called: Called) -> None:
+    assert (called.code, called.document.get("state")) == (0, "done"), called.told
+
+
+def assert_restored(machine: Machine, called: Called, code: str) -> None:
+    """Failed and put back: said plainly, no block left, Apache runs and staples as before."""
+    assert (called.code, called.document.get("state")) == (3, "restored"), called.told
+    assert called.error == code
+    assert "Everything is as it was before." in called.document["message"]
+    assert OURS not in machine.path(GLOBAL).read_bytes() + machine.path(TWO).read_bytes()
+    assert parent(machine)
+    assert stapled(machine)
+
+
+@pytest.fixture
+def quick_machine(machine: Machine) -> Machine:
+    """A machine whose administrator does not wait long for WHM's API."""
+    write(machine, "/etc/ocsp-stapling/config.toml", b"[switch]\nwhm_restart_seconds = 2\n", 0o644)
+    return machine
+
+
+# -- the straight path --------------------------------------------------------------------------------------
+
+
+def test_off_then_on_gives_back_every_byte_owner_and_mode(machine: Machine) -> None:
+    write(machine, GLOBAL, b"# mine\nSSLUseStapling on\n# no line end at the end", 0o640)
+    write(machine, TWO, b"# a Windows editor\r\nLogLevel warn\r\n" + b"# filler directive\n" * 55_000)
+    machine.run("chown", "root:mail", GLOBAL)
+    machine.run(RESTART, "--hard")
+    before = file_state(machine)
+    assert_done(switch(machine, "off"))
+    during = file_state(machine)
+    assert not stapled(machine)
+    for path, (content, *owner_and_mode) in during.items():
+        assert content.startswith(before[path][0])
+        assert owner_and_mode == list(before[path][1:])
+    assert_done(switch(machine, "on"))
+    assert file_state(machine) == before
+    assert stapled(machine)
+
+
+def test_undo_takes_the_last_change_back_and_can_itself_be_undone(machine: Machine) -> None:
+    before = file_state(machine)
+    off = switch(machine, "off")
+    during = file_state(machine)
+    assert_done(switch(machine, "undo"))
+    assert file_state(machine) == before
+    assert_done(switch(machine, "undo"))
+    assert file_state(machine) == during
+    assert_done(switch(machine, "undo", off.document["operation"]))
+    assert file_state(machine) == before
+
+
+def test_undo_of_an_earlier_change_is_refused_when_its_files_changed_since(machine: Machine) -> None:
+    first = switch(machine, "off").document["operation"]
+    switch(machine, "on")
+    write(machine, GLOBAL, b"# an administrator was here\n")
+    before = file_state(machine)
+    refused = switch(machine, "undo", first)
+    assert (refused.code, refused.error) == (1, "changed-since")
+    assert file_state(machine) == before
+
+
+def test_undo_without_a_history_or_of_an_unknown_operation_is_refused(machine: Machine) -> None:
+    assert switch(machine, "undo").error == "nothing-to-undo"
+    assert switch(machine, "undo", "20200101T000000-abcdef").error == "unknown-operation"
+
+
+def test_a_second_off_or_on_changes_nothing_and_restarts_nothing(machine: Machine) -> None:
+    assert_done(switch(machine, "off"))
+    files, stamp = file_state(machine), pid_stamp(machine)
+    assert_done(switch(machine, "off"))
+    assert (file_state(machine), pid_stamp(machine)) == (files, stamp)
+    assert_done(switch(machine, "on"))
+    stamp = pid_stamp(machine)
+    again = switch(machine, "on")
+    assert_done(again)
+    assert "already" in again.document["message"]
+    assert pid_stamp(machine) == stamp
+
+
+def test_off_restarts_an_apache_that_did_not_read_the_block_yet(machine: Machine) -> None:
+    block = includes.apply(b"", ["<IfModule ssl_module>", "SSLUseStapling Off", "</IfModule>"])
+    write(machine, GLOBAL, block)
+    assert stapled(machine)
+    assert_done(switch(machine, "off"))
+    assert not stapled(machine)
+
+
+def test_on_does_not_restart_a_healthy_apache_because_a_responder_fails(machine: Machine) -> None:
+    machine.fault("all", "5xx")
+    machine.run(RESTART, "--hard")
+    stamp = pid_stamp(machine)
+    called = switch(machine, "on")
+    assert_done(called)
+    assert "already" in called.document["message"]
+    assert pid_stamp(machine) == stamp
+
+
+# -- what is shown -----------------------------------------------------------------------------------------
+
+
+def test_dry_run_changes_nothing_and_prints_the_plan(machine: Machine) -> None:
+    before, stamp = disk(machine), pid_stamp(machine)
+    plan = call(machine, "off", "--dry-run", "--json").document
+    assert (plan["stapling_now"], plan["stapling_then"]) == ("on", "off")
+    assert [each["path"] for each in plan["files"]] == [GLOBAL, TWO]
+    assert "+    SSLUseStapling Off" in plan["files"][0]["diff"]
+    assert plan["must_staple"] == ["muststaple.example.test"]
+    assert plan["sites_affected"] == 7
+    assert plan["front"] == "httpd"
+    assert call(machine, "off", "--dry-run").code == 0
+    assert not machine.path("/var/lib/ocsp-stapling").exists()
+    assert (disk(machine), pid_stamp(machine)) == (before, stamp)
+
+
+def test_the_result_says_what_visitors_met_before_and_after(machine: Machine) -> None:
+    called = switch(machine, "off", "--reason=trial")
+    document = called.document
+    assert_done(called)
+    assert document["action"] == "off"
+    assert document["rungs"] == ["whm-api"]
+    assert document["first_quick_seconds"] <= document["seconds"]
+    assert {each["stapled"] for each in document["before"] if "noocsp" not in each["site"]} == {True}
+    assert {each["stapled"] for each in document["after"]["handshakes"]} == {False}
+    assert all(isinstance(each["milliseconds"], int) for each in document["before"])
+    assert any("muststaple.example.test" in each for each in document["warnings"])
+    listed = call(machine, "history", "--json").document["operations"]
+    assert [(o["operation"], o["state"], o["reason"]) for o in listed] == [
+        (document["operation"], "done", "trial")
+    ]
+    steps = call(machine, "history", document["operation"], "--json").document["steps"]
+    assert [each["name"] for each in steps] == ["write", "write", "configtest", "restart", "verify"]
+    assert "through" not in call(machine, "history").told
+    assert "whm-api" in call(machine, "history", document["operation"]).told
+
+
+def test_a_plan_that_was_seen_is_carried_out_later_but_not_when_it_is_stale(machine: Machine) -> None:
+    tag = call(machine, "off", "--dry-run", "--json").document["tag"]
+    machine.run("sleep", "1.1")
+    assert_done(switch(machine, "off", f"--tag={tag}"))
+    tag = call(machine, "on", "--dry-run", "--json").document["tag"]
+    path = machine.path(TWO)
+    path.write_bytes(b"# edited meanwhile\n" + path.read_bytes())
+    before = file_state(machine)
+    stale = switch(machine, "on", f"--tag={tag}")
+    assert (stale.code, stale.error) == (1, "changed-meanwhile")
+    assert file_state(machine) == before
+
+
+def test_an_operation_of_one_identity_is_carried_out_once(machine: Machine) -> None:
+    identity = "--operation=20260101T000000-abcdef"
+    assert switch(machine, "off", identity).document["operation"] == "20260101T000000-abcdef"
+    assert switch(machine, "on", identity).error == "operation-known"
+    assert not stapled(machine)
+
+
+def test_without_a_terminal_consent_must_be_given(machine: Machine) -> None:
+    before = disk(machine)
+    for words in (["off"], ["off", "--json"], ["on"], ["undo"]):
+        refused = call(machine, *words)
+        assert refused.code == 1
+        assert "needs-consent" in refused.told
+    assert disk(machine) == before
+
+
+def test_the_change_survives_a_reader_that_leaves(machine: Machine) -> None:
+    done = machine.run("sh", "-c", "ocsp-stapling off --yes | true; sleep 2", check=False)
+    assert done.returncode == 0
+    assert not stapled(machine)
+    assert call(machine, "history", "--json").document["operations"][0]["state"] == "done"
+
+
+# -- refused: nothing touched --------------------------------------------------------------------------------
+
+
+def test_a_syntax_error_already_there_is_refused_with_httpds_own_words(machine: Machine) -> None:
+    write(machine, GLOBAL, b"NoSuchDirective here\n")
+    before, stamp = disk(machine), pid_stamp(machine)
+    for words in (["off", "--yes"], ["on", "--yes"], ["off", "--dry-run"], ["off", "--yes", "--json"]):
+        refused = call(machine, *words)
+        assert refused.code == 1
+        assert "NoSuchDirective" in refused.told
+        assert "config-broken" in refused.told
+    assert (disk(machine), pid_stamp(machine)) == (before, stamp)
+
+
+def one_sentence(called: Called, code: str) -> None:
+    assert called.code == 1
+    assert called.out == ""
+    lines = called.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("ocsp-stapling: ")
+    assert lines[0].endswith(f"[{code}]")
+
+
+def test_without_root_one_plain_sentence(machine: Machine) -> None:
+    line = "setpriv --reuid=65534 --regid=65534 --clear-groups ocsp-stapling off --yes"
+    done = machine.run("sh", "-c", line, check=False)
+    one_sentence(Called(done.returncode, {}, done.stdout, done.stderr), "not-root")
+
+
+def test_without_cpanel_one_plain_sentence(machine: Machine) -> None:
+    machine.path("/etc/cpanel/ea4/paths.conf").unlink()
+    one_sentence(call(machine, "off", "--yes"), "no-cpanel")
+
+
+def test_without_mod_ssl_one_plain_sentence(machine: Machine) -> None:
+    machine.path("/etc/apache2/conf.modules.d/390_mod_ssl.conf").unlink()
+    conf = machine.path("/etc/apache2/conf/httpd.conf")
+    conf.write_text(conf.read_text().partition("<VirtualHost")[0])
+    one_sentence(call(machine, "off", "--yes"), "no-mod-ssl")
+
+
+# -- failed: everything as it was ----------------------------------------------------------------------------
+
+
+def test_a_configtest_that_fails_after_the_write_restores_and_never_restarts(machine: Machine) -> None:
+    """httpd here refuses whatever holds our block, as a httpd with another idea of the directive would."""
+    machine.run("mv", "/usr/sbin/httpd", "/usr/sbin/httpd.real")
+    script = (
+        "#!/bin/sh\n"
+        f'case " $* " in *" -t "*) if grep -q "{OURS.decode()}" {INCLUDES}/*.conf; then\n'
+        'echo "AH00526: Syntax error on purpose" >&2; exit 1; fi;; esac\nexec /usr/sbin/httpd.real "$@"\n'
+    )
+    write(machine, "/usr/sbin/httpd", script.encode(), 0o755)
+    before, stamp = disk(machine), pid_stamp(machine)
+    called = switch(machine, "off")
+    assert (called.code, called.error) == (3, "configtest-failed"), called.told
+    assert "AH00526: Syntax error on purpose" in called.document["error"]["detail"]
+    assert "rungs" in called.document
+    assert called.document["rungs"] == []
+    assert (disk(machine), pid_stamp(machine)) == (before, stamp)
+    assert "AH00526" in call(machine, "off", "--yes").told
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        ("fail", "whmapi-failed"),
+        ("hang", "whmapi-timeout"),
+        ("silent", "whmapi-failed"),
+        ("garbage", "whmapi-failed"),
+    ],
+)
+def test_an_api_that_misbehaves_is_named_and_everything_is_put_back(
+    quick_machine: Machine, mode: str, code: str
+) -> None:
+    quick_machine.path(API_MODE).write_text(mode)
+    before = file_state(quick_machine)
+    assert_restored(quick_machine, switch(quick_machine, "off"), code)
+    assert file_state(quick_machine) == before
+    quick_machine.path(API_MODE).unlink()
+    assert_done(switch(quick_machine, "off"))
+
+
+def test_a_missing_api_is_named_and_everything_is_put_back(machine: Machine) -> None:
+    machine.path(WHMAPI1).unlink()
+    assert_restored(machine, switch(machine, "off"), "whmapi-missing")
+
+
+def test_an_api_that_reports_success_while_httpd_is_dead_is_found_out(machine: Machine) -> None:
+    answer = json.dumps({"metadata": {"result": 1, "reason": "OK"}, "data": {"service": "httpd"}})
+    write(machine, WHMAPI1, f"#!/bin/sh\n{RESTART} --stop\necho '{answer}'\n".encode(), 0o755)
+    assert_restored(machine, switch(machine, "off"), "httpd-dead")
+
+
+def test_an_api_that_reports_success_and_does_nothing_is_found_out_and_off_succeeds(machine: Machine) -> None:
+    machine.path(API_MODE).write_text("lie")
+    called = switch(machine, "off")
+    assert_done(called)
+    assert called.document["rungs"][:2] == ["whm-api", "signal-parent"]
+    assert not stapled(machine)
+
+
+def test_an_api_that_restarts_apache_but_never_answers_does_not_bring_the_stall_back(
+    quick_machine: Machine,
+) -> None:
+    write(quick_machine, WHMAPI1, f"#!/bin/sh\n{RESTART}\nexec sleep 600\n".encode(), 0o755)
+    called = switch(quick_machine, "off")
+    assert_done(called)
+    assert any("did not answer" in each for each in called.document["warnings"])
+    assert not stapled(quick_machine)
+
+
+def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machine: Machine) -> None:
+    machine.fault("alpha", "hang")
+    assert_done(switch(machine, "off"))
+    before = file_state(machine)
+    called = switch(machine, "on")
+    assert (called.code, called.error) == (3, "still-stalling"), called.told
+    assert called.document["rungs"] == ["whm-api"]
+    assert file_state(machine) == before
+    assert not stapled(machine)
+    machine.heal()
+    assert_done(switch(machine, "on"))
+    assert stapled(machine)
+
+
+# -- the stall -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("mpm", ["event", "event-tight", "worker", "prefork"])
+def test_off_ends_a_stall_of_200_visitors_quickly(
+    mpm: str, start_machine: Callable[[Shape], Machine]
+) -> None:
+    machine = start_machine(Shape(mpm=mpm))
+    machine.fault("alpha", "hang")
+    machine.run(RESTART, "--hard")
+    with crowd(machine, 200):
+        done = machine.run("ocsp-stapling", "off", "--yes")
+    seconds = float(done.stdout.split("First quick handshake ")[1].split(" s")[0])
+    assert seconds < 5, done.stdout
+    if mpm in ("event-tight", "worker"):
+        assert "ending the old workers" in done.stdout
+    assert all(each["seconds"] < 2 and not each["error"] for each in visits(machine, 4))
+
+
+def test_rebuilding_and_restarting_afterwards_keeps_stapling_off(machine: Machine) -> None:
+    assert_done(switch(machine, "off"))
+    machine.run(REBUILD)
+    machine.run(RESTART, "--hard")
+    assert not stapled(machine)
