@@ -108,8 +108,8 @@ def _read(pair: Pair) -> Entry:
     tags: Tags = ()
     try:
         content, tag = _content(pair[0])
-        leaf, *chain = read_pem_chain(content)
         tags = (tag,)
+        leaf, *chain = read_pem_chain(content)
         if pair[1]:
             tags = _tags(pair)
             chain += _chain_file(pair[1], tags[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def test_a_file_that_includes_itself_is_a_finding(tmp_path: Path) -> None:
 
 def test_includes_that_multiply_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocsp_stapling.apache.config.MAX_STATEMENTS", 10_000)
-    files = {f"f{i}": f"Include f{i + 1}\n" * 10 for i in range(9)}
+    files: dict[str, Any] = {f"f{i}": f"Include f{i + 1}\n" * 10 for i in range(9)}
     tree = read(tmp_path, "Include f0\n", **files, f9="SSLUseStapling on\n")
     assert "include-too-much" in codes(tree)
 
