@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.machine import ea4, faults
+from tests.machine import distributions, ea4, faults
 from tests.machine.shape import (
     GATEWAY_V4,
     GATEWAY_V6,
@@ -28,11 +28,18 @@ from tests.machine.shape import (
 
 REPO = Path(__file__).resolve().parents[2]
 SCRATCH = Path("/mnt")
-FRESH = ("/var/lib/ocsp-stapling", "/etc/ocsp-stapling", "/opt/ocsp-stapling", "/usr/local/cpanel", "/var/cpanel")
+FRESH = (
+    "/var/lib/ocsp-stapling",
+    "/etc/ocsp-stapling",
+    "/opt/ocsp-stapling",
+    "/usr/local/cpanel",
+    "/var/cpanel",
+)
 OVERLAID = ("etc", "usr", "var", "opt", "home", "root")
 STANDINS = {
     "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig"),
     "/usr/local/cpanel/scripts": ("restartsrv_httpd", "rebuildhttpdconf"),
+    "/usr/bin": ("systemctl", "systemd-run"),
 }
 
 
@@ -56,6 +63,7 @@ def mounts() -> None:
     sh("mount", "-t", "tmpfs", "-o", "mode=755", "machine", "/run")
     sh("mount", "-t", "tmpfs", "-o", "mode=1777", "machine", "/dev/shm")
     sh("mount", "-t", "proc", "proc", "/proc")
+    Path("/run/systemd/system").mkdir(parents=True)
     for directory in ("/run/apache2", "/run/lock", str(faults.RUN), str(faults.RUN / "pki")):
         Path(directory).mkdir(mode=0o755, parents=True, exist_ok=True)
     (faults.RUN / "pki").chmod(0o700)
@@ -133,12 +141,13 @@ def names() -> None:
 
 def programs(shape: Shape) -> None:
     """Put the stand-ins, the machine's own command and (if wanted) the plugin's command in place."""
+    interpreter = distributions.take_on(shape.distribution) if shape.distribution else sys.executable
     for directory, found in STANDINS.items():
         Path(directory).mkdir(parents=True, exist_ok=True)
         for name in found:
-            _script(
-                Path(directory, name), f'{sys.executable} -I "{REPO}/tests/machine/standins/{name}.py" "$@"'
-            )
+            program = REPO / f"tests/machine/standins/{name.replace('-', '_')}.py"
+            Path(directory, name).unlink(missing_ok=True)
+            _script(Path(directory, name), f'{interpreter} -I "{program}" "$@"')
     for directory in (
         "/usr/local/cpanel/whostmgr/docroot/cgi",
         "/usr/local/cpanel/whostmgr/docroot/addon_plugins",

@@ -22,7 +22,7 @@ class Shape:
     `sites` ordinary TLS sites are spread over `cas` authorities in turn (or by `sites_per_ca`, a count for
     each authority); each authority's responder has `v4` and `v6` addresses. `extras` adds one Must-Staple
     site and one whose certificate has no OCSP URL. `plugin` puts the command of this checkout on the
-    machine's PATH.
+    machine's PATH. `distribution` (a name in distributions.py) is what it says it is, and which Pythons it has.
     """
 
     sites: int = 6
@@ -33,6 +33,7 @@ class Shape:
     sites_per_ca: tuple[int, ...] = ()
     extras: bool = True
     plugin: bool = True
+    distribution: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
