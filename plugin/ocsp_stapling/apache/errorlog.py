@@ -1,8 +1,8 @@
 """What Apache's error log says about stapling: its lines, of a period or since the last look.
 
-The parts: errorlog_scan finds lines fast, errorlog_line reads one, errorlog_codes knows the messages,
-errorlog_proof tells stapling from OCSP for client certificates, errorlog_files handles rotation,
-errorlog_failures groups and counts.
+The parts: errorlog_scan finds lines fast, errorlog_parts shares that work among processes, errorlog_line reads
+one line, errorlog_codes knows the messages, errorlog_proof tells stapling from OCSP for client certificates,
+errorlog_files handles rotation, errorlog_failures groups and counts.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 
@@ -40,12 +41,12 @@ class Scope(StrEnum):
 
 
 class Rule(NamedTuple):
-    """One message: its number, its kind (None: only evidence, never shown), its scope and its text."""
+    """One message: its number, its kind (None: only evidence, never shown), its scope and its formats."""
 
     code: str
     kind: Kind | None
     scope: Scope
-    text: re.Pattern[bytes]
+    formats: tuple[str, ...]
     module: bytes = b"ssl"
 
 
@@ -174,7 +175,7 @@ _MD = {
 }
 
 # Every message above contains one of these, so a search for them finds every line worth parsing.
-NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
+NEEDLES = (b"stapling", b" OCSP ", b" AH0197")
 
 # Log viewers and pages turn straight quotes into typographic ones: UTF-8, or a single byte in Windows-1252.
 _QUOTE = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)"
@@ -193,9 +194,10 @@ _PIECES = {
 _END = rb" ?(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d[.\d]* \d{4}\] \[.*)?\Z"
 
 
-def _compile(*formats: str) -> re.Pattern[bytes]:
-    """Return a pattern that matches a whole message written from one of the formats."""
-    return re.compile(b"|".join(_one(text) + _END for text in formats), re.DOTALL)
+@cache
+def pattern_of(rule: Rule) -> re.Pattern[bytes]:
+    """Return a pattern that matches a rule's whole message; made when first needed, since most never are."""
+    return re.compile(b"|".join(_one(text) + _END for text in rule.formats), re.DOTALL)
 
 
 def _one(text: str) -> bytes:
@@ -205,18 +207,15 @@ def _one(text: str) -> bytes:
 
 RULES: dict[bytes, Rule] = {
     **{
-        code.encode(): Rule(code, kind, Scope.STAPLING, _compile(*texts))
+        code.encode(): Rule(code, kind, Scope.STAPLING, tuple(texts))
         for code, (kind, *texts) in _STAPLING.items()
     },
     **{
-        code.encode(): Rule(code, kind, Scope.SHARED, _compile(*texts))
+        code.encode(): Rule(code, kind, Scope.SHARED, tuple(texts))
         for code, (kind, *texts) in _SHARED.items()
     },
-    **{code.encode(): Rule(code, None, Scope.CLIENT, _compile(text)) for code, text in _CLIENT.items()},
-    **{
-        code.encode(): Rule(code, kind, Scope.STAPLING, _compile(text), b"md")
-        for code, (kind, text) in _MD.items()
-    },
+    **{code.encode(): Rule(code, None, Scope.CLIENT, (text,)) for code, text in _CLIENT.items()},
+    **{code.encode(): Rule(code, kind, Scope.STAPLING, (text,), b"md") for code, (kind, text) in _MD.items()},
 }
 
 # Messages about one socket operation: the operating system's error decides between silence and refusal.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import stat
 import zlib
@@ -209,6 +208,8 @@ def mark(log: LogFile, offset: int) -> Bookmark:
 
 
 def _digest(log: LogFile, offset: int) -> str:
+    import hashlib  # late: it loads OpenSSL, which reading a log does not need
+
     start = max(0, offset - _DIGEST)
     return hashlib.sha256(os.pread(log.fd, offset - start, start)).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from ocsp_stapling.apache.errorlog_codes import RULES, Kind, Rule, Scope, kind_of
+from ocsp_stapling.apache.errorlog_codes import RULES, Kind, Rule, Scope, kind_of, pattern_of
 
 # Apache cuts its own lines at 8 KiB (MAX_STRING_LEN); JSON escapes of a container runtime may make them longer.
 MAX_LINE = 32 * 1024
@@ -146,10 +146,10 @@ def _entry(
 def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
     """Return rule, kind and responder if the text is the one Apache writes under this number."""
     rule = RULES.get(code)
-    found = rule.text.match(text.rstrip(b"\r")) if rule else None
+    found = pattern_of(rule).match(text.rstrip(b"\r")) if rule else None
     if rule is None or found is None:
         return None
-    responder = found["responder"] if "responder" in rule.text.groupindex else None
+    responder = found.groupdict().get("responder")
     return rule, kind_of(rule, os_error or b""), _text(responder or b"")
 
 

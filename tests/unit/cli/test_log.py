@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from ocsp_stapling.apache import layout
+from ocsp_stapling.cli import group
 from tests.unit.apache.errorlog_lines import FIXTURES, SUMMARY, TIMEOUT, failure, line
 
 COMMAND = [sys.executable, "-c", "from ocsp_stapling.cli import main; main()", "log"]
@@ -107,6 +110,24 @@ def test_since_limits_the_period(tmp_path: Path) -> None:
     assert len(objects(str(log))) == 6
     text = log.read_text()
     assert len(objects("-", "--since", "1h", input=text)) == 2
+
+
+def test_without_a_file_the_servers_log_of_the_last_day_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now()
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name, age in (("error_log", 0), ("error_log.1", 5), ("error_log.2", 50)):
+        when = now - timedelta(hours=age, minutes=1)
+        (logs / name).write_text(failure(time=when.strftime("%a %b %d %H:%M:%S.%f %Y")))
+        os.utime(logs / name, (when.timestamp(), when.timestamp()))
+    paths_conf = tmp_path / "paths.conf"
+    paths_conf.write_text(f"file_error_log={logs / 'error_log'}\n")
+    monkeypatch.setattr(layout.read_layout, "__defaults__", (paths_conf,))
+    done = CliRunner().invoke(group, ["log"])
+    assert done.exit_code == 0
+    assert done.output.startswith("2 stapling failures in the last 24 hours, 1 in the last hour.")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
