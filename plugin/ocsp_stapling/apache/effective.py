@@ -12,6 +12,8 @@ from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHos
 
 DEFAULT_RESPONDER_TIMEOUT = 10  # seconds; mod_ssl's SSLStaplingResponderTimeout
 
+_MOD_SSL = {"IfModule ssl_module", "IfModule mod_ssl.c"}
+
 MANAGED = "managed-block"
 NATIVE = "native-switch"
 TEMPLATE = "template"
@@ -104,7 +106,7 @@ def _like_template(directive: Directive, tree: ConfigTree) -> bool:
     """
     first_vhost = next((v.place.line for v in tree.vhosts if v.place.file == tree.conf), None)
     early = directive.vhost is not None or first_vhost is None or directive.line < first_vhost
-    return early and "IfModule ssl_module" in directive.condition
+    return early and not _MOD_SSL.isdisjoint(directive.condition)
 
 
 def _overrides(tree: ConfigTree, native: NativeSwitch | None) -> list[Override]:
