@@ -29,11 +29,14 @@ def entries(path: Path, since: datetime | None = None, numbered: bool = True) ->
     """Yield every stapling line of a log, in the order written.
 
     `since` (naive local time) limits it to a period; rotated and gzipped neighbours are read if the period begins
-    before the log does. Lines without a time are kept: nothing says that they are old. Without `numbered`, line
-    numbers are 0 and the scan is faster. Raises Problem when the log cannot be read.
+    before the log does; a gzipped log (by its name) is read alone. Lines without a time are kept: nothing says that
+    they are old. Without `numbered`, line numbers are 0 and the scan is faster. Raises Problem when the log cannot
+    be read.
     """
-    with files.opened(path) as log:
-        if since is None:
+    with files.opened(path, packed=path.suffix == ".gz") as log:
+        if log.packed:
+            yield from (e for e in prove(_of_packed(log)) if since is None or not _before(e, since))
+        elif since is None:
             yield from prove(_of_file(log, 0, numbered))
         else:
             yield from (e for e in prove(_of_period(log, since, numbered)) if not _before(e, since))

@@ -105,34 +105,18 @@ def unpacked(log: LogFile) -> Iterator[Fill]:
 
 
 def first_time(log: LogFile) -> datetime | None:
-    """Return the time of the first dated line within the first 64 KiB."""
+    """Return the latest time among the lines of the first 64 KiB, None if none is dated."""
     if not log.packed:
-        return _time_at(log, 0)[0]
+        return _latest(os.pread(log.fd, _PROBE, 0))
     with unpacked(log) as fill:
         buffer = bytearray(_PROBE)
-        return _first_dated(bytes(buffer[: fill(memoryview(buffer))]))[0]
+        return _latest(bytes(buffer[: fill(memoryview(buffer))]))
 
 
-def _time_at(log: LogFile, offset: int) -> tuple[datetime | None, int]:
-    """Return time and offset of the first dated line that begins at or after `offset`."""
-    try:
-        data = os.pread(log.fd, _PROBE, max(0, offset - 1))
-    except OSError:
-        return None, offset
-    # One byte earlier, so that a line beginning exactly at `offset` is seen to begin there.
-    skip = 0 if offset == 0 else data.find(b"\n") + 1 or len(data)
-    when, at = _first_dated(data[skip:])
-    return when, max(0, offset - 1) + skip + at
-
-
-def _first_dated(data: bytes) -> tuple[datetime | None, int]:
-    at = 0
-    for line in data.split(b"\n"):
-        time = time_of(line.lstrip(b"\0"))
-        if time and (when := moment(time)):
-            return when, at
-        at += len(line) + 1
-    return None, 0
+def _latest(data: bytes) -> datetime | None:
+    """Return the latest time a line begins with: one line with an invented past must not hide the others."""
+    times = (moment(time) for line in data.split(b"\n") if (time := time_of(line.lstrip(b"\0"))))
+    return max((when for when in times if when), default=None)
 
 
 def offset_of(log: LogFile, since: datetime) -> int:
@@ -141,19 +125,19 @@ def offset_of(log: LogFile, since: datetime) -> int:
     0 if the lines carry no times. Some lines before `since` may follow the offset; filter them.
     """
     wanted = since - SLACK
-    low, high, best = 0, log.size, 0
+    low, high = 0, log.size
     while high - low > _PROBE:
         middle = (low + high) // 2
-        when, at = _time_at(log, middle)
-        if when is None:  # 64 KiB without a time: not worth being clever
-            return best
-        if when < wanted:
-            low = best = at
-            if at > high:
-                break
+        data = os.pread(log.fd, _PROBE, middle)
+        begin = data.find(b"\n") + 1
+        latest = _latest(data[begin:]) if begin else None
+        if latest is None:  # 64 KiB without a time: not worth being clever
+            break
+        if latest < wanted:
+            low = middle + begin
         else:
             high = middle
-    return best
+    return low
 
 
 def neighbours(log: LogFile, since: datetime) -> list[Path]:

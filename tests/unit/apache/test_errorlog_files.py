@@ -66,6 +66,20 @@ def test_the_search_by_time_skips_most_of_a_long_log(log: Path) -> None:
         assert offset_of(opened_log, START) > opened_log.size * 0.9
 
 
+def test_lines_with_an_invented_past_hide_nothing(log: Path) -> None:
+    lines = hours(48, START - timedelta(hours=47)).splitlines(keepends=True)
+    invented = f"[{apache_time(START - timedelta(days=9999))}] [ssl:error] [pid 1] x\n"
+    log.write_text("".join(line + invented * 40 for line in lines))
+    assert len(times(log, START - timedelta(hours=23))) == 24
+
+
+def test_a_gzipped_log_can_be_named(log: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "error_log.1.gz"
+    packed.write_bytes(gzip.compress(hours(4).encode()))
+    assert [e.line_number for e in entries(packed)] == [2, 3, 5, 6, 8, 9, 11, 12]
+    assert len(times(packed, START + timedelta(hours=2))) == 2
+
+
 def test_a_log_without_times_is_read_whole(log: Path) -> None:
     log.write_text("[ssl:error] [pid 1] AH01941: stapling_renew_response: responder error\n" * 3000)
     assert len(list(entries(log, START))) == 3000
