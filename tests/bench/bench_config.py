@@ -11,11 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.unit.apache.real_apache import layout_at
+
 from ocsp_stapling.apache.conditions import Binary
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.effective import effective
 from ocsp_stapling.apache.vhosts import tls_vhosts
-from tests.unit.apache.real_apache import layout_at
 
 ROUNDS = 5
 HEAD = "LoadModule ssl_module x\nLoadModule socache_shmcb_module x\nSSLUseStapling On\nSSLStaplingCache shmcb:x\n"
@@ -28,7 +29,8 @@ SECTIONS = (
     "mod_passenger.c",
     "include_module",
 )
-NESTED = "  <IfModule {}>\n    <IfModule !mod_other.c>\n      Setting {}\n      Other {}\n    </IfModule>\n  </IfModule>\n"
+INNER = "    <IfModule !mod_other.c>\n      Setting {}\n      Other {}\n    </IfModule>\n"
+NESTED = "  <IfModule {}>\n" + INNER + "  </IfModule>\n"
 TLS = "  <IfModule ssl_module>\n    SSLEngine on\n    SSLCertificateFile /tls/{}/combined\n  </IfModule>\n"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ocsp_stapling.apache.conditions import Binary, Known, Truth, judge
 from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.apache.open_vhost import VHOST_LINES, OpenVhost
 from ocsp_stapling.apache.statements import BEGIN, END, NAMES, Statement, resolve, scan, words
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, ManagedBlock, Place, VirtualHost
 from ocsp_stapling.apache.wildcard import Overlay, expand, has_wildcard
@@ -45,33 +46,6 @@ def read_config(
     return walk.tree(layout.conf)
 
 
-class _Vhost:
-    """A virtual host while its section is open."""
-
-    def __init__(self, place: Place, certain: bool, first_file: int) -> None:
-        self.place, self.certain, self.first_file = place, certain, first_file
-        self.name, self.document_root = "", ""
-        self.aliases: list[str] = []
-        self.engine: bool | None = None
-        self.certificates: list[Path] = []
-        self.chain_file: Path | None = None
-        self.stapling: Directive | None = None
-
-    def closed(self, files: Sequence[Path]) -> VirtualHost:
-        return VirtualHost(
-            self.place,
-            self.name,
-            tuple(self.aliases),
-            self.document_root,
-            self.engine,
-            tuple(self.certificates),
-            self.chain_file,
-            self.stapling,
-            tuple(files[self.first_file :]),
-            self.certain,
-        )
-
-
 class _Walk:
     """The state of one reading."""
 
@@ -83,7 +57,7 @@ class _Walk:
         self.vhosts: list[VirtualHost] = []
         self.managed: dict[tuple[Path, int], ManagedBlock] = {}
         self.findings: list[Finding] = []
-        self.vhost: _Vhost | None = None
+        self.vhost: OpenVhost | None = None
         self.file, self.line = Path(), 0
         self.sections: list[tuple[str, Truth]] = []
         self.in_block = False
@@ -181,8 +155,8 @@ class _Walk:
                 del self.sections[-1:]
             elif name == b"<macro":
                 at = self._define_macro(args, statements, at)
-            elif self.vhost is not None and name in _VHOST_LINES:
-                _VHOST_LINES[name](self, self.vhost, words(args, self.known.lookup))
+            elif self.vhost is not None and name in VHOST_LINES:
+                self.vhost.take(name, words(args, self.known.lookup), self.absolute)
             elif name in _CANONICAL:
                 self._collect(name, args, written)
             elif name in _STEERING:
@@ -259,7 +233,7 @@ class _Walk:
         inner = args[: args.rfind(b">")] if b">" in args else args
         addresses = tuple(map(_text, words(inner, self.known.lookup)))
         place = Place(self.file, self.line, addresses)
-        self.vhost = _Vhost(place, self._truth() is Truth.YES, len(self.files))
+        self.vhost = OpenVhost(place, self._truth() is Truth.YES, len(self.files))
 
     def _end_vhost(self, _args: bytes = b"") -> None:
         if self.vhost:
@@ -330,39 +304,6 @@ class _Walk:
         self.in_block = False
 
 
-def _name(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    vhost.name = _text(values[0]) if values else vhost.name
-
-
-def _alias(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    vhost.aliases.extend(map(_text, values))
-
-
-def _root(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    vhost.document_root = _text(values[0]) if values else ""
-
-
-def _engine(_walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    vhost.engine = bool(values) and values[0].lower() in (b"on", b"optional")
-
-
-def _certificate(walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    if values:
-        vhost.certificates.append(Path(walk.absolute(values[0])))
-
-
-def _chain(walk: _Walk, vhost: _Vhost, values: list[bytes]) -> None:
-    vhost.chain_file = Path(walk.absolute(values[0])) if values else None
-
-
-_VHOST_LINES: dict[bytes, Callable[[_Walk, _Vhost, list[bytes]], None]] = {
-    b"servername": _name,
-    b"serveralias": _alias,
-    b"documentroot": _root,
-    b"sslengine": _engine,
-    b"sslcertificatefile": _certificate,
-    b"sslcertificatechainfile": _chain,
-}
 _STEERING: dict[bytes, Callable[[_Walk, bytes], None]] = {
     b"<virtualhost": _Walk._begin_vhost,
     b"</virtualhost": _Walk._end_vhost,
