@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
 import signal
 import stat
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine import Machine
+from tests.machine.clients import handshake
+from tests.machine.machine import REPO
+from tests.machine.shape import SERVER_V4
 
 INCLUDES = "/etc/apache2/conf.d/includes"
 GLOBAL = f"{INCLUDES}/pre_virtualhost_global.conf"
@@ -27,6 +33,7 @@ API_MODE = "/run/machine/whmapi1.mode"
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 REBUILD = "/usr/local/cpanel/scripts/rebuildhttpdconf"
 STATE = "/var/lib/ocsp-stapling"
+_CLONE_NEWNET = 0x40000000
 # What may differ after a change that left the server as it was: the history and the logs.
 _MOVING = ("var/upper/lib", "var/upper/log", "var/upper/cache")
 
@@ -71,6 +78,19 @@ def _called(done: subprocess.CompletedProcess[str]) -> Called:
     return Called(done.returncode, document if isinstance(document, dict) else {}, done.stdout, done.stderr)
 
 
+def sabotage(machine: Machine, strike: str, point: int, *words: str) -> Called:
+    """Call the command with a saboteur at one point of its work (tests/on_machine/saboteur.py)."""
+    line = f'cd "{REPO}" && exec "$0" -m tests.on_machine.saboteur "$@"'
+    return _called(
+        machine.run("sh", "-c", line, sys.executable, strike, str(point), "--", *words, check=False)
+    )
+
+
+def points(machine: Machine, *words: str) -> int:
+    """Carry out a call and return at how many points a saboteur can strike in it."""
+    return int(sabotage(machine, "count", 0, *words).err.rpartition("points: ")[2])
+
+
 def file_state(machine: Machine, *paths: str) -> dict[str, tuple[bytes, int, int, int]]:
     """Return bytes, mode, owner and group of files; of both pre_virtualhost includes if none is named."""
     found = {}
@@ -109,9 +129,24 @@ def crowd(machine: Machine, count: int, settle: float = 2.5) -> Iterator[None]:
 
 def stapled(machine: Machine, site: str = "site0001.example.test") -> bool:
     """Return whether a site sends a staple. Raises AssertionError if it does not answer."""
-    found = visits(machine, 1, "--site", site, "--limit", "10")[0]
+    found = meet(machine, site)
     assert found["error"] == "", found
     return bool(found["stapled"])
+
+
+def meet(machine: Machine, site: str, limit: float = 10.0) -> dict[str, Any]:
+    """Meet a site from this very process: a socket belongs to the network of the thread that makes it."""
+    found: list[dict[str, Any]] = []
+
+    def visit() -> None:
+        with machine.path("/proc/1/ns/net").open() as network:
+            if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), _CLONE_NEWNET) == 0:
+                found.append(handshake(site, True, SERVER_V4, limit))
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def parent(machine: Machine) -> int:

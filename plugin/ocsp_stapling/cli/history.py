@@ -12,7 +12,7 @@ from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.journal import Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
-from ocsp_stapling.switch.operate import require_root
+from ocsp_stapling.switch.operate import recover, require_root
 
 _ENDINGS = {
     "running": "unfinished: the next command brings it to an end",
@@ -32,10 +32,14 @@ _ENDINGS = {
 def history(identity: str, limit: int, as_json: bool) -> None:
     """Show what was switched on this server; with OPERATION every step of it.
 
+    A change that was killed half way is brought to its end first.
+
     Exit status: 0, or 1 if the operation is not known.
     """
     require_root()
-    with Journal(load().state_directory, create=False) as journal:
+    settings = load()
+    recover(settings, lambda *_: None)
+    with Journal(settings.state_directory, create=False) as journal:
         if identity:
             _show_one(journal, identity, as_json)
         else:
