@@ -56,7 +56,8 @@ class _Ticket:
             self._reproduce(),
             self._request(),
         )
-        return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+        whole = "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+        return "".join(c if c.isprintable() or c == "\n" else "?" for c in whole)
 
     def _opening(self) -> list[str]:
         found = self.found

@@ -127,7 +127,7 @@ def _handshakes(found: Document) -> list[str]:
     ]
     lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
     if found["host"]["front"] != "httpd":
-        lines.append(f"  {found['host']['front_sentence']}")
+        lines.append(f"  {printable(found['host']['front_sentence'])}")
     return lines
 
 
@@ -170,7 +170,7 @@ def _link(one: Document) -> str:
 
 
 def _elsewhere(found: Document) -> list[str]:
-    told = [f"  {one['sentence']}" for one in found["elsewhere"]]
+    told = [f"  {printable(one['sentence'], 600)}" for one in found["elsewhere"]]
     if told:
         return [_heading("Another vantage point"), *told]
     bad = next(
@@ -180,7 +180,7 @@ def _elsewhere(found: Document) -> list[str]:
         return []
     return [
         _heading("To tell the network from the authority, run this line on a machine elsewhere"),
-        f"  {bad['command']}",
+        f"  {printable(bad['command'], 4000)}",
         "  and give what it prints to: ocsp-stapling check --elsewhere -",
     ]
 

@@ -22,7 +22,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.survey.subject import Subject
 
 AT_ONCE = 3
-AT_MOST = 9
+AT_MOST = 6
 """Handshakes of the second round, one a responder."""
 _GRACE_SECONDS = 0.5  # beyond Apache's own time-out, so that its giving up is seen as well
 
@@ -41,7 +41,7 @@ class _Place:
 def meet(
     subjects: Sequence[Subject], responder_timeout: float, deadline: float, failing: Failing
 ) -> tuple[HandshakeEvidence, ...]:
-    """Return the handshakes, at most 16 that ask; done by `deadline` (time.monotonic).
+    """Return the handshakes, at most nine that ask and three of them once more; done by `deadline` (time.monotonic).
 
     `failing(deadline)` waits for the probes and returns the URLs of the responders that failed: of those beyond
     the first three, their sites are met first.

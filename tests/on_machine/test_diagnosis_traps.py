@@ -1,0 +1,352 @@
+"""What looks like the outage and is not, and the other way round; on real Apache, packets and certificates."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.machine import Machine, Shape
+from tests.machine.pki import AuthorityKeys, combined, new_key
+
+pytestmark = pytest.mark.machine
+
+RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
+REBUILD = "/usr/local/cpanel/scripts/rebuildhttpdconf"
+INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
+ERROR_LOG = "/etc/apache2/logs/error_log"
+STRICT = "muststaple.example.test"
+
+
+def check(machine: Machine, *options: str, paste: str = "") -> dict[str, Any]:
+    """Run check in the machine and return its document."""
+    done = machine.run("ocsp-stapling", "check", "--json", *options, check=False, input=paste)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == found.get("exit_status"), done.stderr
+    return found
+
+
+def seen(found: dict[str, Any]) -> tuple[str, str, str]:
+    return found["cause"], found["severity"], found["action"]
+
+
+def restart(machine: Machine) -> None:
+    """Start Apache anew, with no staple in its cache."""
+    machine.run(RESTART, "--stop")
+    machine.run(RESTART, "--start")
+
+
+def test_a_healthy_server(machine: Machine) -> None:
+    found = check(machine)
+
+    assert seen(found) == ("healthy", "none", "nothing")
+    assert found["exit_status"] == 0
+    assert found["confidence"] == "high"
+    assert found["sites_affected"] == []
+    assert {h["staple"] for h in found["handshakes"] if h["asked"]} == {"good"}
+
+
+def test_a_server_on_which_no_certificate_names_a_responder(machine: Machine) -> None:
+    state = machine.path("/var/cpanel/machine-sites.json")
+    state.write_text(json.dumps([row for row in json.loads(state.read_text()) if not row[2]]))
+    machine.run(REBUILD)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("not-applicable", "none", "nothing")
+    assert (found["sites"], found["exit_status"]) == (1, 0)
+
+
+def test_failures_in_the_log_of_a_server_that_is_quick(machine: Machine) -> None:
+    machine.fault("alpha", "5xx")
+    machine.python("tests.machine.clients", "3")
+    machine.heal()
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("healthy", "noise", "nothing")
+    assert found["log"]["last_hour"] >= 1
+    assert found["exit_status"] == 0
+
+
+def test_good_staples_hide_a_dead_responder_for_a_while(machine: Machine) -> None:
+    check(machine)
+    machine.fault("alpha", "hang")
+
+    found = check(machine)
+
+    assert seen(found) == ("ca-outage", "failing", "wait-for-ca")
+    assert "when these run out" in found["sentence"]
+
+
+@pytest.mark.parametrize("kind", ["stale", "bad-signature", "unauthorized"])
+def test_an_answer_with_http_status_200_is_not_taken_for_health(machine: Machine, kind: str) -> None:
+    machine.fault("all", kind)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("ca-bad-answer", "failing", "wait-for-ca")
+    assert {a["http_status"] for one in found["responders"] for a in one["addresses"]} == {200}
+
+
+def test_apache_staples_a_badly_signed_answer_and_check_says_so(machine: Machine) -> None:
+    machine.fault("alpha", "bad-signature")
+    restart(machine)
+
+    found = check(machine)
+
+    mine = [h for h in found["handshakes"] if h["asked"] and "alpha" in h["responder"]]
+    assert {h["staple"] for h in mine} == {"bad-signature"}
+
+
+def test_off_by_the_plugin_and_responders_in_order(machine: Machine) -> None:
+    machine.run("ocsp-stapling", "off", "--yes", "--reason", "maintenance of the line")
+
+    found = check(machine)
+
+    assert seen(found) == ("off-by-plugin", "none", "turn-on")
+    assert found["exit_status"] == 1
+    assert found["configuration"]["reason"] == "maintenance of the line"
+    assert found["configuration"]["off_since"]
+    assert not any(h["stapled"] for h in found["handshakes"])
+
+
+def test_off_by_the_plugin_and_a_responder_still_dead(machine: Machine) -> None:
+    machine.run("ocsp-stapling", "off", "--yes")
+    machine.fault("alpha", "drop")
+
+    found = check(machine)
+
+    assert seen(found) == ("off-by-plugin", "none", "contact-datacenter")
+    assert found["afterwards"] == "turn-on"
+
+
+def test_off_by_a_line_written_by_hand(machine: Machine) -> None:
+    machine.path(INCLUDE).write_text("# by me\nSSLUseStapling off\n")
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("off-elsewhere", "none", "turn-on")
+    assert found["configuration"]["decided_by"] == f"{INCLUDE}:2"
+
+
+def test_off_by_whms_own_switch(machine: Machine) -> None:
+    machine.path("/etc/cpanel/ea4/ea4.conf").write_text('{"sslusestapling": "Off"}\n')
+    machine.run(REBUILD)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("off-elsewhere", "none", "turn-on")
+    assert found["configuration"]["origin"] == "native-switch"
+
+
+def test_nginx_in_front_of_apache(machine: Machine) -> None:
+    machine.run("sed", "-i", "s/:443/:444/g", "/etc/apache2/conf/httpd.conf")
+    restart(machine)
+    machine.run("cp", shutil.which("nc.openbsd") or shutil.which("sleep") or "", "/usr/local/sbin/nginx")
+    found = check_behind(machine)
+
+    assert found["cause"] == "not-in-front"
+    assert found["action"] == "nothing"
+    assert found["host"]["front"] == "nginx"
+
+
+def check_behind(machine: Machine) -> dict[str, Any]:
+    """Check while a program named nginx holds port 443; it inherits the socket, so it can be any program."""
+    holder = machine.popen(
+        "python3",
+        "-c",
+        "import os, socket\n"
+        "held = socket.create_server(('0.0.0.0', 443)); held.set_inheritable(True)\n"
+        "print('ready', flush=True)\n"
+        "os.execv('/usr/local/sbin/nginx', ['nginx', '60'])",
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        return check(machine)
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.communicate()
+
+
+def test_an_override_in_the_hosts_file(machine: Machine) -> None:
+    hosts = machine.path("/etc/hosts")
+    hosts.write_text(hosts.read_text() + "44.128.99.9 ocsp.alpha-ca.test\n")
+    restart(machine)
+
+    found = check(machine)
+
+    assert found["cause"] == "dns"
+    assert "/etc/hosts" in found["sentence"]
+    assert found["afterwards"] == "fix-here" or found["action"] == "fix-here"
+
+
+def test_a_certificate_with_an_https_responder_aborts_handshakes(machine: Machine) -> None:
+    plan = next(site for site in machine.sites if site.authority == "gamma")
+    authority = next(one for one in machine.authorities if one.name == "gamma")
+    keys, key = AuthorityKeys.load(authority, machine.path("/run/machine/pki")), new_key()
+    leaf = keys.certificate(plan, key, url="https://ocsp.gamma-ca.test/")
+    machine.path(f"/var/cpanel/ssl/apache_tls/{plan.name}/combined").write_bytes(
+        combined(leaf, key, keys.issuer)
+    )
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("bad-ocsp-url", "stalling", "turn-off")
+    assert found["afterwards"] == "reissue"
+    assert found["sites_affected"] == [plan.name]
+
+
+def test_a_chain_file_without_the_issuer(machine: Machine) -> None:
+    plan = machine.sites[0]
+    path = machine.path(f"/var/cpanel/ssl/apache_tls/{plan.name}/combined")
+    text = path.read_text()
+    path.write_text(text[: text.rindex("-----BEGIN CERTIFICATE-----")])
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("chain-incomplete", "failing", "fix-here")
+    assert found["sites_affected"] == [plan.name]
+
+
+def test_apache_that_does_not_run(machine: Machine) -> None:
+    machine.run(RESTART, "--stop")
+
+    found = check(machine)
+
+    assert (found["cause"], found["action"]) == ("unknown", "fix-here")
+    assert "does not run" in found["sentence"]
+
+
+@pytest.fixture
+def beyond(machine: Machine) -> Iterator[Callable[..., str]]:
+    """Run something at the other end of the cable: a machine elsewhere, to which the responders are near."""
+    world = machine.path("/run/machine/world.pid").read_text().strip()
+    yield lambda *argv: machine.run("nsenter", "-t", world, "-n", *argv, check=False).stdout
+
+
+def test_works_elsewhere_and_not_here_is_the_network(machine: Machine, beyond: Callable[..., str]) -> None:
+    rules = (
+        "table inet way { chain c { type filter hook input priority 0; iifname cable tcp dport 80 drop; }; }"
+    )
+    beyond("nft", rules)
+    restart(machine)
+    first = check(machine)
+    printed = "".join(beyond("sh", "-c", one["command"]) for one in first["responders"])
+
+    found = check(machine, "--elsewhere", "-", paste=f"root@elsewhere:~# \n{printed}\nlogout\n")
+
+    assert (found["cause"], found["confidence"]) == ("network-block", "high")
+    assert [one["works"] for one in found["elsewhere"]] == [True, True, True]
+
+
+def test_fails_everywhere_is_the_authority(machine: Machine, beyond: Callable[..., str]) -> None:
+    machine.fault("alpha", "drop")
+    restart(machine)
+    first = check(machine)
+    assert first["cause"] == "network-block"
+    command = next(one["command"] for one in first["responders"] if not one["ok"])
+    printed = beyond("sh", "-c", command.replace("-qsgm 8", "-qsgm 1"))
+
+    found = check(machine, "--elsewhere", "-", paste=printed)
+
+    assert (found["cause"], found["confidence"]) == ("ca-outage", "high")
+    assert [one["works"] for one in found["elsewhere"]] == [False]
+
+
+def test_the_first_line_and_the_exit_status_serve_monitoring(machine: Machine) -> None:
+    machine.fault("all", "hang")
+    restart(machine)
+
+    done = machine.run("ocsp-stapling", "check", check=False)
+
+    assert done.returncode == 2
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("OCSP STAPLING CRITICAL - ")
+    assert "| slowest_handshake=" in first
+    assert "muststaple.example.test (Must-Staple)" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "options", [("--deadline", "fast"), ("--nonsense",), ("--elsewhere", "/does/not/exist")]
+)
+def test_a_mistake_is_unknown_and_not_an_outage(machine: Machine, options: tuple[str, ...]) -> None:
+    assert machine.run("ocsp-stapling", "check", *options, check=False).returncode == 3
+
+
+def test_without_apache_the_check_is_unknown(machine: Machine) -> None:
+    machine.path("/etc/cpanel/ea4/paths.conf").unlink()
+
+    done = machine.run("ocsp-stapling", "check", check=False)
+
+    assert done.returncode == 3
+    assert done.stdout.startswith("OCSP STAPLING UNKNOWN - ")
+
+
+def test_status_tells_the_last_check_and_who_switched_off(machine: Machine) -> None:
+    check(machine)
+    machine.run("ocsp-stapling", "off", "--yes", "--reason", "the line is cut")
+
+    found = json.loads(machine.run("ocsp-stapling", "status", "--json").stdout)
+
+    assert (found["stapling"], found["origin"], found["reason"]) == (
+        "off",
+        "managed-block",
+        "the line is cut",
+    )
+    assert datetime.fromisoformat(found["off_since"]).tzinfo is not None
+    assert found["decided_by"]["file"].endswith("/pre_virtualhost_2.conf")
+    assert (found["must_staple"], found["must_staple_sites"]) == (1, [STRICT])
+    assert found["last_check"]["cause"] == "healthy"
+    assert found["last_operation"]["state"] == "done"
+    assert found["pending_operation"] is None
+
+
+def test_the_ticket_says_what_a_datacenter_needs_and_names_no_customer(machine: Machine) -> None:
+    machine.fault("all", "drop", "4")
+    restart(machine)
+
+    text = machine.run("ocsp-stapling", "ticket").stdout
+
+    assert text.startswith("Subject: ")
+    assert "44.128.10.10: connect-timeout" in text
+    assert "44.128.1.2" in text
+    assert "curl" in text
+    assert "example.test" not in text.replace("whm.example.test", "")
+    redacted = machine.run("ocsp-stapling", "ticket", "--last", "--redact").stdout
+    assert "whm.example.test" not in redacted
+    assert "44.128.1.2" not in redacted
+
+
+@pytest.mark.alone
+def test_thirty_responders_of_which_half_drop_packets_are_asked_within_the_deadline(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = start_machine(Shape(sites=30, cas=30, v4=2, v6=2))
+    for authority in machine.authorities[::2]:
+        machine.fault(authority.name, "drop")
+    restart(machine)
+
+    found = check(machine)
+
+    assert found["severity"] == "stalling"
+    assert found["seconds"] <= 8.0
+    outcomes = {one["host"]: {a["outcome"] for a in one["addresses"]} for one in found["responders"]}
+    assert [outcomes[one.host] for one in machine.authorities] == [{"connect-timeout"}, {"ok"}] * 15
+    assert found["problems"] == []
