@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling import report
+from ocsp_stapling import inventory, report
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.effective import StaplingState, effective, is_on
 from ocsp_stapling.apache.layout import read_layout
@@ -17,7 +17,6 @@ from ocsp_stapling.journal import NAME as JOURNAL
 from ocsp_stapling.journal import RUNNING, Journal, Operation
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.survey.server import read_configuration
-from ocsp_stapling.survey.sites import must_staple_sites
 from ocsp_stapling.switch import lock
 
 
@@ -27,12 +26,13 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     tree = read_config(layout)
     state = effective(tree, read_native_switch(layout.ea4_conf))
     vhosts = tls_vhosts(tree)
-    strict = must_staple_sites(vhosts, now)
+    sites = inventory.take(vhosts, state, settings.state_directory, now)
+    strict = [site.name for site in sites if site.must_staple and not site.expired]
     return {
         **_stapling(state, tree, vhosts),
         "sites": len(vhosts),
         "must_staple": len(strict),
-        "must_staple_sites": list(strict),
+        "must_staple_sites": strict,
         "last_check": _last_check(settings, now),
         **_operations(settings),
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from ocsp_stapling import elsewhere
+from ocsp_stapling import elsewhere, inventory
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.effective import StaplingState, effective
 from ocsp_stapling.apache.httpd import Httpd
@@ -31,7 +31,7 @@ from ocsp_stapling.survey import network, server
 from ocsp_stapling.survey.followup import Followup
 from ocsp_stapling.survey.meeting import meet
 from ocsp_stapling.survey.parts import Part
-from ocsp_stapling.survey.sites import Served, sort_sites
+from ocsp_stapling.survey.sites import Served, chain_files, sort_sites
 from ocsp_stapling.survey.subject import Subject
 
 _T = TypeVar("_T")
@@ -73,9 +73,9 @@ class _Survey:
         self.request.progress("reading Apache's configuration and certificates")
         tree = read_config(self.layout, Httpd(self.layout).binary())
         state = effective(tree, read_native_switch(self.layout.ea4_conf))
-        served = sort_sites(
-            tls_vhosts(tree, read_owners()), state, directory(self.settings.authorities), self.now
-        )
+        vhosts = tls_vhosts(tree, read_owners())
+        sites = inventory.take(vhosts, state, self.settings.state_directory, self.now)
+        served = sort_sites(sites, chain_files(vhosts), directory(self.settings.authorities))
         self.request.progress(_asking(served))
         return self._gather(tree, state, served, network.worker_of(tree))
 

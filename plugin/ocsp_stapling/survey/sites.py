@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
-from ocsp_stapling.apache.effective import StaplingState, is_on
+from ocsp_stapling import inventory
 from ocsp_stapling.apache.vhosts import TlsVhost
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.evidence import Site
-from ocsp_stapling.ocsp.certificate import Certificate, Leaf, issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.ocsp.staple import Door
@@ -22,10 +22,15 @@ from ocsp_stapling.survey.subject import Subject
 
 _FILE_BYTES = 1 << 20
 _DOORS = 6
+_TRIED = 5
+"""Certificates of a group that are tried for a question: one may have been replaced just now."""
 _ISSUERS_PER_RESPONDER = 3
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
 _HTTPS = 443
+
+_Group = list[inventory.Site]
+Chains = dict[Path, Path]
 
 
 @dataclass(frozen=True)
@@ -35,86 +40,44 @@ class Served:
     count: int
     subjects: tuple[Subject, ...]
     incomplete: tuple[Site, ...]
+    """Sites that should staple and cannot, for want of their issuer."""
     authorities: tuple[Authority, ...]
     left_out: int
     """Responders beyond `MAX_SUBJECTS` that are not asked."""
 
 
-@dataclass(frozen=True)
-class _Read:
-    """One virtual host whose certificate names a responder and has not expired."""
+def sort_sites(sites: Sequence[inventory.Site], chains: Chains, directory: Directory) -> Served:
+    """Group the sites by responder and issuer; expired certificates are not asked about.
 
-    vhost: TlsVhost
-    leaf: Leaf
-    issuer: Certificate | None
-
-
-def sort_sites(
-    vhosts: Sequence[TlsVhost], state: StaplingState, directory: Directory, now: datetime
-) -> Served:
-    """Read every certificate and group the sites by responder and issuer; expired ones are not asked about."""
-    read = [found for vhost in vhosts if (found := _read(vhost, now))]
-    whole = [one for one in read if one.issuer is not None]
-    groups: dict[tuple[str, bytes], list[_Read]] = {}
-    for one in whole:
-        groups.setdefault((one.leaf.ocsp_urls[0], one.leaf.issuer_name), []).append(one)
-    merged = _few_issuers(groups)
-    largest = sorted(merged, key=len, reverse=True)
-    chosen = [_subject(group, state, directory, turn) for turn, group in enumerate(largest[:MAX_SUBJECTS])]
+    `chains` is the chain file of a certificate file, for those that have one.
+    """
+    asking = [site for site in sites if site.responder and not site.expired]
+    groups: dict[tuple[str, str], _Group] = {}
+    for site in asking:
+        if site.chain_complete:
+            groups.setdefault((site.responder, site.issuer), []).append(site)
+    merged = sorted(_few_issuers(groups), key=len, reverse=True)
+    chosen = (_subject(one, chains, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
     return Served(
-        len(vhosts),
-        tuple(chosen),
-        tuple(_site(one, state) for one in read if one.issuer is None and _staples(one.vhost, state)),
-        _authorities(whole, directory),
+        len(sites),
+        tuple(subject for subject in chosen if subject),
+        tuple(_site(site) for site in asking if not site.chain_complete and site.stapling),
+        _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )
 
 
-def _read(vhost: TlsVhost, now: datetime) -> _Read | None:
-    """Read a site's certificate; the private key in the same file is skipped and never kept."""
-    try:
-        leaf_der, *chain_der = _blocks(vhost.certificate_file)
-        leaf = scan(leaf_der)
-    except (OSError, ValueError, Problem):
-        return None
-    if not leaf.ocsp_urls or leaf.not_after <= now:
-        return None
-    if vhost.chain_file:
-        chain_der += _chain(str(vhost.chain_file))
-    return _Read(vhost, leaf, issuer_of(leaf, _parsed(chain_der)))
+def chain_files(vhosts: Iterable[TlsVhost]) -> Chains:
+    """Return the separate chain files, by certificate file."""
+    return {vhost.certificate_file: vhost.chain_file for vhost in vhosts if vhost.chain_file}
 
 
-def _blocks(path: Path) -> list[bytes]:
-    with path.open("rb") as file:
-        return list(read_pem_chain(file.read(_FILE_BYTES)))
-
-
-@lru_cache(maxsize=256)
-def _chain(path: str) -> list[bytes]:
-    try:
-        return _blocks(Path(path))
-    except OSError:
-        return []
-
-
-def _parsed(ders: Iterable[bytes]) -> list[Certificate]:
-    return [found for der in ders if (found := _certificate(der))]
-
-
-@lru_cache(maxsize=1024)
-def _certificate(der: bytes) -> Certificate | None:
-    try:
-        return parse(der)
-    except Problem:
-        return None
-
-
-def _few_issuers(groups: dict[tuple[str, bytes], list[_Read]]) -> list[list[_Read]]:
+def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
     """Ask each responder for its few largest issuers; the sites of others count with the largest."""
-    by_url: dict[str, list[list[_Read]]] = {}
+    by_url: dict[str, list[_Group]] = {}
     for (url, _), group in groups.items():
         by_url.setdefault(url, []).append(group)
-    found: list[list[_Read]] = []
+    found: list[_Group] = []
     for several in by_url.values():
         several.sort(key=len, reverse=True)
         kept, others = several[:_ISSUERS_PER_RESPONDER], several[_ISSUERS_PER_RESPONDER:]
@@ -122,35 +85,46 @@ def _few_issuers(groups: dict[tuple[str, bytes], list[_Read]]) -> list[list[_Rea
     return found
 
 
-def _subject(group: Sequence[_Read], state: StaplingState, directory: Directory, turn: int) -> Subject:
+def _subject(group: _Group, chains: Chains, directory: Directory, turn: int) -> Subject | None:
     first = group[0]
-    url = first.leaf.ocsp_urls[0]
-    doors = tuple(_doors(group, state, turn))
-    sites = tuple(_site(one, state) for one in group)
-    target = Target(url, parse(first.leaf.der), first.issuer)
-    return Subject(target, _authority_name(first, directory), first.leaf.issuer, sites, doors)
+    target = next(filter(None, (_target(site, chains) for site in group[:_TRIED])), None)
+    if target is None:
+        return None
+    sites, doors = tuple(map(_site, group)), tuple(_doors(group, turn))
+    return Subject(target, _authority_name(first, directory), first.issuer, sites, doors)
 
 
-def _site(one: _Read, state: StaplingState) -> Site:
-    return Site(
-        one.vhost.name,
-        one.vhost.owner or "",
-        one.leaf.must_staple,
-        one.issuer is not None,
-        _staples(one.vhost, state),
-    )
+def _target(site: inventory.Site, chains: Chains) -> Target | None:
+    """Read the certificate and its issuer; the private key in the same file is skipped and never kept."""
+    try:
+        blocks = _blocks(site.certificate_file)
+        if chain := chains.get(site.certificate_file):
+            blocks += _blocks(chain)
+        leaf, *others = map(parse, blocks)
+    except (OSError, ValueError, Problem):
+        return None
+    issuer = issuer_of(leaf, others)
+    return Target(site.responder, leaf, issuer) if issuer else None
 
 
-def _staples(vhost: TlsVhost, state: StaplingState) -> bool:
-    return is_on(vhost.stapling) if vhost.stapling else state.on
+def _blocks(path: Path) -> list[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file")
+        return list(read_pem_chain(file.read(_FILE_BYTES)))
 
 
-def _doors(group: Sequence[_Read], state: StaplingState, first_turn: int) -> list[Door]:
+def _site(site: inventory.Site) -> Site:
+    return Site(site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling)
+
+
+def _doors(group: _Group, first_turn: int) -> list[Door]:
     """A few places to meet: sites that staple first, each at another of its addresses in turn."""
-    ordered = sorted(group, key=lambda one: not _staples(one.vhost, state))
+    ordered = sorted(group, key=lambda site: not site.stapling)
     found: list[Door] = []
-    for turn, one in enumerate(ordered[:_DOORS], first_turn):
-        places = [_door(one.vhost.name, host, port) for host, port in one.vhost.addresses]
+    for turn, site in enumerate(ordered[:_DOORS], first_turn):
+        places = [_door(site.name, host, port) for host, port in site.addresses]
         places = [place for place in places if place.port == _HTTPS] or places
         found += places[turn % len(places) :][:1] if places else []
     return found
@@ -161,22 +135,18 @@ def _door(name: str, host: str, port: int) -> Door:
     return Door(shown, port or _HTTPS, name if not name.startswith("*") else "localhost")
 
 
-def _authority(one: _Read, directory: Directory) -> Authority | None:
-    return directory.find(_host(one.leaf.ocsp_urls[0]), one.leaf.issuer_organization)
+def _authority(site: inventory.Site, directory: Directory) -> Authority | None:
+    return directory.find(_host(site.responder), site.organization)
 
 
-def _authority_name(one: _Read, directory: Directory) -> str:
-    found = _authority(one, directory)
-    return (
-        found.name
-        if found
-        else one.leaf.issuer_organization or one.leaf.issuer or _host(one.leaf.ocsp_urls[0])
-    )
+def _authority_name(site: inventory.Site, directory: Directory) -> str:
+    found = _authority(site, directory)
+    return found.name if found else site.organization or site.issuer or _host(site.responder)
 
 
-def _authorities(read: Iterable[_Read], directory: Directory) -> tuple[Authority, ...]:
-    first_of = {(one.leaf.ocsp_urls[0], one.leaf.issuer_organization): one for one in read}
-    found = (_authority(one, directory) for one in first_of.values())
+def _authorities(sites: Iterable[inventory.Site], directory: Directory) -> tuple[Authority, ...]:
+    first_of = {(site.responder, site.organization): site for site in sites}
+    found = (_authority(site, directory) for site in first_of.values())
     return tuple({one.name: one for one in found if one}.values())
 
 
@@ -185,16 +155,3 @@ def _host(url: str) -> str:
         return parse_url(url).host
     except UnusableURLError:
         return ""
-
-
-def must_staple_sites(vhosts: Iterable[TlsVhost], now: datetime) -> tuple[str, ...]:
-    """Return the sites whose valid certificate tells browsers to refuse it without a staple (RFC 7633)."""
-    read = ((vhost.name, _leaf(vhost)) for vhost in vhosts)
-    return tuple(name for name, leaf in read if leaf and leaf.must_staple and leaf.not_after > now)
-
-
-def _leaf(vhost: TlsVhost) -> Leaf | None:
-    try:
-        return scan(_blocks(vhost.certificate_file)[0])
-    except (OSError, IndexError, Problem):
-        return None

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from ocsp_stapling import inventory
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.effective import StaplingState, effective
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.vhosts import TlsVhost, tls_vhosts
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.settings import Authority
-from ocsp_stapling.survey.sites import Served, must_staple_sites, sort_sites
+from ocsp_stapling.survey.sites import Served, chain_files, sort_sites
 from tests.unit.ocsp.authority import NOW, issue, make_authority, pem
 
 CA, OTHER = make_authority(), make_authority("Another CA", 7)
@@ -50,7 +51,8 @@ class Tree:
         return read_layout(paths)
 
     def served(self) -> Served:
-        return sort_sites(*self.read(), KNOWN, NOW)
+        vhosts, state = self.read()
+        return sort_sites(inventory.take(vhosts, state, None, NOW), chain_files(vhosts), KNOWN)
 
 
 @pytest.fixture
@@ -126,9 +128,25 @@ def test_sites_that_staple_are_met_first_and_at_different_addresses(tree: Tree) 
     ]
 
 
-def test_only_valid_certificates_count_as_must_staple(tree: Tree) -> None:
-    tree.site("strict.test", url=URL, must_staple=True)
-    tree.site("old.test", must_staple=True, valid=(NOW - timedelta(days=9), NOW - timedelta(days=1)))
-    tree.site("easy.test", url=URL)
+def test_a_chain_file_of_its_own_completes_the_chain(tree: Tree) -> None:
+    chain = tree.root / "chain.pem"
+    chain.write_bytes(pem(CA.certificate))
+    tree.site("a.test", url=URL, chain=False, more=f"SSLCertificateChainFile {chain}")
 
-    assert must_staple_sites(tree.read()[0], NOW) == ("strict.test",)
+    found = tree.served()
+
+    assert found.incomplete == ()
+    assert found.subjects[0].target.asks
+
+
+def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tree: Tree) -> None:
+    tree.site("a.test", url=URL)
+    tree.site("b.test", url=URL)
+    vhosts, state = tree.read()
+    sites = inventory.take(vhosts, state, None, NOW)
+    (tree.root / "a.test.pem").write_text("gone")
+
+    found = sort_sites(sites, {}, KNOWN)
+
+    assert found.subjects[0].target.certificate is not None
+    assert found.subjects[0].target.certificate.common_name == "b.test"
