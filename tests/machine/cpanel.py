@@ -73,6 +73,7 @@ def install() -> None:
     shutil.copy(REPO / "plugin/index.cgi", page / "index.cgi")
     (page / "index.cgi").chmod(0o755)
     assets.publish(page / "static")
+    shutil.copy(REPO / "plugin/icon.png", DOCROOT / "addon_plugins/ocsp-stapling.png")
     shutil.copytree(REPO / "plugin/acl", CPANEL / "Cpanel/Config/ConfigObj/Driver", dirs_exist_ok=True)
     subprocess.run(
         [CPANEL / "bin/register_appconfig", REPO / "whm_app.conf"], check=True, capture_output=True

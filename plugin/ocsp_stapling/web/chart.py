@@ -14,7 +14,7 @@ SERIES = 5
 OTHERS = "others"
 UNNAMED = "not named in the log"
 _LEFT, _WIDTH, _TOP, _BOTTOM = 44, 712, 10, 166
-_SPARK_HEIGHT = 24
+SPARK_HEIGHT = 24
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,15 +15,23 @@ from ocsp_stapling.diagnosis import Diagnosis, diagnose
 from ocsp_stapling.evidence import Evidence
 from ocsp_stapling.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.journal import Journal, Operation
+from ocsp_stapling.watch.memory import NAME as MEMORY_NAME
+from ocsp_stapling.watch.memory import Memory, Reading
 from ocsp_stapling.web import current
-from ocsp_stapling.web.chart import Point
+from ocsp_stapling.web.chart import SPARK_HEIGHT, Point
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.web.stored import evidence_of
 from ocsp_stapling.web.visibility import visible_to
+from ocsp_stapling.web.words import duration, moment
 from ocsp_stapling.whm.accounts import Visible
 
 _RECENT = 20
+_POINTS = 24
+_TREND_SECONDS = 4 * 3600.0
+_SINCE_SECONDS = 7 * 86400.0
+_GOOD = ("ok", "reachable")
+_TROUBLE = ("stalling", "failing")
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Picture:
     diagnosis: Diagnosis | None
     changed: current.Changed | None
     running: Operation | None
+    returns: bool | None
     visible: Visible
 
 
@@ -42,10 +54,11 @@ def picture() -> Picture:
     evidence = last_evidence(directory)
     under_way = current.running(operations)
     if evidence is None:
-        return Picture(None, None, None, under_way, visible)
+        return Picture(None, None, None, under_way, None, visible)
     evidence, changed = current.up_to_date(evidence, operations)
     evidence = restricted(evidence, visible)
-    return Picture(evidence, diagnose(evidence), changed, under_way, visible)
+    returns = returns_by_itself(operations)
+    return Picture(evidence, diagnose(evidence), changed, under_way, returns, visible)
 
 
 def recent_operations(directory: Path) -> list[Operation]:
@@ -75,5 +88,52 @@ def _evidence(directory: Path, _time: int, _inode: int, _size: int) -> Evidence 
 
 
 def trends() -> Mapping[str, tuple[Point, ...]]:
-    """Return the last checks of each responder by URL; nothing until checks are kept over time."""
-    return {}
+    """Return the watch's last readings of each responder by URL, oldest first."""
+    found: dict[str, list[Point]] = {}
+    for reading in _readings(_TREND_SECONDS)[-_POINTS:]:
+        by_url: dict[str, list[tuple[str, float | None]]] = {}
+        for name, seen in reading.addresses.items():
+            by_url.setdefault(name.rpartition(" ")[0], []).append(seen)
+        for url, addresses in by_url.items():
+            found.setdefault(url, []).append(_point(reading.at, addresses))
+    return {url: tuple(points) for url, points in found.items()}
+
+
+def trouble_since() -> datetime | None:
+    """Return since when the watch has seen trouble without a break, None if it sees none now."""
+    first = None
+    for reading in reversed(_readings(_SINCE_SECONDS)):
+        if reading.severity not in _TROUBLE:
+            break
+        first = reading.at
+    return datetime.fromtimestamp(first, UTC) if first else None
+
+
+def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
+    """Return whether the watch will turn stapling on again; None if the last change was not an off."""
+    last = next((one for one in operations if one.state == current.DONE), None)
+    if last is None or last.plan.get("stapling_then") != "off":
+        return None
+    configured = services().settings.watch.return_by_itself
+    return bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
+
+
+def _readings(seconds: float) -> list[Reading]:
+    directory = services().settings.state_directory
+    if not (directory / MEMORY_NAME).exists():
+        return []
+    try:
+        with Memory(directory) as memory:
+            return list(memory.readings(time.time() - seconds))
+    except (sqlite3.Error, OSError):
+        return []
+
+
+def _point(at: float, addresses: Sequence[tuple[str, float | None]]) -> Point:
+    bad = [outcome for outcome, _ in addresses if outcome not in _GOOD]
+    slowest = max((took or 0.0 for _, took in addresses), default=0.0)
+    when = moment(datetime.fromtimestamp(at, UTC))
+    if bad:
+        return Point("bad", SPARK_HEIGHT, f"{bad[0]} at {when}")
+    height = round(6 + 14 * min(slowest / 1000, 1))
+    return Point("good", height, f"good in {duration(slowest / 1000)} at {when}")

@@ -23,7 +23,7 @@ def start() -> Response:
 
     Fields: `operation` (an identity made when the form was shown: the same form twice starts one change),
     `action`, and as the action wants: `reason`, `tag` (of the plan that was shown), `undone`, `overrides`,
-    `write_on`.
+    `write_on`, `return`.
     """
     identity = request.form.get("operation", "")
     services().operations.start(identity, _order())
@@ -39,7 +39,8 @@ def follow(identity: str) -> Response:
     found = services().operations.follow(identity)
     if wants_json():
         lines = step_lines(found.steps, found.ended, found.started)
-        return jsonify(found.as_json() | {"lines": [{"at": one.at, "words": one.words} for one in lines]})
+        words = [{"at": one.at, "words": one.words} for one in lines]
+        return jsonify(found.as_json() | {"title": operation_view(found).title, "lines": words})
     return make_response(render_template("operation.html", view=operation_view(found)))
 
 
@@ -58,4 +59,5 @@ def _order() -> Order:
         undone=form.get("undone", ""),
         with_overrides=form.get("overrides") == "yes",
         write_on=form.get("write_on") == "yes",
+        return_when_healthy=form.get("return") == "yes",
     )

@@ -45,7 +45,8 @@ def link(endpoint: str, **values: Any) -> str:
     """Return the relative address of a view: `?p=responders&ca=alpha`. For templates and for `see_other`."""
     parts = urlsplit(url_for(endpoint, **values))
     page = quote(parts.path.lstrip("/"), safe="/:@")
-    return "?" + "&".join(part for part in (f"p={page}" if page else "", parts.query) if part)
+    # `p` stands there even if it is empty: a bare question mark would not survive in a Location header.
+    return "?" + "&".join(part for part in (f"p={page}", parts.query) if part)
 
 
 def see_other(endpoint: str, **values: Any) -> Response:

@@ -125,7 +125,7 @@ def _notes(one: ResponderEvidence, judged: ResponderDiagnosis | None) -> tuple[s
     notes = list(judged.why.reasons_for if judged and not judged.ok else ())
     notes += judged.why.reasons_against if judged else ()
     if one.name_sentence:
-        notes.append(sentence(one.name_sentence))
+        notes.append(one.name_sentence.rstrip(".") + ".")
     notes += [told.sentence for told in one.elsewhere]
     if one.finding.address_count > len(one.finding.addresses) > 0:
         notes.append(f"Only the first {len(one.finding.addresses)} addresses were asked.")

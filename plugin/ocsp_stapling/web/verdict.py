@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ocsp_stapling.diagnosis import Action, Cause, Diagnosis, Severity
+from ocsp_stapling.diagnosis.advice import ADVICE
 from ocsp_stapling.evidence import Evidence
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
@@ -64,6 +65,12 @@ _BY_SEVERITY: dict[Severity, tuple[Tone, str]] = {
     Severity.NOISE: ("good", "Sites are quick, the log is noisy"),
     Severity.NONE: ("good", "All is well"),
 }
+_OFF = (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE)
+# What the terminal says with its own commands.
+_ON_THE_PAGE = {
+    Action.CONTACT_DATACENTER: "Tell the datacenter or network provider; the ticket holds the evidence.",
+    Action.WAIT_FOR_CA: "Wait for the authority, or write to it; the ticket holds the evidence.",
+}
 _NEXT = {
     Action.CONTACT_DATACENTER: "Then tell the datacenter; the ticket holds the evidence.",
     Action.WAIT_FOR_CA: "Then wait for the authority, or write to it; the ticket holds the evidence.",
@@ -72,16 +79,25 @@ _NEXT = {
 
 
 def verdict_of(
-    diagnosis: Diagnosis, evidence: Evidence, *, operator: bool, since: datetime | None = None
+    diagnosis: Diagnosis,
+    evidence: Evidence,
+    *,
+    operator: bool,
+    since: datetime | None = None,
+    returns: bool | None = None,
 ) -> Verdict:
-    """Return the band for a diagnosis; `since` is when the present state was first seen."""
+    """Return the band for a diagnosis.
+
+    `since` is when the present trouble was first seen; `returns` whether stapling that is off will turn on by
+    itself, None where that does not apply.
+    """
     tone, kicker = _tone(diagnosis, evidence)
     return Verdict(
         tone,
         kicker,
         diagnosis.sentence,
         _advice(diagnosis, operator),
-        tuple(_facts(diagnosis, evidence, operator, since)),
+        tuple(_facts(diagnosis, evidence, operator, since, returns)),
         tuple(_buttons(diagnosis, evidence)) if operator else _viewer_buttons(diagnosis),
         CONFIDENCE[diagnosis.confidence],
     )
@@ -109,25 +125,27 @@ def _advice(diagnosis: Diagnosis, operator: bool) -> str:
             what = "Someone with root privileges should turn stapling off: sites answer again within seconds."
         then = _NEXT.get(diagnosis.afterwards, "")
         return f"{what} {then}".strip()
+    if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
+        return f"Keep it off for now: {diagnosis.reasons_for[0]}"
     if diagnosis.action is Action.TURN_ON:
         return "Every responder was asked and answers rightly, so stapling can be turned on again."
-    if diagnosis.action is Action.CONTACT_DATACENTER and diagnosis.cause not in (
-        Cause.OFF_BY_PLUGIN,
-        Cause.OFF_ELSEWHERE,
-    ):
-        return (
-            "Tell the datacenter or network provider; the ticket holds the evidence. "
-            "Nothing needs to be switched while sites are quick."
-        )
-    return diagnosis.advice
+    return diagnosis.advice.replace(
+        ADVICE[diagnosis.action], _ON_THE_PAGE.get(diagnosis.action, ADVICE[diagnosis.action])
+    )
 
 
-def _facts(diagnosis: Diagnosis, evidence: Evidence, operator: bool, since: datetime | None) -> list[Fact]:
+def _facts(
+    diagnosis: Diagnosis, evidence: Evidence, operator: bool, since: datetime | None, returns: bool | None
+) -> list[Fact]:
     found: list[Fact] = []
     if when := evidence.configuration.off_since:
         found.append(Fact("Off since", when=when))
     elif since:
         found.append(Fact("Since", when=since))
+    if returns is not None and evidence.configuration.on is False:
+        found.append(
+            Fact("Turns on again", "by itself, once all is healthy" if returns else "when you turn it on")
+        )
     if operator and evidence.configuration.off_by:
         found.append(Fact("By", evidence.configuration.off_by))
     if operator and evidence.configuration.reason:

@@ -122,6 +122,8 @@ def log_time(text: str | None) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration: milliseconds below one second, else seconds."""
+    if seconds < 0.0005:
+        return "<1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
 
 

@@ -53,12 +53,13 @@
       failures = 0;
       if (found.ended) {
         say("Done.");
-        var then = polled.getAttribute("data-ost-then");
-        if (then && !found.problem) { location.replace(then); } else { location.reload(); }
+        location.reload();
         return;
       }
       showSteps(found.lines && found.lines[0] && found.lines[0].words ? found.lines : null);
       showProgress(found);
+      var title = document.getElementById("ost-operation");
+      if (title && found.title) { title.textContent = found.title; }
       setTimeout(poll, 700);
     }).catch(function () {
       // The service or WHM itself may be restarting; the work goes on without us.

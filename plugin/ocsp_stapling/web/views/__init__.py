@@ -61,12 +61,12 @@ def register(app: Flask) -> None:
         app.register_blueprint(area.blueprint)
     words.register(app)
     app.jinja_env.filters["spark_words"] = chart.spark_words
-    app.jinja_env.globals.update(asset=assets.link, pages=_pages)
+    app.jinja_env.globals.update(asset=assets.link, tabs=_tabs)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(lambda: {"part": _PARTS.get(request.endpoint or "", "")})
 
 
-def _pages() -> list[tuple[str, str]]:
+def _tabs() -> list[tuple[str, str]]:
     """The tabs that the caller may open."""
     operator = caller().is_operator
     return [(endpoint, label) for endpoint, label, everybody in _PAGES if operator or everybody]

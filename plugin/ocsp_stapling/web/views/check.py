@@ -21,7 +21,8 @@ _SHOWN = 4
 def start() -> Response:
     """Start a check (unless one is running) and lead to where it can be followed; field `back`: a page's name."""
     checks().start()
-    return routing.see_other("check.follow", back=_back(request.form.get("back", "")))
+    opened = request.form.get("responder", "")[:300]
+    return routing.see_other("check.follow", back=_back(request.form.get("back", "")), open=opened or None)
 
 
 @blueprint.get("")
@@ -29,15 +30,15 @@ def start() -> Response:
 def follow() -> Response:
     """Show the running check, or go on to the page that waits for it. As JSON: ended, text, lines."""
     state = checks().state()
-    back = _back(request.args.get("back", ""))
+    back, opened = _back(request.args.get("back", "")), request.args.get("open") or None
     lines = state.lines[-_SHOWN:] if caller().is_operator else ()
     if wants_json():
         return jsonify(ended=not state.running, seconds=round(state.seconds, 1), lines=lines)
     if state.running:
-        return make_response(render_template("check.html", back=back, lines=lines, seconds=state.seconds))
+        return make_response(render_template("check.html", back=back, opened=opened, lines=lines))
     if state.problem is not None:
         raise Problem(state.problem.code, state.problem.sentence, state.problem.detail)
-    return routing.see_other(back)
+    return routing.see_other(back, open=opened)
 
 
 def checks() -> Checks:

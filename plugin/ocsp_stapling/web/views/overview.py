@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Blueprint, render_template
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.diagnosis import Diagnosis
+from ocsp_stapling.diagnosis import Diagnosis, Severity
 from ocsp_stapling.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web import facts, verdict
 from ocsp_stapling.web.context import caller
@@ -55,11 +56,23 @@ def show() -> str:
         values |= {
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
-            "verdict": verdict.verdict_of(seen.diagnosis, seen.evidence, operator=operator),
+            "verdict": verdict.verdict_of(
+                seen.diagnosis,
+                seen.evidence,
+                operator=operator,
+                since=_since(seen.diagnosis, operator),
+                returns=seen.returns,
+            ),
             "handshakes": _handshakes(seen.evidence),
             "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator)),
         }
     return render_template("overview.html", **values)
+
+
+def _since(diagnosis: Diagnosis, operator: bool) -> datetime | None:
+    """When the trouble began; the watch looks at everybody's sites, so it does not hold for a viewer's."""
+    troubled = diagnosis.severity in (Severity.STALLING, Severity.FAILING)
+    return facts.trouble_since() if troubled and operator else None
 
 
 def _handshakes(evidence: Evidence) -> Handshakes:

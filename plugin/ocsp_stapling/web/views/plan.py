@@ -51,6 +51,7 @@ def show(action: str) -> str:
         identity=new_identity(),
         undone=undone,
         options=options,
+        returns=services().settings.watch.return_by_itself if action == "off" else "",
         choices=_choices(plan, options),
     )
 
