@@ -15,14 +15,14 @@ from pathlib import Path
 from ocsp_stapling.apache.conditions import Binary, Known, Truth, judge
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.open_vhost import VHOST_LINES, OpenVhost
-from ocsp_stapling.apache.statements import BEGIN, END, NAMES, Statement, resolve, scan, words
+from ocsp_stapling.apache.statements import BEGIN, END, MAX_WORD, NAMES, Statement, resolve, scan, words
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, ManagedBlock, Place, VirtualHost
 from ocsp_stapling.apache.wildcard import Overlay, expand, has_wildcard
 from ocsp_stapling.problem import Problem
 
 MAX_DEPTH = 128  # httpd's AP_MAX_INCLUDE_DEPTH
 MAX_FILE_BYTES = 256 << 20
-MAX_STATEMENTS = 10_000_000  # bounds what includes of includes of includes can multiply up to
+MAX_STATEMENTS = 2_000_000  # bounds what includes of includes of includes can multiply up to
 
 _CANONICAL = {key.encode(): name for key, name in NAMES.items()}
 
@@ -139,6 +139,8 @@ class _Walk:
 
     def _evaluate(self, statements: Sequence[Statement]) -> None:
         at, end = 0, len(statements)
+        if self._left < 0:
+            return
         self._left -= end
         if self._left < 0:
             self._find(
@@ -281,14 +283,14 @@ class _Walk:
 
     def _use(self, args: bytes) -> None:
         given = words(args, self.known.lookup) or [b""]
+        name = f"macro {_text(given[0].lower())}"
         file, parameters, body = self._macros.get(given[0].lower(), (self.file, [], ()))
-        if len(self._stack) >= MAX_DEPTH:
+        if name in self._stack or len(self._stack) >= MAX_DEPTH:
+            self._find("include-loop", f"The {name} uses itself; httpd gives up on it and refuses to start.")
             return
         pairs = sorted(zip(parameters, given[1:], strict=False), key=lambda pair: -len(pair[0]))
-        self._stack.append("")
-        self._evaluate_as(
-            file, [(name, _substituted(args, pairs), line, name) for name, args, line, _ in body]
-        )
+        self._stack.append(name)
+        self._evaluate_as(file, [(key, _substituted(args, pairs), line, key) for key, args, line, _ in body])
         self._stack.pop()
 
     # --- our own block ---
@@ -334,8 +336,10 @@ def _after_section(statements: Sequence[Statement], at: int) -> int:
 
 
 def _substituted(args: bytes, pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The arguments of a macro's line with its parameters replaced; too long ones are left out."""
     for parameter, value in pairs:
-        args = args.replace(parameter, value) if parameter else args
+        if parameter and args.count(parameter) * len(value) <= MAX_WORD:
+            args = args.replace(parameter, value)
     return args
 
 

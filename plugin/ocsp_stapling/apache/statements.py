@@ -79,6 +79,8 @@ _WORD = re.compile(
 _SPECIAL = re.compile(rb"[\"'\\$]")
 _VARIABLE = re.compile(rb"\$\{([^}]*)\}")
 
+MAX_WORD = 8192  # httpd's MAX_STRING_LEN; `Define X ${X}${X}` doubles with every line
+
 Lookup = Callable[[bytes], bytes | None]
 """The value of a `${NAME}`, or None when it is not defined."""
 
@@ -138,7 +140,7 @@ def resolve(word: bytes, lookup: Lookup) -> bytes:
         found = lookup(match[1])
         return match[0] if found is None else found
 
-    return _VARIABLE.sub(value, word) if b"${" in word else word
+    return _VARIABLE.sub(value, word, 1000)[:MAX_WORD] if b"${" in word else word
 
 
 def _unquoted(match: re.Match[bytes]) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ocsp_stapling.apache.conditions import Binary
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.includes import apply
+from ocsp_stapling.apache.statements import MAX_WORD
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.problem import Problem
 from tests.unit.apache.real_apache import layout_at
@@ -159,8 +160,22 @@ def test_macros_are_expanded_where_they_are_used(tmp_path: Path) -> None:
     ]
 
 
-def test_a_macro_that_uses_itself_ends(tmp_path: Path) -> None:
-    assert stapling(read(tmp_path, "<Macro A>\nUse A\n</Macro>\nUse A\nSSLUseStapling on\n")) != []
+def test_a_macro_that_uses_itself_is_a_finding(tmp_path: Path) -> None:
+    tree = read(tmp_path, "<Macro A>\nUse A\nUse A\n</Macro>\nUse A\nSSLUseStapling on\n")
+    assert codes(tree) == ["include-loop", "include-loop"]
+    assert stapling(tree) == [("httpd.conf", 6, "on")]
+
+
+def test_a_variable_that_doubles_stays_small(tmp_path: Path) -> None:
+    tree = read(tmp_path, "Define X xx\n" + "Define X ${X}${X}\n" * 200 + "Listen ${X}\n")
+    assert len(tree.listen[0]) == MAX_WORD
+
+
+def test_macros_that_multiply_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocsp_stapling.apache.config.MAX_STATEMENTS", 10_000)
+    macros = "".join(f"<Macro m{i} $a>\n" + f"Use m{i + 1} $a$a\n" * 10 + "</Macro>\n" for i in range(20))
+    tree = read(tmp_path, macros + "Use m0 x\n")
+    assert "include-too-much" in codes(tree)
 
 
 def test_overlay_shows_the_configuration_as_it_would_be(tmp_path: Path) -> None:
