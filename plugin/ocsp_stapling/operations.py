@@ -261,6 +261,8 @@ def _as_unit(identity: str, argv: Sequence[str]) -> Completed:
         "--collect",
         "--no-block",
         "--service-type=oneshot",
+        # Where Apache had to be started by httpd itself, it must not end with the change that started it.
+        "--property=KillMode=process",
         f"--unit=ocsp-stapling-operation-{identity}",
         "--description=OCSP Stapling: a change of Apache's configuration",
         *[f"--setenv={name}={value}" for name, value in _environment().items()],
