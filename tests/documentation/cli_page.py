@@ -1,0 +1,71 @@
+"""docs/cli.md from the commands themselves: every usage, help text, argument and option that click knows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import click
+
+from ocsp_stapling.cli import group
+from tests.documentation.markdown import GENERATED, page, table
+
+_INTRODUCTION = """\
+# Command line
+
+Run everything as root (or with `sudo`). Every command takes `--json` and then prints one JSON document; `log --json`
+prints one object a line. Their schemas: [json/](json/README.md). What a code in square brackets after an error means:
+[errors.md](errors.md)."""
+
+_EXIT_STATUSES = (
+    ("`check`", "0 ok, 1 warning, 2 critical, 3 unknown: a monitoring plugin's"),
+    (
+        "`off`, `on`, `undo`",
+        "0 done, 1 refused and nothing touched, 3 failed and restored, 4 failed and not restored",
+    ),
+    ("`probe`", "0 good, 2 something is wrong, 3 unknown"),
+    ("`doctor`", "0 in order, 1 something is broken"),
+    ("all others", "0 done, 1 an error, 2 a mistake in the command line"),
+)
+
+
+def commands() -> dict[str, click.Command]:
+    """Return every command by its name."""
+    with click.Context(group, info_name="ocsp-stapling") as context:
+        found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None and not command.hidden}
+
+
+def render() -> str:
+    """Return the page."""
+    known = commands()
+    listing = table(
+        ("command", "what it does"),
+        ((f"[`{name}`](#{name})", _first_sentence(command)) for name, command in sorted(known.items())),
+    )
+    statuses = "## Exit status\n\n" + table(("command", "exit status"), _EXIT_STATUSES)
+    sections = (_section(name, command) for name, command in sorted(known.items()))
+    return page(GENERATED, _INTRODUCTION, listing, statuses, *sections)
+
+
+def _section(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name, parent=click.Context(group, info_name="ocsp-stapling"))
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    options = [record for each in command.params if (record := each.get_help_record(context))]
+    rows = ((f"`{names}`", text) for names, text in options)
+    return page(
+        f"## {name}", f"```text\n{usage}\n```", *_help(command), table(("option", "meaning"), rows)
+    ).rstrip()
+
+
+def _help(command: click.Command) -> Iterator[str]:
+    """The help text's paragraphs; those that click must not wrap (marked with \\b) stay as they are."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            yield f"```text\n{paragraph.strip(chr(8)).strip(chr(10))}\n```"
+        else:
+            yield " ".join(paragraph.split())
+
+
+def _first_sentence(command: click.Command) -> str:
+    return " ".join((command.help or "").split("\n\n")[0].split())

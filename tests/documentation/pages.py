@@ -1,0 +1,17 @@
+"""The pages of docs/ that are written from the code, so that they cannot say anything else than it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.documentation import cli_page, configuration_page, errors_page
+
+REPO = Path(__file__).resolve().parents[2]
+DOCS = REPO / "docs"
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page.render,
+    "configuration.md": configuration_page.render,
+    "errors.md": errors_page.render,
+}

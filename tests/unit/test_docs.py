@@ -1,0 +1,50 @@
+"""The documents say what is so: generated pages are fresh, and what a page names exists."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documentation import references
+from tests.documentation.errors_page import ADVICE
+from tests.documentation.pages import DOCS, PAGES, REPO
+from tests.documentation.problems import sentences
+
+DOCUMENTS = [pytest.param(path, id=str(path.relative_to(REPO))) for path in references.documents()]
+CHECKS: tuple[Callable[[Path], Iterator[str]], ...] = (
+    references.dead_links,
+    references.unknown_commands,
+    references.unknown_script_options,
+    references.missing_places,
+    references.unknown_settings,
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_says_what_the_code_says(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run: python -m tests.documentation"
+
+
+def test_every_error_code_has_advice_and_no_advice_is_left_over() -> None:
+    assert set(tomllib.loads(ADVICE.read_text())) == set(sentences())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_what_a_page_names_exists(path: Path) -> None:
+    assert {check.__name__: found for check in CHECKS if (found := list(check(path)))} == {}
+
+
+def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](nowhere.md) [b](#not-there) `ocsp-stapling mend` `ocsp-stapling off --force` `./install.sh --quick`\n"
+        "`tests/unit/test_docs.py::test_that_is_not_there` `watch.never`\n"
+    )
+    assert list(references.dead_links(page)) == ["nowhere.md", "#not-there"]
+    assert list(references.unknown_commands(page)) == ["mend", "off --force"]
+    assert list(references.unknown_script_options(page)) == ["install.sh --quick"]
+    assert list(references.missing_places(page)) == ["tests/unit/test_docs.py::test_that_is_not_there"]
+    assert list(references.unknown_settings(page)) == ["watch.never"]
