@@ -5,13 +5,14 @@ The diagnosis is made again from what is left, so its sentences can name nobody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from ocsp_stapling.evidence import (
     ConfigurationEvidence,
     Elsewhere,
     Evidence,
+    HandshakeEvidence,
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
@@ -38,7 +39,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         site_count=sum(len(one.sites) for one in responders),
         responders=responders,
         incomplete_chains=_sites(evidence.incomplete_chains, visible),
-        handshakes=tuple(h for h in evidence.handshakes if visible.domain(h.site) and h.responder in own),
+        handshakes=tuple(_handshakes(evidence.handshakes, visible, own)),
         log=LogEvidence(),
         authorities=tuple(one for one in evidence.authorities if one.name in names),
         configuration=_configuration(evidence.configuration, visible),
@@ -65,6 +66,20 @@ def _responder(one: ResponderEvidence, visible: Visible) -> ResponderEvidence | 
         # The question names a certificate by its serial number, and it may be another customer's.
         command="",
     )
+
+
+def _handshakes(
+    made: Iterable[HandshakeEvidence], visible: Visible, own: Container[str]
+) -> Iterable[HandshakeEvidence]:
+    """Everybody's handshakes, others' without a name: all sites of the server wait in one queue."""
+    numbers: dict[str, int] = {}
+    for one in made:
+        if visible.domain(one.site):
+            yield one
+            continue
+        number = numbers.setdefault(one.site, len(numbers) + 1)
+        responder = one.responder if one.responder in own else ""
+        yield replace(one, site=f"another site ({number})", address="", responder=responder)
 
 
 def _address(found: AddressFinding) -> AddressFinding:

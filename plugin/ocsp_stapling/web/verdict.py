@@ -164,10 +164,11 @@ def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
     found = [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
     if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
         found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))
+    wanted = diagnosis.action is not Action.NOTHING
+    found = [replace(button, main=wanted and not number) for number, button in enumerate(found)]
     if diagnosis.severity in (Severity.STALLING, Severity.FAILING):
         found.append(Button("Guided steps", "guide.show"))
-    wanted = diagnosis.action is not Action.NOTHING
-    return [replace(button, main=wanted and not number) for number, button in enumerate(found)]
+    return found
 
 
 def _viewer_buttons(diagnosis: Diagnosis) -> tuple[Button, ...]:

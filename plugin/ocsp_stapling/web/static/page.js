@@ -117,6 +117,11 @@
     filter.addEventListener("submit", function (event) { event.preventDefault(); clearTimeout(waiting); search(); });
   }
 
+  // -- what does not fit on a phone: show the tab one is on, and the latest hours of a chart
+  var tab = root.querySelector(".ost-nav [aria-current]");
+  if (tab) { var row = tab.closest("ul"); row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - 16); }
+  root.querySelectorAll("[data-ost-end]").forEach(function (box) { box.scrollLeft = box.scrollWidth; });
+
   // -- a page kept open must not look fresh when it is old; back and forward buttons show it as it was
   window.addEventListener("pageshow", function (event) { if (event.persisted) { location.reload(); } });
 })();

@@ -64,7 +64,7 @@ def show() -> str:
                 returns=seen.returns,
             ),
             "handshakes": _handshakes(seen.evidence),
-            "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator)),
+            "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
         }
     return render_template("overview.html", **values)
 
@@ -84,12 +84,12 @@ def _handshakes(evidence: Evidence) -> Handshakes:
     return Handshakes(shown, longest, len(evidence.handshakes) - len(shown))
 
 
-def _tiles(evidence: Evidence, diagnosis: Diagnosis, operator: bool) -> Iterable[Tile]:
+def _tiles(evidence: Evidence, diagnosis: Diagnosis, operator: bool, changed: bool) -> Iterable[Tile]:
     yield _responders(diagnosis)
     yield _authorities(evidence)
     if operator:
         yield _log(evidence)
-        yield _configuration(evidence)
+        yield _configuration(evidence, changed)
 
 
 def _responders(diagnosis: Diagnosis) -> Tile:
@@ -142,10 +142,10 @@ def _log(evidence: Evidence) -> Tile:
     )
 
 
-def _configuration(evidence: Evidence) -> Tile:
+def _configuration(evidence: Evidence, changed: bool) -> Tile:
     found = evidence.configuration
     on = found.on is not False
-    lines = [ORIGINS[found.origin]]
+    lines = ["Changed through this plugin after the last check." if changed else ORIGINS[found.origin]]
     if found.still_on:
         lines.append(f"These sites keep it on themselves: {listed(found.still_on)}.")
     more = "Every line that takes part"

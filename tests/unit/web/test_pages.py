@@ -1,0 +1,315 @@
+"""Every page in every state: it says the right thing, offers the right button, and lets no markup through."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from flask import Flask
+
+from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
+from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.journal import Journal
+from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.web import facts, listing
+from ocsp_stapling.web.listing import SiteRow
+from ocsp_stapling.web.views import configuration, errorlog
+from ocsp_stapling.web.views import sites as sites_view
+from ocsp_stapling.whm.accounts import Visible
+from tests.unit.web import made
+from tests.unit.web.asking import OPERATOR, VIEWER, get
+from tests.unit.web.conftest import Shown
+
+PAGES = ("", "p=guide", "p=responders", "p=authorities", "p=ticket", "p=elsewhere", "p=history")
+STATES = sorted(made.everything())
+OWN = "site001.sectigo.example"
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a browser would run or obey, and what is not closed."""
+
+    VOID = frozenset({"link", "input", "br", "meta", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def text_of(app: Flask, query: str, caller: object = OPERATOR) -> str:
+    answer = get(app, query, caller)  # type: ignore[arg-type]
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_page_renders_in_every_state_without_inline_code_or_open_tags(
+    showing: Shown, state: str
+) -> None:
+    app = showing(made.everything()[state])
+    for query in PAGES:
+        page = Page(text_of(app, query))
+        assert not page.open, (query, page.open)
+        assert page.tags.count("script") == 1  # our own file, nothing inline
+        assert not [n for n, _ in page.attributes if n.startswith("on") or n == "style"], query
+        assert len(page.ids) == len(set(page.ids)), query
+
+
+@pytest.mark.parametrize("query", PAGES)
+def test_text_that_others_wrote_is_never_markup(showing: Shown, query: str) -> None:
+    text = text_of(showing(made.hostile()), query)
+    assert "<script>alert" not in text
+    assert not [
+        value for name, value in Page(text).attributes if name == "href" and value.startswith("javascript:")
+    ]
+
+
+def test_hostile_text_is_shown_as_text_where_it_belongs(showing: Shown) -> None:
+    assert "&lt;script&gt;alert(1)" in text_of(showing(made.hostile()), "p=responders")
+
+
+@pytest.mark.parametrize(
+    ("state", "kicker", "button"),
+    [
+        ("healthy", "All is well", None),
+        ("stalling", "Visitors are waiting", "Turn stapling off…"),
+        ("blocked", "Visitors are waiting", "Turn stapling off…"),
+        ("failing", "Something fails, sites are quick", "Write the ticket"),
+        ("noisy", "Sites are quick, the log is noisy", None),
+        ("not-applicable", "Not affected", None),
+        ("off-by-us", "Stapling is off", "Turn stapling on again…"),
+        ("off-elsewhere", "Stapling is off", "Turn stapling on again…"),
+        ("apache-down", "Apache is down", None),
+        ("ca-outage", "Visitors are waiting", "Turn stapling off…"),
+    ],
+)
+def test_the_verdict_names_the_state_and_recommends_one_thing(
+    showing: Shown, state: str, kicker: str, button: str | None
+) -> None:
+    text = text_of(showing(made.everything()[state]), "")
+    assert f'<p class="ost-kicker">{kicker}</p>' in text
+    main = re.findall(r'<a class="ost-button ost-button-main"[^>]*>([^<]+)<', text)
+    assert main == ([button] if button else [])
+
+
+def test_without_a_check_the_page_offers_one(showing: Shown) -> None:
+    app = showing(None)
+    assert "Check now" in text_of(app, "")
+    for query in PAGES:
+        assert "ost-problem" not in text_of(app, query)
+
+
+def test_off_by_us_says_since_when_by_whom_and_why(showing: Shown) -> None:
+    text = text_of(showing(made.off_by_us()), "")
+    assert "root (WHM)" in text
+    assert "ticket 4711" in text
+    assert "Off since" in text
+
+
+def test_times_are_in_the_servers_zone_and_name_it(showing: Shown) -> None:
+    local = made.NOW.astimezone()
+    shown = f"{local:%Y-%m-%d %H:%M:%S} "
+    zone = local.tzname() or ""
+    assert shown + (zone if zone.isalpha() else f"UTC{local:%z}") in text_of(showing(made.healthy()), "")
+
+
+def test_a_later_change_is_never_hidden_by_an_older_check(showing: Shown, tmp_path: Path) -> None:
+    app = showing(replace(made.stalling(), taken_at=made.NOW - timedelta(minutes=5)))
+    with Journal(tmp_path) as journal:
+        plan = {"stapling_then": "off", "files": [{}], "return_when_healthy": True}
+        begun = journal.begin("off", "root (WHM)", "hangs", plan, [])
+        journal.finish(begun.id, "done", {"message": "7 sites met."})
+    text = text_of(app, "")
+    assert "Visitors are waiting" not in text
+    assert "Stapling was turned off after the last check" in text
+    assert "by itself, once all is healthy" in text
+    assert "What visitors meet" not in text  # measured before the change
+
+
+def test_an_operation_under_way_is_announced(showing: Shown, tmp_path: Path) -> None:
+    app = showing(made.stalling())
+    with Journal(tmp_path) as journal:
+        begun = journal.begin("off", "bigboss (WHM)", "", {}, [])
+    text = text_of(app, "")
+    assert "under way, begun by bigboss (WHM)" in text
+    assert f"?p=operations/{begun.id}" in text
+
+
+# -- the viewer ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible = Visible(frozenset({"user001"}), frozenset({OWN}))
+    for module in (facts, sites_view):
+        monkeypatch.setattr(
+            module,
+            "visible_to",
+            lambda caller: Visible(everything=caller.is_operator) if caller.is_operator else visible,
+        )
+
+
+VIEWER_PAGES = (
+    "",
+    "p=guide",
+    "p=responders",
+    "p=authorities",
+    "p=ticket",
+    "p=ticket&for=datacenter",
+    "p=ticket&for=ca",
+)
+
+
+@pytest.mark.usefixtures("own_only")
+@pytest.mark.parametrize("state", ["stalling", "off-by-us", "off-elsewhere", "told-elsewhere", "healthy"])
+def test_a_viewer_sees_their_own_names_and_nobody_elses(showing: Shown, state: str) -> None:
+    evidence = made.everything()[state]
+    app = showing(_with_secrets(evidence))
+    everything = "".join(text_of(app, query, VIEWER) for query in VIEWER_PAGES)
+    names = set(re.findall(r"site\d+\.[a-z]+\.example", everything))
+    assert names <= {OWN}
+    for secret in ("SECRET", "/etc/", "root (WHM)", "4711", "web12.example.com", "nobody", "httpd.conf"):
+        assert secret not in everything, secret
+
+
+def _with_secrets(evidence: Evidence) -> Evidence:
+    first, *rest = evidence.responders
+    return replace(
+        evidence,
+        responders=(
+            replace(first, blocked_by=("SECRET-RULE",), name_sentence="SECRET-DNS", command="SECRET-COMMAND"),
+            *rest,
+        ),
+        problems=("SECRET-PROBLEM",),
+        host=replace(evidence.host, traces={"a": "SECRET-TRACE"}, load_sentence="SECRET-LOAD"),
+        configuration=replace(evidence.configuration, findings=("SECRET-FINDING",)),
+    )
+
+
+@pytest.mark.usefixtures("own_only")
+def test_a_viewer_gets_the_clicks_instead_of_the_button(showing: Shown) -> None:
+    text = text_of(showing(made.stalling()), "p=guide", VIEWER)
+    assert "Include Editor" in text
+    assert "SSLUseStapling Off" in text
+    assert "?p=plan/off" not in text
+
+
+@pytest.mark.usefixtures("own_only")
+def test_a_viewer_without_sites_here_is_told_that_nothing_concerns_them(showing: Shown) -> None:
+    app = showing(made.failing())  # digicert's responder fails; the viewer's only site is with Sectigo
+    assert "All is well" in text_of(app, "", VIEWER)
+
+
+@pytest.mark.parametrize(
+    "page", ["errorlog", "configuration", "history", "plan/off", "elsewhere", "operations/x"]
+)
+def test_the_operators_pages_are_closed_to_a_viewer(showing: Shown, page: str) -> None:
+    assert get(showing(made.healthy()), f"p={page}", VIEWER).status_code == 403
+
+
+# -- pages that read the server --------------------------------------------------------------------------------
+
+
+def test_the_error_log_is_charted_told_and_escaped(
+    showing: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now()
+    stamp = now.strftime("%a %b %d %H:%M:%S.000000 %Y")
+    log = tmp_path / "error_log"
+    log.write_text(
+        f"[{stamp}] [ssl:error] [pid 7:tid 8] (101)Network is unreachable: [client 192.0.2.1:4] AH01974: "
+        "could not connect to OCSP responder '<b>evil</b>'\n"
+        f"[{stamp}] [ssl:error] [pid 7:tid 8] AH01941: stapling_renew_response: responder error\n"
+    )
+    monkeypatch.setattr(errorlog, "read_layout", lambda: SimpleNamespace(error_log=log))
+    text = text_of(showing(None), "p=errorlog")
+    assert "<b>evil" not in text
+    assert "1 failure</strong> in 24 hours" in text
+    assert not Page(text).open
+
+
+def test_configuration_lines_are_text(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Directive("SSLUseStapling", "On", Path("/etc/<b>.conf"), 3, None, (), True, False, made.HOSTILE)
+    finding = Finding("odd", made.HOSTILE)
+    tree = ConfigTree(Path("/c"), Path("/etc/apache2"), (), (line,), (), (), (finding,), Path("/u"))
+    layout = SimpleNamespace(ea4_conf=Path("/nonexistent"))
+    monkeypatch.setattr(configuration, "read_layout", lambda: layout)
+    monkeypatch.setattr(configuration, "read_config", lambda _layout: tree)
+    text = text_of(showing(None), "p=configuration")
+    assert "<script>alert" not in text
+    assert "Stapling is on" in text
+
+
+def rows(count: int) -> list[SiteRow]:
+    later = datetime.now(UTC) + timedelta(days=40)
+    door = Door("127.0.0.1", 443, "x")
+    return [
+        SiteRow(
+            f"site{n:04}.example",
+            f"user{n}",
+            "Sectigo" if n % 2 else "DigiCert",
+            "ocsp.x",
+            "good",
+            "On",
+            n % 100 == 7,
+            later,
+            "",
+            door,
+        )
+        for n in range(count)
+    ]
+
+
+def test_five_thousand_sites_come_in_pages_and_can_be_searched(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_rows", lambda: rows(5000))
+    app = showing(None)
+    first = text_of(app, "p=sites")
+    assert first.count("Staple check") == listing.PER_PAGE
+    assert "page 1 of 50" in first
+    assert "site4999.example" in text_of(app, "p=sites&page=50")
+    found = text_of(app, "p=sites&q=SITE0042&ca=DigiCert")
+    assert found.count("Staple check") == 1
+    assert text_of(app, "p=sites&show=must-staple").count("Staple check") == 50
+    assert get(app, "p=sites&q=site0042&format=json").json["html"].count("Staple check") == 1  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("own_only")
+def test_a_viewers_list_and_staple_check_are_limited_to_their_own(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = replace(rows(1)[0], name=OWN)
+    monkeypatch.setattr(listing, "_rows", lambda: [*rows(3), mine])
+    text = text_of(showing(None), "p=sites", VIEWER)
+    assert OWN in text
+    assert "site0001.example" not in text
+    assert "1 TLS site of your accounts" in text
+
+
+def test_a_site_with_markup_for_a_name_stays_text(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = replace(
+        rows(1)[0], name=made.HOSTILE, owner=made.HOSTILE, authority=made.HOSTILE, note=made.HOSTILE
+    )
+    monkeypatch.setattr(listing, "_rows", lambda: [evil])
+    text = text_of(showing(None), "p=sites&q=" + "%3Cscript%3E")
+    assert "<script>alert" not in text
+    assert not Page(text).open
