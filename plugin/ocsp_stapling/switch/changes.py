@@ -30,7 +30,8 @@ def off(wish: Wish, now: Situation) -> Changes:
     """
     lines = directives.off_block(wish.who, wish.reason, wish.now)
     overrides = _override_changes(lines, now) if wish.with_overrides else ()
-    main = _winning(lines, now, (), want=False) if effective(now.tree) else ()
+    with_cache = directives.off_block(wish.who, wish.reason, wish.now, _our_cache(now))
+    main = _winning(with_cache, now, (), want=False) if effective(now.tree) else ()
     return (*main, *overrides)
 
 
@@ -103,6 +104,12 @@ def managed(now: Situation) -> list[Snapshot]:
 def find(found: Snapshot) -> includes.Block | None:
     """Return the block in a file. Raises Problem `block-damaged`, which says where and how to mend it."""
     return includes.find(found.content or b"", str(found.path))
+
+
+def _our_cache(now: Situation) -> str | None:
+    """The SSLStaplingCache line of our own block, if that is the one in force."""
+    cache = now.tree.last("SSLStaplingCache")
+    return f'SSLStaplingCache "{cache.value}"' if cache and cache.managed else None
 
 
 def _safe(path: Path) -> Snapshot | None:

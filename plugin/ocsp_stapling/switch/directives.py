@@ -19,9 +19,14 @@ _NOTE = re.compile(
 )
 
 
-def off_block(who: str, reason: str, now: datetime.datetime) -> list[str]:
-    """Return the lines that turn stapling off, with what an administrator who finds them must know."""
-    return [*_notes("off", who, reason, now), *_guarded(["SSLUseStapling Off"])]
+def off_block(who: str, reason: str, now: datetime.datetime, cache: str | None = None) -> list[str]:
+    """Return the lines that turn stapling off, with what an administrator who finds them must know.
+
+    `cache` is the SSLStaplingCache line that must stay: Apache ends at a graceful restart that finds the last
+    one gone (AH01872).
+    """
+    lines = [cache] if cache else []
+    return [*_notes("off", who, reason, now), *_guarded([*lines, "SSLUseStapling Off"])]
 
 
 def on_block(who: str, reason: str, now: datetime.datetime, cache: str | None) -> list[str]:

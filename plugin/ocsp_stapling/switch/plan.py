@@ -37,6 +37,8 @@ class Plan:
     samples: tuple[Sample, ...]
     stapling_now: bool
     stapling_then: bool
+    cache_now: bool
+    cache_then: bool
     decided_by: Directive | None
     origin: str
     sites_affected: int
@@ -65,6 +67,8 @@ class Plan:
             "tag": self.tag,
             "stapling_now": on_off(self.stapling_now),
             "stapling_then": on_off(self.stapling_then),
+            "cache_now": self.cache_now,
+            "cache_then": self.cache_then,
             "decided_by": self.decided_by.as_json() if self.decided_by else None,
             "origin": self.origin,
             "files": [
@@ -128,18 +132,20 @@ def _wanted(wish: Wish, now: Situation, undo: Changes) -> Changes:
 
 
 def _kept(now: Situation, change: Change) -> Change:
-    """An include that httpd.conf names may be empty, but not absent: Apache would not start without it."""
-    if (
-        change.content is None
-        and change.old.path.parent == now.layout.includes
-        and now.reads(change.old.path)
-    ):
-        return replace(change, content=b"")
-    return change
+    """A file may be empty, but not absent, if Apache would not start without it.
+
+    An include that httpd.conf names must exist, and `Include DIRECTORY/*.conf` must find at least one file.
+    """
+    path = change.old.path
+    if change.content is not None or not now.reads(path):
+        return change
+    named = path.parent == now.layout.includes
+    last = not any(other != path for other in path.parent.glob("*.conf"))
+    return replace(change, content=b"") if named or last else change
 
 
 def _refuse_without_cache(then: ConfigTree) -> None:
-    if then.last("SSLStaplingCache") is None:
+    if not _has_cache(then):
         raise Problem(
             "no-cache",
             "Stapling would be on without an SSLStaplingCache, and that ends Apache at its next restart. "
@@ -163,16 +169,22 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
         _samples(now, after, will),
         before,
         after,
+        _has_cache(now.tree),
+        _has_cache(then),
         last,
         _origin(now, last),
         len(affected),
         losing,
         stays,
         now.front,
-        _cost(now, rebuild),
+        _cost(now, rebuild, _has_cache(now.tree) and not _has_cache(then)),
         _warnings(wish, now, then, after or rebuild, losing, stays),
         wish.return_when_healthy,
     )
+
+
+def _has_cache(tree: ConfigTree) -> bool:
+    return tree.last("SSLStaplingCache") is not None
 
 
 def _stapling_sites(tree: ConfigTree, on: bool) -> dict[str, bool]:
@@ -227,7 +239,9 @@ def _origin(now: Situation, last: Directive | None) -> str:
     return "hand-written"
 
 
-def _cost(now: Situation, rebuild: bool) -> str:
+def _cost(now: Situation, rebuild: bool, whole: bool) -> str:
+    if whole:
+        return "Apache is stopped and started, for it does not survive a graceful restart without the stapling cache."
     first = "cPanel rebuilds httpd.conf; then Apache" if rebuild else "Apache"
     return f"{first} reads its configuration anew (graceful, {now.workers} workers now); its cached staples are gone."
 

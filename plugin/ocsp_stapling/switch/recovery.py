@@ -62,7 +62,12 @@ def _forward(
             rebuild(server, operation.plan.get("stapling_then") == "on")
             _test(server)
         outcome = restart.restart(
-            server.apache, _samples(operation), server.patience, stalled=True, report=report
+            server.apache,
+            _samples(operation),
+            server.patience,
+            stalled=True,
+            report=report,
+            whole=_loses_cache(operation, "cache_now", "cache_then"),
         )
     except RestartError as error:
         return _back(server, operation, now, records, error.problem)
@@ -76,6 +81,10 @@ def _test(server: Server) -> None:
     if message := server.configtest():
         sentence = "Apache refuses the configuration of the interrupted operation."
         raise Problem("configtest-failed", sentence, message)
+
+
+def _loses_cache(operation: Operation, before: str, after: str) -> bool:
+    return bool(operation.plan.get(before)) and not operation.plan.get(after)
 
 
 def _samples(operation: Operation) -> list[Sample]:
@@ -101,7 +110,11 @@ def _back(
     ]
     reload = bool(steps & {"restart", "restore", "rebuild"})
     alive = not server.configtest() and restart.ensure_running(
-        server.apache, _samples(operation), server.patience, reload=reload
+        server.apache,
+        _samples(operation),
+        server.patience,
+        reload=reload,
+        whole=_loses_cache(operation, "cache_then", "cache_now"),
     )
     if alive and not failures:
         sentence = f"'{operation.action}' was interrupted and taken back; everything is as it was before it."

@@ -29,6 +29,9 @@ _SIGNALLED_SECONDS = 1.0
 _STOP_SECONDS = 12.0
 _START_SECONDS = 15.0
 _STEADY_SECONDS = 2.0
+_LAST_CACHE = (
+    "The files have no SSLStaplingCache any more, and Apache does not survive that at a graceful restart."
+)
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,27 @@ class RestartError(Exception):
 
 
 def restart(
-    apache: Apache, samples: Sequence[Sample], patience: Patience, *, stalled: bool, report: Report
+    apache: Apache,
+    samples: Sequence[Sample],
+    patience: Patience,
+    *,
+    stalled: bool,
+    report: Report,
+    whole: bool = False,
 ) -> Outcome:
     """Restart Apache through WHM and climb until the samples are served as wanted.
+
+    `whole`: Apache would not survive a graceful restart (its last SSLStaplingCache is gone from the files, AH01872),
+    so it is stopped and started at once.
 
     Raises RestartError when WHM's API cannot be used, when Apache is dead after it, or when the last rung was
     in vain. Run httpd's own configuration test first: WHM's restart may not.
     """
     mark = apache.mark()
+    if whole:
+        report("restart", {"rung": "stop-start", "because": _LAST_CACHE})
+        verdict = _stop_and_start(apache, mark, samples, patience, stalled)
+        return _judged(_outcome(apache, mark, verdict, ["stop-start"], ()))
     rungs = _mend_pid_file(apache, mark, report)
     rungs.append("whm-api")
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
@@ -121,20 +137,32 @@ def restart(
         rungs.append(name)
         report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
         verdict = rung(apache, mark, samples, patience, stalled)
+    return _judged(_outcome(apache, mark, verdict, rungs, warnings))
+
+
+def _outcome(
+    apache: Apache, mark: Mark, verdict: Verdict, rungs: list[str], warnings: tuple[str, ...]
+) -> Outcome:
     alive = _steady_parent(apache) is not None
-    return _judged(Outcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings))
+    return Outcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings)
 
 
-def ensure_running(apache: Apache, samples: Sequence[Sample], patience: Patience, *, reload: bool) -> bool:
+def ensure_running(
+    apache: Apache, samples: Sequence[Sample], patience: Patience, *, reload: bool, whole: bool = False
+) -> bool:
     """Make Apache run with what its files say now; return whether a parent is there afterwards.
 
-    Used on the way back: `reload` when the running configuration may be newer than the restored files. Workers
-    that were there before are ended only if the sites stay unserved, for they may hold somebody's download.
+    Used on the way back: `reload` when the running configuration may be newer than the restored files; `whole` as
+    for `restart`. Workers that were there before are ended only if the sites stay unserved, for they may hold
+    somebody's download.
     """
     if _steady_parent(apache) is None:
         return _start(apache)
     if not reload:
         return True
+    if whole:
+        _stop(apache)
+        return _start(apache)
     before = apache.mark()
     _signal_graceful(apache, before)
     doors = [replace(each, staple=None) for each in samples]
@@ -220,14 +248,19 @@ def _end_old_workers(
 def _stop_and_start(
     apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience, __: bool
 ) -> Verdict:
-    """Stop Apache whole and start it; a parent that does not stop is ended with its workers."""
+    """Stop Apache whole and start it."""
+    _stop(apache)
+    _start(apache)
+    return _watched(apache, samples, patience.started, patience)
+
+
+def _stop(apache: Apache) -> None:
+    """Stop Apache by cPanel's script; a parent that does not stop is ended with its workers."""
     old = apache.mark()
     scripts.stop_httpd(_STOP_SECONDS)
     if old.parent and not control.wait_until_gone(old.parent, 1.0):
         control.end([old.parent, *old.workers])
         control.wait_until_gone(old.parent, 2.0)
-    _start(apache)
-    return _watched(apache, samples, patience.started, patience)
 
 
 _RUNGS = (

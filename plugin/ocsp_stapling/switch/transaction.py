@@ -138,7 +138,12 @@ class _Run:
         began = time.monotonic()
         self.restarting = True
         outcome = restart.restart(
-            self.server.apache, self.plan.samples, self.server.patience, stalled=stalled, report=self.step
+            self.server.apache,
+            self.plan.samples,
+            self.server.patience,
+            stalled=stalled,
+            report=self.step,
+            whole=self.plan.cache_now and not self.plan.cache_then,
         )
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began
@@ -188,7 +193,10 @@ class _Run:
     def _restarted_back(self, problem: Problem, reloaded: bool) -> Result:
         apache, patience = self.server.apache, self.server.patience
         untouched = not self.ran and not self.restarting
-        if untouched or restart.ensure_running(apache, self.plan.samples, patience, reload=reloaded):
+        whole = self.plan.cache_then and not self.plan.cache_now
+        if untouched or restart.ensure_running(
+            apache, self.plan.samples, patience, reload=reloaded, whole=whole
+        ):
             return self._result(RESTORED, f"{problem.sentence} Everything is as it was before.", problem)
         told = "It could not be put right: Apache does not run with the restored files."
         return self._result(FAILED, f"{problem.sentence} {told}", problem)
