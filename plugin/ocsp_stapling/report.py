@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.diagnosis import Diagnosis, ResponderDiagnosis, Severity
@@ -20,9 +15,11 @@ from ocsp_stapling.evidence import (
     LogEvidence,
     ResponderEvidence,
 )
+from ocsp_stapling.lastcheck import NAME as LAST_CHECK
+from ocsp_stapling.lastcheck import load, store
 
-LAST_CHECK = "last-check.json"
-_SIZE_LIMIT = 32 << 20
+__all__ = ["LAST_CHECK", "document", "exit_status", "load", "state_word", "store"]
+
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 _STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
 
@@ -179,28 +176,3 @@ def _host(one: HostEvidence) -> dict[str, Any]:
 
 def _elsewhere(one: Elsewhere) -> dict[str, Any]:
     return {"place": one.place, "url": one.url, "works": one.works, "sentence": one.sentence}
-
-
-def store(directory: Path, found: Mapping[str, Any]) -> None:
-    """Keep the document as the last check, readable for us alone. Raises OSError when it cannot be written."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Checks may run side by side: each writes its own file, and the last one to end stays.
-    descriptor, name = tempfile.mkstemp(prefix=f".{LAST_CHECK}.", dir=directory)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(found, file)
-        temporary.replace(directory / LAST_CHECK)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def load(directory: Path) -> dict[str, Any] | None:
-    """Return the last check's document, None if there is none that can be read."""
-    try:
-        with (directory / LAST_CHECK).open("rb") as file:
-            found = json.loads(file.read(_SIZE_LIMIT))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and "cause" in found else None

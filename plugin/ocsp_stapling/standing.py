@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling import inventory, report
+from ocsp_stapling import inventory, lastcheck
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.effective import StaplingState, effective, is_on
+from ocsp_stapling.apache.effective import StaplingState, effective
 from ocsp_stapling.apache.layout import read_layout
 from ocsp_stapling.apache.native import read_native_switch
-from ocsp_stapling.apache.tree import ConfigTree
-from ocsp_stapling.apache.vhosts import TlsVhost, tls_vhosts
+from ocsp_stapling.apache.vhosts import tls_vhosts
 from ocsp_stapling.journal import NAME as JOURNAL
 from ocsp_stapling.journal import RUNNING, Journal, Operation
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.survey.server import read_configuration
 from ocsp_stapling.switch import lock
+from ocsp_stapling.switch.note import off_note
 
 
 def standing(settings: Settings, now: datetime) -> dict[str, Any]:
@@ -29,7 +28,8 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     sites = inventory.take(vhosts, state, settings.state_directory, now)
     strict = [site.name for site in sites if site.must_staple and not site.expired]
     return {
-        **_stapling(state, tree, vhosts),
+        **_stapling(state),
+        "still_on": [] if state.on else [site.name for site in sites if site.stapling],
         "sites": len(vhosts),
         "must_staple": len(strict),
         "must_staple_sites": strict,
@@ -38,24 +38,21 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     }
 
 
-def _stapling(state: StaplingState, tree: ConfigTree, vhosts: tuple[TlsVhost, ...]) -> dict[str, Any]:
-    still_on = [vhost.name for vhost in vhosts if vhost.stapling and is_on(vhost.stapling)]
-    found = read_configuration(state, tree, still_on)
-    line = state.decided_by
+def _stapling(state: StaplingState) -> dict[str, Any]:
+    note, line = off_note(state), state.decided_by
     return {
         "stapling": "on" if state.on else "off",
         "decided_by": {**line.as_json(), "origin": state.origin} if line else None,
         "origin": state.origin,
-        "off_since": found.off_since.isoformat() if found.off_since else None,
-        "off_by": found.off_by or None,
-        "reason": found.reason or None,
-        "still_on": list(found.still_on),
+        "off_since": note.since.isoformat() if note.since else None,
+        "off_by": note.by or None,
+        "reason": note.reason or None,
     }
 
 
 def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
     """The last check in brief, and how old it is in seconds (None if that cannot be told)."""
-    found = report.load(settings.state_directory)
+    found = lastcheck.load(settings.state_directory)
     if found is None:
         return None
     keys = ("checked_at", "state", "cause", "severity", "confidence", "action", "sentence", "advice")

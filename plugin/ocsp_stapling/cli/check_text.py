@@ -11,6 +11,8 @@ from ocsp_stapling.cli.output import printable, table
 from ocsp_stapling.ocsp.finding import Outcome
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
+_UNDECIDED = ("network-block", "ca-outage", "interception")
+"""Causes that an answer from another machine confirms or overthrows."""
 _ROWS = 40
 _SHOWN = 6
 Document = Mapping[str, Any]
@@ -33,7 +35,8 @@ def as_text(found: Document) -> str:
 def _verdict(found: Document) -> str:
     state = str(found["state"])
     head = click.style(f"OCSP STAPLING {state}", fg=_COLOURS[state], bold=True)
-    return f"{head} - {printable(str(found['sentence']), 1000)} | {_performance(found)}"
+    sentence = printable(str(found["sentence"]), 1000).replace("|", "/")
+    return f"{head} - {sentence} | {_performance(found)}"
 
 
 def _performance(found: Document) -> str:
@@ -173,9 +176,8 @@ def _elsewhere(found: Document) -> list[str]:
     told = [f"  {printable(one['sentence'], 600)}" for one in found["elsewhere"]]
     if told:
         return [_heading("Another vantage point"), *told]
-    bad = next(
-        (one for one in found["responders"] if not one["ok"] and one["command"] and one["addresses"]), None
-    )
+    asked = (one for one in found["responders"] if one["command"] and one["cause"] in _UNDECIDED)
+    bad = next(asked, None)
     if bad is None:
         return []
     return [

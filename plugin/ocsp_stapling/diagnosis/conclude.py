@@ -292,7 +292,7 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
-    if not evidence.host.load_normal:
+    if not evidence.host.load_normal and verdict.severity is Severity.STALLING:
         facts.append(capital(evidence.host.load_sentence))
     return [*facts, *evidence.problems]
 

@@ -6,13 +6,12 @@ import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ocsp_stapling.apache import includes
 from ocsp_stapling.apache.control import parent
-from ocsp_stapling.apache.effective import MANAGED, StaplingState
+from ocsp_stapling.apache.effective import StaplingState
 from ocsp_stapling.apache.errorlog import entries
 from ocsp_stapling.apache.errorlog_failures import summarise
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.apache.tree import ConfigTree, Directive
+from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.ca.status import AuthorityStatus, status_of
 from ocsp_stapling.evidence import (
     AuthorityEvidence,
@@ -26,9 +25,8 @@ from ocsp_stapling.host.load import read_load
 from ocsp_stapling.host.routes import ipv6_state
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Authority, Settings
-from ocsp_stapling.switch.directives import read_note
+from ocsp_stapling.switch.note import off_note
 
-_INCLUDE_BYTES = 16 << 20
 _DAY = timedelta(days=1)
 
 
@@ -53,16 +51,16 @@ def read_configuration(
 ) -> ConfigurationEvidence:
     """Return whether stapling is on and who decided it; for our own block also when, who and why."""
     line = state.decided_by
-    note = _note(line) if line is not None and state.origin == MANAGED else {}
+    note = off_note(state)
     return ConfigurationEvidence(
         on=state.on,
         origin=_origin(state.origin),
         where=f"{line.file}:{line.line}" if line else "",
         line=line.text.strip() if line else "",
         still_on=tuple(still_on) if not state.on else (),
-        off_since=_moment(note.get("when", "")) if note.get("what") == "off" else None,
-        off_by=note.get("who", ""),
-        reason=note.get("reason", ""),
+        off_since=note.since,
+        off_by=note.by,
+        reason=note.reason,
         findings=tuple(finding.message for finding in tree.findings),
         directives=tuple(f"{d.file}:{d.line}: {d.text.strip()}" for d in state.directives if d.vhost is None),
     )
@@ -73,23 +71,6 @@ def _origin(text: str) -> Origin:
         return Origin(text)
     except ValueError:
         return Origin.UNKNOWN
-
-
-def _note(line: Directive) -> dict[str, str]:
-    """What our block says about itself; {} if it cannot be read."""
-    try:
-        with line.file.open("rb") as file:
-            block = includes.find(file.read(_INCLUDE_BYTES))
-    except (OSError, Problem):
-        return {}
-    return read_note(block.body.decode("utf-8", "replace")) if block else {}
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
-    except ValueError:
-        return None
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
