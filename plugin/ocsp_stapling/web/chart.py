@@ -147,7 +147,7 @@ def _round_up(value: int) -> int:
     """The next number of the kind people like on an axis, even so that its half is whole."""
     size = 2
     while size < value:
-        size = size * 5 // 2 if str(size)[0] == "2" else size * 2
+        size = size * 5 // 2 if str(size)[0] == "4" else size * 2
     return size
 
 

@@ -1,0 +1,82 @@
+"""A check in a process of its own: one at a time, followed by its locked output, and its failure told."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import Completed, run
+from ocsp_stapling.web.checking import Checks
+
+
+def launch(_identity: str, argv: object) -> Completed:
+    return run(["setsid", "--fork", *argv], timeout=20)  # type: ignore[misc]
+
+
+def command(tmp_path: Path, script: str) -> Path:
+    path = tmp_path / "ocsp-stapling"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def ended(checks: Checks) -> None:
+    deadline = time.monotonic() + 60
+    while checks.state().running:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_running_check_tells_what_it_does_and_a_second_one_is_not_started(tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    script = f'echo x >>{runs}; echo asking 3 responders >&2; while [ ! -e {gate} ]; do sleep 0.02; done; echo "{{}}"'
+    checks = Checks(tmp_path / "state", launch, command(tmp_path, script))
+    checks.start()
+    while not checks.state().lines:
+        time.sleep(0.02)
+    checks.start()
+    assert checks.state().lines == ("asking 3 responders",)
+    gate.touch()
+    ended(checks)
+    assert checks.state().problem is None
+    assert runs.read_text() == "x\n"
+
+
+def test_a_check_that_failed_says_why(tmp_path: Path) -> None:
+    script = """echo '{"error": {"code": "no-cpanel", "message": "This is no cPanel server."}}'"""
+    checks = Checks(tmp_path / "state", launch, command(tmp_path, script))
+    checks.start()
+    ended(checks)
+    problem = checks.state().problem
+    assert problem is not None
+    assert (problem.code, problem.sentence) == ("no-cpanel", "This is no cPanel server.")
+
+
+def test_a_check_that_died_without_a_word_is_a_problem_too(tmp_path: Path) -> None:
+    checks = Checks(tmp_path / "state", launch, command(tmp_path, "echo Traceback; exit 1"))
+    checks.start()
+    ended(checks)
+    problem = checks.state().problem
+    assert problem is not None
+    assert problem.code == "no-result"
+
+
+def test_what_was_pasted_reaches_the_check_as_a_private_file(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    checks = Checks(
+        tmp_path / "state", launch, command(tmp_path, f'for a; do :; done; cat "${{a#*=}}" >{seen}')
+    )
+    checks.start("OCSP-ELSEWHERE <b>")
+    ended(checks)
+    assert seen.read_text() == "OCSP-ELSEWHERE <b>"
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()} == {0}
+
+
+def test_where_nothing_can_be_started_it_is_said(tmp_path: Path) -> None:
+    checks = Checks(tmp_path / "state", lambda *_: Completed(1, "", "no bus", False))
+    with pytest.raises(Problem, match="could not be started"):
+        checks.start()
+    assert not checks.state().running

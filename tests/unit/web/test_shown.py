@@ -1,0 +1,157 @@
+"""What stands between the facts and the templates: charts, progress, guided steps, stored documents, assets."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling import report
+from ocsp_stapling.diagnosis import diagnose
+from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.journal import Step
+from ocsp_stapling.operations import Progress
+from ocsp_stapling.web import assets, chart, guide
+from ocsp_stapling.web.progress import operation_view
+from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.stored import evidence_of
+from ocsp_stapling.whm.accounts import Visible
+from tests.unit.web import made
+
+NOON = datetime(2026, 11, 22, 12, 34)
+WORDS = {"Done", "Needs you", "Not possible here", "Not needed", "Later"}
+
+
+@pytest.mark.parametrize("state", sorted(made.everything()))
+def test_a_stored_check_leads_to_the_same_diagnosis(state: str) -> None:
+    before = made.everything()[state]
+    document = report.document(before, diagnose(before))
+    after = evidence_of(json.loads(json.dumps(document)))
+    assert report.document(after, diagnose(after)) == document | {"checked_at": document["checked_at"]}
+
+
+def test_the_chart_has_a_column_for_every_hour_with_failures_and_the_rest_in_others() -> None:
+    minutes = [
+        ("2026-11-22T12:05", "ocsp.a", 4),
+        ("2026-11-22T12:06", None, 2),
+        ("2026-11-22T03:00", "ocsp.b", 1),
+    ]
+    minutes += [("2026-11-22T03:01", f"ocsp.{n}", 1) for n in range(10)]
+    found = chart.failures_chart(minutes, NOON)
+    assert [entry.name for entry in found.legend][:2] == ["ocsp.a", chart.UNNAMED]
+    assert found.legend[-1].name == chart.OTHERS
+    assert sum(sum(row.counts) for row in found.table) == 17
+    assert "17 in all, most between 03:00 and 04:00 (11)" in found.words
+    assert all(bar.x >= 44 and bar.y >= 0 and bar.y + bar.height <= 166.1 for bar in found.bars)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9, 40, 49, 51, 900, 123_456])
+def test_the_axis_reaches_over_the_highest_column(most: int) -> None:
+    top = chart.failures_chart([("2026-11-22T12:05", "ocsp.a", most)], NOON).lines[-1].text.replace(",", "")
+    assert int(top) >= most
+    assert int(top) % 2 == 0
+
+
+def test_an_empty_log_makes_an_empty_chart_with_words() -> None:
+    found = chart.failures_chart([], NOON)
+    assert (found.bars, found.legend, found.table) == ((), (), ())
+    assert found.words.startswith("No stapling failure")
+
+
+def progress(state: str, **more: object) -> Progress:
+    steps = (
+        Step(100.0, "write", {"path": "/etc/x.conf"}),
+        Step(100.4, "restart", {"rung": "whm-api"}),
+        Step(101.9, "restart", {"rung": "end-old-workers", "because": "Visitors still wait."}),
+    )
+    result = {"message": "7 sites met.", "seconds": 2.5, "before": [], "after": None} | more
+    return Progress("20260101T000000-abcdef", state, "off", "root", "why", 100.0, 102.5, steps, result)
+
+
+def test_an_operations_steps_carry_the_time_since_it_began_and_why_it_climbed() -> None:
+    view = operation_view(progress("done"))
+    assert [line.at for line in view.steps] == ["0.0 s", "0.4 s", "1.9 s"]
+    assert view.steps[-1].words.endswith("(Visitors still wait.)")
+    assert view.steps[-1].tone == "warn"
+    assert view.undoable
+
+
+@pytest.mark.parametrize(
+    ("state", "title"),
+    [
+        ("running", "Turning stapling off…"),
+        ("done", "Stapling is off"),
+        ("refused", "Nothing was changed"),
+        ("restored", "It did not work; everything is as it was before"),
+        ("failed", "It did not work, and could not be put right by itself"),
+    ],
+)
+def test_an_operation_says_how_it_stands(state: str, title: str) -> None:
+    assert operation_view(progress(state)).title == title
+
+
+def test_a_stale_plan_leads_to_the_new_one() -> None:
+    error = {"code": "changed-meanwhile", "message": "The configuration changed."}
+    assert operation_view(progress("refused", error=error)).retry == "off"
+
+
+def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
+    one = {"site": "a", "address": "1", "milliseconds": 600, "stapled": False, "error": "timeout"}
+    then = one | {"milliseconds": 8, "error": None}
+    view = operation_view(progress("done", before=[one], after={"handshakes": [then]}))
+    pair = view.pairs[0]
+    assert (pair.before, pair.after, pair.staple) == ("more than 600 ms", "8 ms", "none")
+
+
+@pytest.mark.parametrize("operator", [True, False])
+@pytest.mark.parametrize("state", sorted(made.everything()))
+def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: bool) -> None:
+    evidence = made.everything()[state]
+    found = guide.steps(evidence, diagnose(evidence), operator=operator)
+    assert len(found) == 9
+    assert {step.word for step in found} <= WORDS
+    assert all(step.why for step in found)
+
+
+def words(evidence: Evidence, operator: bool = True) -> list[str]:
+    return [step.word for step in guide.steps(evidence, diagnose(evidence), operator=operator)]
+
+
+def test_in_a_stall_the_guide_asks_an_operator_to_turn_off_and_cannot_ask_a_viewer() -> None:
+    assert words(made.stalling())[5] == "Needs you"
+    assert words(made.stalling(), operator=False)[5] == "Not possible here"
+
+
+def test_once_off_and_healthy_the_guide_asks_to_turn_on_again() -> None:
+    assert words(made.off_by_us())[5:] == ["Done", "Done", "Not needed", "Needs you"]
+    assert words(made.off_by_us(healed=False))[8] == "Later"
+
+
+def test_a_calm_server_needs_nobody() -> None:
+    assert "Needs you" not in words(made.healthy())
+
+
+def test_a_viewer_learns_of_the_stall_but_not_whose_sites_were_met() -> None:
+    evidence = restricted(made.stalling(), Visible(frozenset(), frozenset({"site001.sectigo.example"})))
+    assert {h.site for h in evidence.handshakes} == {f"another site ({n})" for n in (1, 2, 3)}
+    assert diagnose(evidence).severity.value == "stalling"
+
+
+def test_published_names_change_with_the_content_and_old_ones_go(tmp_path: Path) -> None:
+    (tmp_path / "page-0123456789.css").touch()
+    (tmp_path / "index.cgi").touch()
+    written = assets.publish(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.cgi", *(path.name for path in written)}
+    assert all(re.fullmatch(r"page-[0-9a-f]{10}\.(css|js)", path.name) for path in written)
+
+
+def test_every_rule_of_the_style_sheet_is_confined_to_our_root_element() -> None:
+    text = re.sub(r"/\*.*?\*/", "", (assets.SOURCE / "page.css").read_text(), flags=re.DOTALL)
+    text = re.sub(r"@keyframes [^{]+\{[^{}]*\{[^{}]*\}\s*\}", "", text)
+    selectors = [part.strip() for rule in re.findall(r"([^{}]+)\{", text) for part in rule.split(",")]
+    ours = [s for s in selectors if not s.startswith("@") and not re.fullmatch(r".*svg \*\)\)?", s)]
+    assert ours
+    assert not [s for s in ours if not s.startswith("#ost")]
