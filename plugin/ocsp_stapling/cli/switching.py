@@ -23,6 +23,7 @@ REFUSED_EXIT = 1
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
 _RUNGS = {
     "whm-api": "through WHM",
+    "signal-parent": "by a signal to Apache's parent",
     "end-old-workers": "ending the old workers",
     "stop-start": "stopping and starting Apache",
 }
@@ -127,7 +128,12 @@ def _carry_out(operator: Operator, options: Mapping[str, Any]) -> int:
     if not options["yes"]:
         operator.expect(_consented(operator, bool(options["as_json"])))
     result = operator.run()
-    emit_json(result.as_json()) if options["as_json"] else _show(result)
+    try:
+        emit_json(result.as_json()) if options["as_json"] else _show(result)
+        sys.stdout.flush()
+    except OSError:
+        # Nobody reads any more; the exit status still tells what became of the server.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return result.exit_code
 
 
@@ -183,10 +189,7 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
 
 def _show(result: Result) -> None:
     good = result.state == DONE
-    word = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}[
-        result.state
-    ]
-    told = f"{word} after {result.seconds:.1f} s: {result.sentence}"
+    told = f"{_ENDINGS[result.state]} after {result.seconds:.1f} s: {result.sentence}"
     click.secho(told, fg="green" if good else "red", bold=not good, err=not good)
     if result.problem and not good:
         click.echo(f"[{result.problem.code}]", err=True)

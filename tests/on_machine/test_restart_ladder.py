@@ -1,0 +1,148 @@
+"""Whatever Apache, its pid file, WHM or another restart do: Apache is never left down if it could run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.machine import Machine
+from tests.on_machine.admin import (
+    GLOBAL,
+    INCLUDES,
+    PID_FILE,
+    REBUILD,
+    RESTART,
+    TWO,
+    parent,
+    stapled,
+    switch,
+    write,
+)
+
+pytestmark = pytest.mark.machine
+WHMAPI1 = "/usr/local/cpanel/bin/whmapi1"
+SUCCESS = json.dumps({"metadata": {"result": 1, "reason": "OK"}, "data": {"service": "httpd"}})
+
+
+def api(machine: Machine, *lines: str) -> None:
+    """Let WHM's API do these lines of shell and report success."""
+    text = "\n".join(["#!/bin/sh", *lines, f"echo '{SUCCESS}'", ""])
+    write(machine, WHMAPI1, text.encode(), 0o755)
+
+
+def workers(machine: Machine) -> list[int]:
+    done = machine.run("pgrep", "-P", str(parent(machine)), "-x", "httpd")
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_started(machine: Machine) -> None:
+    api(machine, f"kill -KILL $(cat {PID_FILE})")
+    before = (machine.path(GLOBAL).read_bytes(), machine.path(TWO).read_bytes())
+    called = switch(machine, "off")
+    assert (called.code, called.error) == (3, "httpd-dead"), called.told
+    assert (machine.path(GLOBAL).read_bytes(), machine.path(TWO).read_bytes()) == before
+    assert stapled(machine)
+    machine.run(RESTART, "--status")
+
+
+def test_an_apache_that_cannot_start_with_the_new_files_is_started_with_the_old_ones(
+    machine: Machine,
+) -> None:
+    """The configuration test passes, the start does not: On without a cache is such a case."""
+    machine.run("mv", "/usr/sbin/httpd", "/usr/sbin/httpd.real")
+    script = (
+        '#!/bin/sh\ncase " $* " in *" -k start "*)\n'
+        f'if grep -q "OCSP Stapling for WHM" {INCLUDES}/*.conf; then exit 1; fi;;\n'
+        'esac\nexec /usr/sbin/httpd.real "$@"\n'
+    )
+    write(machine, "/usr/sbin/httpd", script.encode(), 0o755)
+    api(machine, f"kill -TERM $(cat {PID_FILE}); sleep 0.5; httpd -k start")
+    called = switch(machine, "off")
+    assert (called.code, called.error) == (3, "httpd-dead"), called.told
+    assert stapled(machine)
+
+
+def test_an_apache_that_was_down_is_started(machine: Machine) -> None:
+    machine.run(RESTART, "--stop")
+    called = switch(machine, "off")
+    assert called.code == 0, called.told
+    assert not stapled(machine)
+
+
+@pytest.mark.parametrize("kind", ["missing", "stale", "garbage", "a worker's"])
+def test_a_wrong_pid_file_is_mended_by_a_signal_to_the_parent(machine: Machine, kind: str) -> None:
+    path, was = machine.path(PID_FILE), parent(machine)
+    path.unlink()
+    if kind != "missing":
+        content = {"stale": "999999", "garbage": "no number", "a worker's": str(workers(machine)[0])}[kind]
+        path.write_text(f"{content}\n")
+    called = switch(machine, "off")
+    assert called.code == 0, called.told
+    assert called.document["rungs"][:2] == ["signal-parent", "whm-api"]
+    assert int(path.read_text()) == parent(machine) == was
+    assert not stapled(machine)
+
+
+def test_other_restarts_and_rebuilds_at_the_same_time_are_survived(machine: Machine) -> None:
+    """As AutoSSL and account changes do: rebuild and restart, again and again, while we switch."""
+    others = machine.popen("sh", "-c", f"while :; do {REBUILD}; {RESTART}; done >/dev/null 2>&1")
+    try:
+        called = [switch(machine, action) for action in ("off", "on") * 4]
+    finally:
+        os.killpg(others.pid, signal.SIGKILL)
+        others.communicate()
+    machine.run("sleep", "1")
+    for each in called:
+        assert each.code in (0, 3), each.told
+    assert [each.code for each in called].count(0) >= 6
+    assert parent(machine)
+    blocked = b"OCSP Stapling for WHM" in machine.path(GLOBAL).read_bytes()
+    assert stapled(machine) is not blocked
+
+
+def test_hard_restarts_at_the_same_time_are_survived(machine: Machine) -> None:
+    others = machine.popen("sh", "-c", f"while :; do {RESTART} --hard; sleep 0.3; done >/dev/null 2>&1")
+    try:
+        called = [switch(machine, action) for action in ("off", "on") * 2]
+    finally:
+        os.killpg(others.pid, signal.SIGKILL)
+        others.communicate()
+    if not parent(machine):  # the loop itself may have been ended between its stop and its start
+        machine.run(RESTART, "--start")
+    for each in called:
+        assert each.code in (0, 3), each.told
+    blocked = b"OCSP Stapling for WHM" in machine.path(GLOBAL).read_bytes()
+    assert stapled(machine) is not blocked
+
+
+def test_ctrl_c_takes_the_change_back_at_once(machine: Machine) -> None:
+    api(machine, "sleep 30")
+    before = machine.path(GLOBAL).read_bytes()
+    running = machine.popen("ocsp-stapling", "off", "--yes")
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "restart" in line:
+            break
+    machine.run("pkill", "-INT", "-f", "sbin/ocsp-stapling off")
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 3, err
+    assert "[interrupted]" in err
+    assert machine.path(GLOBAL).read_bytes() == before
+    assert stapled(machine)
+
+
+def test_a_lost_terminal_does_not_stop_the_change(machine: Machine) -> None:
+    api(machine, "sleep 1", f"{RESTART} >/dev/null")
+    running = machine.popen("ocsp-stapling", "off", "--yes")
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "restart" in line:
+            break
+    machine.run("pkill", "-HUP", "-f", "sbin/ocsp-stapling off")
+    running.stdout.close()
+    running.wait(60)
+    assert running.returncode == 0
+    assert not stapled(machine)
