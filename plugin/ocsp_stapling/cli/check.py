@@ -38,7 +38,7 @@ class Plugin(click.Command):
 
 
 @click.command(cls=Plugin)
-@click.option("--deadline", type=click.FloatRange(2, 120), help="Seconds for everything together [8].")
+@click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together [8].")
 @click.option(
     "--elsewhere",
     "pasted",

@@ -177,6 +177,8 @@ def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
 def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
     if measured.stalling and not measured.once_only:
         return _slow_for_no_reason(evidence, measured)
+    if measured.unmet and not measured.served:
+        return _nobody_met(measured)
     if evidence.incomplete_chains:
         return _chain_incomplete(evidence)
     if not found_anything(evidence):
@@ -202,6 +204,16 @@ def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
     return _healthy(evidence, measured)
 
 
+def _nobody_met(measured: Measured) -> Diagnosis:
+    sites = tuple(dict.fromkeys(h.site for h in measured.unmet))
+    places = listed([f"{h.site} at {h.address} ({h.error})" for h in measured.unmet])
+    sentence = f"The responders answer rightly, but no site could be met at its address: {places}."
+    advice = "See whether Apache listens there and whether these are this server's addresses."
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
+    )
+
+
 def found_anything(evidence: Evidence) -> bool:
     """Say whether any responder was asked or there was certainly none to ask."""
     return bool(evidence.responders) or not evidence.problems
@@ -217,6 +229,9 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     if measured.without_staple:
         names = listed([h.site for h in measured.without_staple])
         against.append(f"No staple came from {names}; Apache remembers a failed answer for 60 seconds.")
+    if measured.unmet:
+        names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
+        against.append(f"Not met, so not judged: {names}.")
     noisy = evidence.log.last_day > 0
     if noisy:
         sentence = f"{sentence} The failures in the error log are over, or concern few visitors."

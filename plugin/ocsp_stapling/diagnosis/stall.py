@@ -24,6 +24,8 @@ class Measured:
     """Whether clients that ask for no staple are served at once (True if none was tried)."""
     served: bool
     """Whether anything answered at all."""
+    unmet: tuple[HandshakeEvidence, ...]
+    """Refused or unreachable: nobody was there to be slow."""
     once_only: bool
     """Whether every slow handshake was quick and well stapled when repeated."""
 
@@ -54,6 +56,7 @@ def measure(evidence: Evidence) -> Measured:
         stapled=tuple(h for h in done if h.staple == "good"),
         plain_quick=any(map(is_quick, plain)) or not plain,
         served=any(not h.error for h in evidence.handshakes) or any(map(_waits, evidence.handshakes)),
+        unmet=tuple(h for h in asked if h.error and not _waits(h)),
         once_only=bool(slow) and all(h.site in cured for h in slow),
     )
 

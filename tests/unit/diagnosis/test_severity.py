@@ -199,6 +199,18 @@ def test_apache_that_does_not_run_is_no_matter_of_stapling() -> None:
     assert "Apache does not run" in found.sentence
 
 
+def test_sites_that_could_not_be_met_are_not_called_quick() -> None:
+    refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
+    other = responder("eta")
+
+    nobody = diagnose(evidence(FINE, handshakes=refused))
+    some = diagnose(evidence(FINE, other, handshakes=(*refused, *meeting(other))))
+
+    assert seen(nobody) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+    assert some.cause is Cause.HEALTHY
+    assert any("zeta0.example" in reason for reason in some.reasons_against)
+
+
 def test_a_chain_without_its_issuer_is_named_when_nothing_is_worse() -> None:
     lame = (Site("lame.example", must_staple=True, chain_complete=False),)
 
