@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from ocsp_stapling.apache.errorlog_codes import Kind
+from ocsp_stapling.diagnosis import Action, Cause, Confidence, Severity
+from ocsp_stapling.evidence import Origin
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.ocsp.answer import Verdict
+from ocsp_stapling.ocsp.finding import Outcome
 from tests.documentation import references
 from tests.documentation.errors_page import ADVICE
 from tests.documentation.pages import DOCS, PAGES, REPO
 from tests.documentation.problems import sentences
+from tests.documentation.schemas import dead_references, schemas
 
 DOCUMENTS = [pytest.param(path, id=str(path.relative_to(REPO))) for path in references.documents()]
 CHECKS: tuple[Callable[[Path], Iterator[str]], ...] = (
@@ -48,3 +57,27 @@ def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
     assert list(references.unknown_script_options(page)) == ["install.sh --quick"]
     assert list(references.missing_places(page)) == ["tests/unit/test_docs.py::test_that_is_not_there"]
     assert list(references.unknown_settings(page)) == ["watch.never"]
+
+
+@pytest.mark.parametrize("name", sorted(schemas()))
+def test_a_schema_is_a_schema(name: str) -> None:
+    Draft202012Validator.check_schema(schemas()[name])
+    assert list(dead_references(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("cause", Cause),
+        ("severity", Severity),
+        ("confidence", Confidence),
+        ("action", Action),
+        ("origin", Origin),
+        ("outcome", Outcome),
+        ("verdict", Verdict),
+        ("logKind", Kind),
+        ("front", Server),
+    ],
+)
+def test_a_closed_list_in_the_schemas_is_the_codes(name: str, values: type[Enum]) -> None:
+    assert sorted(schemas()["common"]["$defs"][name]["enum"]) == sorted(each.value for each in values)
