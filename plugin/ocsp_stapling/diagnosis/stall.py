@@ -45,7 +45,7 @@ def measure(evidence: Evidence) -> Measured:
     asked = [h for h in evidence.handshakes if h.asked and not h.repeated]
     plain = [h for h in evidence.handshakes if not h.asked]
     cured = {h.site for h in evidence.handshakes if h.repeated and is_quick(h) and h.staple == "good"}
-    slow = tuple(h for h in asked if h.error == "timeout" or (not h.error and h.seconds >= STALL_SECONDS))
+    slow = tuple(h for h in asked if h.error in ("", "timeout") and h.seconds >= STALL_SECONDS)
     done = [h for h in asked if not h.error]
     expected = _stapling_sites(evidence)
     return Measured(

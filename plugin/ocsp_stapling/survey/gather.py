@@ -117,7 +117,7 @@ class _Survey:
         if not served.subjects:
             return ()
         whole = self.request.deadline_seconds
-        end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 4)
+        end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 8)
         who = network.identity(worker, tree.group)
         return network.probe(served.subjects, self.settings.probe, who, end)
 

@@ -25,6 +25,7 @@ AT_ONCE = 3
 AT_MOST = 6
 """Handshakes of the second round, one a responder."""
 _GRACE_SECONDS = 0.5  # beyond Apache's own time-out, so that its giving up is seen as well
+_REPORTING_SECONDS = 0.1
 
 Failing = Callable[[float], frozenset[str]]
 
@@ -93,7 +94,7 @@ def _round(places: Sequence[_Place], ask: bool, limit: float) -> list[HandshakeE
 
 
 def _waited(found: Iterable[HandshakeEvidence]) -> bool:
-    return any(each.asked and (each.seconds >= STALL_SECONDS or each.error == "timeout") for each in found)
+    return any(each.asked and each.seconds >= STALL_SECONDS for each in found)
 
 
 def _repeated(
@@ -136,4 +137,4 @@ def _staple(place: _Place, made: Handshake) -> str:
 
 
 def _left(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.0)
+    return max(deadline - _REPORTING_SECONDS - time.monotonic(), 0.0)

@@ -31,7 +31,7 @@ _TRACERS = (
     ("tracepath", "-n"),
 )
 _TRACE_BYTES = 8192
-_MARGIN_SECONDS = 0.4
+_MARGIN_SECONDS = 0.05
 
 
 def probe(
@@ -43,7 +43,7 @@ def probe(
         [subject.target for subject in subjects],
         uid=uid,
         gid=gid,
-        deadline_seconds=max(deadline - time.monotonic() - _MARGIN_SECONDS, 0.5),
+        deadline_seconds=max(deadline - time.monotonic() - _MARGIN_SECONDS, 0.2),
         timeout_seconds=settings.timeout_seconds,
         allowed_networks=settings.allow_networks,
         own_addresses=own_addresses(),

@@ -199,6 +199,12 @@ def test_apache_that_does_not_run_is_no_matter_of_stapling() -> None:
     assert "Apache does not run" in found.sentence
 
 
+def test_a_handshake_given_up_early_for_want_of_time_proves_no_stall() -> None:
+    hurried = tuple(meeting(FINE, seconds=0.3, error="timeout", staple=""))
+
+    assert diagnose(evidence(FINE, handshakes=hurried)).severity is not Severity.STALLING
+
+
 def test_sites_that_could_not_be_met_are_not_called_quick() -> None:
     refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
     other = responder("eta")
