@@ -15,7 +15,7 @@ NEW=''       # the release that is being installed
 BUILT=''     # yes once it was built by this run
 OLD=''       # the release that was in force before, if any
 SWITCHED=''  # yes while the new one is in force without having passed its check
-FIRST=''     # yes if there were no settings before
+FRESH=()     # directories of settings and state that this run made
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 find_here() {
@@ -140,6 +140,8 @@ install_python() {
 
 # -- a new release, built beside the present one -----------------------------------------------------------------------
 
+python_identity() { "$PYTHON" -I -c 'import sys; print(sys.executable, sys.version)'; }
+
 # Name of the release: its version, and a digest of everything that goes into it.
 release_name() {
     local version digest
@@ -150,7 +152,7 @@ release_name() {
         {
             find plugin uninstall.sh whm_app.conf -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*' -print0 |
                 sort -z | xargs -0 sha256sum
-            "$PYTHON" -I -c 'import sys; print(sys.executable, sys.version)'
+            python_identity
         } | sha256sum
     )
     printf '%s-%s' "$version" "${digest:0:10}"
@@ -158,6 +160,12 @@ release_name() {
 
 # Is every file of a release as it was built?
 intact() { [ -f "$1/manifest" ] && (cd "$1" && sha256sum --check --quiet --status manifest); }
+
+# Can the new release take over the Python environment of that one?
+reusable() {
+    [ -n "$1" ] && cmp -s "$1/plugin/requirements.lock" "$HERE/plugin/requirements.lock" &&
+        cmp -s "$1/python" <(python_identity) && intact "$1"
+}
 
 build_release() {
     local base target
@@ -172,9 +180,16 @@ build_release() {
     ! [ -e "$target" ] || refuse "there are too many damaged copies of this release in $RELEASES."
     local work=$RELEASES/.new-$$
     mkdir -p "$RELEASES"
-    step "Private Python environment ($("$PYTHON" -I -c 'import sys; print("Python %d.%d.%d" % sys.version_info[:3])'))"
-    quietly "$PYTHON" -I -m venv "$work" || refuse "the private Python environment could not be made."
-    install_packages "$work"
+    if reusable "$OLD"; then
+        step "Python packages, taken over from $(basename "$OLD"), for they are the same"
+        cp -a "$OLD" "$work"
+        rm -rf "$work"/{files,plugin,manifest} "$work"/lib/python*/site-packages/ocsp_stapling
+    else
+        step "Private Python environment ($("$PYTHON" -I -c 'import sys; print("Python %d.%d.%d" % sys.version_info[:3])'))"
+        quietly "$PYTHON" -I -m venv "$work" || refuse "the private Python environment could not be made."
+        install_packages "$work"
+        python_identity >"$work/python"
+    fi
     step "The plugin itself"
     install_code "$work" "$target"
     collect_files "$work"
@@ -187,7 +202,7 @@ build_release() {
 
 install_packages() {
     local argv=("$1/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir
-        --no-deps --only-binary :all: --require-hashes --requirement "$HERE/plugin/requirements.lock")
+        --no-deps --only-binary :all: --retries 2 --require-hashes --requirement "$HERE/plugin/requirements.lock")
     if [ -z "$WHEELHOUSE" ] && [ -d "$HERE/wheels" ]; then WHEELHOUSE=$HERE/wheels; fi
     if [ -n "$WHEELHOUSE" ]; then
         step "Python packages from $WHEELHOUSE"
@@ -262,6 +277,8 @@ keep_previous() {
 }
 
 settings_and_state() {
+    local directory
+    for directory in "$CONFIG_DIR" "$STATE_DIR"; do [ -e "$directory" ] || FRESH+=("$directory"); done
     if ! [ -e "$CONFIG_DIR/config.toml" ]; then
         mkdir -p "$CONFIG_DIR"
         install -m 0600 "$HERE/plugin/config.toml" "$CONFIG_DIR/config.toml$SUFFIX"
@@ -285,6 +302,8 @@ put_in_force() {
     for unit in $(started_units "$release") $(units_of "$release" '*.service'); do
         systemctl stop "$unit" >>"$LOG" 2>&1
     done
+    # A release that failed may have used up the starts that systemd allows in a while.
+    for unit in $(units_of "$release" '*'); do systemctl reset-failed "$unit" >>"$LOG" 2>&1 || true; done
     for unit in $(started_units "$release"); do systemctl --quiet enable --now "$unit" >>"$LOG" 2>&1; done
     if ! cmp -s "$release/whm_app.conf" "$APP"; then
         "$CPANEL/bin/register_appconfig" "$release/whm_app.conf" >>"$LOG" 2>&1 </dev/null 9>&-
@@ -302,7 +321,7 @@ ending() {
         if [ -n "$SWITCHED" ]; then roll_back; fi
         rm -rf "$RELEASES/.new-$$"*
         if [ -n "$BUILT" ] && [ "$(readlink -f "$CURRENT")" != "$NEW" ]; then rm -rf "$NEW"; fi
-        if [ -n "$FIRST" ] && [ -z "$SWITCHED" ]; then rmdir "$RELEASES" "$HOME_DIR" 2>/dev/null || true; fi
+        rmdir "$RELEASES" "$HOME_DIR" 2>/dev/null || true
     fi
     rm -f "${LOG:-}"
     exit "$code"
@@ -315,9 +334,11 @@ roll_back() {
         put_in_force "$OLD" "$NEW"
         rm -rf "$NEW" "$PREVIOUS"
         say "The version from before is back in force: $(basename "$OLD")." >&2
-    elif [ -z "$OLD" ]; then
+    elif [ -n "$OLD" ]; then
+        say "It is still in force; ocsp-stapling doctor says what to mend." >&2
+    else
         remove_plugin
-        if [ -n "$FIRST" ]; then rm -rf "$CONFIG_DIR"; rmdir "$STATE_DIR" 2>/dev/null; fi
+        if [ ${#FRESH[@]} -gt 0 ]; then rm -rf "${FRESH[@]}"; fi
         say "Nothing stays installed." >&2
     fi
     set -e
@@ -338,21 +359,20 @@ install_plugin() {
     trap ending EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    [ -e "$CONFIG_DIR" ] || FIRST=yes
     say "OCSP Stapling for WHM: installing"
     if ! find_python; then
         step "Python 3.11 or newer, from the distribution (the system's own python3 stays as it is)"
         install_python
     fi
+    OLD=$(readlink -f "$CURRENT" 2>/dev/null || true)
+    [ -d "$OLD" ] || OLD=''
     build_release
     check_places "$NEW"
-    OLD=$(readlink -f "$CURRENT" 2>/dev/null || true)
-    [ -d "$OLD" ] || OLD=
     step "Putting it in force"
-    settings_and_state
     keep_previous
     SWITCHED=yes
     switch_to "$NEW"
+    settings_and_state
     put_in_force "$NEW" "$(readlink -f "$PREVIOUS" 2>/dev/null || true)"
     step "Checking the installation (ocsp-stapling doctor)"
     "$CURRENT/bin/$NAME" doctor >>"$LOG" 2>&1 </dev/null ||

@@ -59,7 +59,7 @@ def _status_line(path: Path) -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_SECONDS)
         connection.connect(str(path))
-        connection.sendall(b"GET / HTTP/1.0\r\nHost: ocsp-stapling\r\n\r\n")
+        connection.sendall(b"GET /?format=json HTTP/1.0\r\nHost: ocsp-stapling\r\n\r\n")
         return connection.recv(256).decode("latin-1").partition("\r\n")[0]
 
 

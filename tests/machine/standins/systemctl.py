@@ -32,6 +32,7 @@ def start(unit: Unit) -> int:
     service = unit.sibling("service")
     if unit.kind == "socket" and units.active_state(service) == "active":
         raise UnitError(f"{unit.name}: Socket service {service} already active, refusing.")
+    units.remember(unit.name, result="success", stopping=0)
     keeper = launch(unit)
     if unit.kind != "service":
         return 0
@@ -191,7 +192,7 @@ def main() -> int:
         return 0
     if command == "reset-failed":
         for name in names:
-            units.remember(name, result="success")
+            units.remember(name, result="success", starts=[])
         return 0
     if command == "show":
         return show(names[0], [p for each in properties for p in each.split(",")], "--value" in options)

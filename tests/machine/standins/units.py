@@ -147,8 +147,6 @@ def pid_of(name: str, which: str = "pid") -> int:
 
 
 def active_state(name: str) -> str:
-    if name.endswith(".service"):
-        if pid_of(name):
-            return "active"
-        return "failed" if recall(name).get("result", "success") != "success" else "inactive"
-    return "active" if pid_of(name, "keeper") else "inactive"
+    if pid_of(name, "pid" if name.endswith(".service") else "keeper"):
+        return "active"
+    return "failed" if recall(name).get("result", "success") != "success" else "inactive"

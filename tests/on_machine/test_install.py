@@ -1,0 +1,393 @@
+"""install.sh and uninstall.sh, unmodified, at the real paths of servers that look like those cPanel runs on.
+
+The machines have no internet, so every installation here is one from a wheelhouse.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import Machine, Shape
+from tests.on_machine.installing import HOME, SERVER, Kit, differences, facts
+
+pytestmark = pytest.mark.machine
+GLOBAL = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
+COMMAND = "/usr/local/sbin/ocsp-stapling"
+KEPT = ("/etc/ocsp-stapling", "/var/lib/ocsp-stapling")
+Start = Callable[[Shape], Machine]
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Kit:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    directory = shared / "installing"
+    directory.mkdir(exist_ok=True)
+    return Kit(directory)
+
+
+@pytest.fixture
+def server(start_machine: Start) -> Machine:
+    return start_machine(SERVER)
+
+
+@pytest.fixture
+def installed(server: Machine, kit: Kit) -> Machine:
+    kit.installed(server)
+    return server
+
+
+def version(machine: Machine) -> str:
+    return machine.run(COMMAND, "--version").stdout.split()[-1]
+
+
+def doctor(machine: Machine) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(machine.run(COMMAND, "doctor", "--json", check=False).stdout)
+    return found
+
+
+def broken(machine: Machine) -> list[str]:
+    return [check["name"] for check in doctor(machine)["checks"] if check["state"] == "failed"]
+
+
+# -- on each kind of server ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("distribution", "asked_for"),
+    [
+        ("almalinux-8", ["python3.12"]),
+        ("ubuntu-22.04", ["python3.12 python3.12-venv", "python3.11 python3.11-venv"]),
+        ("ubuntu-24.04", ["python3.12 python3.12-venv"]),
+    ],
+)
+def test_python_comes_from_the_distribution_and_the_systems_own_stays(
+    start_machine: Start, kit: Kit, distribution: str, asked_for: list[str]
+) -> None:
+    machine = start_machine(Shape(plugin=False, distribution=distribution, sites=2))
+    own = machine.path("/usr/bin/python3").read_text()
+    if distribution != "almalinux-8":  # one whole build is enough
+        kit.prebuilt(machine)
+    done = kit.install(machine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machine.path("/run/machine/packages.log").read_text().splitlines() == asked_for
+    assert machine.path("/usr/bin/python3").read_text() == own
+    assert broken(machine) == []
+
+
+def test_without_any_python_to_be_had_it_says_so_and_leaves_nothing(start_machine: Start, kit: Kit) -> None:
+    machine = start_machine(Shape(plugin=False, distribution="bare", sites=2))
+    before = facts(machine)
+    done = kit.install(machine)
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "Unable to find a match: python3.11" in done.stderr
+    assert differences(before, facts(machine)) == []
+
+
+def test_it_is_all_there_and_running_it_again_changes_nothing(installed: Machine, kit: Kit) -> None:
+    found = doctor(installed)
+    assert found["ok"], found
+    before = facts(installed)
+    done = kit.install(installed)
+    assert done.returncode == 0
+    assert [p for p in differences(before, facts(installed)) if not p.startswith(KEPT)] == []
+    assert (
+        installed.path("/opt/ocsp-stapling/current/bin/ocsp-stapling")
+        .read_text()
+        .splitlines()[0]
+        .endswith("-I")
+    )
+    assert oct(installed.path("/var/lib/ocsp-stapling").stat().st_mode)[-3:] == "700"
+    assert oct(installed.path("/etc/ocsp-stapling/config.toml").stat().st_mode)[-3:] == "600"
+
+
+def test_the_units_are_ones_that_systemd_itself_accepts(installed: Machine, kit: Kit) -> None:
+    names = [path.name for path in sorted((kit.tree / "plugin/systemd").iterdir())]
+    paths = [f"/etc/systemd/system/{name}" for name in names if "@" not in name]
+    done = installed.run("systemd-analyze", "verify", "--man=no", *paths, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "ocsp-stapling" in line]
+    assert complaints == []
+
+
+def test_completion_and_manual_name_every_command(installed: Machine) -> None:
+    script = installed.path("/usr/local/share/bash-completion/completions/ocsp-stapling").read_text()
+    assert "_OCSP_STAPLING_COMPLETE=bash_complete" in script
+    manual = installed.path("/usr/local/share/man/man8/ocsp-stapling.8").read_text()
+    assert all(f'.SS "{name} ' in manual for name in ("status", "check", "off", "doctor"))
+
+
+def test_odd_surroundings_do_no_harm(server: Machine, kit: Kit) -> None:
+    """No HOME, a PATH that leads nowhere, umask 077, no terminal, the script through a pipe."""
+    kit.prebuilt(server)
+    line = (
+        f"cd {kit.tree} && umask 077 && cat install.sh | env -i PATH=/nowhere PYTHONPATH=/nowhere "
+        "PYTHONHOME=/nowhere CDPATH=/usr BASH_ENV=/nowhere "
+        f"/bin/bash -s -- --wheelhouse {kit.wheels} | cat"
+    )
+    done = server.run("bash", "-o", "pipefail", "-c", line, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert broken(server) == []
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+
+REFUSALS = {
+    "/usr/local/cpanel/version": "not a cPanel & WHM server",
+    "/etc/cpanel/ea4/paths.conf": "EasyApache 4 is not set up",
+    "/usr/sbin/httpd": "Apache is not installed",
+    "/run/systemd/system": "not run by systemd",
+    "/usr/local/cpanel/bin/whmapi1": "whmapi1 is missing",
+}
+
+
+def test_where_it_does_not_belong_it_refuses_and_touches_nothing(server: Machine, kit: Kit) -> None:
+    for path, words in REFUSALS.items():
+        server.run("mv", path, f"{path}.away")
+        before = facts(server)
+        done = kit.install(server)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert words in done.stderr
+        assert differences(before, facts(server)) == []
+        server.run("mv", f"{path}.away", path)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ("11.94.0.1", "110 or newer is needed; this is 94"),
+        ("unknown", "is not understood"),
+        ("", "not understood"),
+    ],
+)
+def test_a_whm_that_is_too_old_or_unknown_is_refused(
+    server: Machine, kit: Kit, found: str, words: str
+) -> None:
+    server.path("/usr/local/cpanel/version").write_text(found)
+    done = kit.install(server)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_only_root_may(server: Machine, kit: Kit) -> None:
+    server.run("cp", "-r", str(kit.tree), "/var/tmp/tree")
+    for script in ("install.sh", "uninstall.sh"):
+        done = server.run("setpriv", "--reuid=nobody", f"/var/tmp/tree/{script}", check=False)
+        assert done.returncode == 1
+        assert "must be run as root" in done.stderr
+
+
+def test_a_file_of_another_origin_is_not_replaced(server: Machine, kit: Kit) -> None:
+    server.path(COMMAND).write_text("mine\n")
+    kit.prebuilt(server)
+    before = facts(server)
+    done = kit.install(server)
+    assert done.returncode == 1
+    assert f"{COMMAND} exists and does not belong to this plugin" in done.stderr
+    assert differences(before, facts(server)) == []
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(server: Machine, kit: Kit, tmp_path: Path) -> None:
+    before = facts(server)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for wheel in kit.wheels.iterdir():
+        (wheels / wheel.name).write_bytes(wheel.read_bytes() + (b"\0" if "click" in wheel.name else b""))
+    done = server.run(str(kit.tree / "install.sh"), "--wheelhouse", str(wheels), check=False)
+    assert done.returncode == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert differences(before, facts(server)) == []
+
+
+# -- upgrade -------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_keeps_the_settings_and_one_version_from_before(installed: Machine, kit: Kit) -> None:
+    settings = installed.path("/etc/ocsp-stapling/config.toml")
+    settings.write_text(settings.read_text() + "\n# mine\n")
+    old = version(installed)
+    done = kit.install(installed, tree=kit.newer())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert version(installed) == f"9.{old}"
+    assert settings.read_text().endswith("# mine\n")
+    assert broken(installed) == []
+    assert installed.run(f"{HOME}/previous/bin/ocsp-stapling", "--version").stdout.split()[-1] == old
+    assert len(list(installed.path(f"{HOME}/releases").iterdir())) == 2
+
+
+def test_an_upgrade_that_fails_its_check_is_rolled_back(installed: Machine, kit: Kit) -> None:
+    bad = kit.changed(
+        "bad", "plugin/ocsp_stapling/web/server.py", "import socket", "import not_there as socket"
+    )
+    before, old = facts(installed), version(installed)
+    done = kit.install(installed, tree=bad)
+    assert done.returncode == 1
+    assert "does not pass its own check" in done.stderr
+    assert "Mend: systemctl restart ocsp-stapling.socket" in done.stderr
+    assert "from before is back in force" in done.stderr
+    assert version(installed) == old
+    assert broken(installed) == []
+    assert [p for p in differences(before, facts(installed)) if not p.startswith(KEPT)] == []
+
+
+def test_a_first_installation_that_fails_its_check_leaves_nothing(server: Machine, kit: Kit) -> None:
+    before = facts(server)
+    register = "/usr/local/cpanel/bin/register_appconfig"
+    server.run("cp", register, f"{register}.kept")
+    server.run("ln", "-sf", "/bin/true", register)
+    kit.prebuilt(server)
+    done = kit.install(server)
+    assert done.returncode == 1
+    assert "WHM does not list the plugin" in done.stderr
+    assert "Nothing stays installed" in done.stderr
+    server.run("mv", f"{register}.kept", register)
+    assert differences(before, facts(server)) == []
+
+
+def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit) -> None:
+    """Kill the installer again and again, while it builds and while it puts things in place; then one whole run."""
+    before, chance = facts(server), random.Random(20240)
+    for latest in (4.0, 4.0, 1.5, 1.5, 1.5, 1.5):
+        if latest < 2:
+            kit.prebuilt(server)
+        run = server.popen(str(kit.tree / "install.sh"), "--wheelhouse", str(kit.wheels))
+        time.sleep(chance.uniform(0.05, latest))
+        kill_inside(server, "install.sh")
+        run.communicate(timeout=60)
+    done = kit.install(server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert broken(server) == []
+    for _ in range(4):
+        run = server.popen(str(kit.tree / "uninstall.sh"), "--purge", "--yes")
+        time.sleep(chance.uniform(0.02, 0.4))
+        kill_inside(server, "uninstall.sh")
+        run.communicate(timeout=60)
+    assert server.run(str(kit.tree / "uninstall.sh"), "--purge", "--yes", check=False).returncode == 0
+    assert differences(before, facts(server)) == []
+
+
+def test_killed_in_an_upgrade_one_version_or_the_other_is_whole(installed: Machine, kit: Kit) -> None:
+    chance, old, tree = random.Random(7), version(installed), kit.newer("killed")
+    for _ in range(5):
+        run = installed.popen(str(tree / "install.sh"))
+        time.sleep(chance.uniform(0.05, 2.5))
+        kill_inside(installed, "install.sh")
+        run.communicate(timeout=60)
+        assert version(installed) in (old, f"9.{old}")
+    assert kit.install(installed, tree=tree).returncode == 0
+    assert version(installed) == f"9.{old}"
+    assert broken(installed) == []
+
+
+def kill_inside(machine: Machine, script: str) -> None:
+    """Kill -9 every process of the machine whose command line names the script: the shell and its subshells."""
+    machine.run("pkill", "-KILL", "-f", f"bash .*/{script}", check=False)
+
+
+# -- removal -------------------------------------------------------------------------------------------------
+
+
+def test_removal_leaves_only_settings_and_history_and_purge_leaves_nothing(server: Machine, kit: Kit) -> None:
+    before = facts(server)
+    kit.installed(server)
+    done = server.run(f"{HOME}/current/uninstall.sh")
+    assert "Kept: /etc/ocsp-stapling /var/lib/ocsp-stapling" in done.stdout
+    left = differences(before, facts(server))
+    assert left
+    assert all(path.startswith(KEPT) for path in left)
+    server.run(str(kit.tree / "uninstall.sh"), "--purge", "--yes")
+    assert differences(before, facts(server)) == []
+    assert not server.path("/run/ocsp-stapling").exists()
+
+
+def test_removal_turns_stapling_on_again_first(installed: Machine) -> None:
+    before = installed.path(GLOBAL).read_bytes()
+    installed.run(COMMAND, "off", "--yes")
+    asked = installed.run(f"{HOME}/current/uninstall.sh", check=False)
+    assert asked.returncode == 1
+    assert "say --yes" in asked.stderr
+    assert installed.path(COMMAND).is_symlink()
+    installed.run(f"{HOME}/current/uninstall.sh", "--yes")
+    assert installed.path(GLOBAL).read_bytes() == before
+    visit = "echo | openssl s_client -connect 44.128.1.2:443 -servername site0001.example.test -status 2>/dev/null"
+    assert "OCSP Response Status: successful" in installed.run("sh", "-c", visit).stdout
+
+
+def test_removal_stops_if_stapling_cannot_be_turned_on_again(installed: Machine) -> None:
+    installed.run(COMMAND, "off", "--yes")
+    installed.run(
+        "sh", "-c", "echo 'NotADirective' >> /etc/apache2/conf.d/includes/post_virtualhost_global.conf"
+    )
+    done = installed.run(f"{HOME}/current/uninstall.sh", "--yes", check=False)
+    assert done.returncode == 1
+    assert "nothing was removed" in done.stderr
+    assert installed.run(COMMAND, "--version").returncode == 0
+
+
+def test_removal_can_leave_stapling_off_and_a_later_installation_turns_it_on(
+    installed: Machine, kit: Kit
+) -> None:
+    before = installed.path(GLOBAL).read_bytes()
+    installed.run(COMMAND, "off", "--yes")
+    mode = installed.path(GLOBAL).stat().st_mode
+    installed.run(f"{HOME}/current/uninstall.sh", "--keep-off")
+    text = installed.path(GLOBAL).read_text()
+    assert "The plugin was removed on" in text
+    assert "SSLUseStapling Off" in text
+    assert installed.path(GLOBAL).stat().st_mode == mode
+    installed.run("httpd", "-t")
+    kit.installed(installed)
+    installed.run(COMMAND, "on", "--yes")
+    assert installed.path(GLOBAL).read_bytes() == before
+
+
+# -- doctor --------------------------------------------------------------------------------------------------
+
+
+ILLS = (
+    ("rm /usr/local/cpanel/whostmgr/docroot/cgi/ocsp-stapling/index.cgi", "files", "install.sh"),
+    ("sed -i s/acls=all,/acls=/ /var/cpanel/apps/ocsp-stapling.conf", "registration", "register_appconfig"),
+    ("chmod 755 /var/lib/ocsp-stapling", "state", "chmod 700"),
+    ("echo nonsense=1 >> /etc/ocsp-stapling/config.toml", "configuration", "config.toml"),
+    ("systemctl stop ocsp-stapling.socket", "units", "systemctl enable --now ocsp-stapling.socket"),
+    (f"echo '#' | tee -a {HOME}/current/lib/python3*/site-packages/click/core.py", "release", "install.sh"),
+    ("rm /etc/cpanel/ea4/paths.conf", "apache", "EasyApache"),
+)
+
+
+def test_the_doctor_finds_every_ill_and_says_how_to_mend_it(installed: Machine) -> None:
+    assert broken(installed) == []
+    for spoil, _, _ in ILLS:
+        installed.run("sh", "-c", spoil)
+    found = {check["name"]: check for check in doctor(installed)["checks"]}
+    for _, name, mend in ILLS:
+        assert found[name]["state"] == "failed", found
+        assert mend in found[name]["mend"]
+    assert installed.run(COMMAND, "doctor", check=False).returncode == 1
+
+
+def test_the_doctor_notices_that_whm_is_silent_or_has_forgotten_the_plugin(installed: Machine) -> None:
+    installed.run("rm", "/var/cpanel/apps/ocsp-stapling.conf")
+    assert broken(installed) == ["registration"]
+    installed.path("/run/machine/whmapi1.mode").write_text("silent")
+    assert broken(installed) == ["registration", "whm"]
+
+
+def test_what_the_doctor_finds_missing_a_repeated_installation_puts_back(
+    installed: Machine, kit: Kit
+) -> None:
+    installed.run(
+        "rm", "-r", "/usr/local/cpanel/whostmgr/docroot/cgi/ocsp-stapling", "/var/lib/ocsp-stapling"
+    )
+    installed.run("systemctl", "disable", "--now", "ocsp-stapling.socket")
+    assert {"files", "state", "units"} <= set(broken(installed))
+    assert kit.install(installed).returncode == 0
+    assert broken(installed) == []
