@@ -23,7 +23,8 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, in
         return ""
     widths = [max(len(row[i]) if i < len(row) else 0 for row in every) for i in range(max(map(len, every)))]
     lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in every
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        for row in every
     )
     return "\n".join(" " * indent + line for line in lines)
 
