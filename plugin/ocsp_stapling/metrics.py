@@ -35,7 +35,8 @@ def write(path: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-        Path(name).chmod(0o644)
+            # On the open file: the directory may belong to the collector's user, who could swap the name for a link.
+            os.fchmod(file.fileno(), 0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.cli.output import emit_json
-from ocsp_stapling.switch.operate import require_root
+from ocsp_stapling.cli.output import emit_json, printable
+from ocsp_stapling.switch.operate import recover, require_root
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def watch(as_json: bool) -> None:
+@click.option(
+    "--recover",
+    "only_recover",
+    is_flag=True,
+    hidden=True,
+    help="Only finish what an interrupted change left.",
+)
+def watch(as_json: bool, only_recover: bool) -> None:
     """Make one pass: look, remember, and do what the configuration lets the watch do.
 
     A systemd timer runs it every five minutes. Exit status: 0 also when another pass is running.
     """
+    require_root()
+    if only_recover:
+        found = [result.sentence for result in recover(settings.load(), lambda *_: None)]
+        emit_json({"recovered": found}) if as_json else click.echo("\n".join(found), nl=bool(found))
+        return
     from ocsp_stapling.watch.rounds import one_pass
 
-    require_root()
     told = one_pass(settings.load())
     if as_json:
         emit_json(asdict(told) if told else {"busy": True})
-        return
-    if told is None:
+    elif told is None:
         click.echo("Another pass is running.")
-        return
-    for line in (told.sentence, *told.done, *(f"Problem: {problem}" for problem in told.problems)):
-        click.echo(line)
+    else:
+        for line in (told.sentence, *told.done, *(f"Problem: {problem}" for problem in told.problems)):
+            click.echo(printable(line, 2000))
+    sys.stdout.flush()
+    os._exit(0)  # a thread may still hang in the resolver

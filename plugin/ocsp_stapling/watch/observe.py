@@ -11,32 +11,39 @@ from ocsp_stapling.journal import FileRecord, Journal, Operation
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.switch.transaction import DONE
-from ocsp_stapling.watch.memory import Reading
 from ocsp_stapling.watch.policy import Observation
+from ocsp_stapling.watch.reading import Reading
 
+WHO = "the watch"
+_URL_LENGTH = 200
+_NAMED = 3
 Document = Mapping[str, Any]
 
 
 def observe(check: Document, journal: Journal, configured: WatchSettings, now: float) -> Observation:
     """Return the observation of a check made at `now` (seconds since the epoch)."""
     last = _last_change(journal)
+    unhealthy = [one for one in check["responders"] if not _is_healthy(one)]
     return Observation(
         now=now,
         stapling=_stapling(check),
-        healthy=_healthy(check),
+        healthy=not unhealthy and check["host"]["apache_running"] is not False,
         stalled=check["severity"] == "stalling",
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
         sentence=str(check["sentence"]),
+        returned=None if journal.lost else _own_return(last),
+        returned_at=(last.finished or last.started) if last else 0.0,
+        waits_for=_named(unhealthy),
     )
 
 
 def reading(check: Document, now: float) -> Reading:
-    """Return a check in short, for the memory."""
+    """Return a check in short, for the memory. URLs come from certificates, so their length is bounded."""
     addresses = {
-        f"{one['url']} {found['address']}": (str(found["outcome"]), _milliseconds(found))
+        f"{str(one['url'])[:_URL_LENGTH]} {found['address']}": (str(found["outcome"]), _milliseconds(found))
         for one in check["responders"]
-        for found in one["addresses"]
+        for found in one["addresses"] or [{"address": "-", "outcome": one["outcome"], "http_ms": None}]
     }
     return Reading(now, check["cause"], check["severity"], check["configuration"]["stapling"], addresses)
 
@@ -48,21 +55,29 @@ def _stapling(check: Document) -> str:
     return "off-by-plugin" if configuration["origin"] == "managed-block" else "off-elsewhere"
 
 
-def _healthy(check: Document) -> bool:
-    """Whether every responder that is needed gave a verified good answer at every address.
+def _is_healthy(responder: Document) -> bool:
+    """Whether it gave a verified good answer at every address.
 
-    A responder without addresses was not asked: its name does not resolve. Where no certificate names a
-    responder, there is nothing that could hang.
+    One without addresses was not asked: its name does not resolve. Where no certificate names a responder, there
+    is nothing that could hang.
     """
-    return all(
-        one["addresses"] and all(found["outcome"] == "ok" for found in one["addresses"])
-        for one in check["responders"]
-    )
+    addresses = responder["addresses"]
+    return bool(addresses) and all(found["outcome"] == "ok" for found in addresses)
+
+
+def _named(unhealthy: list[Document]) -> str:
+    names = list(dict.fromkeys(f"{one['host'] or one['url']} ({one['outcome']})" for one in unhealthy))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _last_change(journal: Journal) -> Operation | None:
     """The change whose outcome is in force: the last one that was done."""
     return next(iter(journal.operations(limit=1, state=DONE)), None)
+
+
+def _own_return(last: Operation | None) -> str:
+    return last.id if last is not None and (last.action, last.who) == ("on", WHO) else ""
 
 
 def _return_chosen(last: Operation | None, configured: str) -> bool:

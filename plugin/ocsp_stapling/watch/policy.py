@@ -8,26 +8,20 @@ the next attempt waits twice as long, up to a day; people are told once about a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from ocsp_stapling.watch.telling import Topic, forget, say, tell_now, told_about
 
 HEALTHY_PASSES = 3
 STALLED_PASSES = 2
 CLOSE_WATCH_SECONDS = 15 * 60
 FIRST_WAIT_SECONDS = 15 * 60
 LONGEST_WAIT_SECONDS = 24 * 3600
-QUIET_SECONDS = 3600
 DAY_SECONDS = 24 * 3600
-
-
-class Topic(StrEnum):
-    """What people are told about; each topic has its own memory of what was said last."""
-
-    STALL = "stall"
-    OFF = "off"
-    RETURN = "return"
-    HANDS_OFF = "hands-off"
+GAP_SECONDS = 2 * 3600
+"""After so long without a pass (the server was down) passes before it prove nothing about now."""
 
 
 class ActionKind(StrEnum):
@@ -63,6 +57,8 @@ class Observation:
     `stapling`: `on`, `off-by-plugin` or `off-elsewhere`. `healthy`: every needed responder gave a verified good
     answer at every address. `stalled`: a timed handshake that asked for a staple hung. `return_chosen`: the
     operator asked for the return when turning off. `changed_by_hand`: somebody edited what the plugin wrote.
+    `returned`: the watch's own return if that is the last change, "" if it is not, None if the history is lost;
+    `returned_at` is when it ended. `waits_for` says in words which responders are not healthy.
     """
 
     now: float
@@ -72,25 +68,38 @@ class Observation:
     return_chosen: bool = False
     changed_by_hand: bool = False
     sentence: str = ""
+    returned: str | None = None
+    returned_at: float = 0.0
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
 class State:
-    """What the watch remembers from pass to pass. Times are seconds since the epoch."""
+    """What the watch remembers from pass to pass. Times are seconds since the epoch.
+
+    `attempts` counts the returns that did not hold for a day, the last one at `attempted_at`; `not_before` is when
+    the next may be tried.
+    `told`, `told_at` and `quiet` belong to telling.py.
+    """
 
     last_pass: float = 0.0
     healthy_passes: int = 0
     stalled_passes: int = 0
+    quick_passes: int = 0
+    off_since: float | None = None
+    returned: str = ""
     returned_at: float | None = None
-    wait_seconds: float = FIRST_WAIT_SECONDS
+    attempts: int = 0
+    attempted_at: float = 0.0
     not_before: float = 0.0
     turn_offs: tuple[float, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
     told_at: Mapping[str, float] = field(default_factory=dict)
+    quiet: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return asdict(self)
+        return dict(vars(self))
 
     @staticmethod
     def from_json(found: Mapping[str, Any]) -> State:
@@ -102,87 +111,185 @@ class State:
             return State()
 
 
-def decide(state: State, seen: Observation, wishes: Wishes) -> tuple[State, tuple[Action, ...]]:
-    """Return the state after this pass and what to do now, in order."""
+Decision = tuple[State, tuple[Action, ...]]
+
+
+def decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
+    """Return the state after this pass and what to do now, in order.
+
+    The state counts a switch as tried and in vain before it is tried: one that never comes back (the server
+    dies in it) must not be tried again by every pass to come. `switched` corrects that afterwards.
+    """
     state = _counted(_with_steady_clock(state, seen.now), seen)
     if seen.stapling == "off-by-plugin":
-        return _while_off(state, seen)
+        return _while_off(replace(state, off_since=_first(state.off_since, seen.now)), seen)
+    state = replace(state, off_since=None)
     if seen.stapling == "on":
-        return _while_on(state, seen, wishes)
-    return _say(
-        state, seen, Topic.OFF, "off-elsewhere", "Stapling was turned off elsewhere; the watch leaves it."
-    )
+        return _while_on(_with_return(state, seen), seen, wishes)
+    return _while_off_elsewhere(replace(state, returned_at=None), seen)
 
 
-def switched(state: State, action: ActionKind, done: bool, now: float) -> State:
-    """Return the state after a switch that `decide` asked for has ended; `done` tells whether it succeeded."""
-    if action is ActionKind.TURN_OFF:
-        return replace(state, stalled_passes=0, turn_offs=(*state.turn_offs, now))
+def switched(state: State, kind: ActionKind, ended: str, done: bool, now: float) -> Decision:
+    """Return the state after a switch that `decide` asked for has ended, and what to tell about it.
+
+    A switch that was made is always told. One that fails is told once, however often it is tried again.
+    """
+    what = "turned off" if kind is ActionKind.TURN_OFF else "turned on again"
     if done:
-        return replace(state, returned_at=now, healthy_passes=0)
-    return _put_off(state, now)
+        state = replace(state, stalled_passes=0, healthy_passes=0)
+        if kind is ActionKind.TURN_ON:
+            state = replace(state, returned_at=now)
+        sentence = f"stapling was {what} by the watch"
+        return tell_now(state, now, Topic.SWITCH, f"{kind}-{ended}"), (
+            _notify(Topic.SWITCH, kind, ended, sentence),
+        )
+    told = say(state, now, Topic.SWITCH, f"{kind}-{ended}")
+    if told is None:
+        return state, ()
+    sentence = f"stapling could not be {what} by the watch ({ended})"
+    return told, (_notify(Topic.SWITCH, kind, ended, sentence),)
 
 
-def _while_off(state: State, seen: Observation) -> tuple[State, tuple[Action, ...]]:
+def _notify(topic: Topic, kind: ActionKind, ended: str, sentence: str) -> Action:
+    return Action(ActionKind.NOTIFY, sentence, topic, f"{kind}-{ended}")
+
+
+# -- stapling is off by this plugin ------------------------------------------------------------------------
+
+
+def _while_off(state: State, seen: Observation) -> Decision:
     """Off by us: wait for health, then return or say that it could."""
     state = replace(state, returned_at=None)
+    state, told = _stall_of_single_sites(state, seen)
     if seen.changed_by_hand:
         sentence = (
-            "Somebody edited the lines of this plugin, so the watch does not turn stapling on by itself."
+            "somebody edited the lines of this plugin, so the watch does not turn stapling on by itself"
         )
-        return _say(state, seen, Topic.HANDS_OFF, "edited", sentence)
+        return _add(told, _say(state, seen, Topic.HANDS_OFF, "edited", sentence))
+    state = forget(state, Topic.HANDS_OFF)
     if state.healthy_passes < HEALTHY_PASSES:
-        return _forget(state, Topic.RETURN, "possible"), ()
+        return _add(told, _held_up(forget(state, Topic.RETURN), seen))
     if not seen.return_chosen:
-        sentence = "The responders have been healthy for three passes: stapling can be turned on again."
-        return _say(state, seen, Topic.RETURN, "possible", sentence)
+        sentence = "the responders have been healthy for three passes: stapling can be turned on again"
+        return _add(told, _say(state, seen, Topic.RETURN, "possible", sentence))
     if seen.now < state.not_before:
+        return state, told
+    action = Action(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
+    state = replace(state, attempts=state.attempts + 1, attempted_at=seen.now)
+    return _put_off(state, seen.now), (*told, action)
+
+
+def _stall_of_single_sites(state: State, seen: Observation) -> Decision:
+    """Sites that turn stapling on themselves go on hanging; else whatever stalled before is over with the switch."""
+    if state.stalled_passes >= STALLED_PASSES:
+        return _say(state, seen, Topic.STALL, "stalled", _stall_words(seen))
+    return (state if seen.stalled else forget(state, Topic.STALL)), ()
+
+
+def _held_up(state: State, seen: Observation) -> Decision:
+    """Temporary must not become permanent unnoticed: after a day say once what the return waits for."""
+    if state.off_since is None or seen.now - state.off_since < DAY_SECONDS or not seen.waits_for:
         return state, ()
-    return state, (Action(ActionKind.TURN_ON, "every needed responder has been healthy for three passes"),)
+    sentence = f"stapling has been off for a day; its return waits for {seen.waits_for}"
+    return _say(state, seen, Topic.OFF, "held-up", sentence)
 
 
-def _while_on(state: State, seen: Observation, wishes: Wishes) -> tuple[State, tuple[Action, ...]]:
-    returned = state.returned_at
-    if returned is not None and seen.now - returned > CLOSE_WATCH_SECONDS:
-        # The return held: the next outage starts with the shortest wait again.
-        state = replace(state, returned_at=None, wait_seconds=FIRST_WAIT_SECONDS, not_before=0.0)
-        returned = None
-    if seen.stalled and returned is not None and not seen.changed_by_hand:
-        state = _put_off(replace(state, returned_at=None), seen.now)
-        return state, (Action(ActionKind.TURN_OFF, "the sites stalled again soon after stapling returned"),)
+# -- stapling is on ----------------------------------------------------------------------------------------
+
+
+def _while_on(state: State, seen: Observation, wishes: Wishes) -> Decision:
+    state = told_about(forget(state, Topic.RETURN), Topic.OFF, "on")
+    if state.returned_at is not None and seen.now - state.returned_at > CLOSE_WATCH_SECONDS:
+        state = replace(state, returned_at=None)
+    if state.healthy_passes >= HEALTHY_PASSES and seen.now - state.attempted_at > DAY_SECONDS:
+        # The return held for a day: the next outage starts with the shortest wait again.
+        state = replace(state, attempts=0, not_before=0.0)
+    if seen.stalled and state.returned_at is not None and not seen.changed_by_hand:
+        state = replace(state, returned_at=None, attempts=max(state.attempts, 1))
+        return _turned_off(state, seen, "the sites stalled again soon after stapling returned")
     if state.stalled_passes < STALLED_PASSES:
         return _over(state, seen)
-    state, told = _say(state, seen, Topic.STALL, "stalled", seen.sentence or "HTTPS handshakes hang.")
-    if wishes.turn_off_when_stalling and not seen.changed_by_hand and _may_turn_off(state, seen.now, wishes):
-        return state, (*told, Action(ActionKind.TURN_OFF, "handshakes hung in two passes"))
-    return state, told
+    if wishes.turn_off_when_stalling and not seen.changed_by_hand and _may_turn_off(state, wishes):
+        return _turned_off(state, seen, "handshakes hung in two passes in a row")
+    state, told = _say(state, seen, Topic.STALL, "stalled", _stall_words(seen))
+    return _add(told, _why_not(state, seen)) if wishes.turn_off_when_stalling else (state, told)
 
 
-def _over(state: State, seen: Observation) -> tuple[State, tuple[Action, ...]]:
+def _may_turn_off(state: State, wishes: Wishes) -> bool:
+    return len(state.turn_offs) < wishes.turn_offs_per_day
+
+
+def _why_not(state: State, seen: Observation) -> Decision:
+    """Self-defence was chosen, but somebody's hand was in it, or it is used up."""
+    if seen.changed_by_hand:
+        sentence = (
+            "somebody edited the lines of this plugin, so the watch does not turn stapling off by itself"
+        )
+        return _say(state, seen, Topic.HANDS_OFF, "edited", sentence)
+    sentence = "the watch has turned stapling off as often as it may within a day; the next step is yours"
+    return _say(state, seen, Topic.HANDS_OFF, "used-up", sentence)
+
+
+def _turned_off(state: State, seen: Observation, reason: str) -> Decision:
+    state = replace(state, turn_offs=(*state.turn_offs, seen.now))
+    state = _put_off(state, seen.now) if state.attempts else state
+    return state, (Action(ActionKind.TURN_OFF, reason),)
+
+
+def _over(state: State, seen: Observation) -> Decision:
     """Say once that a stall is over - when the sites have been quick for as long as it takes to be sure."""
-    if state.told.get(Topic.STALL) == "stalled" and state.healthy_passes >= HEALTHY_PASSES:
-        return _say(state, seen, Topic.STALL, "over", "The sites answer quickly again.")
+    if state.told.get(Topic.STALL) == "stalled" and state.quick_passes >= HEALTHY_PASSES:
+        return _say(state, seen, Topic.STALL, "over", "the sites answer quickly again")
     return state, ()
 
 
-def _may_turn_off(state: State, now: float, wishes: Wishes) -> bool:
-    return sum(now - at < DAY_SECONDS for at in state.turn_offs) < wishes.turn_offs_per_day
+def _stall_words(seen: Observation) -> str:
+    return seen.sentence or "HTTPS handshakes hang"
+
+
+def _while_off_elsewhere(state: State, seen: Observation) -> Decision:
+    """Somebody else's decision; worth a word only where stapling was seen on before."""
+    if state.told.get(Topic.OFF) != "on":
+        return state, ()
+    return _say(
+        state, seen, Topic.OFF, "elsewhere", "stapling was turned off elsewhere; the watch leaves it so"
+    )
+
+
+# -- counting and remembering ------------------------------------------------------------------------------
+
+
+def wait_seconds(attempts: int) -> float:
+    """Return how long to wait after so many attempts: twice as long each time, up to a day."""
+    return float(min(FIRST_WAIT_SECONDS * 2 ** min(max(attempts - 1, 0), 20), LONGEST_WAIT_SECONDS))
 
 
 def _put_off(state: State, now: float) -> State:
-    """Make the next attempt to return wait, each time twice as long."""
-    longer = min(state.wait_seconds * 2, LONGEST_WAIT_SECONDS)
-    return replace(state, not_before=now + state.wait_seconds, wait_seconds=longer, healthy_passes=0)
+    return replace(state, not_before=now + wait_seconds(state.attempts), healthy_passes=0)
+
+
+def _with_return(state: State, seen: Observation) -> State:
+    """Take note of the watch's own return, also one whose process died or was finished by the recovery.
+
+    A change that somebody else made since ends the close watch: it is theirs now.
+    """
+    if seen.returned == "":
+        return replace(state, returned="", returned_at=None)
+    if seen.returned is None or seen.returned == state.returned:
+        return state
+    return replace(state, returned=seen.returned, returned_at=min(seen.returned_at, seen.now))
 
 
 def _counted(state: State, seen: Observation) -> State:
-    recent = tuple(at for at in state.turn_offs if seen.now - at < DAY_SECONDS)
+    if seen.now - state.last_pass > GAP_SECONDS:
+        state = replace(state, healthy_passes=0, stalled_passes=0, quick_passes=0)
     return replace(
         state,
         last_pass=seen.now,
         healthy_passes=state.healthy_passes + 1 if seen.healthy and not seen.stalled else 0,
         stalled_passes=state.stalled_passes + 1 if seen.stalled else 0,
-        turn_offs=recent,
+        quick_passes=0 if seen.stalled else state.quick_passes + 1,
+        turn_offs=tuple(at for at in state.turn_offs if seen.now - at < DAY_SECONDS),
     )
 
 
@@ -194,28 +301,23 @@ def _with_steady_clock(state: State, now: float) -> State:
     return replace(
         state,
         last_pass=now,
+        off_since=None if state.off_since is None else state.off_since - step,
         returned_at=None if state.returned_at is None else state.returned_at - step,
+        attempted_at=state.attempted_at - step,
         not_before=state.not_before - step,
         turn_offs=tuple(at - step for at in state.turn_offs),
         told_at={topic: at - step for topic, at in state.told_at.items()},
     )
 
 
-def _say(
-    state: State, seen: Observation, topic: Topic, about: str, sentence: str
-) -> tuple[State, tuple[Action, ...]]:
-    """Tell people about a change: once, and within an hour no second time about the same topic.
-
-    What is held back is said when the hour is over, if it is still so.
-    """
-    if state.told.get(topic) == about or seen.now - state.told_at.get(topic, -QUIET_SECONDS) < QUIET_SECONDS:
-        return state, ()
-    state = replace(state, told={**state.told, topic: about}, told_at={**state.told_at, topic: seen.now})
-    return state, (Action(ActionKind.NOTIFY, sentence, topic, about),)
+def _first(since: float | None, now: float) -> float:
+    return now if since is None else since
 
 
-def _forget(state: State, topic: Topic, about: str) -> State:
-    """What was said is no longer so; when it is so again it may be said again."""
-    if state.told.get(topic) != about:
-        return state
-    return replace(state, told={name: said for name, said in state.told.items() if name != topic})
+def _add(told: tuple[Action, ...], decision: Decision) -> Decision:
+    return decision[0], (*told, *decision[1])
+
+
+def _say(state: State, seen: Observation, topic: Topic, about: str, sentence: str) -> Decision:
+    told = say(state, seen.now, topic, about)
+    return (state, ()) if told is None else (told, (Action(ActionKind.NOTIFY, sentence, topic, about),))

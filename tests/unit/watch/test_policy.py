@@ -18,11 +18,11 @@ from ocsp_stapling.watch.policy import (
     ActionKind,
     Observation,
     State,
-    Topic,
     Wishes,
     decide,
     switched,
 )
+from ocsp_stapling.watch.telling import Topic
 
 PASS = 300.0
 START = 1_800_000_000.0
@@ -38,6 +38,7 @@ class World:
     stapling: str = "on"
     clock: Callable[[float], float] = lambda t: START + t
     edited: bool = False
+    awake: Callable[[float], bool] = lambda _: True
     state: State = field(default_factory=State)
     switches: list[tuple[float, ActionKind]] = field(default_factory=list)
     mails: list[tuple[float, Action]] = field(default_factory=list)
@@ -45,7 +46,8 @@ class World:
 
     def run(self, seconds: float) -> World:
         for i in range(int(seconds / PASS)):
-            self.one_pass(i * PASS)
+            if self.awake(i * PASS):
+                self.one_pass(i * PASS)
         return self
 
     def one_pass(self, t: float) -> None:
@@ -59,6 +61,7 @@ class World:
             down and self.stapling == "on",
             self.return_chosen,
             self.edited,
+            waits_for="ocsp.example.com (connect-timeout)" if down else "",
         )
         self.state = State.from_json(self.state.as_json())
         self.state, actions = decide(self.state, seen, self.wishes)
@@ -74,7 +77,10 @@ class World:
         done = action.kind is ActionKind.TURN_OFF or not self.down(t + 1)
         if done:
             self.stapling = "off-by-plugin" if action.kind is ActionKind.TURN_OFF else "on"
-        self.state = switched(self.state, action.kind, done, self.clock(t))
+        ended = "done" if done else "restored"
+        self.state, told = switched(self.state, action.kind, ended, done, self.clock(t))
+        for each in told:
+            self.act(each, t)
 
     def topics(self) -> list[tuple[Topic | None, str]]:
         return [(action.topic, action.about) for _, action in self.mails]
@@ -132,7 +138,7 @@ def test_a_return_that_stalls_is_taken_back_and_the_waits_double_up_to_a_day() -
         world.one_pass(t)
         if world.switches and world.switches[-1] == (t, ActionKind.TURN_ON):
             world.stapling = "on"
-            world.state = switched(world.state, ActionKind.TURN_ON, True, START + t)
+            world.state, _ = switched(world.state, ActionKind.TURN_ON, "done", True, START + t)
     returns = [t for t, kind in world.switches if kind is ActionKind.TURN_ON]
     waits = [b - a for a, b in itertools.pairwise(returns)]
     assert waits == sorted(waits)
@@ -156,9 +162,11 @@ def test_flapping_never_floods_the_mailbox(seed: int, wishes: Wishes) -> None:
     chance = random.Random(seed)
     weather = [chance.random() < 0.5 for _ in range(int(WEEK / PASS) + 2)]
     world = World(lambda t: weather[int(t // PASS)], wishes).run(WEEK)
-    assert len(world.mails) <= 7 * 24 * 2
-    times = [t for t, action in world.mails if action.topic is Topic.STALL]
-    assert all(b - a >= HOUR for a, b in itertools.pairwise(times))
+    assert len(world.mails) <= 7 * 12, len(world.mails)
+    for topic in set(Topic) - {Topic.SWITCH}:
+        times = [t for t, action in world.mails if action.topic is topic]
+        assert all(b - a >= HOUR for a, b in itertools.pairwise(times))
+        assert len(times) <= 5 * 7
 
 
 def test_a_clock_set_back_a_year_does_not_stop_the_return() -> None:
@@ -200,3 +208,125 @@ def test_the_watch_never_turns_on_into_a_stall_it_could_have_measured(weather: l
         if kind is ActionKind.TURN_ON:
             at = int(t // PASS)
             assert not any(weather[max(0, at - 2) : at + 1])
+
+
+def test_reboots_and_missed_passes_neither_prove_health_nor_lose_the_return() -> None:
+    """The server is down for half a day in the middle of counting: passes before that prove nothing."""
+    world = World(between(0, HOUR), stapling="off-by-plugin")
+    world.awake = lambda t: not HOUR + 2 * PASS <= t < 13 * HOUR
+    world.run(DAY_SECONDS)
+    assert world.switches == [(13 * HOUR + 2 * PASS, ActionKind.TURN_ON)]
+
+
+def test_short_gaps_do_not_start_the_count_again() -> None:
+    world = World(between(0, HOUR), stapling="off-by-plugin")
+    world.awake = lambda t: t % (3 * PASS) == 0
+    world.run(DAY_SECONDS)
+    assert world.switches == [(HOUR + 6 * PASS, ActionKind.TURN_ON)]
+
+
+@pytest.mark.parametrize("step", [90, HOUR, 3 * HOUR, 400 * DAY_SECONDS])
+def test_a_clock_set_forward_turns_nothing_on_early(step: float) -> None:
+    world = World(between(0, 5 * HOUR), stapling="off-by-plugin")
+    world.clock = lambda t: START + t + (step if t >= 2 * HOUR else 0)
+    world.run(DAY_SECONDS)
+    assert world.switches == [(5 * HOUR + 2 * PASS, ActionKind.TURN_ON)]
+    assert len(world.mails) <= 2
+
+
+def test_a_switch_that_never_comes_back_is_not_tried_by_every_pass() -> None:
+    """The process dies in the switch: what `decide` returned was remembered before, nothing after."""
+    state, tries = State(), []
+    for i in range(int(DAY_SECONDS / PASS)):
+        now = START + i * PASS
+        state, actions = decide(state, Observation(now, "off-by-plugin", True, False, True), Wishes())
+        tries += [now for action in actions if action.kind is ActionKind.TURN_ON]
+    waits = [b - a for a, b in itertools.pairwise(tries)]
+    assert len(tries) <= 8
+    assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(waits[:-1]))
+
+
+def test_self_defence_that_never_comes_back_still_counts() -> None:
+    state, tries = State(), 0
+    wishes = Wishes(turn_off_when_stalling=True, turn_offs_per_day=2)
+    for i in range(100):
+        state, actions = decide(state, Observation(START + i * PASS, "on", False, True), wishes)
+        tries += sum(action.kind is ActionKind.TURN_OFF for action in actions)
+    assert tries == 2
+    assert state.told[Topic.HANDS_OFF] == "used-up"
+
+
+def test_a_switch_that_always_fails_is_told_once() -> None:
+    """Something else forbids the return: tried ever more rarely for weeks, told once."""
+    world = World(lambda _: False, stapling="off-by-plugin")
+    world.down = lambda t: t % PASS == 1  # healthy to every probe, failing at the switch's own verification
+    world.run(4 * WEEK)
+    assert world.stapling == "off-by-plugin"
+    assert world.topics() == [(Topic.SWITCH, "turn-on-restored")]
+    assert len(world.switches) <= 4 * 7 + 8
+
+
+def test_a_return_that_waits_for_a_day_is_told_with_what_it_waits_for() -> None:
+    world = World(lambda _: True, stapling="off-by-plugin").run(WEEK)
+    assert world.topics() == [(Topic.OFF, "held-up")]
+    assert "ocsp.example.com" in world.mails[0][1].reason
+
+
+def test_off_elsewhere_from_the_beginning_is_nobodys_news() -> None:
+    world = World(lambda _: False, stapling="off-elsewhere").run(WEEK)
+    assert (world.switches, world.mails) == ([], [])
+
+
+def test_turned_off_elsewhere_is_told_once_each_time() -> None:
+    world = World(lambda _: False)
+    for i in range(int(4 * DAY_SECONDS / PASS)):
+        world.stapling = "off-elsewhere" if (i * PASS) % (2 * DAY_SECONDS) > DAY_SECONDS else "on"
+        world.one_pass(i * PASS)
+    assert world.topics() == [(Topic.OFF, "elsewhere")] * 2
+    assert world.switches == []
+
+
+def seen(t: float, stapling: str, *, stalled: bool = False, **more: object) -> Observation:
+    return Observation(START + t, stapling, not stalled, stalled, **more)  # type: ignore[arg-type]
+
+
+def test_a_return_finished_by_the_recovery_is_watched_closely_too() -> None:
+    """The pass died in the switch; the next one finds its own return in the journal, and the sites hanging."""
+    own = {"returned": "id1", "returned_at": START}
+    _, actions = decide(State(last_pass=START), seen(PASS, "on", stalled=True, **own), Wishes())
+    assert [action.kind for action in actions] == [ActionKind.TURN_OFF]
+
+
+def test_what_somebody_else_turned_on_meanwhile_is_not_taken_back() -> None:
+    state, _ = decide(State(), seen(0, "on", returned="id1", returned_at=START), Wishes())
+    _, actions = decide(state, seen(PASS, "on", stalled=True, returned=""), Wishes())
+    assert actions == ()
+
+
+def test_an_edited_block_is_not_touched_by_self_defence_and_that_is_said() -> None:
+    state, wishes = State(), Wishes(turn_off_when_stalling=True)
+    state, _ = decide(state, seen(0, "on", stalled=True, changed_by_hand=True), wishes)
+    _, actions = decide(state, seen(PASS, "on", stalled=True, changed_by_hand=True), wishes)
+    assert [action.topic for action in actions] == [Topic.STALL, Topic.HANDS_OFF]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.booleans()), min_size=1, max_size=15),
+    st.lists(st.tuples(st.integers(0, 800), st.integers(-400_000, 400_000)), max_size=4),
+)
+def test_whatever_clock_and_reboots_do_nothing_is_turned_on_into_a_stall_and_mails_stay_few(
+    spans: list[tuple[int, bool, bool]], steps: list[tuple[int, int]]
+) -> None:
+    weather = [(down, awake) for length, down, awake in spans for _ in range(length)]
+    world = World(lambda t: weather[int(t // PASS)][0], Wishes(turn_off_when_stalling=True))
+    world.awake = lambda t: weather[int(t // PASS)][1]
+    world.clock = lambda t: START + t + sum(by for at, by in steps if t >= at * PASS)
+    weather.append(weather[-1])
+    world.run((len(weather) - 1) * PASS)
+    for t, kind in world.switches:
+        if kind is ActionKind.TURN_ON:
+            before = [down for down, awake in weather[: int(t // PASS) + 1] if awake][-3:]
+            assert before == [False] * 3
+    days = len(weather) * PASS / DAY_SECONDS + len(steps) + 1
+    assert len(world.mails) <= 16 * days

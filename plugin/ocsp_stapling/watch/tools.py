@@ -1,0 +1,175 @@
+"""What a pass of the watch works with on a real server: the survey, the switch, mail and hook.
+
+The watch itself only looks. A change, and the recovery of one that was interrupted, run as units of their own:
+they restart Apache, which must neither inherit the confinement of the watch's service nor end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling import report
+from ocsp_stapling.diagnosis import diagnose
+from ocsp_stapling.journal import NAME as JOURNAL
+from ocsp_stapling.journal import RUNNING, Journal, new_identity
+from ocsp_stapling.operations import Operations, Order, launcher
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.survey import Request as SurveyRequest
+from ocsp_stapling.survey import survey
+from ocsp_stapling.switch import lock
+from ocsp_stapling.ticket import ticket
+from ocsp_stapling.watch.observe import WHO
+from ocsp_stapling.watch.policy import Action
+from ocsp_stapling.whm import notification
+
+Document = Mapping[str, Any]
+_STATUS_PAGE_SECONDS = 600.0
+_SWITCH_SECONDS = 300.0
+_RECOVERY_SECONDS = 180.0
+_IDLE_SECONDS = 10.0
+_TICK = 0.2
+_COMMAND = Path(sys.executable).with_name("ocsp-stapling")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a switch ended: done, refused, restored, failed, interrupted or running; and in words."""
+
+    state: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a pass works with; tests put a world of their own in its place.
+
+    `recover` brings an interrupted change to its end and says whether a change is (still) running. `tell` tells
+    people about an action and the check behind it, and returns what failed about that.
+    """
+
+    check: Callable[[Settings], Document]
+    switch: Callable[[str, str, Settings], Ended]
+    recover: Callable[[Settings], bool]
+    tell: Callable[[Action, Document, Settings], list[str]]
+    clock: Callable[[], float] = time.time
+
+
+def make_check(settings: Settings) -> Document:
+    """Survey the server, keep the result as the last check and return its document."""
+    pages = settings.status_pages
+    calm = replace(pages, cache_seconds=max(pages.cache_seconds, _STATUS_PAGE_SECONDS))
+    evidence = survey(SurveyRequest(replace(settings, status_pages=calm), settings.probe.deadline_seconds))
+    document = report.document(evidence, diagnose(evidence))
+    with contextlib.suppress(OSError):
+        report.store(settings.state_directory, document)
+    return document
+
+
+def make_switch(action: str, reason: str, settings: Settings) -> Ended:
+    """Carry out `off` or `on` in the watch's name. An `off` of the watch returns by itself."""
+    operations, identity = Operations(settings.state_directory), new_identity()
+    try:
+        operations.start(identity, Order(action, WHO, reason, return_when_healthy=action == "off"))
+        deadline = time.monotonic() + _SWITCH_SECONDS
+        while not (found := operations.follow(identity)).ended and time.monotonic() < deadline:
+            time.sleep(_TICK)
+    except Problem as problem:
+        return Ended("refused", problem.sentence)
+    result = found.result or {}
+    error = result.get("error") or {}
+    words = [str(result.get("message") or error.get("message") or ""), *map(str, result.get("warnings", ()))]
+    return Ended(found.state, " ".join(filter(None, words)))
+
+
+def recover(settings: Settings) -> bool:
+    """Have an interrupted change brought to its end; return whether a change is running now."""
+    directory = settings.state_directory
+    if _is_unfinished(directory) and not lock.is_held(directory):
+        argv = [str(_COMMAND), "watch", "--recover"]
+        if launcher()(f"recovery-{os.getpid()}", argv).ok:
+            _await_recovery(directory)
+    return lock.is_held(directory)
+
+
+def _await_recovery(directory: Path) -> None:
+    """Wait until the change has ended; not for long when nobody is at it."""
+    begun = busy = time.monotonic()
+    while _is_unfinished(directory):
+        now = time.monotonic()
+        busy = now if lock.is_held(directory) else busy
+        if now - busy > _IDLE_SECONDS or now - begun > _RECOVERY_SECONDS:
+            return
+        time.sleep(_TICK)
+
+
+def _is_unfinished(directory: Path) -> bool:
+    """Whether a change was begun and has not ended."""
+    if not (directory / JOURNAL).exists():
+        return False
+    with Journal(directory) as journal:
+        return bool(journal.operations(limit=1, state=RUNNING))
+
+
+def tell(action: Action, check: Document, settings: Settings) -> list[str]:
+    """Mail the server's contact and run the operator's hook; return in sentences what failed."""
+    problems: list[str] = []
+    host = str(check["host"]["name"])
+    if settings.notify.mail:
+        with noting(problems):
+            subject = f"OCSP stapling on {host}: {action.reason}"
+            notification.send(
+                notification.message(notification.contacts(), subject, _text(action, check), ticket(check))
+            )
+    if settings.notify.command:
+        with noting(problems):
+            notification.call_hook(settings.notify.command, _document(action, check))
+    return problems
+
+
+@contextlib.contextmanager
+def noting(problems: list[str]) -> Any:
+    """What fails beside the point is noted as a sentence, and the pass goes on."""
+    try:
+        yield
+    except Problem as problem:
+        problems.append(problem.sentence)
+    except OSError as error:
+        problems.append(f"{error.filename or 'a file'}: {error.strerror}")
+    except Exception as error:  # a fault in a ticket's text must not cost the memory of what was done
+        problems.append(f"An unexpected error, please report it: {type(error).__name__}: {error}")
+
+
+def _text(action: Action, check: Document) -> str:
+    said = action.reason[:1].upper() + action.reason[1:]
+    return (
+        f"{said.rstrip('.')}.\n\nWhat the watch saw: {check['sentence']}\nWhat to do: {check['advice']}\n\n"
+        "On the server: ocsp-stapling status, ocsp-stapling history\n"
+        "Settings of the watch and of these mails: /etc/ocsp-stapling/config.toml, [watch] and [notify]\n"
+    )
+
+
+def _document(action: Action, check: Document) -> dict[str, Any]:
+    return {
+        "topic": action.topic,
+        "about": action.about,
+        "message": action.reason,
+        "server": check["host"]["name"],
+        "cause": check["cause"],
+        "severity": check["severity"],
+        "action": check["action"],
+        "sentence": check["sentence"],
+        "advice": check["advice"],
+        "sites_affected": len(check["sites_affected"]),
+        "must_staple": len(check["must_staple"]),
+    }
+
+
+REAL = Tools(make_check, make_switch, recover, tell)
