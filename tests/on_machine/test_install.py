@@ -5,6 +5,7 @@ The machines have no internet, so every installation here is one from a wheelhou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -288,8 +289,14 @@ def test_killed_in_an_upgrade_one_version_or_the_other_is_whole(installed: Machi
 
 
 def kill_inside(machine: Machine, script: str) -> None:
-    """Kill -9 every process of the machine whose command line names the script: the shell and its subshells."""
-    machine.run("pkill", "-KILL", "-f", f"bash .*/{script}", check=False)
+    """Kill -9 the shell of the machine that runs the script, and its subshells."""
+    pids = []
+    for entry in machine.path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"bash" in b"".join(words[:1]) and words[1].endswith(script.encode()):
+                pids.append(entry.name)
+    machine.run("sh", "-c", f"kill -9 {' '.join(pids)}", check=False)
 
 
 # -- removal -------------------------------------------------------------------------------------------------
