@@ -1,0 +1,321 @@
+"""The page as people meet it: real Chromium, at the stand-in WHM's login, on a machine whose outage is real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.common.exceptions import NoSuchElementException
+
+from tests.machine import Machine, Shape, why_not_here
+from tests.machine.chromium import AXE, Window, why_no_browser, window
+from tests.machine.cpanel import SUPPORT, VIEWER
+from tests.machine.whm import open_whm
+
+pytestmark = [
+    pytest.mark.machine,
+    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser"),
+    pytest.mark.xdist_group("browser"),
+]
+RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
+INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
+STATE = "/var/lib/ocsp-stapling"
+PAGES = (
+    "",
+    "guide",
+    "responders",
+    "authorities",
+    "sites",
+    "errorlog",
+    "configuration",
+    "history",
+    "elsewhere",
+    "ticket",
+)
+VIEWER_PAGES = ("", "guide", "responders", "authorities", "sites", "ticket")
+FOREIGN = ("site0003", "site0004", "user0003", "muststaple", "/etc/", "httpd.conf", "AH01941")
+
+
+@pytest.fixture
+def whm() -> Iterator[Machine]:
+    if reason := why_not_here():
+        pytest.skip(reason)
+    with Machine(Shape()) as machine:
+        open_whm(machine)
+        yield machine
+
+
+@pytest.fixture
+def page(whm: Machine) -> Iterator[Window]:
+    """A window of root's, at the plugin's page."""
+    with window(whm) as opened:
+        yield opened.log_in()
+
+
+def stall(machine: Machine) -> None:
+    """Let the responder of alpha hang, and Apache forget the staples it has."""
+    machine.fault("alpha", "hang")
+    machine.run(RESTART, "--hard")
+
+
+def checked(page: Window) -> Window:
+    """Press the check's button and wait until the page shows what it found."""
+    page.click("Check")
+    page.wait(lambda: page.all("#ost-verdict-title") and not page.all("[data-ost-poll]"))
+    return page
+
+
+def finished(page: Window) -> Window:
+    """Wait until the operation's page shows its end."""
+    return page.wait_for("Back to the overview")
+
+
+def kicker(page: Window) -> str:
+    return page.one(".ost-kicker").text
+
+
+def found_by_axe(page: Window) -> list[str]:
+    return page.axe() if AXE.exists() else []
+
+
+def test_the_whole_story(whm: Machine, page: Window) -> None:
+    """Healthy, the responder hangs, the page says so, off, healed, the responder is back, on."""
+    assert kicker(page) == "Not checked yet"
+    assert kicker(checked(page)) == "All is well"
+    stall(whm)
+    assert kicker(checked(page)) == "Visitors are waiting"
+    assert "ocsp.alpha-ca.test" in page.one("#ost-verdict-title").text
+    assert "3 of 8" in page.text  # sites of alpha, the Must-Staple one among them
+
+    page.click("Turn stapling off…")
+    assert "muststaple.example.test" in page.text
+    assert "+    SSLUseStapling Off" in page.text
+    page.one("#ost-reason").send_keys("alpha hangs <b>")
+    crowd = whm.popen("sh", "-c", "machine visit 4")
+    page.click("Turn stapling off")
+    finished(page)
+    crowd.communicate(timeout=60)
+    assert "Stapling is off" in page.text
+    assert "alpha hangs <b>" in page.text
+    assert "Asking WHM to restart Apache" in page.one("#ost-steps").text
+    assert "more than" in page.one("table").text  # the handshakes before
+    assert "SSLUseStapling Off" in whm.path(INCLUDE).read_text()
+
+    page.click("Back to the overview")
+    assert kicker(page) == "Stapling is off"
+    checked(page)
+    assert "Keep it off for now" in page.text
+    whm.heal()
+    checked(page)
+    assert "can be turned on again" in page.text
+    page.click("Turn stapling on again…").click("Turn stapling on")
+    finished(page)
+    assert "Stapling is on" in page.text
+    assert "SSLUseStapling" not in whm.path(INCLUDE).read_text()
+    page.click("Back to the overview")
+    assert kicker(checked(page)) == "Sites are quick, the log is noisy"
+    page.open("history")
+    assert len(page.all("tbody tr")) == 2
+    assert page.complaints() == []
+
+
+def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machine, page: Window) -> None:
+    stall(whm)
+    checked(page)
+    pages = (*PAGES, "plan/off")
+    for dark in (False, True):
+        page.dark(dark)
+        for width in (1280, 380):
+            page.size(width, 900)
+            for name in pages:
+                page.open(name)
+                assert found_by_axe(page) == [], (name, width, dark)
+                assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
+                    name
+                )
+    assert page.complaints() == []
+
+
+def test_keyboard_alone_gets_from_the_verdict_to_the_switch(whm: Machine, page: Window) -> None:
+    stall(whm)
+    checked(page)
+    for _ in range(40):
+        page.driver.execute_cdp_cmd(
+            "Input.dispatchKeyEvent",
+            {"type": "rawKeyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9},
+        )
+        page.driver.execute_cdp_cmd(
+            "Input.dispatchKeyEvent",
+            {"type": "keyUp", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9},
+        )
+        focused = page.driver.switch_to.active_element
+        if focused.text.startswith("Turn stapling off"):
+            break
+    assert focused.text.startswith("Turn stapling off")
+    assert "solid" in focused.value_of_css_property("outline-style")
+
+
+def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine) -> None:
+    stall(whm)
+    with window(whm) as page:
+        page.log_in(VIEWER)
+        assert kicker(checked(page)) == "Visitors are waiting"
+        assert "Someone with root privileges should turn stapling off" in page.text
+        seen = ""
+        for name in VIEWER_PAGES:
+            seen += page.open(name).text
+            assert found_by_axe(page) == []
+        assert "site0001.example.test" in seen
+        assert [word for word in FOREIGN if word in seen.replace("Include Editor", "")] == []
+        assert "Pre VirtualHost Include" in seen
+        for name in ("errorlog", "configuration", "history", "plan/off", "elsewhere"):
+            assert "needs root privileges" in page.open(name).text
+
+
+def test_without_scripts_everything_works_by_itself_too(whm: Machine) -> None:
+    with window(whm) as page:
+        page.log_in().scripts(allowed=False)
+        page.open().click("Check now")
+        page.wait_for("All is well")
+        page.open("plan/off").click("Turn stapling off")
+        page.wait_for("Back to the overview")
+        assert "Stapling is off" in page.text
+        page.open("sites").one("#ost-q").send_keys("site0002")
+        page.click("Show")
+        assert "1 site" in page.one("#ost-sites").text
+
+
+def test_a_browser_closed_in_the_middle_changes_nothing(whm: Machine) -> None:
+    with window(whm) as page:
+        page.log_in().open("plan/off")
+        page.click("Turn stapling off")
+    wait_until(lambda: "SSLUseStapling Off" in whm.path(INCLUDE).read_text())
+    with window(whm) as page:
+        page.log_in()
+        page.wait(lambda: "Done" in page.open("history").text)
+        assert "Turn stapling off" in page.one("tbody").text
+
+
+def test_a_service_killed_in_the_middle_is_back_for_the_next_question(whm: Machine, page: Window) -> None:
+    page.open("plan/off").click("Turn stapling off")
+    page.wait(lambda: page.all("#ost-operation"))
+    for process in whm.path("/proc").glob("[0-9]*/cmdline"):
+        if b"ocsp-stapling\0serve" in process.read_bytes():
+            whm.run("kill", "-9", process.parent.name, check=False)
+    finished(page)
+    assert "Stapling is off" in page.text
+
+
+def test_a_service_that_is_missing_is_said_plainly(whm: Machine, page: Window) -> None:
+    whm.run("sh", "-c", "mv /run/ocsp-stapling/web.sock /run/ocsp-stapling/aside.sock")
+    page.open()
+    assert "does not answer" in page.driver.page_source
+    assert "ocsp-stapling status" in page.driver.page_source
+    whm.run("sh", "-c", "mv /run/ocsp-stapling/aside.sock /run/ocsp-stapling/web.sock")
+    page.open().wait_for("Not checked yet")
+
+
+def test_a_form_of_an_ended_session_does_nothing(whm: Machine, page: Window) -> None:
+    page.open("plan/off")
+    token = page.one("form[action*=operations] input[name=csrf]")
+    page.driver.execute_script("arguments[0].value = 'x' + arguments[0].value", token)
+    page.click("Turn stapling off")
+    page.wait_for("belongs to another login")
+    assert "SSLUseStapling" not in whm.path(INCLUDE).read_text()
+    assert found_by_axe(page) == []
+
+
+def test_a_session_that_ended_leads_back_to_the_login(whm: Machine, page: Window) -> None:
+    page.driver.delete_all_cookies()
+    page.driver.refresh()
+    assert page.all("input[name=pass]")
+
+
+def test_of_two_administrators_one_changes_and_the_other_is_told(whm: Machine, page: Window) -> None:
+    page.open("plan/off")
+    with window(whm) as other:
+        other.log_in(SUPPORT).open("plan/off").click("Turn stapling off")
+        finished(other)
+    page.click("Turn stapling off")
+    finished(page)
+    # The other one's change made this plan stale: refused, untouched, and the way on is shown.
+    assert "Nothing was changed" in page.text
+    page.click("Look at the new plan")
+    assert "no file needs a change" in page.text
+
+
+def test_a_second_change_meets_the_lock_and_names_its_holder(whm: Machine, page: Window) -> None:
+    holder = (
+        "import sys, time\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
+        "from ocsp_stapling.switch import lock\n"
+        "with lock.hold(Path(sys.argv[2]), 'bigboss (WHM)', 'off'): print('held', flush=True); time.sleep(60)"
+    )
+    python = str(Path(__file__).parents[2] / ".venv/bin/python")
+    held = whm.popen(python, "-c", holder, str(Path(__file__).parents[2] / "plugin"), STATE)
+    assert held.stdout is not None
+    assert held.stdout.readline() == "held\n"
+    page.open("plan/off").click("Turn stapling off")
+    finished(page)
+    assert "bigboss (WHM)" in page.text
+    assert "Nothing was changed" in page.text
+    held.kill()
+    held.communicate()
+
+
+def test_with_apache_down_the_page_says_so(whm: Machine, page: Window) -> None:
+    whm.run(RESTART, "--stop")
+    assert kicker(checked(page)) == "Apache is down"
+    with pytest.raises(NoSuchElementException):
+        page.one("a.ost-button-main")
+
+
+def test_a_broken_include_is_refused_with_httpds_own_words(whm: Machine, page: Window) -> None:
+    include = whm.path(INCLUDE)
+    include.write_text("SSLUseStapling perhaps\n")
+    page.open("plan/off")
+    assert "SSLUseStapling must be On or Off" in page.text
+    assert include.read_text() == "SSLUseStapling perhaps\n"
+
+
+def test_another_machines_word_changes_the_cause(whm: Machine, page: Window) -> None:
+    stall(whm)
+    checked(page)
+    page.click("Guided steps").click("Get the command")
+    command = page.one("pre[aria-label^=Command]").text
+    assert "curl" in command
+    whm.heal()
+    printed = whm.run("sh", "-c", command).stdout  # as if elsewhere: from where the responder answers
+    whm.fault("alpha", "hang")
+    page.driver.execute_script("arguments[0].value = arguments[1]", page.one("#ost-pasted"), printed)
+    page.click("Take it into account")
+    page.wait_for("Works there")
+    assert "does not let this server reach" in page.open().text
+
+
+def test_the_search_finds_a_site_while_one_types_and_meets_it(page: Window) -> None:
+    page.open("sites").one("#ost-q").send_keys("muststaple")
+    page.wait(lambda: page.one("#ost-sites").text.startswith("1 site"))
+    page.click("Staple check")
+    page.wait_for("It sends a good staple, verified.")
+
+
+def test_undo_from_the_history_brings_the_bytes_back(whm: Machine, page: Window) -> None:
+    include = whm.path(INCLUDE)
+    include.write_text("# mine, without an end of line")
+    page.open("plan/off").click("Turn stapling off")
+    finished(page)
+    page.open("history").click("Undo…")
+    page.click("Take it back")
+    finished(page)
+    assert "The change was taken back" in page.text
+    assert include.read_text() == "# mine, without an end of line"
+
+
+def wait_until(so: object, seconds: float = 60) -> None:
+    assert callable(so)
+    deadline = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
