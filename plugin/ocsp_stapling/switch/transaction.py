@@ -142,13 +142,20 @@ class _Run:
             self.plan.samples,
             self.server.patience,
             stalled=stalled,
-            report=self.step,
+            report=self._rung,
             whole=self.plan.cache_now and not self.plan.cache_then,
         )
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began
         self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
         return outcome
+
+    def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
+        """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
+        for change in self.written:
+            if _edited_away(change):
+                raise files.changed_meanwhile(change.old.path)
+        self.step(name, detail)
 
     def _write(self, change: Change) -> None:
         self.step("write", {"path": str(change.old.path)})
@@ -308,6 +315,15 @@ def rebuild(server: Server, on: bool) -> None:
             "cPanel rebuilt httpd.conf, but it still does not read the include, so stapling would not be "
             f"{on_off(on)}. A local template may leave the include out (/var/cpanel/templates/**/*.local).",
         )
+
+
+def _edited_away(change: Change) -> bool:
+    """Whether somebody saved the file since, and without our block as it was written."""
+    now = files.snapshot(change.old.path)
+    if now.content == change.content:
+        return False
+    there, wanted = includes.find(now.content or b""), includes.find(change.content or b"")
+    return (there.body if there else None) != (wanted.body if wanted else None)
 
 
 def put_back(change: Change, named: bool = False) -> str:

@@ -1,0 +1,107 @@
+"""Twenty administrators and an Include Editor at once: no byte of anybody's is lost, no file is torn."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.apache import includes
+from tests.machine import Machine
+from tests.on_machine.admin import GLOBAL, TWO, parent, stapled, switch
+
+pytestmark = pytest.mark.machine
+REASONS = {
+    "busy",
+    "changed-meanwhile",
+    "changed-since",
+    "nothing-to-undo",
+    "whmapi-failed",
+}
+
+
+def in_place(path: Path, line: bytes) -> None:
+    """Save as WHM's Include Editor may: read, truncate, write."""
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.truncate(0)
+        time.sleep(0.002)
+        file.write(line + content)
+
+
+def by_rename(path: Path, line: bytes) -> None:
+    """Save as careful editors do: write beside, rename over."""
+    beside = path.with_name(".editor")
+    beside.write_bytes(line + path.read_bytes())
+    beside.rename(path)
+
+
+class Editor(threading.Thread):
+    """Adds a line at the top again and again; afterwards every line must be there, in order."""
+
+    def __init__(self, path: Path, save: Callable[[Path, bytes], None]) -> None:
+        super().__init__()
+        self.path, self.save, self.lines = path, save, [b"# start\n"]
+        self.enough = threading.Event()
+        path.write_bytes(self.lines[0])
+
+    def run(self) -> None:
+        while not self.enough.wait(0.05):
+            line = b"# line %d\n" % len(self.lines)
+            self.save(self.path, line)
+            self.lines.append(line)
+
+
+def test_no_byte_is_lost_between_twenty_calls_and_two_editors(machine: Machine) -> None:
+    editors = [Editor(machine.path(GLOBAL), in_place), Editor(machine.path(TWO), by_rename)]
+    for each in editors:
+        each.start()
+    try:
+        words = [(("off", "on", "undo")[i % 3], ("--wait=15",) if i % 2 else ()) for i in range(20)]
+        running = [machine.popen("ocsp-stapling", a, "--yes", "--json", *w) for a, w in words]
+        ended = [(each.communicate(timeout=240)[0], each.returncode) for each in running]
+    finally:
+        for each in editors:
+            each.enough.set()
+            each.join()
+    told = Counter((code, _reason(out)) for out, code in ended)
+    assert {code for code, _ in told} <= {0, 1, 3}, told
+    assert {reason for code, reason in told if code == 1} <= REASONS, told
+    assert sum(count for (code, _), count in told.items() if code == 0) >= 1, told
+    final = switch(machine, "on", "--wait=30")
+    assert final.code == 0, final.told
+    for each in editors:
+        content = each.path.read_bytes()
+        assert includes.find(content) is None
+        assert content == b"".join(reversed(each.lines))
+        assert not list(each.path.parent.glob(".*ocsp-stapling*"))
+    assert parent(machine)
+    assert stapled(machine)
+
+
+def _reason(out: str) -> str:
+    found = json.loads(out)
+    return str((found.get("error") or {}).get("code", ""))
+
+
+def test_a_second_change_is_told_who_holds_the_lock(machine: Machine) -> None:
+    machine.path("/run/machine/whmapi1.mode").write_text("hang")
+    machine.path("/etc/ocsp-stapling").mkdir(exist_ok=True)
+    machine.path("/etc/ocsp-stapling/config.toml").write_text("[switch]\nwhm_restart_seconds = 3\n")
+    first = machine.popen("ocsp-stapling", "off", "--yes", "--who=alice")
+    assert first.stdout is not None
+    for line in first.stdout:
+        if "restart" in line:
+            break
+    second = switch(machine, "on")
+    assert (second.code, second.error) == (1, "busy")
+    assert "'off' by alice" in second.document["error"]["message"]
+    machine.path("/run/machine/whmapi1.mode").unlink()
+    assert switch(machine, "off", "--wait=30").code == 0
+    first.communicate(timeout=60)
+    assert first.returncode == 3
