@@ -27,8 +27,14 @@ _LEADING = {
 
 
 def reader_for(found: Document) -> str:
-    """Return who can act on this check: `datacenter`, `ca` or `root`."""
-    return _LEADING.get(str(found["cause"]), "root")
+    """Return who can act on this check: `datacenter`, `ca` or `root`.
+
+    While stapling is off that is the verdict; whoever can act then follows from the responder that fails.
+    """
+    cause = str(found["cause"])
+    if cause.startswith("off-"):
+        cause = next((str(one["cause"]) for one in found["responders"] if not one["ok"]), cause)
+    return _LEADING.get(cause, "root")
 
 
 def ticket(found: Document, reader: str = "", *, redact: bool = False) -> str:

@@ -15,7 +15,15 @@ from ocsp_stapling import report
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.evidence import AuthorityEvidence, Elsewhere, Evidence, HostEvidence, LogEvidence
+from ocsp_stapling.evidence import (
+    AuthorityEvidence,
+    ConfigurationEvidence,
+    Elsewhere,
+    Evidence,
+    HostEvidence,
+    LogEvidence,
+    Origin,
+)
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ticket import READERS, reader_for, ticket
 from tests.unit.diagnosis.made import evidence, responder, stalled, unstapled
@@ -130,6 +138,14 @@ def test_only_root_is_told_which_sites() -> None:
 )
 def test_the_ticket_goes_to_whoever_can_act(one: Any, reader: str) -> None:
     assert reader_for(document(unstapled(one, FINE))) == reader
+
+
+def test_while_stapling_is_off_the_ticket_still_goes_to_whoever_can_act() -> None:
+    off = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+
+    assert reader_for(document(unstapled(FINE, configuration=off))) == "root"
+    broken = responder(v4=Outcome.CONNECT_TIMEOUT)
+    assert reader_for(document(unstapled(broken, FINE, configuration=off))) == "datacenter"
 
 
 def test_the_ticket_has_times_with_zone_failures_and_what_works() -> None:
