@@ -229,6 +229,7 @@ install_code() {
     printf '#!%s/bin/python -I\nimport sys\n\nfrom ocsp_stapling.cli import main\n\nsys.exit(main())\n' "$target" \
         >"$work/bin/$NAME"
     chmod 0755 "$work/bin/$NAME"
+    install -D -m 0755 "$HERE/plugin/hooks/certificates-changed" "$work/hooks/certificates-changed"
     mkdir -p "$work/plugin"
     cp "$HERE/uninstall.sh" "$HERE/whm_app.conf" "$work/"
     cp "$HERE/plugin/setup.sh" "$HERE/plugin/config.toml" "$HERE/plugin/requirements.lock" "$work/plugin/"
@@ -241,7 +242,7 @@ install_code() {
 collect_files() {
     local work=$1 cgi=$1/files$CPANEL/whostmgr/docroot/cgi/$NAME driver=$1/files$CPANEL/Cpanel/Config/ConfigObj/Driver
     install -D -m 0755 "$HERE/plugin/index.cgi" "$cgi/index.cgi"
-    "$work/bin/python" -I -m ocsp_stapling.web.assets "$cgi" >>"$LOG"
+    "$work/bin/python" -I -m ocsp_stapling.web.assets "$cgi/static" >>"$LOG"
     install -D -m 0644 "$HERE/plugin/icon.png" "$1/files$CPANEL/whostmgr/docroot/addon_plugins/$NAME.png"
     mkdir -p "$driver"
     cp -R "$HERE/plugin/acl/." "$driver/"
@@ -308,6 +309,7 @@ put_in_force() {
     if ! cmp -s "$release/whm_app.conf" "$APP"; then
         "$CPANEL/bin/register_appconfig" "$release/whm_app.conf" >>"$LOG" 2>&1 </dev/null 9>&-
     fi
+    if [ -x "$HOOK" ]; then add_hooks; else remove_hooks; fi
 }
 
 # Runs whenever this script ends: before the switch nothing is in force and what was begun is thrown away; after it,

@@ -131,6 +131,33 @@ remove_made_directories() {
     done < <(tac "$MADE")
 }
 
+# WHM's events after which a certificate is another one. The watch would see it within five minutes anyway, so WHM's not
+# knowing them is no failure.
+HOOK=$CURRENT/hooks/certificates-changed
+HOOK_EVENTS=(SSL::installssl AutoSSL::installssl)
+
+# In how many of WHM's hooks our script stands; counted to the end, so that the list meets no broken pipe.
+hooks_registered() { "$CPANEL/bin/manage_hooks" list 2>/dev/null </dev/null 9>&- | grep -cF "$HOOK" || true; }
+
+manage_hooks() {
+    local event
+    for event in "${HOOK_EVENTS[@]}"; do
+        "$CPANEL/bin/manage_hooks" "$1" script "$HOOK" --manual --category Whostmgr --event "$event" --stage post \
+            >>"$LOG" 2>&1 </dev/null 9>&- || true
+    done
+}
+
+# Have WHM call our hook. One that is registered in part, or twice, is registered from the beginning.
+add_hooks() {
+    if ! [ -x "$CPANEL/bin/manage_hooks" ] || [ "$(hooks_registered)" -eq ${#HOOK_EVENTS[@]} ]; then return 0; fi
+    remove_hooks
+    manage_hooks add
+}
+
+remove_hooks() {
+    if [ -x "$CPANEL/bin/manage_hooks" ] && [ "$(hooks_registered)" -gt 0 ]; then manage_hooks delete; fi
+}
+
 # Take everything away that any installed release put anywhere; /opt/ocsp-stapling itself goes last, so that an
 # interrupted removal can be repeated.
 remove_plugin() {
@@ -139,6 +166,7 @@ remove_plugin() {
         [ -d "${release}files" ] && stop_units "${release%/}"
     done
     for release in "$RELEASES"/*/; do remove_files "${release%/}"; done
+    remove_hooks
     systemctl daemon-reload >>"$LOG" 2>&1 || true
     if [ -e "$APP" ]; then
         "$CPANEL/bin/unregister_appconfig" "$NAME" >>"$LOG" 2>&1 </dev/null 9>&- || true

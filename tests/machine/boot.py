@@ -8,6 +8,7 @@ Usage: python -m tests.machine.boot SHAPE-AS-JSON   (standard input: a pipe held
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -25,6 +26,7 @@ from tests.machine.shape import (
     Shape,
     authorities,
 )
+from tests.machine.standins import manager, units
 
 REPO = Path(__file__).resolve().parents[2]
 SCRATCH = Path("/mnt")
@@ -37,7 +39,7 @@ FRESH = (
 )
 OVERLAID = ("etc", "usr", "var", "opt", "home", "root")
 STANDINS = {
-    "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig"),
+    "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig", "manage_hooks"),
     "/usr/local/cpanel/scripts": ("restartsrv_httpd", "rebuildhttpdconf"),
     "/usr/bin": ("systemctl", "systemd-run"),
 }
@@ -184,11 +186,16 @@ def boot(shape: Shape) -> None:
 
 
 def live() -> None:
-    """Reap orphans until the owner's end of standard input closes."""
+    """Reap orphans and play systemd's first process until the owner's end of standard input closes."""
+    listener = manager.listen()
+    print("ready", flush=True)
     while True:
-        ended, _, _ = select.select([0], [], [], 0.2)
-        if ended and not os.read(0, 1):
+        ready, _, _ = select.select([0, listener], [], [], 0.2)
+        if 0 in ready and not os.read(0, 1):
             return
+        if listener in ready:
+            manager.serve(listener)
+        _start_asked()
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -196,10 +203,17 @@ def live() -> None:
             pass
 
 
+def _start_asked() -> None:
+    """Start what a confined service asked systemd for, outside of its confinement."""
+    for asked in units.ASKED.glob("*.json"):
+        argv = json.loads(asked.read_text())
+        subprocess.Popen(["/usr/bin/systemd-run", *argv], stdin=subprocess.DEVNULL, start_new_session=True)
+        asked.unlink()
+
+
 def main() -> None:
     shape = Shape.from_json(sys.argv[1])
     boot(shape)
-    print("ready", flush=True)
     live()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -160,3 +163,33 @@ def test_metrics_are_written_for_the_collector(machine: Machine) -> None:
     assert "ocsp_stapling_enabled 1\n" in text
     assert 'ocsp_stapling_responder_up{url="http://ocsp.alpha-ca.test"' in text
     assert Path(machine.path(target)).stat().st_mode & 0o777 == 0o644
+
+
+UNITS = Path(__file__).resolve().parents[2] / "plugin/systemd"
+
+
+def test_the_confined_service_brings_stapling_back_and_apache_does_not_inherit_it(machine: Machine) -> None:
+    """The units as they are: the pass may write next to nothing, the change it begins runs outside of that."""
+    for unit in ("ocsp-stapling-watch.service", "ocsp-stapling-watch.timer"):
+        machine.run("cp", str(UNITS / unit), f"/etc/systemd/system/{unit}")
+    machine.run("ocsp-stapling", "off", "--yes", "--return")
+    for _ in range(3):
+        machine.run("systemctl", "start", "ocsp-stapling-watch.service")
+    assert stapling(machine) == "on"
+    parent = machine.path("/run/apache2/httpd.pid").read_text().strip()
+    status = machine.run("grep", "NoNewPrivs", f"/proc/{parent}/status").stdout
+    assert status.split() == ["NoNewPrivs:", "0"]
+
+
+def test_a_change_that_was_killed_is_finished_by_the_next_pass(machine: Machine) -> None:
+    running = machine.popen("ocsp-stapling", "off", "--yes", "--json")
+    include = machine.path(INCLUDE)
+    deadline = time.monotonic() + 60
+    while b"BEGIN OCSP" not in include.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    one_pass(machine)
+    history = json.loads(machine.run("ocsp-stapling", "history", "--json").stdout)
+    assert all(each["state"] != "running" for each in history["operations"])
+    assert json.loads(machine.python("tests.machine.clients", "1"))["seconds"] < 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tests.machine.standins import units
+from tests.machine.standins import manager, units
 from tests.machine.standins.units import Unit, UnitError
-
-KEEPER = Path(__file__).with_name("keeper.py")
 
 
 def start(unit: Unit) -> int:
@@ -32,33 +29,16 @@ def start(unit: Unit) -> int:
     service = unit.sibling("service")
     if unit.kind == "socket" and units.active_state(service) == "active":
         raise UnitError(f"{unit.name}: Socket service {service} already active, refusing.")
-    units.remember(unit.name, result="success", stopping=0)
-    keeper = launch(unit)
-    if unit.kind != "service":
-        return 0
-    if unit.get("Service", "Type", "simple") == "oneshot":
-        keeper.wait()
-        return int(units.active_state(unit.name) == "failed")
-    wait(lambda: units.pid_of(unit.name) > 0 or keeper.poll() is not None, 10)
+    units.forget(unit.name, "pid", "stopping", "result")
+    with manager.ask(unit.name) as keeper:
+        if unit.kind != "service":
+            if keeper.recv(64) != b"ready\n":
+                raise UnitError(f"Job for {unit.name} failed.")
+        elif unit.get("Service", "Type", "simple") == "oneshot":
+            keeper.recv(64)  # closes with its end
+        else:
+            wait(lambda: "pid" in units.recall(unit.name), 10)
     return int(units.active_state(unit.name) == "failed")
-
-
-def launch(unit: Unit) -> subprocess.Popen[str]:
-    """Start the unit's keeper; a socket or timer is ready when this returns."""
-    units.STATE.mkdir(parents=True, exist_ok=True)
-    with (units.STATE / f"{unit.name}.keeper.log").open("a") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-I", str(KEEPER), unit.name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if unit.kind != "service" else log,
-            stderr=log,
-            text=True,
-            cwd="/",
-            start_new_session=True,
-        )
-    if keeper.stdout is not None and keeper.stdout.readline() != "ready\n":
-        raise UnitError(f"Job for {unit.name} failed.")
-    return keeper
 
 
 def stop(unit: Unit) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 ENABLED = Path("/etc/systemd/system")
 SEARCHED = (ENABLED, Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
 STATE = Path("/run/machine/systemd")
+ASKED = STATE / "asked"  # what confined services ask the machine's first process to start
 
 CARRIED_OUT = {
     "Unit": {"Description", "Requires", "Wants", "Documentation"},
@@ -121,10 +122,19 @@ def seconds(text: str) -> float:
 
 def remember(name: str, **fields: object) -> None:
     """Note facts about a unit: pid of its process, pid of its keeper, how it ended."""
-    STATE.mkdir(parents=True, exist_ok=True)
+    _write(name, recall(name) | fields)
+
+
+def forget(name: str, *fields: str) -> None:
+    """Note that nothing is known of these any more."""
+    _write(name, {key: value for key, value in recall(name).items() if key not in fields})
+
+
+def _write(name: str, known: dict[str, object]) -> None:
+    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = STATE / f"{name}.json"
     fresh = path.with_name(f".{name}.{os.getpid()}")
-    fresh.write_text(json.dumps(recall(name) | fields))
+    fresh.write_text(json.dumps(known))
     fresh.replace(path)
 
 
