@@ -8,7 +8,6 @@ Usage: python -m tests.machine.boot SHAPE-AS-JSON   (standard input: a pipe held
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -26,7 +25,7 @@ from tests.machine.shape import (
     Shape,
     authorities,
 )
-from tests.machine.standins import manager, units
+from tests.machine.standins import manager
 
 REPO = Path(__file__).resolve().parents[2]
 SCRATCH = Path("/mnt")
@@ -190,25 +189,16 @@ def live() -> None:
     listener = manager.listen()
     print("ready", flush=True)
     while True:
-        ready, _, _ = select.select([0, listener], [], [], 0.2)
+        ready, _, _ = select.select([0, listener.fileno()], [], [], 0.2)
         if 0 in ready and not os.read(0, 1):
             return
-        if listener in ready:
+        if listener.fileno() in ready:
             manager.serve(listener)
-        _start_asked()
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             pass
-
-
-def _start_asked() -> None:
-    """Start what a confined service asked systemd for, outside of its confinement."""
-    for asked in units.ASKED.glob("*.json"):
-        argv = json.loads(asked.read_text())
-        subprocess.Popen(["/usr/bin/systemd-run", *argv], stdin=subprocess.DEVNULL, start_new_session=True)
-        asked.unlink()
 
 
 def main() -> None:

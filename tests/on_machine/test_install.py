@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.machine import Machine, Shape
-from tests.on_machine.installing import HOME, SERVER, Kit, differences, facts
+from tests.machine.whm import log_in
+from tests.on_machine.installing import HOME, REPO, SERVER, Kit, differences, facts
 
 pytestmark = pytest.mark.machine
 GLOBAL = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
@@ -116,6 +118,39 @@ def test_the_units_are_ones_that_systemd_itself_accepts(installed: Machine, kit:
     done = installed.run("systemd-analyze", "verify", "--man=no", *paths, check=False)
     complaints = [line for line in done.stderr.splitlines() if "ocsp-stapling" in line]
     assert complaints == []
+
+
+def test_what_was_installed_works_under_whm_and_under_systemds_confinement(installed: Machine) -> None:
+    """The page through cpsrvd, the front and the socket's service; a change from it; a pass of the watch."""
+    start_whm(installed)
+    browser = log_in(installed)
+    page = browser.get("plan/off")
+    assert page.status == 200, page.text
+    for name in re.findall(r'(?:href|src)="(static/page-[0-9a-f]+\.(?:css|js))"', page.text):
+        assert browser.ask("GET", f"/cgi/ocsp-stapling/{name}").status == 200
+    assert browser.ask("GET", "/addon_plugins/ocsp-stapling.png").body[:4] == b"\x89PNG"
+    form = page.text[page.text.index("<form method") :]
+    fields = dict(re.findall(r'name="(csrf|operation|action|tag)" value="([^"]*)"', form))
+    assert browser.post("operations", fields).status == 303
+    deadline = time.monotonic() + 60
+    while not (state := browser.get(f"operations/{fields['operation']}", format="json").json())["ended"]:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.2)
+    assert state["state"] == "done", state
+    assert "SSLUseStapling Off" in installed.path(GLOBAL).read_text()
+    installed.run("systemctl", "start", "ocsp-stapling-watch.service")
+    assert installed.run(
+        "systemctl", "show", "--property=Result", "--value", "ocsp-stapling-watch.service"
+    ).stdout == ("success\n")
+
+
+def start_whm(machine: Machine) -> None:
+    """cPanel's web server; this variant of the machine has no Python of its own that could run it."""
+    python = f"{HOME}/current/bin/python"
+    machine.run("sh", "-c", f'cd "{REPO}" && exec {python} -m tests.machine.cpanel prepare')
+    server = machine.popen(python, "-I", f"{REPO}/tests/machine/standins/cpsrvd.py", "2087")
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
 
 
 def test_completion_and_manual_name_every_command(installed: Machine) -> None:
@@ -294,7 +329,7 @@ def kill_inside(machine: Machine, script: str) -> None:
     for entry in machine.path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if b"bash" in b"".join(words[:1]) and words[1].endswith(script.encode()):
+            if b"bash" in b"".join(words[:1]) and b"".join(words[1:2]).endswith(script.encode()):
                 pids.append(entry.name)
     machine.run("sh", "-c", f"kill -9 {' '.join(pids)}", check=False)
 

@@ -6,8 +6,6 @@ Carried out: --unit --description --service-type --setenv --collect --quiet --no
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shlex
 import sys
 import time
@@ -42,29 +40,8 @@ def unit_text(given: argparse.Namespace) -> str:
     return "\n".join([*lines, f"ExecStart={shlex.join(given.command)}", ""])
 
 
-def confined() -> bool:
-    """Whether a service's confinement is inherited; systemd itself starts units outside of it."""
-    return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text()
-
-
-def ask_the_first_process() -> int:
-    """Have the machine's first process start the unit, as systemd is asked over D-Bus; see boot.py."""
-    asked = units.ASKED / f"{os.getpid()}.json"
-    units.ASKED.mkdir(parents=True, exist_ok=True)
-    asked.with_suffix(".new").write_text(json.dumps(sys.argv[1:]))
-    asked.with_suffix(".new").replace(asked)
-    end = time.monotonic() + 20
-    while asked.exists():
-        if time.monotonic() > end:
-            raise UnitError("Failed to start transient service unit: Connection timed out")
-        time.sleep(0.02)
-    return 0
-
-
 def main() -> int:
     given = options(sys.argv[1:])
-    if confined():
-        return ask_the_first_process()
     name = given.unit if given.unit.endswith(".service") else f"{given.unit}.service"
     path = TRANSIENT / name
     if units.pid_of(name) or (path.exists() and units.active_state(name) == "failed"):

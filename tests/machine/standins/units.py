@@ -14,7 +14,6 @@ from pathlib import Path
 ENABLED = Path("/etc/systemd/system")
 SEARCHED = (ENABLED, Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
 STATE = Path("/run/machine/systemd")
-ASKED = STATE / "asked"  # what confined services ask the machine's first process to start
 
 CARRIED_OUT = {
     "Unit": {"Description", "Requires", "Wants", "Documentation"},
