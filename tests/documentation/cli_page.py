@@ -51,11 +51,16 @@ def render() -> str:
 def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, parent=click.Context(group, info_name="ocsp-stapling"))
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    options = [record for each in command.params if (record := each.get_help_record(context))]
+    options = [record for each in _options(command) if (record := each.get_help_record(context))]
     rows = ((f"`{names}`", text) for names, text in options)
     return page(
         f"## {name}", f"```text\n{usage}\n```", *_help(command), table(("option", "meaning"), rows)
     ).rstrip()
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    """What has a meaning of its own to tell; arguments are explained in the text."""
+    return [each for each in command.params if isinstance(each, click.Option)]
 
 
 def _help(command: click.Command) -> Iterator[str]:
