@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,17 +47,28 @@ BROKEN: Story = (
 )
 
 
-@pytest.fixture(scope="module")
-def printed() -> Iterator[dict[tuple[str, str], str]]:
-    """What every command printed, by schema and by what it shows."""
-    with Machine(Shape(sites=3, cas=2)) as machine:
-        found = _told(machine, HEALTHY)
-        machine.fault("alpha", "refuse")
-        machine.run(RESTART, "--hard")
-        machine.run("machine", "visit", "2")
-        found |= _told(machine, BROKEN)
-        identity = json.loads(found["history", "all operations"])["operations"][0]["operation"]
-        yield found | _told(machine, (("one operation", "history-operation", ("history", identity)),))
+def test_what_a_command_prints_is_what_its_schema_says(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = start_machine(Shape(sites=3, cas=2))
+    printed = _told(machine, HEALTHY)
+    machine.fault("alpha", "refuse")
+    machine.run(RESTART, "--hard")
+    machine.run("machine", "visit", "2")
+    printed |= _told(machine, BROKEN)
+    identity = json.loads(printed["history", "all operations"])["operations"][0]["operation"]
+    printed |= _told(machine, (("one operation", "history-operation", ("history", identity)),))
+    assert {key: found for key, text in printed.items() if (found := _faults(key[0], text))} == {}
+    _hold_the_parts(json.loads(printed["history-operation", "one operation"]))
+
+
+def _faults(name: str, text: str) -> list[str]:
+    documents = _documents(name, text)
+    return [fault for each in documents for fault in faults(name, each)] if documents else ["nothing printed"]
+
+
+def _hold_the_parts(operation: dict[str, Any]) -> None:
+    """An operation in the history holds its plan and its result."""
+    assert faults("plan", operation["plan"]) == []
+    assert faults("operation", operation["result"]) == []
 
 
 def _told(machine: Machine, story: Story) -> dict[tuple[str, str], str]:
@@ -71,30 +82,9 @@ def _call(machine: Machine, *words: str) -> str:
     return machine.run("ocsp-stapling", *named, "--json", check=False).stdout
 
 
-STORIES = [pytest.param(name, what, id=f"{name}: {what}") for what, name, _ in (*HEALTHY, *BROKEN)]
-
-
-@pytest.mark.parametrize(("name", "what"), STORIES)
-def test_what_a_command_prints_is_what_its_schema_says(
-    printed: dict[tuple[str, str], str], name: str, what: str
-) -> None:
-    documents = _documents(name, printed[name, what])
-    assert documents
-    assert [fault for each in documents for fault in faults(name, each)] == []
-
-
 def _documents(name: str, text: str) -> list[Any]:
     """One document, or one for each line of the log."""
     return [json.loads(line) for line in text.splitlines()] if name == "log" else [json.loads(text)]
-
-
-def test_an_operation_in_the_history_holds_its_plan_and_its_result(
-    printed: dict[tuple[str, str], str],
-) -> None:
-    document = json.loads(printed["history-operation", "one operation"])
-    assert faults("history-operation", document) == []
-    assert faults("plan", document["plan"]) == []
-    assert faults("operation", document["result"]) == []
 
 
 def test_every_schema_is_met_by_something() -> None:

@@ -60,7 +60,7 @@ def test_without_the_plugin(start_machine: START) -> None:
     assert slow_then_quick(told)
     site = found.partition("\n")[0]
     assert "http://ocsp.alpha-ca.test" in run(machine, f"{site}\n{which}")
-    assert run(machine, reach, status=28).count("\n000 ") + 1 >= 2
+    assert len(re.findall(r"^000 ", run(machine, reach.replace("-m 8", "-m 1"), status=28), re.M)) == 2
     assert "Syntax OK" in run(machine, end)
     assert "SSLUseStapling Off" in machine.path(GLOBAL).read_text()
     assert not slow_then_quick(run(machine, found))
