@@ -80,7 +80,12 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         ),
         _gauge(
             "must_staple_sites",
-            "Affected sites with Must-Staple.",
+            "Sites whose certificate demands a staple (Must-Staple).",
+            [({}, float(len(_must_staple(check))))],
+        ),
+        _gauge(
+            "must_staple_sites_affected",
+            "Sites with Must-Staple that the cause concerns.",
             [({}, float(len(_list(check, "must_staple"))))],
         ),
         _gauge(
@@ -113,6 +118,10 @@ def _addresses(check: Mapping[str, Any], value: Any) -> Iterable[Sample]:
                 yield {"url": key[0], "address": key[1], "family": str(found.get("family"))}, number
 
 
+def _must_staple(check: Mapping[str, Any]) -> set[str]:
+    return {str(name) for responder in _list(check, "responders") for name in _list(responder, "must_staple")}
+
+
 def _is_up(found: Mapping[str, Any]) -> float:
     return float(found.get("outcome") == "ok")
 
@@ -122,7 +131,7 @@ def _handshakes(check: Mapping[str, Any]) -> list[Sample]:
     for found in _list(check, "handshakes"):
         key = str(found.get("responder") or "none"), "yes" if found.get("asked") else "no"
         longest[key] = max(longest.get(key, 0.0), float(found.get("seconds") or 0.0))
-    return [({"responder": name, "status_request": asked}, value) for (name, asked), value in longest.items()]
+    return [({"url": name, "status_request": asked}, value) for (name, asked), value in longest.items()]
 
 
 def _log(log: Mapping[str, Any]) -> list[Sample]:

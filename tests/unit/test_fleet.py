@@ -1,0 +1,141 @@
+"""docs/fleet: every example is accepted by the program it is for, and names only metrics that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocsp_stapling import metrics
+from ocsp_stapling.journal import Operation
+
+FLEET = Path(__file__).resolve().parents[2] / "docs/fleet"
+WANTS_PROMTOOL = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="needs promtool (Debian: prometheus)"
+)
+NAME = re.compile(r"\bocsp_stapling_[a-z_]+")
+CHECK: dict[str, Any] = {
+    "exit_status": 2,
+    "cause": "network-block",
+    "severity": "stalling",
+    "action": "turn-off",
+    "checked_at": "2026-11-22T10:00:00+00:00",
+    "seconds": 3.25,
+    "sites": 12,
+    "sites_affected": ["a.example.com"],
+    "must_staple": [],
+    "configuration": {"stapling": "off", "off_since": "2026-11-22T09:00:00+00:00"},
+    "responders": [
+        {
+            "url": 'http://ocsp.example.com/"\\\n',
+            "must_staple": ["strict.example.com"],
+            "addresses": [
+                {
+                    "address": "192.0.2.1",
+                    "family": "ipv4",
+                    "outcome": "ok",
+                    "next_update": "2026-11-25T00:00:00+00:00",
+                },
+                {"address": "2001:db8::1", "family": "ipv6", "outcome": "no-route", "next_update": None},
+            ],
+        }
+    ],
+    "handshakes": [
+        {"responder": "http://ocsp.example.com", "asked": True, "seconds": 3.01},
+        {"responder": "http://ocsp.example.com", "asked": False, "seconds": 0.01},
+    ],
+    "log": {"last_hour": 7, "last_day": 1000},
+}
+OFF = Operation("id", "off", "root", "", 1.0, 2.5, "done", {}, {})
+
+
+def promtool(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["promtool", *argv], input=text, capture_output=True, text=True, cwd=FLEET, check=False
+    )
+
+
+@WANTS_PROMTOOL
+def test_the_metrics_follow_prometheus_conventions() -> None:
+    done = promtool("check", "metrics", text=metrics.render(CHECK, [OFF]))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@WANTS_PROMTOOL
+def test_without_a_check_there_is_still_something_valid() -> None:
+    assert promtool("check", "metrics", text=metrics.render(None, [OFF])).returncode == 0
+
+
+@WANTS_PROMTOOL
+def test_the_example_alerts_fire_when_they_should() -> None:
+    for argv in (("check", "rules", "alerts.yml"), ("test", "rules", "alerts-test.yml")):
+        done = promtool(*argv)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def exported() -> set[str]:
+    return {sample["name"] for sample in metrics.as_json(metrics.render(CHECK, [OFF]))}
+
+
+@pytest.mark.parametrize("name", ["alerts.yml", "grafana-dashboard.json", "../watch.md"])
+def test_examples_and_docs_name_only_metrics_that_there_are(name: str) -> None:
+    named = set(NAME.findall((FLEET / name).read_text()))
+    assert named
+    assert named <= exported()
+
+
+def test_the_documentation_lists_every_metric() -> None:
+    assert exported() <= set(NAME.findall((FLEET / "../watch.md").read_text()))
+
+
+def test_the_dashboard_has_its_panels_side_by_side() -> None:
+    dashboard = json.loads((FLEET / "grafana-dashboard.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + i, place["y"] + k) for i in range(place["w"]) for k in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        assert all(target["expr"] for target in panel["targets"])
+        taken |= cells
+    shown = {
+        name for panel in dashboard["panels"] for t in panel["targets"] for name in NAME.findall(t["expr"])
+    }
+    assert len(shown) >= 11
+
+
+def test_a_hostile_url_stays_inside_its_label() -> None:
+    lines = metrics.render(CHECK, []).splitlines()
+    assert all(re.fullmatch(r"#.*|[a-z_]+(\{.*\})? \S+", line) for line in lines)
+
+
+def test_the_file_is_never_seen_half_written_and_the_collector_may_read_it(tmp_path: Path) -> None:
+    target = tmp_path / "ocsp_stapling.prom"
+    metrics.write(target, "a 1\n")
+    metrics.write(target, "a 2\n")
+    assert target.read_text() == "a 2\n"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_in_the_collectors_directory_is_replaced_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    target = tmp_path / "ocsp_stapling.prom"
+    target.symlink_to(secret)
+    metrics.write(target, "a 1\n")
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("x", 0o600)
+
+
+@pytest.mark.skipif(not shutil.which("ansible-lint"), reason="needs ansible-lint")
+def test_the_playbook_has_no_lint(tmp_path: Path) -> None:
+    shutil.copytree(FLEET / "ansible", tmp_path / "ansible")
+    argv = ["ansible-lint", "--offline", "--nocolor", "--profile", "production", "ocsp-stapling.yml"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path / "ansible", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
