@@ -134,7 +134,6 @@ install_python() {
                 && find_python && return 0
         done
     fi
-    show_log
     refuse "Python 3.11 or newer is needed and could not be installed from the distribution's packages."
 }
 
@@ -316,13 +315,14 @@ put_in_force() {
 # the release from before comes back.
 ending() {
     local code=$?
-    trap - EXIT INT TERM HUP
+    trap - EXIT
+    trap '' INT TERM HUP
     if [ -n "$CHILD" ]; then kill "$CHILD" 2>/dev/null && wait "$CHILD"; fi
     if [ "$code" -ne 0 ]; then
         show_log
         if [ -n "$SWITCHED" ]; then roll_back; fi
         rm -rf "$RELEASES/.new-$$"*
-        if [ -n "$BUILT" ] && [ "$(readlink -f "$CURRENT")" != "$NEW" ]; then rm -rf "$NEW"; fi
+        if [ -n "$BUILT" ] && [ "$(release_behind "$CURRENT")" != "$NEW" ]; then rm -rf "$NEW"; fi
         rmdir "$RELEASES" "$HOME_DIR" 2>/dev/null || true
     fi
     rm -f "${LOG:-}"
@@ -348,7 +348,7 @@ roll_back() {
 
 forget_older_releases() {
     local release keep
-    keep=$(readlink -f "$PREVIOUS" || true)
+    keep=$(release_behind "$PREVIOUS")
     for release in "$RELEASES"/*; do
         if [ "$release" != "$NEW" ] && [ "$release" != "$keep" ]; then rm -rf "$release"; fi
     done
@@ -361,13 +361,13 @@ install_plugin() {
     trap ending EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    trap '' PIPE  # nobody reads on: no reason to stop half-way
     say "OCSP Stapling for WHM: installing"
     if ! find_python; then
         step "Python 3.11 or newer, from the distribution (the system's own python3 stays as it is)"
         install_python
     fi
-    OLD=$(readlink -f "$CURRENT" 2>/dev/null || true)
-    [ -d "$OLD" ] || OLD=''
+    OLD=$(release_behind "$CURRENT")
     build_release
     check_places "$NEW"
     step "Putting it in force"
@@ -375,7 +375,7 @@ install_plugin() {
     SWITCHED=yes
     switch_to "$NEW"
     settings_and_state
-    put_in_force "$NEW" "$(readlink -f "$PREVIOUS" 2>/dev/null || true)"
+    put_in_force "$NEW" "$(release_behind "$PREVIOUS")"
     step "Checking the installation (ocsp-stapling doctor)"
     "$CURRENT/bin/$NAME" doctor >>"$LOG" 2>&1 </dev/null ||
         refuse "the installation does not pass its own check (ocsp-stapling doctor)."

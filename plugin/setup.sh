@@ -32,7 +32,7 @@ clean_environment() {
     cd /
 }
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$*" 2>/dev/null || true; }
 refuse() { printf '%s: %s\n' "${PROGRAM}" "$*" >&2; exit 1; }
 
 # One line for a step that has begun.
@@ -68,6 +68,9 @@ take_lock() {
 }
 
 systemctl() { command systemctl "$@" 9>&-; }
+
+# The release that `current` or `previous` means; nothing if there is none. (Not readlink -f: /opt may be a link.)
+release_behind() { if [ -L "$1" ] && [ -d "$1" ]; then printf '%s/%s' "$HOME_DIR" "$(readlink "$1")"; fi; }
 
 # The files of a release, as paths relative to /.
 files_of() { if [ -d "$1/files" ]; then (cd "$1/files" && find . \( -type f -o -type l \) -printf '%P\0'); fi; }

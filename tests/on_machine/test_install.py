@@ -246,6 +246,12 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(server: Machine, kit: K
 # -- upgrade -------------------------------------------------------------------------------------------------
 
 
+def test_a_reader_who_leaves_stops_nothing(server: Machine, kit: Kit) -> None:
+    kit.prebuilt(server)
+    server.run("bash", "-c", f"{kit.tree}/install.sh --wheelhouse {kit.wheels} | true")
+    assert broken(server) == []
+
+
 def test_an_upgrade_keeps_the_settings_and_one_version_from_before(installed: Machine, kit: Kit) -> None:
     settings = installed.path("/etc/ocsp-stapling/config.toml")
     settings.write_text(settings.read_text() + "\n# mine\n")
@@ -290,7 +296,7 @@ def test_a_first_installation_that_fails_its_check_leaves_nothing(server: Machin
 
 def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit) -> None:
     """Kill the installer again and again, while it builds and while it puts things in place; then one whole run."""
-    before, chance = facts(server), random.Random(20240)
+    before, chance, codes = facts(server), random.Random(20240), []
     for latest in (4.0, 4.0, 1.5, 1.5, 1.5, 1.5):
         if latest < 2:
             kit.prebuilt(server)
@@ -298,6 +304,8 @@ def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit)
         time.sleep(chance.uniform(0.05, latest))
         kill_inside(server, "install.sh")
         run.communicate(timeout=60)
+        codes.append(run.returncode)
+    assert any(codes)
     done = kit.install(server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert broken(server) == []
