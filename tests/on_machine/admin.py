@@ -151,7 +151,7 @@ def meet(machine: Machine, site: str, limit: float = 10.0) -> dict[str, Any]:
 
 def parent(machine: Machine) -> int:
     """Return the pid of Apache's parent as the machine's processes show it, 0 if Apache does not run."""
-    done = machine.run("pgrep", "-o", "-x", "httpd", check=False)
+    done = machine.run("pgrep", "-o", "-x", "-r", "R,S,D,I", "httpd", check=False)
     return int(done.stdout.split()[0]) if done.stdout.split() else 0
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+_CPU = 11, 12
 _STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
 
@@ -50,6 +51,12 @@ def named_by(pid_file: Path) -> int:
 def is_alive(process: Process) -> bool:
     """Return whether exactly this process still runs (a zombie does not)."""
     return _process(process.pid) == process
+
+
+def cpu_ticks(process: Process) -> int:
+    """Return the processor time that the process has used, in clock ticks; 0 if it is gone."""
+    fields = _stat(process.pid)
+    return sum(int(fields[index]) for index in _CPU) if fields else 0
 
 
 def workers(of: Process) -> frozenset[Process]:

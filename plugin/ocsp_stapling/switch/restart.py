@@ -24,8 +24,9 @@ from ocsp_stapling.whm import api, scripts
 Report = Callable[[str, Mapping[str, Any]], None]
 
 _TICK = 0.03
-_SIGNAL_SECONDS = 5.0
-_SIGNALLED_SECONDS = 1.0
+_QUIET_SECONDS = 1.0
+_READING_SECONDS = 30.0
+_BUSY_TICKS = 5
 _STOP_SECONDS = 12.0
 _START_SECONDS = 15.0
 _STEADY_SECONDS = 2.0
@@ -193,7 +194,7 @@ def _through_whm(
     if not call.is_alive():
         _refuse_failed(failure, apache, mark)
     # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
-    reloaded = _wait(lambda: _reloaded(apache, mark), _SIGNALLED_SECONDS)
+    reloaded = _wait_until_read(apache, mark)
     within = patience.after(stalled) if reloaded else 0.0
     verdict = _watched(apache, samples, within, patience)
     call.join(patience.api)
@@ -288,7 +289,26 @@ def _signal_graceful(apache: Apache, mark: Mark) -> None:
     parent = apache.parent()
     if parent is not None:
         control.send(parent, signal.SIGUSR1)
-        _wait(lambda: _reloaded(apache, mark), _SIGNAL_SECONDS)
+        _wait_until_read(apache, mark)
+
+
+def _wait_until_read(apache: Apache, mark: Mark) -> bool:
+    """Wait for Apache to have read its files; a parent at work is given time, for thousands of sites take seconds."""
+    end = time.monotonic() + _READING_SECONDS
+    quiet_until, ticks = time.monotonic() + _QUIET_SECONDS, _ticks(apache)
+    while not _reloaded(apache, mark):
+        now, fresh = time.monotonic(), _ticks(apache)
+        if fresh - ticks >= _BUSY_TICKS:
+            quiet_until, ticks = now + _QUIET_SECONDS, fresh
+        if now >= min(end, quiet_until):
+            return False
+        time.sleep(_TICK)
+    return True
+
+
+def _ticks(apache: Apache) -> int:
+    parent = apache.parent()
+    return control.cpu_ticks(parent) if parent else 0
 
 
 def _reloaded(apache: Apache, mark: Mark) -> bool:

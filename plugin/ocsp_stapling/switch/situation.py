@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.httpd import Httpd
+from ocsp_stapling.apache.httpd import Examination, Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.tree import ConfigTree, VirtualHost
 from ocsp_stapling.host import listeners
@@ -60,9 +62,7 @@ def find_means(settings: Settings) -> Means:
     """Return the means to act. Raises Problem `no-cpanel` or `bad-paths-conf`."""
     layout = read_layout()
     httpd = Httpd(layout)
-    chosen = settings.switch
-    patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
-    return Means(layout, Apache(layout.httpd, layout.conf, _pid_file(layout, httpd)), httpd, patience)
+    return _means(settings, layout, httpd, _tree(layout, httpd))
 
 
 def survey_server(settings: Settings) -> Surroundings:
@@ -70,22 +70,22 @@ def survey_server(settings: Settings) -> Surroundings:
 
     Raises Problem: `no-cpanel`, `config-broken` (httpd refuses its files even now), `no-httpd-conf`.
     """
-    means = find_means(settings)
-    layout = means.layout
-    examined = means.httpd.examine()
-    if not examined.ok:
-        raise Problem(
-            "config-broken",
-            "Apache does not accept its present configuration, so nothing was touched: a restart would end Apache. "
-            "Mend what httpd names below, then try again.",
-            examined.message,
-        )
-    tree = means.read()
+    layout = read_layout()
+    httpd = Httpd(layout)
+    with ThreadPoolExecutor(1) as beside:
+        examination = beside.submit(httpd.examine)  # takes as long as all the rest
+        tree = _tree(layout, httpd)
+        sites = planned_sites(tree, frozenset(map(str, own_addresses()))) if tree else ()
+        examined = examination.result()
+    _refuse_broken(examined)
+    if tree is None:
+        raise Problem("no-httpd-conf", f"Apache's configuration {layout.conf} cannot be read.")
+    means = _means(settings, layout, httpd, tree)
     situation = Situation(
         layout=layout,
         tree=tree,
-        simulate=means.read,
-        sites=planned_sites(tree, frozenset(map(str, own_addresses()))),
+        simulate=_remembering(means.read),
+        sites=sites,
         modules=examined.modules,
         native_switch=_native_switch(layout),
         front=listeners.owner_of(_HTTPS).server.value,
@@ -96,12 +96,41 @@ def survey_server(settings: Settings) -> Surroundings:
     return Surroundings(situation, means)
 
 
-def _pid_file(layout: Layout, httpd: Httpd) -> Path:
+def _remembering(read: Callable[[Contents], ConfigTree]) -> Callable[[Contents], ConfigTree]:
+    """A plan looks at the same future more than once, and reading thousands of sites takes its time."""
+    known: dict[frozenset[tuple[Path, bytes | None]], ConfigTree] = {}
+
+    def simulate(contents: Contents) -> ConfigTree:
+        key = frozenset(contents.items())
+        if key not in known:
+            known[key] = read(contents)
+        return known[key]
+
+    return simulate
+
+
+def _means(settings: Settings, layout: Layout, httpd: Httpd, tree: ConfigTree | None) -> Means:
+    chosen = settings.switch
+    patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
+    pid_file = (tree.pid_file if tree else None) or layout.run_dir / "httpd.pid"
+    return Means(layout, Apache(layout.httpd, layout.conf, pid_file), httpd, patience)
+
+
+def _tree(layout: Layout, httpd: Httpd) -> ConfigTree | None:
     try:
-        found = read_config(layout, httpd.binary()).pid_file
+        return read_config(layout, httpd.binary())
     except Problem:
-        found = None
-    return found or layout.run_dir / "httpd.pid"
+        return None
+
+
+def _refuse_broken(examined: Examination) -> None:
+    if not examined.ok:
+        raise Problem(
+            "config-broken",
+            "Apache does not accept its present configuration, so nothing was touched: a restart would end Apache. "
+            "Mend what httpd names below, then try again.",
+            examined.message,
+        )
 
 
 def linked_files(tree: ConfigTree) -> dict[Path, tuple[Path, ...]]:
