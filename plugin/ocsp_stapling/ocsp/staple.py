@@ -13,10 +13,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 _STACK_BYTES = 512 * 1024
 _STAPLE_LIMIT = 64 * 1024
+_NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,21 @@ def _connection(raw: socket.socket, name: str, staples: list[bytes] | None) -> S
 
         context.set_ocsp_client_callback(keep)
     connection = SSL.Connection(context, raw)
-    connection.set_tlsext_host_name(name.encode("idna") if not name.isascii() else name.encode())
+    if server_name := _server_name(name):
+        connection.set_tlsext_host_name(server_name)
     if staples is not None:
         connection.request_ocsp()
     connection.set_connect_state()
     return connection
+
+
+def _server_name(name: str) -> bytes:
+    """Return the name as it is sent (RFC 6066 section 3), nothing for one that cannot be: it comes from a vhost."""
+    try:
+        encoded = name.encode() if name.isascii() else name.encode("idna")
+    except UnicodeError:
+        return b""
+    return encoded if len(encoded) <= _NAME_BYTES and b"\0" not in encoded else b""
 
 
 def _complete(connection: SSL.Connection, raw: socket.socket, deadline: float) -> None:
@@ -126,10 +137,9 @@ def _complete(connection: SSL.Connection, raw: socket.socket, deadline: float) -
 
 
 def _presented(connection: SSL.Connection) -> tuple[bytes, ...]:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    chain = connection.get_peer_cert_chain(as_cryptography=True) or []
-    return tuple(each.public_bytes(Encoding.DER) for each in chain)
+    # By OpenSSL, which takes any certificate that Apache serves; `cryptography` refuses odd ones.
+    chain = connection.get_peer_cert_chain() or []
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain)
 
 
 def _close(connection: SSL.Connection) -> None:
