@@ -47,6 +47,8 @@ class Site:
     chain_complete: bool = True
     stapling: bool = True
     """Whether stapling is in force for it."""
+    expired: bool = False
+    """Apache asks for expired certificates all the same, but no answer about them can be good."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class ResponderEvidence:
     elsewhere: tuple[Elsewhere, ...] = ()
     command: str = ""
     """One shell line that asks the same from any other machine."""
+
+    @property
+    def expired_only(self) -> bool:
+        """Whether only expired certificates name it."""
+        return bool(self.sites) and all(site.expired for site in self.sites)
 
     @property
     def url(self) -> str:

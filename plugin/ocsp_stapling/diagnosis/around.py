@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ocsp_stapling.diagnosis.advice import Action, advised, remedy
-from ocsp_stapling.diagnosis.causes import Cause, Confidence
+from ocsp_stapling.diagnosis.causes import Cause, Confidence, can_hold_up
 from ocsp_stapling.diagnosis.stall import Measured
 from ocsp_stapling.diagnosis.verdict import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.diagnosis.words import capital, listed, uncapital
 from ocsp_stapling.evidence import Evidence, Origin
 from ocsp_stapling.host.listeners import Server
+
+_NO_CACHE = "startup-fatal-no-cache"
+"""The error log's word for it (AH01958): the one way in which stapling keeps Apache from starting."""
 
 
 def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
@@ -19,7 +22,9 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not evidence.site_count:
         return None
     sentence = "Apache does not run: no site is served, which is not a matter of stapling."
-    if not nobody:
+    if evidence.log.kinds.get(_NO_CACHE):
+        sentence = "Apache does not run; its log says that stapling is on without a SSLStaplingCache."
+    elif not nobody:
         sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
     return Diagnosis(
@@ -67,9 +72,11 @@ _FRONTS = {
 
 def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """Nothing on this server can be affected: a normal, calm result."""
-    if evidence.responders or evidence.incomplete_chains or evidence.problems:
+    harmless = all(one.expired_only and not can_hold_up(one.finding) for one in evidence.responders)
+    if not harmless or evidence.incomplete_chains or evidence.problems:
         return None
-    sentence = "No certificate in use names an OCSP responder, so stapling cannot make any site wait."
+    valid = " valid" if evidence.responders else ""
+    sentence = f"No{valid} certificate in use names an OCSP responder, so stapling cannot make any site wait."
     if not evidence.site_count:
         sentence = "Apache serves no TLS site, so stapling cannot make any site wait."
     if measured.stalling:
@@ -95,7 +102,7 @@ def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measur
         return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
     action = remedy(leading.why)
     advice = f"Keep it off for now: {uncapital(leading.why.sentence)} {advised(leading.why, action)}"
-    reasons = (leading.why.sentence, *leading.why.reasons_for)
+    reasons = (leading.why.sentence, *leading.why.reasons_for, leading.concerning)
     return Diagnosis(
         cause, Severity.NONE, Confidence.HIGH, action, sentence, advice, reasons, afterwards=Action.TURN_ON
     )

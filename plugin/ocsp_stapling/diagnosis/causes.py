@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.evidence import Evidence, NameState, ResponderEvidence
 from ocsp_stapling.host.routes import Ipv6Kind
-from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 
 SLOW_MS = 1000.0
 """An answer that takes longer makes visitors wait, although Apache still takes it."""
@@ -49,8 +49,10 @@ UNCONNECTED = frozenset({Outcome.NO_ROUTE, Outcome.NOT_PERMITTED, Outcome.REFUSE
 MUTE = frozenset({Outcome.REPLY_TIMEOUT, Outcome.RESET, Outcome.EMPTY_REPLY})
 HANGING = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.SLOW, Outcome.DNS_TIMEOUT})
 """Outcomes for which a handshake waits."""
+_HOLDING_UP = HANGING | {Outcome.DEADLINE, Outcome.ADDRESS_FORBIDDEN, Outcome.URL_UNUSABLE}
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
+_EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
 _FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 # What counts when the addresses show different things: what costs most.
 _GRAVITY = (
@@ -99,7 +101,7 @@ class Surroundings:
 def surroundings(evidence: Evidence) -> Surroundings:
     """Return what is common to all responders of the evidence."""
     by_authority: dict[str, set[Outcome]] = {}
-    for one in evidence.responders:
+    for one in _witnesses(evidence.responders):
         by_authority.setdefault(one.authority, set()).update(_outcomes(one))
     several = len(by_authority) > 1
     sets = list(by_authority.values())
@@ -116,16 +118,36 @@ def surroundings(evidence: Evidence) -> Surroundings:
     )
 
 
+def _witnesses(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvidence]:
+    """The responders that speak for their authority: those of more than one account, if there are any.
+
+    Anybody can make a certificate that bears an authority's name and leads to a dead host. One customer alone
+    must not make an authority's outage look like a block of the whole network.
+    """
+    shared = [one for one in responders if len({site.owner for site in one.sites}) > 1]
+    return shared or responders
+
+
+def can_hold_up(finding: ResponderFinding) -> bool:
+    """Say whether asking this responder can make a handshake wait or break it; a quick failure cannot."""
+    told = {finding.fault} if finding.fault else {address.outcome for address in finding.addresses}
+    slow_name = finding.fault is Outcome.DNS_FAILURE and (finding.resolve_ms or 0) >= SLOW_MS
+    return slow_name or bool(told & _HOLDING_UP) or not told
+
+
 def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     """Return why this responder fails, or that it does not."""
     outcome = decisive(one)
     if outcome.is_good:
         return _healthy(one, outcome)
-    for judge in (_name, _local, _ipv6, _way, _answer):
-        found = judge(one, outcome, around)
-        if found is not None:
-            return found
-    return Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
+    if one.expired_only and not can_hold_up(one.finding):
+        sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
+        return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
+    judges = (_name, _local, _ipv6, _way, _answer)
+    found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
+    if found is None:
+        found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
+    return replace(found, reasons_for=(*found.reasons_for, _EXPIRED)) if one.expired_only else found
 
 
 def failing(one: ResponderEvidence) -> tuple[AddressFinding, ...]:

@@ -12,7 +12,15 @@ from dataclasses import replace
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.diagnosis import around as beside
 from ocsp_stapling.diagnosis.advice import ADVICE, FIXES, Action, advised, remedy
-from ocsp_stapling.diagnosis.causes import HANGING, Cause, Confidence, Explanation, explain, surroundings
+from ocsp_stapling.diagnosis.causes import (
+    HANGING,
+    Cause,
+    Confidence,
+    Explanation,
+    can_hold_up,
+    explain,
+    surroundings,
+)
 from ocsp_stapling.diagnosis.stall import Measured, is_quick, measure
 from ocsp_stapling.diagnosis.verdict import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.diagnosis.words import capital, listed, once, uncapital
@@ -41,17 +49,30 @@ def _responder(one: ResponderEvidence, why: Explanation) -> ResponderDiagnosis:
 
 def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> Diagnosis:
     leading = _leading(found, evidence)
+    to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
     return (
         beside.not_served(evidence, measured)
         or beside.not_in_front(evidence, measured)
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (
-            _nothing_wrong(evidence, measured)
-            if leading is None
-            else _faulty(evidence, leading, found, measured)
+            _faulty(evidence, leading, found, measured)
+            if leading is not None and to_blame
+            else _nothing_wrong(evidence, measured)
         )
     )
+
+
+def _slow_without_them(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> bool:
+    """Say whether Apache is slow for every client while no faulty responder can hold anybody up."""
+    slow = measured.stalling and not measured.once_only and not measured.plain_quick
+    return slow and not _holding_up(evidence, found)
+
+
+def _holding_up(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> bool:
+    """Say whether any faulty responder can make handshakes wait; one that fails at once cannot."""
+    pairs = zip(evidence.responders, found, strict=True)
+    return any(can_hold_up(one.finding) for one, why in pairs if not why.ok and not why.why.late)
 
 
 def keeps_off(one: ResponderDiagnosis) -> bool:
@@ -80,7 +101,7 @@ def _faulty(
     broken = [one for one in found if not one.ok]
     sites = tuple(dict.fromkeys(name for one in broken for name in one.sites))
     strict = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
-    severity = _severity(broken, measured)
+    severity = _severity(_holding_up(evidence, found), broken, measured)
     cure = remedy(leading.why)
     action = Action.TURN_OFF if severity is Severity.STALLING else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
@@ -91,7 +112,7 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, broken, severity, measured),
         _faulty_advice(action, cure, leading.why, will_wait),
-        leading.why.reasons_for,
+        (*leading.why.reasons_for, leading.concerning),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         sites,
         strict,
@@ -99,9 +120,10 @@ def _faulty(
     )
 
 
-def _severity(broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
+def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
+    """Waiting once for a first fetch is no stall, unless a responder is at fault that can make them wait again."""
     only_late = all(one.why.late for one in broken)
-    if measured.stalling and not (only_late and measured.once_only):
+    if measured.stalling and (holding_up or measured.aborted or not measured.once_only):
         return Severity.STALLING
     return Severity.NOISE if only_late else Severity.FAILING
 
@@ -145,6 +167,8 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "Visitors' handshakes wait for it." if measured.slow else "Visitors are turned away."
     if leading.cause is Cause.CERTIFICATE_REVOKED:
         return "Browsers refuse it."
+    if not measured.judged:
+        return "Whether visitors wait could not be measured."
     if severity is Severity.NOISE:
         return "The sites answer quickly."
     if _first_works(evidence, leading) and _is_stapled(measured, leading):
@@ -177,7 +201,7 @@ def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
 def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
     if measured.stalling and not measured.once_only:
         return _slow_for_no_reason(evidence, measured)
-    if measured.unmet and not measured.served:
+    if measured.unmet and not measured.judged:
         return _nobody_met(measured)
     if evidence.incomplete_chains:
         return _chain_incomplete(evidence)
@@ -220,9 +244,14 @@ def found_anything(evidence: Evidence) -> bool:
 
 
 def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
-    count = len({one.url for one in evidence.responders})
-    noun = "The responder answers" if count == 1 else f"All {count} responders answer"
-    sentence = f"{noun} rightly at every address, and the sites answer quickly."
+    count = len({one.url for one in evidence.responders if not one.expired_only})
+    noun = "The responder answers" if count < 2 else f"All {count} responders answer"
+    quick = (
+        "and the sites answer quickly"
+        if measured.judged
+        else "but no site could be met to see whether it waits"
+    )
+    sentence = f"{noun} rightly at every address, {quick}."
     against = []
     if measured.once_only:
         against.append("A first handshake had to wait for the staple to be fetched; the next one was quick.")
@@ -238,7 +267,7 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     return Diagnosis(
         Cause.HEALTHY,
         Severity.NOISE if noisy else Severity.NONE,
-        Confidence.MEDIUM if evidence.problems or not evidence.handshakes else Confidence.HIGH,
+        Confidence.MEDIUM if evidence.problems or not measured.judged else Confidence.HIGH,
         Action.NOTHING,
         sentence,
         ADVICE[Action.NOTHING],
@@ -250,7 +279,7 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
     sites = tuple(dict.fromkeys(h.site for h in (*measured.slow, *measured.aborted)))
     if not measured.plain_quick:
         sentence = (
-            "Apache is slow for every client, and every responder answers rightly: stapling is not to blame."
+            "Apache is slow for every client, and no responder makes it wait: stapling is not to blame."
         )
         advice = "Look at the load, at MaxRequestWorkers and at the end of Apache's error log."
         reasons = (capital(evidence.host.load_sentence),)
@@ -302,6 +331,10 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         for one in evidence.authorities
         if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
     ]
+    if verdict.cause is Cause.UNKNOWN and (hosts := sorted({_host(one.url) for one in found if not one.ok})):
+        facts.append(
+            f"Besides, there is trouble with {listed(hosts)}, which fails at once and holds nobody up."
+        )
     if evidence.log.last_day and verdict.severity is Severity.NOISE:
         facts.append(_log_words(evidence))
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:

@@ -35,6 +35,13 @@ class ResponderDiagnosis:
         return self.why.cause
 
     @property
+    def concerning(self) -> str:
+        """Whose it is, if only one site's certificate names it: it may be that customer's own doing."""
+        return (
+            f"Only the certificate of {self.sites[0]} names this responder." if len(self.sites) == 1 else ""
+        )
+
+    @property
     def ok(self) -> bool:
         """Whether nothing is wrong with it."""
         return self.why.cause is Cause.HEALTHY

@@ -21,6 +21,7 @@ from ocsp_stapling.apache.native import read_native_switch
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.apache.vhosts import read_owners, tls_vhosts
 from ocsp_stapling.ca.directory import directory
+from ocsp_stapling.diagnosis.causes import can_hold_up
 from ocsp_stapling.evidence import Elsewhere, Evidence, HandshakeEvidence, HostEvidence, LogEvidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.resolver import check_names
@@ -126,7 +127,9 @@ class _Survey:
     ) -> tuple[HandshakeEvidence, ...]:
         def failing(deadline: float) -> frozenset[str]:
             findings = probe.result(deadline, ())
-            return frozenset(found.url for found in findings if not found.outcome.is_good)
+            return frozenset(
+                found.url for found in findings if not found.outcome.is_good and can_hold_up(found)
+            )
 
         return meet(served.subjects, state.responder_timeout, self.deadline, failing)
 

@@ -44,8 +44,8 @@ def meet(
 ) -> tuple[HandshakeEvidence, ...]:
     """Return the handshakes, at most nine that ask and three of them once more; done by `deadline` (time.monotonic).
 
-    `failing(deadline)` waits for the probes and returns the URLs of the responders that failed: of those beyond
-    the first three, their sites are met first.
+    `failing(deadline)` waits for the probes and returns the URLs of the responders that can hold handshakes up: of
+    those beyond the first three, their sites are met first.
     """
     first = _first(subjects)
     limit = min(responder_timeout + _GRACE_SECONDS, _left(deadline))
@@ -58,8 +58,18 @@ def meet(
         if rest:
             bad = failing(deadline - limit)
             rest.sort(key=lambda place: place.url not in bad)
-            found += _round(rest[:AT_MOST], True, min(limit, _left(deadline)))
+            more = _round(rest[:AT_MOST], True, min(limit, _left(deadline)))
+            found += [*_compared(more, rest, deadline), *more]
     return (*found, *_repeated(found, [*first, *_rest(subjects, set())], deadline))
+
+
+def _compared(
+    found: Iterable[HandshakeEvidence], places: Sequence[_Place], deadline: float
+) -> list[HandshakeEvidence]:
+    """Meet without asking where asking went wrong: what fails for every client is no matter of stapling."""
+    bad = {(h.site, h.address) for h in found if h.error or h.seconds >= STALL_SECONDS}
+    again = [place for place in places if (place.door.name, place.door.address) in bad]
+    return _round(again[:AT_MOST], False, min(STALL_SECONDS + _GRACE_SECONDS, _left(deadline)))
 
 
 def _first(subjects: Sequence[Subject]) -> list[_Place]:
@@ -70,9 +80,9 @@ def _first(subjects: Sequence[Subject]) -> list[_Place]:
 
 
 def _one_each(subjects: Iterable[Subject]) -> list[Subject]:
-    """One subject a responder, those with most sites first."""
+    """One subject a responder, those of most accounts first."""
     found: dict[str, Subject] = {}
-    for subject in sorted(subjects, key=lambda one: -len(one.sites)):
+    for subject in sorted(subjects, key=lambda one: one.weight, reverse=True):
         if subject.doors:
             found.setdefault(subject.url, subject)
     return list(found.values())

@@ -21,6 +21,8 @@ from ocsp_stapling.settings import Authority
 from ocsp_stapling.survey.subject import Subject
 
 _FILE_BYTES = 1 << 20
+_QUESTION_BYTES = 64 << 10
+"""Together with its issuer; hundreds of larger ones would cost the probe its memory. Real ones have 2 to 4 KiB."""
 _DOORS = 6
 _TRIED = 5
 """Certificates of a group that are tried for a question: one may have been replaced just now."""
@@ -47,16 +49,19 @@ class Served:
 
 
 def sort_sites(sites: Sequence[inventory.Site], chains: Chains, directory: Directory) -> Served:
-    """Group the sites by responder and issuer; expired certificates are not asked about.
+    """Group the sites by responder and issuer, those of most accounts first.
 
-    `chains` is the chain file of a certificate file, for those that have one.
+    No question is put about an expired certificate. Apache does put it, though, so a responder that only expired
+    ones name is probed for whether it keeps Apache waiting. `chains` is the chain file of a certificate file, for
+    those that have one.
     """
     asking = [site for site in sites if site.responder and not site.expired]
-    groups: dict[tuple[str, str], _Group] = {}
-    for site in asking:
-        if site.chain_complete:
-            groups.setdefault((site.responder, site.issuer), []).append(site)
-    merged = sorted(_few_issuers(groups), key=len, reverse=True)
+    groups = _grouped(asking)
+    known = {responder for responder, _ in groups}
+    groups |= _grouped(
+        site for site in sites if site.expired and site.stapling and site.responder not in known
+    )
+    merged = sorted(_few_issuers(groups), key=_weight, reverse=True)
     chosen = (_subject(one, chains, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
     return Served(
         len(sites),
@@ -65,6 +70,19 @@ def sort_sites(sites: Sequence[inventory.Site], chains: Chains, directory: Direc
         _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )
+
+
+def _grouped(sites: Iterable[inventory.Site]) -> dict[tuple[str, str], _Group]:
+    groups: dict[tuple[str, str], _Group] = {}
+    for site in sites:
+        if site.responder and site.chain_complete:
+            groups.setdefault((site.responder, site.issuer), []).append(site)
+    return groups
+
+
+def _weight(group: _Group) -> tuple[int, int]:
+    """Accounts first: one customer alone, with any number of sites, must not crowd out everybody else's responder."""
+    return len({site.owner for site in group}), len(group)
 
 
 def chain_files(vhosts: Iterable[TlsVhost]) -> Chains:
@@ -79,7 +97,7 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
         by_url.setdefault(url, []).append(group)
     found: list[_Group] = []
     for several in by_url.values():
-        several.sort(key=len, reverse=True)
+        several.sort(key=_weight, reverse=True)
         kept, others = several[:_ISSUERS_PER_RESPONDER], several[_ISSUERS_PER_RESPONDER:]
         found += [kept[0] + [one for group in others for one in group], *kept[1:]]
     return found
@@ -104,7 +122,10 @@ def _target(site: inventory.Site, chains: Chains) -> Target | None:
     except (OSError, ValueError, Problem):
         return None
     issuer = issuer_of(leaf, others)
-    return Target(site.responder, leaf, issuer) if issuer else None
+    if issuer is None:
+        return None
+    asks = not site.expired and len(leaf.der) + len(issuer.der) <= _QUESTION_BYTES
+    return Target(site.responder, leaf, issuer) if asks else Target(site.responder)
 
 
 def _blocks(path: Path) -> list[bytes]:
@@ -116,7 +137,9 @@ def _blocks(path: Path) -> list[bytes]:
 
 
 def _site(site: inventory.Site) -> Site:
-    return Site(site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling)
+    return Site(
+        site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling, site.expired
+    )
 
 
 def _doors(group: _Group, first_turn: int) -> list[Door]:

@@ -21,6 +21,11 @@ class Subject:
     doors: tuple[Door, ...]
 
     @property
+    def weight(self) -> tuple[int, int]:
+        """What it counts for: accounts first, for one customer can have any number of sites."""
+        return len({site.owner for site in self.sites}), len(self.sites)
+
+    @property
     def url(self) -> str:
         """The OCSP URL."""
         return self.target.url

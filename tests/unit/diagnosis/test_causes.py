@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ocsp_stapling.evidence import (
     HostEvidence,
     NameState,
     ResponderEvidence,
+    Site,
 )
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome
@@ -228,3 +230,13 @@ def test_of_several_faults_the_gravest_leads_and_none_is_forgotten(
     assert f"ocsp.{leading}.example" in found.sentence or leading.capitalize() in found.sentence
     assert [one.ok for one in found.responders] == [False, False]
     assert len(found.sites) == 10
+
+
+def test_one_customers_dead_responder_does_not_turn_an_authoritys_outage_into_a_block_of_the_network() -> (
+    None
+):
+    real = responder("alpha", v4=Outcome.REPLY_TIMEOUT)
+    real = replace(real, sites=(Site("a.example", "anna"), Site("b.example", "bert")))
+    made_up = replace(responder("eta", v4=Outcome.REPLY_TIMEOUT), sites=(Site("m.example", "mallory"),))
+
+    assert diagnose(evidence(real, made_up)).responders[0].cause is Cause.CA_OUTAGE

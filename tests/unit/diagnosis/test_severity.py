@@ -18,6 +18,7 @@ from ocsp_stapling.evidence import (
     HostEvidence,
     LogEvidence,
     Origin,
+    ResponderEvidence,
     Site,
 )
 from ocsp_stapling.host.listeners import Server
@@ -97,6 +98,81 @@ def test_a_server_that_is_slow_for_everybody_is_not_helped_by_turning_off() -> N
         Severity.STALLING,
         Action.FIX_HERE,
     )
+
+
+def for_all(one: ResponderEvidence, error: str, seconds: float = 3.5) -> tuple[HandshakeEvidence, ...]:
+    """A site that fails in the same way for clients that ask for a staple and for those that do not."""
+    return tuple(replace(each, error=error, seconds=seconds, staple="") for each in meeting(one))
+
+
+def test_an_overloaded_server_is_not_blamed_on_a_responder_that_fails_at_once() -> None:
+    """Any customer can have a certificate with a dead OCSP URL."""
+    customers = responder("eta", v4=Outcome.REFUSED, sites=1)
+
+    found = diagnose(evidence(customers, FINE, handshakes=for_all(FINE, "timeout")))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.STALLING, Action.FIX_HERE)
+    assert any("ocsp.eta.example" in fact for fact in found.reasons_against)
+
+
+def test_a_hanging_responder_that_has_taken_all_workers_is_blamed_although_everybody_waits() -> None:
+    assert diagnose(evidence(HANGS, handshakes=for_all(HANGS, "timeout"))).action is Action.TURN_OFF
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [("timeout", 3.5), ("", 2.0), ("tls: wrong version number", 0.01)]
+)
+@pytest.mark.parametrize("other", [FINE, responder("alpha", v4=Outcome.REFUSED)], ids=["healthy", "refusing"])
+def test_one_site_that_fails_for_every_client_is_no_matter_of_stapling(
+    error: str, seconds: float, other: ResponderEvidence
+) -> None:
+    lame = responder("lame")
+
+    found = diagnose(evidence(lame, other, handshakes=(*for_all(lame, error, seconds), *meeting(other))))
+
+    assert found.severity is not Severity.STALLING
+    assert found.action is not Action.TURN_OFF
+
+
+def test_an_alert_that_meets_every_client_is_not_taken_for_a_staples_fault() -> None:
+    found = diagnose(evidence(FINE, handshakes=for_all(FINE, "tls: unrecognized name", 0.01)))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+
+
+def test_a_slow_first_fetch_beside_a_responder_that_fails_at_once_is_no_stall() -> None:
+    customers = responder("eta", v4=Outcome.REFUSED, sites=1)
+    first = meeting(FINE, seconds=1.4)
+    again = replace(first[1], seconds=0.01, repeated=True)
+
+    found = diagnose(evidence(customers, FINE, handshakes=(*first, again)))
+
+    assert found.severity is Severity.FAILING
+    assert any("eta0.example" in reason for reason in found.reasons_for)
+
+
+def test_without_a_handshake_nothing_is_said_about_quickness() -> None:
+    for one in (FINE, HANGS):
+        found = diagnose(evidence(one, handshakes=()))
+
+        assert "quickly" not in found.sentence
+
+
+def test_a_hanging_responder_of_expired_certificates_stalls_and_one_that_refuses_is_nothing() -> None:
+    old = (Site("old.example", expired=True),)
+    hangs = replace(responder(v4=Outcome.REPLY_TIMEOUT), sites=old)
+    refuses = replace(responder(v4=Outcome.REFUSED), sites=old)
+
+    assert diagnose(stalled(hangs)).action is Action.TURN_OFF
+    assert seen(diagnose(unstapled(refuses, FINE))) == seen(diagnose(unstapled(FINE)))
+    assert seen(diagnose(unstapled(refuses))) == (Cause.NOT_APPLICABLE, Severity.NONE, Action.NOTHING)
+
+
+def test_apache_that_stapling_without_a_cache_keeps_from_starting() -> None:
+    host = HostEvidence(front=Server.NOBODY, front_sentence="nothing listens on port 443")
+    log = LogEvidence(kinds={"startup-fatal-no-cache": 1})
+
+    assert "SSLStaplingCache" in diagnose(evidence(FINE, host=host, log=log, handshakes=())).sentence
 
 
 def test_one_slow_first_fetch_from_a_healthy_responder_is_no_stall() -> None:

@@ -77,6 +77,19 @@ def test_no_more_handshakes_once_visitors_wait(sites: Sites) -> None:
     assert [h.error for h in found if h.site == "s1-0.test" and h.asked] == ["timeout"]
 
 
+def test_a_site_that_is_slow_in_the_second_round_is_met_without_asking_as_well(sites: Sites) -> None:
+    sites.seconds, sites.error = {"s17-0.test": 3.5}, "timeout"
+
+    found = meeting.meet(
+        [subject(number) for number in range(20)],
+        3,
+        LATER,
+        lambda _deadline: frozenset({"http://ocsp17.test"}),
+    )
+
+    assert [(h.asked, h.error) for h in found if h.site == "s17-0.test"] == [(False, ""), (True, "timeout")]
+
+
 def test_no_time_left_means_no_handshake(sites: Sites) -> None:
     assert meeting.meet([subject(1)], 3, time.monotonic() - 1, no_failures) == ()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from ocsp_stapling import inventory
 from ocsp_stapling.apache.config import read_config
@@ -95,7 +96,6 @@ def test_only_a_few_issuers_of_one_responder_are_asked_and_no_site_is_lost(tree:
 
 
 def test_what_cannot_be_asked_about_is_not_asked(tree: Tree) -> None:
-    tree.site("expired.test", url=URL, valid=(NOW - timedelta(days=9), NOW - timedelta(days=1)))
     tree.site("silent.test")
     tree.site("broken.test", url=URL)
     (tree.root / "broken.test.pem").write_bytes(
@@ -104,7 +104,40 @@ def test_what_cannot_be_asked_about_is_not_asked(tree: Tree) -> None:
 
     found = tree.served()
 
-    assert (found.count, found.subjects, found.incomplete) == (3, (), ())
+    assert (found.count, found.subjects, found.incomplete) == (2, (), ())
+
+
+def test_apache_asks_for_an_expired_certificate_so_its_responder_is_probed_without_a_question(
+    tree: Tree,
+) -> None:
+    over = (NOW - timedelta(days=9), NOW - timedelta(days=1))
+    tree.site("expired.test", url=URL, valid=over)
+    tree.site("valid.test", url="http://ocsp.two.test")
+    tree.site("old.test", url="http://ocsp.two.test", valid=over)
+
+    asks = {one.url: (one.target.asks, [site.name for site in one.sites]) for one in tree.served().subjects}
+
+    assert asks == {URL: (False, ["expired.test"]), "http://ocsp.two.test": (True, ["valid.test"])}
+
+
+def test_many_sites_of_one_customer_do_not_crowd_out_a_responder_that_several_use(tree: Tree) -> None:
+    for number in range(4):
+        tree.site(f"flood{number}.test", url="http://flood.test", more="DocumentRoot /home/mallory/x")
+    for owner in ("anna", "bert"):
+        tree.site(f"{owner}.test", url=URL, more=f"DocumentRoot /home/{owner}/public_html")
+
+    assert [one.url for one in tree.served().subjects] == [URL, "http://flood.test"]
+
+
+def test_a_monstrous_certificate_costs_the_probe_no_memory_and_its_responder_is_probed_still(
+    tree: Tree,
+) -> None:
+    monster = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(80_000))
+    tree.site("monster.test", url=URL, extra=monster)
+
+    found = tree.served().subjects
+
+    assert [(one.url, one.target.asks) for one in found] == [(URL, False)]
 
 
 def test_a_site_without_its_issuer_is_told_unless_its_stapling_is_off(tree: Tree) -> None:
