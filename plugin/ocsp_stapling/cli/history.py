@@ -1,9 +1,11 @@
-"""`history`: what was switched, by whom and why, how it ended, and each step of one operation."""
+"""`history`: what was switched, by whom and why, how it ended, each step of one; the outages the watch saw."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +15,9 @@ from ocsp_stapling.journal import Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
 from ocsp_stapling.switch.operate import recover, require_root
+from ocsp_stapling.watch.past import Past, past
+from ocsp_stapling.watch.past import as_json as past_as_json
+from ocsp_stapling.watch.reading import SERVER, Outage
 
 _ENDINGS = {
     "running": "unfinished: the next command brings it to an end",
@@ -30,7 +35,7 @@ _ENDINGS = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def history(identity: str, limit: int, as_json: bool) -> None:
-    """Show what was switched on this server; with OPERATION every step of it.
+    """Show what was switched on this server, and the outages of the last 30 days; with OPERATION every step of it.
 
     A change that was killed half way is brought to its end first.
 
@@ -43,20 +48,43 @@ def history(identity: str, limit: int, as_json: bool) -> None:
         if identity:
             _show_one(journal, identity, as_json)
         else:
-            _show_all(journal, limit, as_json)
+            _show_all(journal, limit, as_json, settings.state_directory)
         if journal.lost:
             click.echo(f"ocsp-stapling: the history is lost: {printable(journal.lost)}", err=True)
 
 
-def _show_all(journal: Journal, limit: int, as_json: bool) -> None:
+def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> None:
     found = journal.operations(limit=limit)
+    seen = past(directory, time.time())
     if as_json:
-        emit_json({"operations": [_as_json(each) for each in found], "lost": journal.lost or None})
-    elif not found:
-        click.echo("Nothing was switched yet.")
-    else:
+        operations = {"operations": [_as_json(each) for each in found], "lost": journal.lost or None}
+        emit_json(operations | past_as_json(seen))
+        return
+    if found:
         rows = [(each.id, _time(each.started), *_summary(each)) for each in found]
         click.echo(table(rows, header=("operation", "at", "what", "by", "ended", "why")))
+    else:
+        click.echo("Nothing was switched yet.")
+    _show_past(seen, limit)
+
+
+def _show_past(seen: Past, limit: int) -> None:
+    """Outages and availability, if the watch saw any; its whole memory is for the page and for --json."""
+    if seen.outages:
+        click.echo(f"\nOutages of the last {seen.days} days, seen by the watch:")
+        click.echo(table(_outage_rows(seen.outages[:limit]), header=("from", "to", "of", "what")))
+    flawed = [(url, one) for url, one in seen.availability.items() if one.good < one.passes]
+    if flawed:
+        click.echo(f"\nAvailability over {seen.days} days (every other responder: 100 %):")
+        click.echo(table((f"{one.percent:.2f} %", url) for url, one in flawed[:limit]))
+    if seen.lost:
+        click.echo(f"ocsp-stapling: the watch's memory is lost: {printable(seen.lost)}", err=True)
+
+
+def _outage_rows(outages: Iterable[Outage]) -> Iterable[tuple[str, str, str, str]]:
+    for one in outages:
+        subject = "this server: handshakes hung" if one.subject == SERVER else one.subject
+        yield _time(one.began), _time(one.ended) if one.ended else "still going on", subject, one.what
 
 
 def _show_one(journal: Journal, identity: str, as_json: bool) -> None:

@@ -29,8 +29,8 @@ def watch(as_json: bool, only_recover: bool) -> None:
     """
     require_root()
     if only_recover:
-        found = [result.sentence for result in recover(settings.load(), lambda *_: None)]
-        emit_json({"recovered": found}) if as_json else click.echo("\n".join(found), nl=bool(found))
+        for result in recover(settings.load(), lambda *_: None):
+            click.echo(result.sentence)
         return
     from ocsp_stapling.watch.rounds import one_pass
 
