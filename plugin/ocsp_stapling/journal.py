@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS files (
     operation TEXT NOT NULL REFERENCES operations (id), path TEXT NOT NULL, before BLOB, after BLOB,
     PRIMARY KEY (operation, path)) WITHOUT ROWID;
 """
+# The bytes of old changes go; what was done, when and by whom stays.
+_KEPT = 200
+_FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
 RUNNING = "running"
 _T = TypeVar("_T")
 
@@ -117,6 +120,7 @@ class Journal:
             database.execute("INSERT INTO operations VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?)", row)
             rows = [(operation.id, str(f.path), f.before, f.after) for f in files]
             database.executemany("INSERT INTO files VALUES (?, ?, ?, ?)", rows)
+            database.execute(_FORGET, (_KEPT,))
 
         self._write(write)
         return operation

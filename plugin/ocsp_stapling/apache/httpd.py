@@ -19,6 +19,8 @@ BINARY_SECONDS = 10.0  # -v and -l read no configuration
 _VERSION_LINE = re.compile(r"Apache/(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 _MODULE_LINE = re.compile(r"^ (\S+) \((static|shared)\)$", re.MULTILINE)
 _INCLUDE_LINE = re.compile(r"^ +\((\*|\d+)\) (.+)$", re.MULTILINE)
+_ROOT_LINE = re.compile(r'^ -D HTTPD_ROOT="([^"]+)"$', re.MULTILINE)
+_PID_FILE_LINE = re.compile(r'^ -D DEFAULT_PIDLOG="([^"]+)"$', re.MULTILINE)
 _SOURCE_LINE = re.compile(r"^  (\S+\.c)$", re.MULTILINE)
 
 
@@ -86,6 +88,12 @@ class Httpd:
             )
         major, minor, patch = (int(part or 0) for part in found.groups())
         return major, minor, patch
+
+    def default_pid_file(self) -> Path | None:
+        """Return the pid file compiled in (`httpd -V`), None if httpd does not say."""
+        done = self._run("-V", seconds=BINARY_SECONDS)
+        root, name = (pattern.search(done.out) for pattern in (_ROOT_LINE, _PID_FILE_LINE))
+        return Path(root[1] if root else "/", name[1]) if name else None
 
     @cached_property
     def static_modules(self) -> frozenset[str]:

@@ -13,6 +13,13 @@ from ocsp_stapling.problem import Problem
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
+class _State:
+    """Whether an interruption must wait, and one that waits."""
+
+    held = False
+    waiting: Problem | None = None
+
+
 @contextlib.contextmanager
 def taken_back() -> Iterator[None]:
     """Within it SIGINT and SIGTERM raise Problem `interrupted` once, and SIGHUP does nothing.
@@ -34,7 +41,23 @@ def taken_back() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Within it an interruption waits for the end: a file is being exchanged, perhaps with somebody else's bytes."""
+    _State.held = True
+    try:
+        yield
+    finally:
+        _State.held = False
+        problem, _State.waiting = _State.waiting, None
+    if problem:
+        raise problem
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     for each in _ENDING:
         signal.signal(each, signal.SIG_IGN)
-    raise Problem("interrupted", f"The change was interrupted ({signal.Signals(number).name}).")
+    problem = Problem("interrupted", f"The change was interrupted ({signal.Signals(number).name}).")
+    if not _State.held:
+        raise problem
+    _State.waiting = problem

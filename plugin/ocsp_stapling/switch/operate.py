@@ -203,8 +203,12 @@ def _way_back(journal: Journal, identity: str) -> tuple[Change, ...]:
 
     Raises Problem `nothing-to-undo`, `unknown-operation`, or `changed-since`.
     """
-    operation = _undoable(journal, identity)
-    return tuple(_reverse(record) for record in journal.files(operation.id))
+    records = journal.files(_undoable(journal, identity).id)
+    if not records:
+        raise Problem(
+            "nothing-to-undo", "That operation changed no file, or so long ago that its bytes are not kept."
+        )
+    return tuple(_reverse(record) for record in records)
 
 
 def _undoable(journal: Journal, identity: str) -> Operation:

@@ -17,6 +17,7 @@ from ocsp_stapling.journal import FileRecord, Journal
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.switch import restart
+from ocsp_stapling.switch.interruption import held
 from ocsp_stapling.switch.model import Change, effective, on_off
 from ocsp_stapling.switch.plan import Plan
 from ocsp_stapling.switch.restart import Apache, Patience, RestartError
@@ -297,10 +298,11 @@ def _unexpected(error: Exception) -> Problem:
 
 def write(change: Change) -> None:
     """Make one file what the plan wants. Raises Problem `changed-meanwhile` or `write-failed`."""
-    if change.content is None:
-        files.remove(change.old)
-    else:
-        files.replace(change.old, change.content)
+    with held():
+        if change.content is None:
+            files.remove(change.old)
+        else:
+            files.replace(change.old, change.content)
 
 
 def rebuild(server: Server, on: bool) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.tree import Place, VirtualHost
 from ocsp_stapling.ocsp.staple import Door
-from ocsp_stapling.switch.situation import doors
+from ocsp_stapling.switch.situation import _pid_file, doors, linked_files, planned_sites
+from tests.unit.switch.made import Tree
 
 
 def vhost(*addresses: str, name: str = "a.test") -> VirtualHost:
@@ -38,3 +40,44 @@ def test_a_site_is_met_at_its_own_addresses(
 
 def test_a_wildcard_name_is_never_sent_as_sni() -> None:
     assert doors(vhost("192.0.2.1:443", name="*.example.test"), ())[0].name == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("directive", "there", "wanted"),
+    [
+        ("PidFile run/a.pid\n", ["run/a.pid"], "run/a.pid"),
+        ("PidFile run/a.pid\n", ["a.pid"], "a.pid"),
+        ("PidFile run/a.pid\n", [], "run/a.pid"),
+        ("", ["httpd.pid", "compiled.pid"], "httpd.pid"),
+        ("", ["compiled.pid"], "compiled.pid"),
+        ("", [], "httpd.pid"),
+    ],
+)
+def test_the_pid_file_is_found_where_apache_writes_it(
+    directive: str, there: list[str], wanted: str, tmp_path: Path
+) -> None:
+    made = Tree(tmp_path)
+    made.conf(early=directive)
+    (tmp_path / "run").mkdir()
+    for name in there:
+        (tmp_path / name).write_text("1\n")
+    httpd = Httpd(made.layout)
+    made.layout.httpd.write_text(
+        f"#!/bin/sh\necho ' -D HTTPD_ROOT=\"{tmp_path}\"'\necho ' -D DEFAULT_PIDLOG=\"compiled.pid\"'\n"
+    )
+    made.layout.httpd.chmod(0o755)
+    found = _pid_file(made.layout, httpd, made.situation().tree)
+    assert found == tmp_path / wanted
+
+
+def test_a_site_is_not_met_at_an_address_that_is_not_this_servers(tmp_path: Path) -> None:
+    made = Tree(tmp_path)
+    sites = planned_sites(made.situation().tree, frozenset({"198.51.100.1"}))
+    assert [(site.name, site.doors) for site in sites] == [("a.test", ()), ("b.test", ())]
+
+
+def test_a_linked_file_is_known_by_its_real_path(tmp_path: Path) -> None:
+    made = Tree(tmp_path)
+    (tmp_path / "real.conf").write_text("")
+    made.pre[0].symlink_to(tmp_path / "real.conf")
+    assert linked_files(made.situation().tree) == {tmp_path / "real.conf": (made.pre[0],)}
