@@ -11,7 +11,6 @@ import pytest
 from tests.machine import Machine
 from tests.on_machine.admin import (
     GLOBAL,
-    INCLUDES,
     PID_FILE,
     REBUILD,
     RESTART,
@@ -46,23 +45,6 @@ def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_star
     assert (machine.path(GLOBAL).read_bytes(), machine.path(TWO).read_bytes()) == before
     assert stapled(machine)
     machine.run(RESTART, "--status")
-
-
-def test_an_apache_that_cannot_start_with_the_new_files_is_started_with_the_old_ones(
-    machine: Machine,
-) -> None:
-    """The configuration test passes, the start does not: On without a cache is such a case."""
-    machine.run("mv", "/usr/sbin/httpd", "/usr/sbin/httpd.real")
-    script = (
-        '#!/bin/sh\ncase " $* " in *" -k start "*)\n'
-        f'if grep -q "OCSP Stapling for WHM" {INCLUDES}/*.conf; then exit 1; fi;;\n'
-        'esac\nexec /usr/sbin/httpd.real "$@"\n'
-    )
-    write(machine, "/usr/sbin/httpd", script.encode(), 0o755)
-    api(machine, f"kill -TERM $(cat {PID_FILE}); sleep 0.5; httpd -k start")
-    called = switch(machine, "off")
-    assert (called.code, called.error) == (3, "httpd-dead"), called.told
-    assert stapled(machine)
 
 
 def test_an_apache_that_was_down_is_started(machine: Machine) -> None:
