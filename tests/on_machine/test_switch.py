@@ -200,6 +200,23 @@ def test_without_a_terminal_consent_must_be_given(machine: Machine) -> None:
     assert disk(machine) == before
 
 
+def test_at_a_terminal_the_plan_is_shown_and_consent_is_asked(machine: Machine) -> None:
+    def at_terminal(answer: str) -> Called:
+        done = machine.run("script", "-qec", "ocsp-stapling off", "/dev/null", input=answer, check=False)
+        return Called(done.returncode, {}, done.stdout, done.stderr)
+
+    before = disk(machine)
+    refused = at_terminal("n\n")
+    assert (refused.code, "not-confirmed" in refused.told) == (1, True)
+    assert "+    SSLUseStapling Off" in refused.told
+    assert "Must-Staple" in refused.told
+    assert disk(machine) == before
+    agreed = at_terminal("y\n")
+    assert agreed.code == 0, agreed.told
+    assert "Done after" in agreed.told
+    assert not stapled(machine)
+
+
 def test_the_change_survives_a_reader_that_leaves(machine: Machine) -> None:
     done = machine.run("sh", "-c", "ocsp-stapling off --yes | true; sleep 2", check=False)
     assert done.returncode == 0

@@ -162,13 +162,20 @@ def _who() -> str:
 
 
 def _plan_text(plan: Plan) -> str:
+    beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        return f"Stapling is {_on_off(plan.stapling_now)} already; no file needs a change."
-    parts = [f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."]
+        told = f"Stapling is {_on_off(plan.stapling_now)} already; no file needs a change."
+        return "\n".join(filter(None, [told, table(beware)]))
+    parts = [_outlook(plan)]
     parts += [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
-    rows = [("Sites affected", str(plan.sites_affected)), ("Restart", plan.cost)]
-    rows += [("Beware", warning) for warning in plan.warnings]
+    rows = [("Sites affected", str(plan.sites_affected)), ("Restart", plan.cost), *beware]
     return "\n".join([*parts, table(rows)])
+
+
+def _outlook(plan: Plan) -> str:
+    if plan.stapling_now is plan.stapling_then:
+        return f"Stapling stays {_on_off(plan.stapling_now)} for the server; what changes is named below."
+    return f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."
 
 
 def _on_off(value: bool) -> str:

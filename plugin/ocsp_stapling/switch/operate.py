@@ -56,8 +56,8 @@ class Operator:
         return self.settings.state_directory
 
     def expect(self, tag: str) -> None:
-        """Carry out only the plan with this tag."""
-        self.request = replace(self.request, tag=tag)
+        """Carry out only the plan with this tag; times count from now, not from before somebody thought it over."""
+        self.request = replace(self.request, tag=tag, began=time.monotonic())
 
     def plan(self) -> Plan:
         """Return the plan for the request as the server is now; nothing is changed."""
