@@ -53,7 +53,7 @@ class Fleet:
         ssh = directory / "ssh"
         ssh.write_text(SSH)
         ssh.chmod(0o755)
-        hosts = {f"machine-{machine.pid}": {} for machine in machines}
+        hosts: dict[str, dict[str, str]] = {f"machine-{machine.pid}": {} for machine in machines}
         settings = {
             "ansible_connection": "ssh",
             "ansible_ssh_executable": str(ssh),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import TypeVar
 
 from ocsp_stapling import elsewhere, inventory
@@ -52,6 +53,8 @@ class Request:
     trace: bool = False
     """Whether to trace the route to addresses that cannot be reached."""
     progress: Callable[[str], None] = lambda _text: None
+    read_log: Callable[[Layout, datetime], LogEvidence] = server.read_log
+    """How the error log is read: whole, or (by the watch) from where the last look ended."""
 
 
 def survey(request: Request) -> Evidence:
@@ -87,7 +90,7 @@ class _Survey:
             "The authorities' status pages",
             lambda: server.read_authorities(served.authorities, self.settings, self.now),
         )
-        log = self._part("The error log", lambda: server.read_log(self.layout, self.now))
+        log = self._part("The error log", lambda: self.request.read_log(self.layout, self.now))
         host = self._part("This server", lambda: server.read_host(self.layout, tree, worker))
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))
@@ -154,7 +157,16 @@ class _Survey:
 
 
 def _hosts(subjects: Sequence[Subject]) -> list[str]:
-    return [host for subject in subjects if (host := subject.host)]
+    """The names to resolve: an address written into a URL is none."""
+    return [host for subject in subjects if (host := subject.host) and not _is_address(host)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _late(served: Served) -> tuple[ResponderFinding, ...]:

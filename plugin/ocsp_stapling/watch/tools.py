@@ -26,6 +26,7 @@ from ocsp_stapling.survey import Request as SurveyRequest
 from ocsp_stapling.survey import survey
 from ocsp_stapling.switch import lock
 from ocsp_stapling.ticket import ticket
+from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Action
 from ocsp_stapling.whm import notification
@@ -35,6 +36,7 @@ _STATUS_PAGE_SECONDS = 600.0
 _SWITCH_SECONDS = 300.0
 _RECOVERY_SECONDS = 180.0
 _IDLE_SECONDS = 10.0
+_LOG_SECONDS = 60.0
 _TICK = 0.2
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
 
@@ -66,10 +68,13 @@ def make_check(settings: Settings) -> Document:
     """Survey the server, keep the result as the last check and return its document."""
     pages = settings.status_pages
     calm = replace(pages, cache_seconds=max(pages.cache_seconds, _STATUS_PAGE_SECONDS))
-    evidence = survey(SurveyRequest(replace(settings, status_pages=calm), settings.probe.deadline_seconds))
+    log = LogReader(settings.state_directory)
+    chosen = replace(settings, status_pages=calm)
+    evidence = survey(SurveyRequest(chosen, settings.probe.deadline_seconds, read_log=log))
     document = report.document(evidence, diagnose(evidence))
     with contextlib.suppress(OSError):
         report.store(settings.state_directory, document)
+    log.wait(_LOG_SECONDS)
     return document
 
 
