@@ -23,6 +23,7 @@ from ocsp_stapling.problem import Problem
 CACHE_NAME = "certificates.json"
 MAX_FILE_BYTES = 1 << 20
 MAX_CACHE_BYTES = 64 << 20
+_CACHED_CHAIN_BYTES = 32 << 10
 _VERSION = 1
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -162,11 +163,19 @@ class _Wanted(NamedTuple):
     authority_key_id: bytes
 
 
-@lru_cache(maxsize=1024)
 def _has_issuer(issuer_name: bytes, key_id: bytes, chain: tuple[bytes, ...]) -> bool:
-    """Thousands of certificates share one chain, and only the issuer's names and key identifiers matter."""
+    """Thousands of certificates share one chain; one that is oddly large is not kept in memory."""
+    small = sum(map(len, chain)) <= _CACHED_CHAIN_BYTES
+    return (_knows_issuer if small else _finds_issuer)(issuer_name, key_id, chain)
+
+
+def _finds_issuer(issuer_name: bytes, key_id: bytes, chain: tuple[bytes, ...]) -> bool:
+    """Only the issuer's names and key identifiers matter."""
     known = [certificate for der in chain if (certificate := _parsed(der))]
     return issuer_of(_Wanted(b"", issuer_name, key_id), known) is not None
+
+
+_knows_issuer = lru_cache(maxsize=1024)(_finds_issuer)
 
 
 def _parsed(der: bytes) -> Certificate | None:

@@ -15,6 +15,7 @@ _UNDECIDED = ("network-block", "ca-outage", "interception")
 """Causes that an answer from another machine confirms or overthrows."""
 _ROWS = 40
 _SHOWN = 6
+_NAME_SHOWN = 60
 Document = Mapping[str, Any]
 
 
@@ -78,7 +79,7 @@ def _responders(found: Document) -> list[str]:
 
 
 def _rows(one: Document) -> Iterator[tuple[str, ...]]:
-    name, sites = str(one["host"] or one["url"]), str(len(one["sites"]))
+    name, sites = printable(str(one["host"] or one["url"]), _NAME_SHOWN), str(len(one["sites"]))
     if not one["addresses"]:
         yield name, sites, "-", "-", "-", "-", _result(one["outcome"], one["detail"])
     for number, address in enumerate(one["addresses"]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.diagnosis.words import shown
 from ocsp_stapling.evidence import Evidence, NameState, ResponderEvidence
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -184,7 +185,7 @@ def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
 def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
     """Faults of the URL, of the name and of what the name leads to."""
     if outcome is Outcome.URL_UNUSABLE:
-        sentence = f"The OCSP URL {one.url} in the certificate cannot be used by Apache."
+        sentence = f"The OCSP URL {shown(one.url)} in the certificate cannot be used by Apache."
         why = (
             "Apache asks over plain http only and aborts the handshake of every client that wants a staple.",
         )
@@ -211,7 +212,7 @@ def _forbidden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     if one.name_state is NameState.PRIVATE_ANSWER:
         sentence = f"This server resolves {_host(one)} to an address that is not public."
         return _dns(one, outcome, Confidence.MEDIUM, sentence)
-    sentence = f"The OCSP URL {one.url} leads to an address that is not public."
+    sentence = f"The OCSP URL {shown(one.url)} leads to an address that is not public."
     return Explanation(Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, (outcome.sentence,))
 
 
@@ -407,7 +408,7 @@ def _down(one: ResponderEvidence) -> str:
 
 
 def _host(one: ResponderEvidence) -> str:
-    return one.finding.host or one.url
+    return shown(one.finding.host or one.url)
 
 
 def _capital(text: str) -> str:

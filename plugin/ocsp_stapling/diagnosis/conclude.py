@@ -23,7 +23,7 @@ from ocsp_stapling.diagnosis.causes import (
 )
 from ocsp_stapling.diagnosis.stall import Measured, is_quick, measure
 from ocsp_stapling.diagnosis.verdict import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.diagnosis.words import capital, listed, once, uncapital
+from ocsp_stapling.diagnosis.words import capital, host_of, listed, once, uncapital
 from ocsp_stapling.evidence import Evidence, ResponderEvidence
 
 
@@ -140,7 +140,7 @@ def _faulty_words(
 
 
 def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) -> str:
-    hosts = sorted({_host(one.url) for one in broken} - {_host(leading.url)})
+    hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
     if not hosts:
         return ""
     same = all(one.cause is leading.cause for one in broken)
@@ -331,7 +331,9 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         for one in evidence.authorities
         if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
     ]
-    if verdict.cause is Cause.UNKNOWN and (hosts := sorted({_host(one.url) for one in found if not one.ok})):
+    if verdict.cause is Cause.UNKNOWN and (
+        hosts := sorted({host_of(one.url) for one in found if not one.ok})
+    ):
         facts.append(
             f"Besides, there is trouble with {listed(hosts)}, which fails at once and holds nobody up."
         )
@@ -348,7 +350,3 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
 def _log_words(evidence: Evidence) -> str:
     log = evidence.log
     return f"The error log has {log.last_day:,} failed fetches of the last day, {log.last_hour:,} of its last hour."
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0] or url

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _NAMES_SHOWN = 3
+_URL_SHOWN = 100
 
 
 def listed(names: Sequence[str]) -> str:
@@ -27,3 +28,14 @@ def capital(text: str) -> str:
 def uncapital(text: str) -> str:
     """Return a sentence so that it can follow a colon; abbreviations keep their capitals."""
     return text[:1].lower() + text[1:] if not text[:2].isupper() else text
+
+
+def shown(url: str) -> str:
+    """Return a foreign certificate's URL as a sentence can hold it: short, on one line, no control characters."""
+    text = "".join(c if c.isprintable() else "?" for c in url[:_URL_SHOWN])
+    return text + "..." if len(url) > _URL_SHOWN else text
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL for a sentence, or as much of the URL as one can hold."""
+    return shown(url.partition("://")[2].partition("/")[0] or url)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from ocsp_stapling.ocsp import der as asn1
@@ -21,6 +22,10 @@ from ocsp_stapling.ocsp.der import DerError, Element
 from ocsp_stapling.problem import Problem
 
 MAX_CERTIFICATE_BYTES = 262_144
+MAX_URLS = 16
+MAX_URL_BYTES = 2100
+"""Of a longer URL this much is shown; nobody asks at one that long (`guard.MAX_URL_LENGTH`)."""
+_CACHED_BYTES = 4096
 MAX_SERIAL_BYTES = 128  # RFC 5280 section 4.1.2.2 allows 20; what is longer than this is no certificate
 
 _AUTHORITY_INFORMATION = bytes.fromhex("2b06010505070101")
@@ -265,12 +270,21 @@ def _extension_value(der: bytes, at: int, stop: int) -> bytes:
     return der[value.start : value.stop]
 
 
-@lru_cache(maxsize=4096)  # thousands of certificates of one authority share these very bytes
 def _ocsp_urls(value: bytes) -> tuple[str, ...]:
+    """The first few: Apache asks only the first. What is oddly large is not kept in memory."""
+    return _known_urls(value) if len(value) <= _CACHED_BYTES else _read_urls(value)
+
+
+def _read_urls(value: bytes) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(filter(None, (_ocsp_url(value, item) for item in asn1.members(value)))))
+        found = filter(None, (_ocsp_url(value, item) for item in asn1.members(value)))
+        return tuple(islice(dict.fromkeys(found), MAX_URLS))
     except DerError:
         return ()
+
+
+# Thousands of certificates of one authority share these very bytes.
+_known_urls = lru_cache(maxsize=4096)(_read_urls)
 
 
 def _ocsp_url(value: bytes, description: Element) -> str:
@@ -278,7 +292,8 @@ def _ocsp_url(value: bytes, description: Element) -> str:
     location = asn1.read(value, method.stop, description.stop)
     if value[method.start : method.stop] != _AD_OCSP or location.tag != _URI:
         return ""
-    return value[location.start : location.stop].decode("ascii", "backslashreplace")
+    text = value[location.start : min(location.stop, location.start + MAX_URL_BYTES)]
+    return text.decode("ascii", "backslashreplace")
 
 
 @lru_cache(maxsize=64)

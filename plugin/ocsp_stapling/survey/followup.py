@@ -10,7 +10,7 @@ from ocsp_stapling.elsewhere import question_id
 from ocsp_stapling.evidence import Elsewhere, ResponderEvidence
 from ocsp_stapling.host.firewall import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
-from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.survey import network
 from ocsp_stapling.survey.parts import Part
@@ -19,6 +19,7 @@ from ocsp_stapling.survey.subject import Subject
 _SECONDS = 1.0
 _ASKED_ELSEWHERE = 4
 _TRACES = 2
+_HTTP = 80
 
 
 class Followup:
@@ -42,7 +43,9 @@ class Followup:
         silent = network.unconnected(findings)
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
         self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
-        bad = [s.target for s, found in self.pairs if not found.outcome.is_good and found.addresses]
+        bad = [
+            s.target for s, found in self.pairs if not found.outcome.is_good and may_be_asked_elsewhere(found)
+        ]
         self.told = Part("ssh", lambda: _ask_elsewhere(ssh_hosts, bad, seconds, now))
         traced = list(silent)[:_TRACES] if trace else []
         self.paths = [(address, _trace(address, seconds)) for address in traced]
@@ -68,6 +71,15 @@ class Followup:
         """Return the route to each traced address, as far as a tracer told by `deadline`."""
         found = {address: part.result(deadline, "") for address, part in self.paths}
         return {address: text for address, text in found.items() if text}
+
+
+def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
+    """Say whether other machines may be made to ask: a customer must not reach what is private to them, either."""
+    return found.port == _HTTP and bool(found.addresses) and _is_public(found)
+
+
+def _is_public(found: ResponderFinding) -> bool:
+    return not any(address.outcome is Outcome.ADDRESS_FORBIDDEN for address in found.addresses)
 
 
 def _trace(address: str, seconds: float) -> Part[str]:
@@ -101,5 +113,5 @@ def _evidence(
         name_sentence=check.sentence if check else "",
         blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
         elsewhere=told,
-        command=elsewhere.command(subject.target),
+        command=elsewhere.command(subject.target) if _is_public(found) else "",
     )

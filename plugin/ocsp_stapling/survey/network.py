@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.diagnosis.causes import UNCONNECTED
@@ -31,6 +32,7 @@ _TRACERS = (
     ("tracepath", "-n"),
 )
 _TRACE_BYTES = 8192
+_UNCONNECTED_LOOKED_AT = 64
 _MARGIN_SECONDS = 0.05
 
 
@@ -76,13 +78,17 @@ def _known(name: str) -> bool:
 
 
 def unconnected(findings: Sequence[ResponderFinding]) -> dict[str, int]:
-    """Return the addresses to which no connection came about, and the port asked at each."""
-    return {
-        address.address: finding.port or 80
+    """Return the addresses to which no connection came about, and the port asked at each: the first few dozen.
+
+    Customers can name thousands, and each costs a socket and a look through the firewall's rules.
+    """
+    found = (
+        (address.address, finding.port or 80)
         for finding in findings
         for address in finding.addresses
         if address.outcome in UNCONNECTED
-    }
+    )
+    return dict(islice(found, _UNCONNECTED_LOOKED_AT))
 
 
 def root_connects(addresses: Mapping[str, int], seconds: float) -> frozenset[str]:

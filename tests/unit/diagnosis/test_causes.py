@@ -240,3 +240,17 @@ def test_one_customers_dead_responder_does_not_turn_an_authoritys_outage_into_a_
     made_up = replace(responder("eta", v4=Outcome.REPLY_TIMEOUT), sites=(Site("m.example", "mallory"),))
 
     assert diagnose(evidence(real, made_up)).responders[0].cause is Cause.CA_OUTAGE
+
+
+@pytest.mark.parametrize(
+    "url", ["https://" + "a" * 2000, "ldap://x\r\nBcc: all@example", "http://\x1b[2J\u202e"]
+)
+def test_a_hostile_url_neither_floods_nor_breaks_a_sentence(url: str) -> None:
+    one = responder(fault=Outcome.URL_UNUSABLE)
+    one = replace(one, finding=replace(one.finding, url=url, host=""))
+    other = replace(one, finding=replace(one.finding, url=url + "/2"))
+
+    found = diagnose(evidence(one, other, FINE))
+
+    assert len(found.sentence) < 500
+    assert found.sentence.isprintable()

@@ -199,3 +199,11 @@ def test_a_torn_certificate_is_read_or_is_a_problem(size: int) -> None:
 
 def test_expiry_is_aware_and_in_the_future() -> None:
     assert parse(ORDINARY).not_after > NOW
+
+
+def test_thousands_of_enormous_responder_urls_are_cut_to_what_can_be_shown() -> None:
+    found = parse(encoded(issue(make_authority(), [f"http://{n}.test/{'x' * 5000}" for n in range(50)])))
+
+    assert found.ocsp_urls[0].startswith("http://0.test/")
+    assert len(found.ocsp_urls) <= 16
+    assert max(map(len, found.ocsp_urls)) <= 2100

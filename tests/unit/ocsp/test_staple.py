@@ -61,7 +61,11 @@ def test_a_certificate_that_only_openssl_takes_is_met_like_any_other(odd_port: i
     assert VERSION[:-1] + b"\x04" in (met.certificate or b"")
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "\u00fc" * 80, "bad\udce4.test", "", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 300, "\u00fc" * 80, "bad\udce4.test", "", "a\0b"],
+    ids=["long", "idn", "torn", "empty", "nul"],
+)
 def test_a_name_that_cannot_be_sent_costs_no_handshake(odd_port: int, name: str) -> None:
     doors = [Door("127.0.0.1", odd_port, each) for each in (name, "odd.test")]
 
