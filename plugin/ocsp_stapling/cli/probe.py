@@ -13,13 +13,16 @@ from typing import Any
 
 import click
 
-from ocsp_stapling import settings
+from ocsp_stapling import served, settings
 from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.host.routes import own_addresses
+from ocsp_stapling.inventory import Site
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.served import Served
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
 FALLBACK_USER = "nobody"
@@ -52,7 +55,7 @@ def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str
 @click.option("--issuer", "issuer_file", type=click.Path(dir_okay=False), help="The issuer's certificate.")
 @click.option("--timeout", type=click.FloatRange(0.1, 30), help="Seconds per socket operation (Apache: 3).")
 @click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")
-@click.option("--user", help="Ask as this user (as root: else nobody; otherwise only yourself).")
+@click.option("--user", help="Ask as this user (as root: else Apache's; otherwise only yourself).")
 @click.option("--allow", multiple=True, callback=_network, metavar="CIDR", help="Also ask addresses in here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def probe(
@@ -66,13 +69,17 @@ def probe(
 ) -> None:
     """Ask the OCSP responder of TARGET at each of its addresses, exactly as Apache asks.
 
-    TARGET is a URL, a certificate file (PEM or DER, its issuer in the same file or in --issuer), or a host.
+    TARGET is a URL, a certificate file (PEM or DER, its issuer in the same file or in --issuer), a site that
+    Apache serves here, or a responder's host. For a URL or host that certificates of this server name, one of
+    these is asked about; for any other only reachability can be probed.
 
     Exit status: 0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made.
     """
-    configured = settings.load().probe
-    subject = find_subject(target, issuer_file)
-    uid, gid = _identity(user)
+    chosen = settings.load()
+    configured = chosen.probe
+    here = _served(chosen.state_directory)
+    subject = find_subject(target, issuer_file, here)
+    uid, gid = _identity(user, here.worker)
     findings = responder.probe(
         [subject.target] if subject.target else [],
         uid=uid,
@@ -80,6 +87,7 @@ def probe(
         deadline_seconds=deadline or configured.deadline_seconds,
         timeout_seconds=timeout or configured.timeout_seconds,
         allowed_networks=(*configured.allow_networks, *allow),
+        own_addresses=own_addresses(),
     )
     finding = findings[0] if findings else None
     if as_json:
@@ -89,16 +97,35 @@ def probe(
     sys.exit(exit_status(subject, finding))
 
 
-def find_subject(word: str, issuer_file: str | None) -> Subject:
-    """Tell what `word` stands for: a URL, a certificate file or a host. Raises Problem."""
+def _served(state_directory: Path) -> Served:
+    """What Apache serves here; nothing where there is no cPanel, or where only root could tell."""
+    try:
+        return served.look(state_directory)
+    except Problem:
+        return Served()
+
+
+def find_subject(word: str, issuer_file: str | None, here: Served = Served()) -> Subject:  # noqa: B008 - frozen
+    """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem."""
     if "://" in word:
-        return Subject("url", Target(word), _REACHABILITY_ONLY)
+        return _asked_about(here.asking(word), "url") or Subject("url", Target(word), _REACHABILITY_ONLY)
     if Path(word).is_file():
         return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
     if "/" in word or not word:
         raise Problem("target-not-found", "There is no such file, and it is neither a URL nor a host.", word)
+    if (site := here.called(word)) is not None:
+        return replace(_certificate_subject(site.certificate_file, None), kind="site")
     host = f"[{word}]" if word.count(":") > 1 else word
-    return Subject("host", Target(f"http://{host}/"), _REACHABILITY_ONLY)
+    found = _asked_about(here.asking(word.lower()), "host")
+    return found or Subject("host", Target(f"http://{host}/"), _REACHABILITY_ONLY)
+
+
+def _asked_about(site: Site | None, kind: str) -> Subject | None:
+    """Ask a responder about a certificate of this server that names it; None if there is none to ask about."""
+    if site is None or not site.can_staple:
+        return None
+    subject = _certificate_subject(site.certificate_file, None)
+    return replace(subject, kind=kind, note=f"Asked about the certificate of {site.name}.")
 
 
 def _certificate_subject(path: Path, issuer_path: Path | None) -> Subject:
@@ -132,14 +159,15 @@ def _read_certificates(path: Path) -> list[Certificate]:
     return [parse(der) for der in read_pem_chain(data) or (data,)]
 
 
-def _identity(user: str | None) -> tuple[int | None, int | None]:
-    """Return the user to become: root asks as `nobody` unless told otherwise, anyone else as himself."""
+def _identity(user: str | None, worker: str) -> tuple[int | None, int | None]:
+    """Return the user to become: root asks as Apache's workers do unless told otherwise, anyone else as himself."""
     if user is None and os.geteuid() != 0:
         return None, None
+    name = user or worker or FALLBACK_USER
     try:
-        entry = pwd.getpwnam(user or FALLBACK_USER)
+        entry = pwd.getpwnam(name)
     except KeyError as error:
-        raise Problem("user-unknown", f"There is no user {user or FALLBACK_USER} on this server.") from error
+        raise Problem("user-unknown", f"There is no user {name} on this server.") from error
     return entry.pw_uid, entry.pw_gid
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from ocsp_stapling import inventory, settings
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.effective import effective
-from ocsp_stapling.apache.httpd import Httpd
-from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.apache.vhosts import read_owners, tls_vhosts
+from ocsp_stapling import inventory, served, settings
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.inventory import Group, Site
 from ocsp_stapling.problem import Problem
@@ -38,7 +32,7 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
       groups  [{authority, responder, count, must_staple, stapling}], the largest first;
               stapling is the number of sites for which it is on
     """
-    found = _look()
+    found = served.look(settings.load().state_directory).sites
     chosen = [site for site in found if _wanted(site, authority, must_staple)]
     if name is not None:
         chosen = list(inventory.matching(chosen, name))
@@ -48,15 +42,6 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
         emit_json(_document(chosen))
     else:
         click.echo(_text(chosen, len(found)))
-
-
-def _look() -> tuple[Site, ...]:
-    layout = read_layout()
-    tree = read_config(layout, Httpd(layout).binary())
-    if os.geteuid() != 0 and any(finding.code == "include-unreadable" for finding in tree.findings):
-        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
-    vhosts = tls_vhosts(tree, read_owners())
-    return inventory.take(vhosts, effective(tree), settings.load().state_directory)
 
 
 def _wanted(site: Site, authority: str | None, must_staple: bool) -> bool:
