@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,11 @@ from tests.machine.whm import open_whm
 pytestmark = [
     pytest.mark.machine,
     pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser"),
-    pytest.mark.xdist_group("browser"),
 ]
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
 STATE = "/var/lib/ocsp-stapling"
+LOG = "/var/log/apache2/error_log"
 PAGES = (
     "",
     "guide",
@@ -38,8 +40,9 @@ VIEWER_PAGES = ("", "guide", "responders", "authorities", "sites", "ticket")
 FOREIGN = ("site0003", "site0004", "user0003", "muststaple", "/etc/", "httpd.conf", "AH01941")
 
 
-@pytest.fixture
-def whm() -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Machine]:
+    """One machine for all: starting it and a browser takes longer than most tests."""
     if reason := why_not_here():
         pytest.skip(reason)
     with Machine(Shape()) as machine:
@@ -47,11 +50,29 @@ def whm() -> Iterator[Machine]:
         yield machine
 
 
+@pytest.fixture(scope="module")
+def browser(server: Machine) -> Iterator[Window]:
+    with window(server) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(whm: Machine) -> Iterator[Window]:
+def whm(server: Machine) -> Machine:
+    """The machine as if new: nothing broken, nothing changed, nothing known."""
+    server.heal()
+    for name in ("global", "2"):
+        server.path(f"/etc/apache2/conf.d/includes/pre_virtualhost_{name}.conf").write_bytes(b"")
+    server.run(
+        "sh", "-c", f"rm -rf {STATE}/*.sqlite* {STATE}/*check* {STATE}/operations; : >{LOG}; {RESTART} --hard"
+    )
+    return server
+
+
+@pytest.fixture
+def page(whm: Machine, browser: Window) -> Window:
     """A window of root's, at the plugin's page."""
-    with window(whm) as opened:
-        yield opened.log_in()
+    assert whm.pid
+    return browser.size(1280, 900).dark(False).scripts(allowed=True).log_in()
 
 
 def stall(machine: Machine) -> None:
@@ -157,40 +178,38 @@ def test_keyboard_alone_gets_from_the_verdict_to_the_switch(whm: Machine, page: 
     assert "solid" in focused.value_of_css_property("outline-style")
 
 
-def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine) -> None:
+def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine, page: Window) -> None:
     stall(whm)
-    with window(whm) as page:
-        page.log_in(VIEWER)
-        assert kicker(checked(page)) == "Visitors are waiting"
-        assert "Someone with root privileges should turn stapling off" in page.text
-        seen = ""
-        for name in VIEWER_PAGES:
-            seen += page.open(name).text
-            assert found_by_axe(page) == []
-        assert "site0001.example.test" in seen
-        assert [word for word in FOREIGN if word in seen.replace("Include Editor", "")] == []
-        assert "Pre VirtualHost Include" in seen
-        for name in ("errorlog", "configuration", "history", "plan/off", "elsewhere"):
-            assert "needs root privileges" in page.open(name).text
+    page.log_in(VIEWER)
+    assert kicker(checked(page)) == "Visitors are waiting"
+    assert "Someone with root privileges should turn stapling off" in page.text
+    seen = ""
+    for name in VIEWER_PAGES:
+        seen += page.open(name).text
+        assert found_by_axe(page) == []
+    assert "site0001.example.test" in seen
+    assert [word for word in FOREIGN if word in seen.replace("Include Editor", "")] == []
+    assert "Pre VirtualHost Include" in seen
+    for name in ("errorlog", "configuration", "history", "plan/off", "elsewhere"):
+        assert "needs root privileges" in page.open(name).text
 
 
-def test_without_scripts_everything_works_by_itself_too(whm: Machine) -> None:
-    with window(whm) as page:
-        page.log_in().scripts(allowed=False)
-        page.open().click("Check now")
-        page.wait_for("All is well")
-        page.open("plan/off").click("Turn stapling off")
-        page.wait_for("Back to the overview")
-        assert "Stapling is off" in page.text
-        page.open("sites").one("#ost-q").send_keys("site0002")
-        page.click("Show")
-        assert "1 site" in page.one("#ost-sites").text
+def test_without_scripts_everything_works_by_itself_too(page: Window) -> None:
+    page.log_in().scripts(allowed=False)
+    page.open().click("Check now")
+    page.wait_for("All is well")
+    page.open("plan/off").click("Turn stapling off")
+    page.wait_for("Back to the overview")
+    assert "Stapling is off" in page.text
+    page.open("sites").one("#ost-q").send_keys("site0002")
+    page.click("Show")
+    assert "1 site" in page.one("#ost-sites").text
 
 
 def test_a_browser_closed_in_the_middle_changes_nothing(whm: Machine) -> None:
     with window(whm) as page:
-        page.log_in().open("plan/off")
-        page.click("Turn stapling off")
+        page.log_in().open("plan/off").click("Turn stapling off")
+        page.wait(lambda: page.all("#ost-operation"))
     wait_until(lambda: "SSLUseStapling Off" in whm.path(INCLUDE).read_text())
     with window(whm) as page:
         page.log_in()
@@ -260,7 +279,7 @@ def test_a_second_change_meets_the_lock_and_names_its_holder(whm: Machine, page:
     finished(page)
     assert "bigboss (WHM)" in page.text
     assert "Nothing was changed" in page.text
-    held.kill()
+    os.killpg(held.pid, signal.SIGKILL)
     held.communicate()
 
 
