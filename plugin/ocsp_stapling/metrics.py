@@ -43,13 +43,13 @@ def write(path: Path, text: str) -> None:
         raise
 
 
-def as_json(text: str) -> list[dict[str, Any]]:
-    """Return rendered metrics as one object a sample: name, labels, value."""
+def as_json(text: str) -> dict[str, Any]:
+    """Return rendered metrics as a document: under `samples` one object each with name, labels and value."""
     found = []
     for name, labels, value in _LINE.findall(text):
         number = None if value == "NaN" else float(value)
         found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "value": number})
-    return found
+    return {"samples": found}
 
 
 Family = tuple[str, str, str, list[Sample]]
