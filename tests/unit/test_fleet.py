@@ -79,7 +79,7 @@ def test_the_example_alerts_fire_when_they_should() -> None:
 
 
 def exported() -> set[str]:
-    return {sample["name"] for sample in metrics.as_json(metrics.render(CHECK, [OFF]))}
+    return {sample["name"] for sample in metrics.as_json(metrics.render(CHECK, [OFF]))["samples"]}
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "grafana-dashboard.json", "../watch.md"])
