@@ -47,8 +47,6 @@ class Site:
     chain_complete: bool = True
     stapling: bool = True
     """Whether stapling is in force for it."""
-    expired: bool = False
-    """Apache asks for expired certificates all the same, but no answer about them can be good."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,10 @@ class ResponderEvidence:
     elsewhere: tuple[Elsewhere, ...] = ()
     command: str = ""
     """One shell line that asks the same from any other machine."""
-
-    @property
-    def expired_only(self) -> bool:
-        """Whether only expired certificates name it."""
-        return bool(self.sites) and all(site.expired for site in self.sites)
+    shared: bool = False
+    """Whether certificates of more than one account name it."""
+    expired_only: bool = False
+    """Whether only expired certificates name it: Apache asks all the same, but no answer about them can be good."""
 
     @property
     def url(self) -> str:

@@ -104,6 +104,8 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "firewall": list(one.blocked_by),
         "elsewhere": [_elsewhere(told) for told in one.elsewhere],
         "command": one.command,
+        "shared": one.shared,
+        "expired_only": one.expired_only,
     }
 
 

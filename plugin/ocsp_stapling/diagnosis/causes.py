@@ -125,7 +125,7 @@ def _witnesses(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvi
     Anybody can make a certificate that bears an authority's name and leads to a dead host. One customer alone
     must not make an authority's outage look like a block of the whole network.
     """
-    shared = [one for one in responders if len({site.owner for site in one.sites}) > 1]
+    shared = [one for one in responders if one.shared]
     return shared or responders
 
 

@@ -115,10 +115,8 @@ def _waits(handshake: HandshakeEvidence) -> bool:
 
 
 def _stapling_sites(evidence: Evidence) -> frozenset[str]:
-    sites = (site for one in evidence.responders for site in one.sites)
-    return frozenset(
-        site.name for site in sites if site.stapling and site.chain_complete and not site.expired
-    )
+    sites = (site for one in evidence.responders if not one.expired_only for site in one.sites)
+    return frozenset(site.name for site in sites if site.stapling and site.chain_complete)
 
 
 def _slow_words(measured: Measured) -> str:

@@ -114,4 +114,6 @@ def _evidence(
         blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
         elsewhere=told,
         command=elsewhere.command(subject.target) if _is_public(found) else "",
+        shared=subject.weight[0] > 1,
+        expired_only=subject.expired,
     )

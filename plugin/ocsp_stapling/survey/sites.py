@@ -109,7 +109,7 @@ def _subject(group: _Group, chains: Chains, directory: Directory, turn: int) -> 
     if target is None:
         return None
     sites, doors = tuple(map(_site, group)), tuple(_doors(group, turn))
-    return Subject(target, _authority_name(first, directory), first.issuer, sites, doors)
+    return Subject(target, _authority_name(first, directory), first.issuer, sites, doors, first.expired)
 
 
 def _target(site: inventory.Site, chains: Chains) -> Target | None:
@@ -137,9 +137,7 @@ def _blocks(path: Path) -> list[bytes]:
 
 
 def _site(site: inventory.Site) -> Site:
-    return Site(
-        site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling, site.expired
-    )
+    return Site(site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling)
 
 
 def _doors(group: _Group, first_turn: int) -> list[Door]:

@@ -19,6 +19,8 @@ class Subject:
     issuer: str
     sites: tuple[Site, ...]
     doors: tuple[Door, ...]
+    expired: bool = False
+    """Whether all these sites' certificates have expired."""
 
     @property
     def weight(self) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from ocsp_stapling.evidence import (
     HostEvidence,
     NameState,
     ResponderEvidence,
-    Site,
 )
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome
@@ -235,9 +234,8 @@ def test_of_several_faults_the_gravest_leads_and_none_is_forgotten(
 def test_one_customers_dead_responder_does_not_turn_an_authoritys_outage_into_a_block_of_the_network() -> (
     None
 ):
-    real = responder("alpha", v4=Outcome.REPLY_TIMEOUT)
-    real = replace(real, sites=(Site("a.example", "anna"), Site("b.example", "bert")))
-    made_up = replace(responder("eta", v4=Outcome.REPLY_TIMEOUT), sites=(Site("m.example", "mallory"),))
+    real = responder("alpha", v4=Outcome.REPLY_TIMEOUT, shared=True)
+    made_up = responder("eta", v4=Outcome.REPLY_TIMEOUT)
 
     assert diagnose(evidence(real, made_up)).responders[0].cause is Cause.CA_OUTAGE
 

@@ -159,9 +159,8 @@ def test_without_a_handshake_nothing_is_said_about_quickness() -> None:
 
 
 def test_a_hanging_responder_of_expired_certificates_stalls_and_one_that_refuses_is_nothing() -> None:
-    old = (Site("old.example", expired=True),)
-    hangs = replace(responder(v4=Outcome.REPLY_TIMEOUT), sites=old)
-    refuses = replace(responder(v4=Outcome.REFUSED), sites=old)
+    hangs = responder(v4=Outcome.REPLY_TIMEOUT, expired_only=True)
+    refuses = responder(v4=Outcome.REFUSED, expired_only=True)
 
     assert diagnose(stalled(hangs)).action is Action.TURN_OFF
     assert seen(diagnose(unstapled(refuses, FINE))) == seen(diagnose(unstapled(FINE)))
