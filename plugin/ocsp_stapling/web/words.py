@@ -141,6 +141,11 @@ def ago(span: timedelta) -> str:
     return "just now"
 
 
+def lasted(span: timedelta) -> str:
+    """Return about how long something lasted."""
+    return "moments" if (text := ago(span)) == "just now" else text.removesuffix(" ago")
+
+
 def counted(number: int | Sequence[object], noun: str) -> str:
     """Return `1 site`, `2,000 sites`, `no site`."""
     count = number if isinstance(number, int) else len(number)

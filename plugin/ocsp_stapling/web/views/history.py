@@ -1,25 +1,31 @@
-"""Every change made through the plugin, and the way back from each."""
+"""The timeline: every change made through the plugin with the way back from it, and the outages the watch saw."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, render_template
 
-from ocsp_stapling.journal import NAME, Journal, Operation
+from ocsp_stapling.journal import Journal, Operation
+from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.watch.past import Past, past, timeline
+from ocsp_stapling.watch.reading import SERVER, Outage
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.progress import ACTIONS
-from ocsp_stapling.web.words import ENDINGS, Tone
+from ocsp_stapling.web.words import ENDINGS, Tone, lasted
 
 blueprint = Blueprint("history", __name__)
 _SHOWN = 200
+_USUAL = 99.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One change."""
+    """One change or outage; `identity` is empty for an outage."""
 
     identity: str
     when: datetime
@@ -32,16 +38,65 @@ class Row:
     undoable: bool
 
 
+@dataclass(frozen=True)
+class Share:
+    """How often a responder was good at every address."""
+
+    url: str
+    tone: Tone
+    percent: str
+    passes: int
+
+
 @blueprint.get("/history")
 @operators_only
 def show() -> str:
-    """Show the changes, newest first."""
+    """Show changes and outages, newest first, and the responders' availability."""
     directory = services().settings.state_directory
-    if not (directory / NAME).exists():
-        return render_template("history.html", rows=[], lost="")
-    with Journal(directory) as journal:
-        rows = [_row(one) for one in journal.operations(limit=_SHOWN)]
-        return render_template("history.html", rows=rows, lost=journal.lost)
+    seen = past(directory, time.time())
+    with Journal(directory, create=False) as journal:
+        events = timeline(seen.outages, journal.operations(limit=_SHOWN))
+        rows = [
+            _row(one.operation) if one.operation else _outage_row(one.outage)
+            for one in events
+            if one.operation or one.outage
+        ]
+        lost = "; ".join(filter(None, (journal.lost, seen.lost)))
+    return render_template("history.html", rows=rows, shares=list(_shares(seen)), days=seen.days, lost=lost)
+
+
+def _shares(seen: Past) -> Iterable[Share]:
+    """The worst first."""
+    for url, one in sorted(seen.availability.items(), key=lambda item: item[1].percent):
+        tone: Tone = "good" if one.good == one.passes else "warn" if one.percent >= _USUAL else "bad"
+        # Rounded down: what was not good all the time shall not read as if it were.
+        yield Share(url, tone, f"{int(one.percent * 100) / 100:g} %", one.passes)
+
+
+def _outage_row(one: Outage | None) -> Row:
+    assert one is not None
+    ended = one.ended is not None
+    span = lasted(timedelta(seconds=(one.ended or one.last) - one.began))
+    return Row(
+        "",
+        datetime.fromtimestamp(one.began, UTC),
+        "HTTPS handshakes hung" if one.subject == SERVER else "A responder failed",
+        "seen by the watch",
+        "" if one.subject == SERVER else one.subject,
+        "calm" if ended else "bad",
+        f"over after {span}" if ended else f"for {span} now",
+        _what(one),
+        False,
+    )
+
+
+def _what(one: Outage) -> str:
+    if one.subject == SERVER:
+        return f"Cause: {one.what}"
+    try:
+        return Outcome(one.what).sentence
+    except ValueError:
+        return one.what
 
 
 def _row(one: Operation) -> Row:

@@ -1,0 +1,80 @@
+"""The history: changes and outages in one timeline, availability the worst first, hostile names harmless."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from ocsp_stapling.journal import Journal
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.watch.memory import Memory, Reading
+from ocsp_stapling.web.app import create_app
+from tests.unit.web.asking import VIEWER, get
+
+URL = "http://ocsp.example.com/<script>alert(1)</script>"
+OTHER = "http://ocsp2.example.com"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    return create_app(Settings(state_directory=tmp_path))
+
+
+def words(app: Flask) -> str:
+    answer = get(app, "p=history")
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.text))
+
+
+def seen(directory: Path, at: float, outcome: str, severity: str = "none") -> None:
+    addresses = {f"{URL} 192.0.2.1": (outcome, 9.0), f"{OTHER} 192.0.2.2": ("ok", 9.0)}
+    with Memory(directory) as memory:
+        memory.add(Reading(at, "network-block", severity, "on", addresses))
+
+
+def test_before_anything_happened_it_says_so_and_makes_no_file(app: Flask, tmp_path: Path) -> None:
+    assert "Nothing has been changed yet, and no outage was seen." in words(app)
+    assert not (tmp_path / "watch.sqlite").exists()
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_outages_and_changes_stand_in_one_timeline(app: Flask, tmp_path: Path) -> None:
+    now = time.time()
+    for minutes, outcome in ((60, "ok"), (50, "connect-timeout"), (45, "connect-timeout"), (20, "ok")):
+        seen(tmp_path, now - minutes * 60, outcome, "stalling" if outcome != "ok" else "none")
+    with Journal(tmp_path, clock=lambda: now - 48 * 60) as journal:
+        operation = journal.begin("off", "root", "the sites hang", {}, [])
+        journal.finish(operation.id, "done", {"message": "All quick."})
+    text = words(app)
+    places = [
+        text.index(part) for part in ("Turn stapling off", "HTTPS handshakes hung", "A responder failed")
+    ]
+    assert places == sorted(places)
+    assert "over after 30 minutes" in text
+    assert "The connection times out" in text
+
+
+def test_availability_shows_the_worst_first_and_never_rounds_up(app: Flask, tmp_path: Path) -> None:
+    now = time.time()
+    for i in range(300):
+        seen(tmp_path, now - 3600 - i, "refused" if i == 7 else "ok")
+    text = words(app)
+    assert text.index("99.66 %") < text.index("100 %")
+
+
+def test_a_hostile_url_is_text(app: Flask, tmp_path: Path) -> None:
+    seen(tmp_path, time.time(), "refused")
+    assert "<script>alert" not in get(app, "p=history").text
+
+
+def test_a_damaged_memory_of_the_watch_is_said(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "watch.sqlite").mkdir()
+    assert "cannot be read" in words(app)
+
+
+def test_viewers_have_no_history(app: Flask) -> None:
+    assert get(app, "p=history", VIEWER).status_code == 403
