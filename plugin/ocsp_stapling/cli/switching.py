@@ -219,7 +219,7 @@ def _before_and_after(result: Result) -> list[tuple[str, str, str, str]]:
     rows = []
     for before in result.before:
         now = then.get((before.door.name, before.door.address))
-        staple = "" if now is None else "sent" if now.staple else "none"
+        staple = "" if now is None or now.error else "sent" if now.staple else "none"
         rows.append((before.door.name, _duration(before), _duration(now) if now else "", staple))
     return rows
 

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ocsp_stapling.apache import control
 from ocsp_stapling.apache.control import Process
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
-from ocsp_stapling.switch.verify import Sample, Verdict, answers_plain_clients, wait_until_served
+from ocsp_stapling.switch.verify import Sample, Verdict, answers_plain_clients, any_staple, wait_until_served
 from ocsp_stapling.whm import api, scripts
 
 Report = Callable[[str, Mapping[str, Any]], None]
@@ -166,8 +166,7 @@ def ensure_running(
         return _start(apache)
     before = apache.mark()
     _signal_graceful(apache, before)
-    doors = [replace(each, staple=None) for each in samples]
-    if not wait_until_served(doors, within=patience.stalled, quick=patience.quick).served:
+    if not wait_until_served(any_staple(samples), within=patience.stalled, quick=patience.quick).served:
         control.end(before.workers)
     return _steady_parent(apache) is not None or _start(apache)
 

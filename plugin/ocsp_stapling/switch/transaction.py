@@ -21,7 +21,7 @@ from ocsp_stapling.switch.interruption import held
 from ocsp_stapling.switch.model import Change, effective, on_off
 from ocsp_stapling.switch.plan import Plan
 from ocsp_stapling.switch.restart import Apache, Patience, RestartError
-from ocsp_stapling.switch.verify import Sample, Verdict, handshake_json
+from ocsp_stapling.switch.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.whm import scripts
 
 # A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
@@ -202,12 +202,14 @@ class _Run:
         apache, patience = self.server.apache, self.server.patience
         untouched = not self.ran and not self.restarting
         whole = self.plan.cache_then and not self.plan.cache_now
-        if untouched or restart.ensure_running(
+        if not untouched and not restart.ensure_running(
             apache, self.plan.samples, patience, reload=reloaded, whole=whole
         ):
-            return self._result(RESTORED, f"{problem.sentence} Everything is as it was before.", problem)
-        told = "It could not be put right: Apache does not run with the restored files."
-        return self._result(FAILED, f"{problem.sentence} {told}", problem)
+            told = "It could not be put right: Apache does not run with the restored files."
+            return self._result(FAILED, f"{problem.sentence} {told}", problem)
+        seen = wait_until_served(any_staple(self.plan.samples), within=patience.stalled, quick=patience.quick)
+        told = f"Everything is as it was before. {seen.sentence}"
+        return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
 
     def _done(self, outcome: restart.Outcome) -> Result:
         return self._result(
@@ -234,7 +236,8 @@ class _Run:
         verdict: Verdict | None = None,
         warnings: tuple[str, ...] = (),
     ) -> Result:
-        warnings = (*self.plan.warnings, *warnings, *(verdict.warnings if verdict else ()))
+        planned = self.plan.warnings if state in (DONE, FAILED) else ()
+        warnings = (*planned, *warnings, *(verdict.warnings if verdict else ()))
         if self.server.journal.lost:
             warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")
         return Result(

@@ -54,6 +54,11 @@ class Verdict:
         }
 
 
+def any_staple(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples without a wish for their staples: only whether they are served counts."""
+    return [replace(sample, staple=None) for sample in samples]
+
+
 def handshake_json(found: Handshake) -> dict[str, Any]:
     """Return one handshake as the JSON object every face shows."""
     return {
