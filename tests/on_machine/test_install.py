@@ -153,6 +153,26 @@ def start_whm(machine: Machine) -> None:
     assert server.stdout.readline() == "ready\n"
 
 
+def test_whm_tells_of_new_certificates_once_each_and_no_longer_after_the_removal(
+    installed: Machine, kit: Kit
+) -> None:
+    manage = "/usr/local/cpanel/bin/manage_hooks"
+    hook = "/opt/ocsp-stapling/current/hooks/certificates-changed"
+    where = ("--manual", "--category", "Whostmgr", "--event", "SSL::installssl", "--stage", "post")
+
+    def events() -> list[str]:
+        lines = installed.run(manage, "list").stdout.splitlines()
+        return [line.split()[-1] for line in lines if "event:" in line]
+
+    assert events() == ["SSL::installssl", "AutoSSL::installssl"]
+    for odd in ("add", "delete", "delete"):  # twice, then not at all
+        installed.run(manage, odd, "script", hook, *where, check=False)
+        assert kit.install(installed).returncode == 0
+        assert events() == ["SSL::installssl", "AutoSSL::installssl"]
+    assert installed.run("/opt/ocsp-stapling/current/uninstall.sh", "--yes").returncode == 0
+    assert events() == []
+
+
 def test_completion_and_manual_name_every_command(installed: Machine) -> None:
     script = installed.path("/usr/local/share/bash-completion/completions/ocsp-stapling").read_text()
     assert "_OCSP_STAPLING_COMPLETE=bash_complete" in script
