@@ -41,15 +41,20 @@ def message(to: tuple[str, ...], subject: str, text: str, ticket: str = "") -> E
     mail = EmailMessage()
     mail["To"] = ", ".join(to)
     mail["From"] = f"OCSP Stapling <root@{socket.gethostname()}>"
-    mail["Subject"] = " ".join(subject.split())[:200]
+    mail["Subject"] = " ".join(_encodable(subject).split())[:200]
     mail["Date"] = formatdate(localtime=True)
     mail["Message-ID"] = make_msgid("ocsp-stapling")
     # Vacation answers and the like must not come back (RFC 3834).
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(text)
+    mail.set_content(_encodable(text))
     if ticket:
-        mail.add_attachment(ticket, filename="ticket.txt")
+        mail.add_attachment(_encodable(ticket), filename="ticket.txt")
     return mail
+
+
+def _encodable(text: str) -> str:
+    """Names that are not UTF-8 reach us as lone surrogates; they must not cost the mail."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def send(mail: EmailMessage, sendmail: Path = SENDMAIL) -> None:
@@ -65,15 +70,26 @@ def call_hook(command: str, document: Mapping[str, Any]) -> None:
 
     Raises Problem `hook-failed`, also when somebody other than root could have written the file.
     """
-    path = Path(command)
     try:
-        found = path.stat()
-    except OSError as error:
-        raise Problem("hook-failed", f"notify.command {command} cannot be run: {error.strerror}.") from error
-    if found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022 or not stat.S_ISREG(found.st_mode):
-        sentence = f"notify.command {command} was not run: it must be a file that only root can write."
+        # The real path is run, so that no link on the way can be turned elsewhere after the look at it.
+        path = Path(command).resolve(strict=True)
+        safe = stat.S_ISREG(path.stat().st_mode) and all(map(_only_roots, (path, *path.parents)))
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "its links lead in circles"
+        raise Problem("hook-failed", f"notify.command {command} cannot be run: {reason}.") from error
+    if not safe:
+        sentence = (
+            f"notify.command {command} was not run: it must be a file that only root can write or replace."
+        )
         raise Problem("hook-failed", sentence)
-    done = run([command], timeout=_SECONDS, input=json.dumps(document))
+    done = run([str(path)], timeout=_SECONDS, input=json.dumps(document))
     if not done.ok:
         reason = "did not end in time" if done.timed_out else f"ended with status {done.code}"
         raise Problem("hook-failed", f"notify.command {command} {reason}.", done.err[-1000:])
+
+
+def _only_roots(path: Path) -> bool:
+    """Whether only root can write this file, or put another one into this directory's place for ours."""
+    found = path.stat()
+    sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    return found.st_uid == 0 and (sticky or not stat.S_IMODE(found.st_mode) & 0o022)

@@ -78,3 +78,31 @@ def test_a_hook_that_others_could_write_is_not_run(tmp_path: Path, mode: int) ->
         notification.call_hook(str(hook), {})
     assert caught.value.code == "hook-failed"
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a hook must belong to root")
+def test_a_hook_in_a_directory_of_somebody_else_is_not_run(tmp_path: Path) -> None:
+    """The file is root's, but whoever owns its directory can put another into its place."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    hook = script(theirs / "hook", f"touch {tmp_path}/ran")
+    os.chown(theirs, 65534, 65534)
+    (tmp_path / "link").symlink_to(hook)
+    for command in (hook, tmp_path / "link"):
+        with pytest.raises(Problem) as caught:
+            notification.call_hook(str(command), {})
+        assert caught.value.code == "hook-failed"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("target", ["missing", "loop"])
+def test_a_hook_that_leads_nowhere_is_a_problem(tmp_path: Path, target: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(Problem) as caught:
+        notification.call_hook(str(tmp_path / target), {})
+    assert caught.value.code == "hook-failed"
+
+
+def test_names_that_are_not_text_do_not_cost_the_mail() -> None:
+    mail = notification.message(("root",), "site \udcff", "site \udcff", "ticket \udcff")
+    assert b"ticket.txt" in mail.as_bytes()
