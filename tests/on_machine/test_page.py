@@ -283,6 +283,20 @@ def test_a_second_change_meets_the_lock_and_names_its_holder(whm: Machine, page:
     held.communicate()
 
 
+def test_a_change_that_fails_says_that_everything_is_as_before(whm: Machine, page: Window) -> None:
+    program = whm.path("/usr/local/cpanel/bin/whmapi1")
+    before = program.read_bytes()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    try:
+        page.open("plan/off").click("Turn stapling off")
+        finished(page)
+    finally:
+        program.write_bytes(before)
+    assert "It did not work; everything is as it was before" in page.text
+    assert whm.path(INCLUDE).read_bytes() == b""
+    assert found_by_axe(page) == []
+
+
 def test_with_apache_down_the_page_says_so(whm: Machine, page: Window) -> None:
     whm.run(RESTART, "--stop")
     assert kicker(checked(page)) == "Apache is down"

@@ -68,8 +68,16 @@ def _harden(answer: Response) -> Response:
 def _in_templates() -> dict[str, object]:
     found: dict[str, object] = {"link": routing.link, "csrf_field": csrf.FIELD}
     if isinstance(g.get("caller"), Caller):
-        found |= {"caller": g.caller, "csrf_token": lambda: services().tokens.issue(g.caller)}
+        found |= {"caller": g.caller, "csrf_token": _form_token}
     return found
+
+
+def _form_token() -> str:
+    """The token for all forms of one page."""
+    if "form_token" not in g:
+        g.form_token = services().tokens.issue(g.caller)
+    token: str = g.form_token
+    return token
 
 
 def _refuse_views_without_roles(app: Flask) -> None:

@@ -151,8 +151,10 @@ def _authorities(case: _Case) -> Step:
         return Step(
             _TITLES[3], *_DONE, "What the authorities say of themselves. Such pages lag.", lines, buttons
         )
-    if not case.broken or not unknown:
+    if not case.broken:
         return Step(_TITLES[3], *_SPARED, "No responder fails.", buttons=buttons if unknown else ())
+    if not unknown:
+        return Step(_TITLES[3], *_IMPOSSIBLE, "No status page of the authorities in use is known.")
     why = "Their status pages could not be read from here; look yourself."
     return Step(_TITLES[3], *_NEEDED, why, buttons=buttons)
 

@@ -22,6 +22,7 @@ from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.whm.accounts import Visible
 
+_OTHER = "another site"
 _OWN_RULE = "a rule of this server's firewall"
 _FRONTS = {Server.NGINX: "nginx answers on port 443", Server.LITESPEED: "LiteSpeed answers on port 443"}
 
@@ -30,36 +31,59 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
     """Return the part of the evidence that `visible` may see; all of it for root privileges."""
     if visible.everything:
         return evidence
-    responders = tuple(filter(None, (_responder(one, visible) for one in evidence.responders)))
-    names = {one.authority for one in responders}
+    names = _Names(visible)
+    responders = tuple(filter(None, (_responder(one, names) for one in evidence.responders)))
+    authorities = {one.authority for one in responders}
     own = {one.url for one in responders}
     return Evidence(
         taken_at=evidence.taken_at,
         seconds=evidence.seconds,
-        site_count=sum(len(one.sites) for one in responders),
+        site_count=len({site.name for one in responders for site in one.sites if not is_other(site.name)}),
         responders=responders,
-        incomplete_chains=_sites(evidence.incomplete_chains, visible),
-        handshakes=tuple(_handshakes(evidence.handshakes, visible, own)),
+        incomplete_chains=tuple(site for site in evidence.incomplete_chains if visible.domain(site.name)),
+        handshakes=tuple(_handshakes(evidence.handshakes, names, own)),
         log=LogEvidence(),
-        authorities=tuple(one for one in evidence.authorities if one.name in names),
+        authorities=tuple(one for one in evidence.authorities if one.name in authorities),
         configuration=_configuration(evidence.configuration, visible),
         host=_host(evidence.host),
     )
 
 
-def _sites(sites: Iterable[Site], visible: Visible) -> tuple[Site, ...]:
-    return tuple(site for site in sites if visible.domain(site.name))
+def is_other(name: str) -> bool:
+    """Say whether a name stands for a site that may not be named."""
+    return name.startswith(_OTHER)
 
 
-def _responder(one: ResponderEvidence, visible: Visible) -> ResponderEvidence | None:
-    sites = _sites(one.sites, visible)
-    if not sites:
+class _Names:
+    """Names as they may be shown: others' sites and accounts are only told apart, by numbers."""
+
+    def __init__(self, visible: Visible) -> None:
+        self.visible = visible
+        self._numbers: dict[str, int] = {}
+
+    def site(self, name: str) -> str:
+        """Return the name of an own site, a number for another."""
+        return name if self.visible.domain(name) else f"{_OTHER} ({self._number(name)})"
+
+    def _number(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers) + 1)
+
+    def whole(self, site: Site) -> Site:
+        """Return a site as it may be shown."""
+        own = self.visible.domain(site.name)
+        return site if own else replace(site, name=self.site(site.name), owner="")
+
+
+def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | None:
+    """A responder of own sites; the others that it serves count, but have no names."""
+    if not any(names.visible.domain(site.name) for site in one.sites):
         return None
     addresses = tuple(_address(found) for found in one.finding.addresses)
+    sites = sorted(one.sites, key=lambda site: not names.visible.domain(site.name))
     return replace(
         one,
         finding=replace(one.finding, addresses=addresses, detail=""),
-        sites=sites,
+        sites=tuple(names.whole(site) for site in sites),
         name_sentence="",
         blocked_by=(_OWN_RULE,) if one.blocked_by else (),
         elsewhere=tuple(_elsewhere(told) for told in one.elsewhere),
@@ -69,17 +93,15 @@ def _responder(one: ResponderEvidence, visible: Visible) -> ResponderEvidence | 
 
 
 def _handshakes(
-    made: Iterable[HandshakeEvidence], visible: Visible, own: Container[str]
+    made: Iterable[HandshakeEvidence], names: _Names, own: Container[str]
 ) -> Iterable[HandshakeEvidence]:
     """Everybody's handshakes, others' without a name: all sites of the server wait in one queue."""
-    numbers: dict[str, int] = {}
     for one in made:
-        if visible.domain(one.site):
+        if names.visible.domain(one.site):
             yield one
-            continue
-        number = numbers.setdefault(one.site, len(numbers) + 1)
-        responder = one.responder if one.responder in own else ""
-        yield replace(one, site=f"another site ({number})", address="", responder=responder)
+        else:
+            responder = one.responder if one.responder in own else ""
+            yield replace(one, site=names.site(one.site), address="", responder=responder)
 
 
 def _address(found: AddressFinding) -> AddressFinding:

@@ -13,6 +13,7 @@ from ocsp_stapling.diagnosis import Cause, Diagnosis, ResponderDiagnosis
 from ocsp_stapling.evidence import AuthorityEvidence, Evidence, ResponderEvidence
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
 from ocsp_stapling.web.chart import Point
+from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
 
 _UNFOLDED = 2  # troubled responders that are shown unfolded
@@ -104,13 +105,17 @@ def _responder(
         "Answers" if good else "Slow" if late else outcome_word(outcome),
         judged.why.sentence if judged and judged.cause is not Cause.HEALTHY else finding.sentence,
         _resolved(one),
-        len(one.sites),
+        _count(one),
         _notes(one, judged),
         tuple(_address(found) for found in finding.addresses),
         points,
         one.command,
         opened == one.url,
     )
+
+
+def _count(one: ResponderEvidence) -> int:
+    return sum(not is_other(site.name) for site in one.sites)
 
 
 def _resolved(one: ResponderEvidence) -> str:
@@ -121,7 +126,7 @@ def _resolved(one: ResponderEvidence) -> str:
 
 
 def _notes(one: ResponderEvidence, judged: ResponderDiagnosis | None) -> tuple[str, ...]:
-    strict = [site.name for site in one.sites if site.must_staple]
+    strict = [site.name for site in one.sites if site.must_staple and not is_other(site.name)]
     notes = list(judged.why.reasons_for if judged and not judged.ok else ())
     notes += judged.why.reasons_against if judged else ()
     if one.name_sentence:
@@ -176,7 +181,7 @@ def _authority(
     level = said.level if said else Level.UNKNOWN
     tone, word = LEVELS[level]
     own = [one for one in judged if one.authority == name]
-    count = sum(len(one.sites) for one in evidence.responders if one.authority == name)
+    count = sum(_count(one) for one in evidence.responders if one.authority == name)
     return AuthorityRow(
         name,
         tone,

@@ -9,6 +9,7 @@ from datetime import datetime
 from ocsp_stapling.diagnosis import Action, Cause, Diagnosis, Severity
 from ocsp_stapling.diagnosis.advice import ADVICE
 from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
 
@@ -150,12 +151,15 @@ def _facts(
         found.append(Fact("By", evidence.configuration.off_by))
     if operator and evidence.configuration.reason:
         found.append(Fact("Why", evidence.configuration.reason))
-    if diagnosis.sites:
-        found.append(Fact("Sites concerned", f"{len(diagnosis.sites):,} of {evidence.site_count:,}"))
+    concerned = [name for name in diagnosis.sites if not is_other(name)]
+    if concerned:
+        whose = "Sites concerned" if operator else "Your sites concerned"
+        found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
     elif evidence.site_count:
         found.append(Fact("TLS sites", f"{evidence.site_count:,}"))
-    if diagnosis.must_staple:
-        found.append(Fact("Must-Staple", counted(len(diagnosis.must_staple), "site")))
+    strict = [name for name in diagnosis.must_staple if not is_other(name)]
+    if strict:
+        found.append(Fact("Must-Staple", counted(len(strict), "site")))
     found.append(Fact("Last checked", when=evidence.taken_at))
     return found
 

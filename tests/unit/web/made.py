@@ -168,9 +168,8 @@ def failing() -> Evidence:
     """A responder refuses, the sites are quick without staples."""
     found = healthy()
     bad = responder("ocsp.digicert.com", outcome=Outcome.REFUSED)
-    return replace(
-        found, responders=(found.responders[0], bad, found.responders[2]), handshakes=handshakes((0.012,), "")
-    )
+    met = (_handshake(1, bad.finding.host, True, 0.012, ""), *handshakes(()))
+    return replace(found, responders=(found.responders[0], bad, found.responders[2]), handshakes=met)
 
 
 def noisy() -> Evidence:
