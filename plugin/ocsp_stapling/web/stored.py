@@ -64,8 +64,6 @@ def _responder(found: Json) -> ResponderEvidence:
         blocked_by=tuple(found["firewall"]),
         elsewhere=tuple(Elsewhere(**one) for one in found["elsewhere"]),
         command=found["command"],
-        shared=found.get("shared", False),
-        expired_only=found.get("expired_only", False),
         shared=bool(found.get("shared")),
         expired_only=bool(found.get("expired_only")),
     )
