@@ -169,6 +169,8 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "Browsers refuse it."
     if not measured.judged:
         return "Whether visitors wait could not be measured."
+    if measured.once_only:
+        return "The first visitor waits until a staple is fetched; those after him are served at once."
     if severity is Severity.NOISE:
         return "The sites answer quickly."
     if _first_works(evidence, leading) and _is_stapled(measured, leading):
@@ -278,10 +280,12 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
 def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
     sites = tuple(dict.fromkeys(h.site for h in (*measured.slow, *measured.aborted)))
     if not measured.plain_quick:
-        sentence = (
-            "Apache is slow for every client, and no responder makes it wait: stapling is not to blame."
-        )
+        silent = all(each.error for each in measured.slow) and not measured.quick
+        what = "answers no client in time" if silent else "is slow for every client"
+        sentence = f"Apache {what}, and no responder makes it wait: stapling is not to blame."
         advice = "Look at the load, at MaxRequestWorkers and at the end of Apache's error log."
+        if silent:
+            advice = f"See whether a firewall drops connections to port 443. {advice}"
         reasons = (capital(evidence.host.load_sentence),)
         return Diagnosis(
             Cause.UNKNOWN,
@@ -342,8 +346,13 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
-    if not evidence.host.load_normal and verdict.severity is Severity.STALLING:
-        facts.append(capital(evidence.host.load_sentence))
+    load = capital(evidence.host.load_sentence)
+    if (
+        not evidence.host.load_normal
+        and verdict.severity is Severity.STALLING
+        and load not in verdict.reasons_for
+    ):
+        facts.append(load)
     return [*facts, *evidence.problems]
 
 

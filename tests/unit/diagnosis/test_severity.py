@@ -134,6 +134,27 @@ def test_one_site_that_fails_for_every_client_is_no_matter_of_stapling(
     assert found.action is not Action.TURN_OFF
 
 
+def test_no_answer_for_anybody_may_be_a_firewall_and_the_load_is_named_once() -> None:
+    host = HostEvidence(load_normal=False, load_sentence="the load is high: 40")
+
+    found = diagnose(evidence(FINE, host=host, handshakes=for_all(FINE, "timeout")))
+
+    assert "no client in time" in found.sentence
+    assert "firewall" in found.advice
+    assert [*found.reasons_for, *found.reasons_against].count("The load is high: 40.") == 1
+
+
+def test_a_slow_responder_whose_first_visitor_waits_is_not_said_to_be_quick() -> None:
+    late = responder("late", v4=address("198.51.100.7", Outcome.OK, http_ms=2000.0))
+    first = meeting(late, seconds=2.2)
+    again = replace(first[1], seconds=0.01, repeated=True)
+
+    found = diagnose(evidence(late, handshakes=(*first, again)))
+
+    assert found.severity is Severity.NOISE
+    assert "first visitor waits" in found.sentence
+
+
 def test_an_alert_that_meets_every_client_is_not_taken_for_a_staples_fault() -> None:
     found = diagnose(evidence(FINE, handshakes=for_all(FINE, "tls: unrecognized name", 0.01)))
 
