@@ -165,6 +165,20 @@ def test_metrics_are_written_for_the_collector(machine: Machine) -> None:
     assert Path(machine.path(target)).stat().st_mode & 0o777 == 0o644
 
 
+def test_where_somebody_elses_line_keeps_it_off_the_mail_does_not_say_on(machine: Machine) -> None:
+    machine.run("ocsp-stapling", "off", "--yes", "--return")
+    path = machine.path(INCLUDE)
+    path.write_text("SSLUseStapling Off\n" + path.read_text())
+    for _ in range(2):
+        one_pass(machine)
+    told = json.loads(machine.run("ocsp-stapling", "watch", "--json").stdout)
+    assert told["done"][0].startswith("on: still-off")
+    assert stapling(machine) == "off"
+    (mail,) = mails(machine)
+    assert "could not be turned on again" in str(mail["Subject"])
+    assert one_pass(machine)["done"] == []
+
+
 UNITS = Path(__file__).resolve().parents[2] / "plugin/systemd"
 
 

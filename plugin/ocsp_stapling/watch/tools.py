@@ -25,12 +25,14 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.survey import Request as SurveyRequest
 from ocsp_stapling.survey import survey
 from ocsp_stapling.switch import lock
+from ocsp_stapling.switch.transaction import DONE
 from ocsp_stapling.ticket import ticket
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Action
 from ocsp_stapling.whm import notification
 
+STILL_OFF = "still-off"
 Document = Mapping[str, Any]
 _STATUS_PAGE_SECONDS = 600.0
 _SWITCH_SECONDS = 300.0
@@ -43,7 +45,7 @@ _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a switch ended: done, refused, restored, failed, interrupted or running; and in words."""
+    """How a switch ended: done, still-off, refused, restored, failed, interrupted or running; and in words."""
 
     state: str
     sentence: str = ""
@@ -91,7 +93,15 @@ def make_switch(action: str, reason: str, settings: Settings) -> Ended:
     result = found.result or {}
     error = result.get("error") or {}
     words = [str(result.get("message") or error.get("message") or ""), *map(str, result.get("warnings", ()))]
-    return Ended(found.state, " ".join(filter(None, words)))
+    state = STILL_OFF if action == "on" and _stays_off(settings.state_directory, identity) else found.state
+    return Ended(state, " ".join(filter(None, words)))
+
+
+def _stays_off(directory: Path, identity: str) -> bool:
+    """Whether our lines went, but somebody else's keep stapling off: done, and yet not what was wanted."""
+    with Journal(directory) as journal:
+        operation = journal.operation(identity)
+    return operation is not None and operation.state == DONE and operation.plan.get("stapling_then") == "off"
 
 
 def recover(settings: Settings) -> bool:
