@@ -25,6 +25,7 @@ from ocsp_stapling.evidence import (
     Origin,
 )
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.survey.gather import UNREAD_LOG
 from ocsp_stapling.ticket import READERS, reader_for, ticket
 from tests.unit.diagnosis.made import evidence, responder, stalled, unstapled
 
@@ -155,3 +156,12 @@ def test_the_ticket_has_times_with_zone_failures_and_what_works() -> None:
     assert "198.51.100.7: reply-timeout" in text
     assert "http://ocsp.zeta.example (Zeta): a good, verified answer" in text
     assert "curl" in text
+
+
+def test_a_log_that_was_not_read_in_time_is_not_said_to_be_clean() -> None:
+    found = evidence(responder(), log=UNREAD_LOG)
+
+    text = as_text(report.document(found, diagnose(found)))
+
+    assert "no stapling failure" not in text
+    assert "not read to its end in time" in text

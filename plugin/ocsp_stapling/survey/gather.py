@@ -40,6 +40,8 @@ _T = TypeVar("_T")
 _MARGIN_SECONDS = 0.15
 _AFTERWARDS_SECONDS = 1.2
 """What is kept for the questions that follow a failed probe."""
+UNREAD_LOG = LogEvidence(unreadable="not read to its end in time")
+"""Of a log that was too long to read, nobody may say that it has no failures."""
 _UNKNOWN_HOST = HostEvidence(front=Server.UNKNOWN, apache_running=None, ipv6=Ipv6Kind.UNKNOWN)
 
 
@@ -104,7 +106,7 @@ class _Survey:
             responders=after.responders(checks, self.deadline),
             incomplete_chains=served.incomplete,
             handshakes=handshakes,
-            log=log.result(self.deadline, LogEvidence()),
+            log=log.result(self.deadline, UNREAD_LOG),
             authorities=pages.result(self.deadline, ()),
             configuration=server.read_configuration(state, tree, _still_on(served, state)),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),

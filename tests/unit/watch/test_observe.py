@@ -1,0 +1,29 @@
+"""What the watch takes from a check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocsp_stapling import report
+from ocsp_stapling.diagnosis import diagnose
+from ocsp_stapling.evidence import ResponderEvidence
+from ocsp_stapling.journal import Journal
+from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.settings import WatchSettings
+from ocsp_stapling.watch.observe import observe
+from tests.unit.diagnosis.made import evidence, responder
+
+
+def healthy(directory: Path, *responders: ResponderEvidence) -> bool:
+    found = evidence(*responders)
+    with Journal(directory) as journal:
+        return observe(report.document(found, diagnose(found)), journal, WatchSettings(), 0.0).healthy
+
+
+def test_a_responder_of_expired_certificates_keeps_stapling_off_only_if_it_hangs(tmp_path: Path) -> None:
+    fine = responder("zeta")
+
+    assert healthy(tmp_path, fine, responder(v4=Outcome.REACHABLE, expired_only=True))
+    assert healthy(tmp_path, fine, responder(v4=Outcome.REFUSED, expired_only=True))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.REPLY_TIMEOUT, expired_only=True))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.REFUSED))
