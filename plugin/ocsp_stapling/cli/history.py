@@ -15,7 +15,7 @@ from ocsp_stapling.journal import Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
 from ocsp_stapling.switch.operate import recover, require_root
-from ocsp_stapling.watch.past import Past, past
+from ocsp_stapling.watch.past import Past, past, percent
 from ocsp_stapling.watch.past import as_json as past_as_json
 from ocsp_stapling.watch.reading import SERVER, Outage
 
@@ -76,7 +76,7 @@ def _show_past(seen: Past, limit: int) -> None:
     flawed = [(url, one) for url, one in seen.availability.items() if one.good < one.passes]
     if flawed:
         click.echo(f"\nAvailability over {seen.days} days (every other responder: 100 %):")
-        click.echo(table((f"{one.percent:.2f} %", url) for url, one in flawed[:limit]))
+        click.echo(table((percent(one), url) for url, one in flawed[:limit]))
     if seen.lost:
         click.echo(f"ocsp-stapling: the watch's memory is lost: {printable(seen.lost)}", err=True)
 

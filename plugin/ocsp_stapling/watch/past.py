@@ -60,6 +60,11 @@ def timeline(outages: Iterable[Outage], operations: Iterable[Operation]) -> list
     return sorted(events, key=lambda event: event.began, reverse=True)
 
 
+def percent(tally: Tally) -> str:
+    """Return the share of good passes for people, rounded down: what was not always good shall not read as if."""
+    return f"{int(tally.percent * 100) / 100:g} %"
+
+
 def as_json(found: Past) -> dict[str, Any]:
     """Return availability and outages as plain data; times are seconds since the epoch."""
     return {

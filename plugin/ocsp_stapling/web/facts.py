@@ -17,13 +17,14 @@ from ocsp_stapling.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.journal import Journal, Operation
 from ocsp_stapling.watch.memory import NAME as MEMORY_NAME
 from ocsp_stapling.watch.memory import Memory, Reading
+from ocsp_stapling.watch.past import past, percent
 from ocsp_stapling.web import current
 from ocsp_stapling.web.chart import SPARK_HEIGHT, Point
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.web.stored import evidence_of
 from ocsp_stapling.web.visibility import visible_to
-from ocsp_stapling.web.words import duration, moment
+from ocsp_stapling.web.words import counted, duration, moment
 from ocsp_stapling.whm.accounts import Visible
 
 _RECENT = 20
@@ -97,6 +98,15 @@ def trends() -> Mapping[str, tuple[Point, ...]]:
         for url, addresses in by_url.items():
             found.setdefault(url, []).append(_point(reading.at, addresses))
     return {url: tuple(points) for url, points in found.items()}
+
+
+def availability() -> Mapping[str, str]:
+    """Return in words how often each responder was good at every address in the last weeks, by URL."""
+    seen = past(services().settings.state_directory, time.time())
+    return {
+        url: f"{percent(one)} of the last {seen.days} days ({counted(one.passes, 'look')} by the watch)"
+        for url, one in seen.availability.items()
+    }
 
 
 def trouble_since() -> datetime | None:

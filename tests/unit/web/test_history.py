@@ -13,7 +13,9 @@ from ocsp_stapling.journal import Journal
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory, Reading
 from ocsp_stapling.web.app import create_app
+from tests.unit.web import made
 from tests.unit.web.asking import VIEWER, get
+from tests.unit.web.conftest import Shown
 
 URL = "http://ocsp.example.com/<script>alert(1)</script>"
 OTHER = "http://ocsp2.example.com"
@@ -78,3 +80,14 @@ def test_a_damaged_memory_of_the_watch_is_said(app: Flask, tmp_path: Path) -> No
 
 def test_viewers_have_no_history(app: Flask) -> None:
     assert get(app, "p=history", VIEWER).status_code == 403
+
+
+def test_each_responder_shows_its_availability(showing: Shown, tmp_path: Path) -> None:
+    evidence = made.healthy()
+    url = evidence.responders[0].url
+    with Memory(tmp_path) as memory:
+        for i, outcome in enumerate(("ok", "ok", "refused")):
+            addresses = {f"{url} 192.0.2.1": (outcome, 9.0)}
+            memory.add(Reading(time.time() - 900 + 300 * i, "healthy", "none", "on", addresses))
+    shown = get(showing(evidence), "p=responders").text
+    assert shown.count("66.66 % of the last 30 days (3 looks by the watch)") == 1

@@ -11,7 +11,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.journal import Journal, Operation
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.watch.past import Past, past, timeline
+from ocsp_stapling.watch.past import Past, past, percent, timeline
 from ocsp_stapling.watch.reading import SERVER, Outage
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
@@ -69,8 +69,7 @@ def _shares(seen: Past) -> Iterable[Share]:
     """The worst first."""
     for url, one in sorted(seen.availability.items(), key=lambda item: item[1].percent):
         tone: Tone = "good" if one.good == one.passes else "warn" if one.percent >= _USUAL else "bad"
-        # Rounded down: what was not good all the time shall not read as if it were.
-        yield Share(url, tone, f"{int(one.percent * 100) / 100:g} %", one.passes)
+        yield Share(url, tone, percent(one), one.passes)
 
 
 def _outage_row(one: Outage | None) -> Row:

@@ -19,7 +19,7 @@ def show() -> str:
     if seen.evidence is not None and seen.diagnosis is not None:
         opened = request.args.get("open", "")
         found = rows.responder_rows(seen.evidence, seen.diagnosis, facts.trends(), opened)
-    return render_template("responders.html", evidence=seen.evidence, rows=found)
+    return render_template("responders.html", evidence=seen.evidence, rows=found, shares=facts.availability())
 
 
 @blueprint.get("/authorities")
