@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.httpd import Examination, Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.native import local_templates, read_native_switch
 from ocsp_stapling.apache.tree import ConfigTree, VirtualHost
+from ocsp_stapling.certfiles import CertificateFiles, Pair, Reading
 from ocsp_stapling.host import listeners
 from ocsp_stapling.host.routes import own_addresses
-from ocsp_stapling.ocsp.certificate import Leaf, read_pem_chain, scan
 from ocsp_stapling.ocsp.staple import Door
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
@@ -26,9 +26,6 @@ from ocsp_stapling.switch.model import Contents, PlannedSite, Situation, name_of
 from ocsp_stapling.switch.restart import Apache, Patience
 
 _HTTPS = 443
-_PEM_BYTES = 1 << 20
-_JSON_BYTES = 1 << 20
-_TEMPLATES = Path("/var/cpanel/templates")
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def survey_server(settings: Settings) -> Surroundings:
     with ThreadPoolExecutor(1) as beside:
         examination = beside.submit(httpd.examine)  # takes as long as all the rest
         tree = _tree(layout, httpd)
-        sites = planned_sites(tree, frozenset(map(str, own_addresses()))) if tree else ()
+        sites = _sites(tree, settings) if tree else ()
         examined = examination.result()
     _refuse_broken(examined)
     if tree is None:
@@ -87,13 +84,17 @@ def survey_server(settings: Settings) -> Surroundings:
         simulate=_remembering(means.read),
         sites=sites,
         modules=examined.modules,
-        native_switch=_native_switch(layout),
+        native_switch="On" if read_native_switch(layout.ea4_conf).on else "Off",
         front=listeners.owner_of(_HTTPS).server.value,
         workers=len(means.apache.mark().workers),
-        local_templates=_local_templates(),
+        local_templates=tuple(map(str, local_templates())),
         linked=linked_files(tree),
     )
     return Surroundings(situation, means)
+
+
+def _sites(tree: ConfigTree, settings: Settings) -> tuple[PlannedSite, ...]:
+    return planned_sites(tree, frozenset(map(str, own_addresses())), settings.state_directory)
 
 
 def _remembering(read: Callable[[Contents], ConfigTree]) -> Callable[[Contents], ConfigTree]:
@@ -154,25 +155,30 @@ def linked_files(tree: ConfigTree) -> dict[Path, tuple[Path, ...]]:
     return found
 
 
-def planned_sites(tree: ConfigTree, own: frozenset[str] = frozenset()) -> tuple[PlannedSite, ...]:
+def planned_sites(
+    tree: ConfigTree, own: frozenset[str] = frozenset(), state_directory: Path | None = None
+) -> tuple[PlannedSite, ...]:
     """Return every TLS site with what its certificate says; an unreadable certificate names no responder.
 
     A site can be met at this server's `own` addresses only (all, if they are not known): a virtual host of an
     address that moved away must not make a change look failed.
     """
-    found = (vhost for vhost in tree.vhosts if vhost.engine and vhost.certificates)
-    return tuple(_site(vhost, tree.listen, own) for vhost in found)
+    found = [vhost for vhost in tree.vhosts if vhost.engine and vhost.certificates]
+    readings = CertificateFiles(state_directory).read(map(_pair, found))
+    return tuple(_site(vhost, readings[_pair(vhost)], tree.listen, own) for vhost in found)
 
 
-def _site(vhost: VirtualHost, listen: tuple[str, ...], own: frozenset[str]) -> PlannedSite:
-    leaf = _leaf(vhost.certificates[0])
+def _pair(vhost: VirtualHost) -> Pair:
+    return str(vhost.certificates[0]), str(vhost.chain_file or "")
+
+
+def _site(vhost: VirtualHost, said: Reading, listen: tuple[str, ...], own: frozenset[str]) -> PlannedSite:
     override = vhost.stapling if vhost.stapling and vhost.stapling.value.lower() in ("on", "off") else None
     in_userdata = override is not None and override.file in vhost.included
     here = tuple(each for each in doors(vhost, listen) if not own or each.address in own)
-    expired = leaf is None or leaf.not_after <= datetime.now(UTC)
-    responder = (_host(leaf.ocsp_urls[0])) if leaf and leaf.ocsp_urls else ""
-    must_staple = leaf is not None and leaf.must_staple
-    return PlannedSite(name_of(vhost), here, responder, must_staple, expired, override, in_userdata)
+    expired = bool(said.problem) or said.not_after <= time.time()
+    responder = _host(said.ocsp_urls[0]) if said.ocsp_urls else ""
+    return PlannedSite(name_of(vhost), here, responder, said.must_staple, expired, override, in_userdata)
 
 
 def _host(url: str) -> str:
@@ -180,30 +186,6 @@ def _host(url: str) -> str:
         return urlsplit(url).netloc or url
     except ValueError:
         return url
-
-
-def _leaf(path: Path) -> Leaf | None:
-    """The site's certificate; the file's private key is read past and never kept."""
-    try:
-        with path.open("rb") as file:
-            blocks = read_pem_chain(file.read(_PEM_BYTES))
-        return scan(blocks[0]) if blocks else None
-    except (OSError, Problem):
-        return None
-
-
-def _native_switch(layout: Layout) -> str:
-    """WHM's own "SSL Use Stapling" (On is its default); it is read, never written."""
-    try:
-        found = json.loads(layout.ea4_conf.read_bytes()[:_JSON_BYTES])
-    except (OSError, ValueError, RecursionError):
-        return "On"
-    return str(found.get("sslusestapling", "On")) if isinstance(found, dict) else "On"
-
-
-def _local_templates() -> tuple[str, ...]:
-    """An administrator's own templates for httpd.conf (cPanel: "Advanced Apache configuration")."""
-    return tuple(sorted(str(path) for path in _TEMPLATES.glob("**/*.local")))
 
 
 def doors(vhost: VirtualHost, listen: tuple[str, ...]) -> tuple[Door, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,14 @@ def test_a_linked_file_is_known_by_its_real_path(tmp_path: Path) -> None:
     (tmp_path / "real.conf").write_text("")
     made.pre[0].symlink_to(tmp_path / "real.conf")
     assert linked_files(made.situation().tree) == {tmp_path / "real.conf": (made.pre[0],)}
+
+
+def test_a_certificate_that_is_a_fifo_holds_nothing_up(tmp_path: Path) -> None:
+    made = Tree(tmp_path)
+    tree = made.situation().tree
+    certificate = tree.vhosts[0].certificates[0]
+    certificate.unlink(missing_ok=True)
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(certificate)
+    sites = planned_sites(tree)
+    assert (sites[0].responder, sites[0].expired) == ("", True)
