@@ -17,6 +17,8 @@ from ocsp_stapling.watch.reading import Reading
 WHO = "the watch"
 _URL_LENGTH = 200
 _NAMED = 3
+_OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked")
+"""What is wrong with a certificate itself; it concerns its own site only."""
 Document = Mapping[str, Any]
 
 
@@ -28,7 +30,7 @@ def observe(check: Document, journal: Journal, configured: WatchSettings, now: f
         now=now,
         stapling=_stapling(check),
         healthy=not unhealthy and check["host"]["apache_running"] is not False,
-        stalled=check["severity"] == "stalling",
+        stalled=is_stalled(check),
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
         sentence=str(check["sentence"]),
@@ -45,7 +47,19 @@ def reading(check: Document, now: float) -> Reading:
         for one in check["responders"]
         for found in one["addresses"] or [{"address": "-", "outcome": one["outcome"], "http_ms": None}]
     }
-    return Reading(now, check["cause"], check["severity"], check["configuration"]["stapling"], addresses)
+    # An outage of the server is one that turning off would end; anything else that is slow is noise here.
+    severity = "failing" if check["severity"] == "stalling" and not is_stalled(check) else check["severity"]
+    return Reading(now, check["cause"], severity, check["configuration"]["stapling"], addresses)
+
+
+def is_stalled(check: Document) -> bool:
+    """Whether stapling makes the server's visitors wait, so that turning it off would help them.
+
+    Not an overload that is slow for every client, and not a certificate whose unusable OCSP URL aborts the
+    handshakes of its own site: a single customer could have stapling turned off for all with such a one.
+    """
+    waits = check["severity"] == "stalling" and check["action"] == "turn-off"
+    return waits and check["cause"] not in _OWN_FAULTS
 
 
 def _stapling(check: Document) -> str:
@@ -61,6 +75,8 @@ def _is_healthy(responder: Document) -> bool:
     One without addresses was not asked: its name does not resolve. Where no certificate names a responder, there
     is nothing that could hang.
     """
+    if responder["cause"] in _OWN_FAULTS:  # no return could mend it, and it makes nobody else wait
+        return True
     if responder.get("expired_only"):  # no answer about an expired certificate is good; it may only not hang
         return bool(responder["ok"])
     addresses = responder["addresses"]

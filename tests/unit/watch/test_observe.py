@@ -10,7 +10,7 @@ from ocsp_stapling.evidence import ResponderEvidence
 from ocsp_stapling.journal import Journal
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.settings import WatchSettings
-from ocsp_stapling.watch.observe import observe
+from ocsp_stapling.watch.observe import is_stalled, observe
 from tests.unit.diagnosis.made import evidence, responder
 
 
@@ -27,3 +27,17 @@ def test_a_responder_of_expired_certificates_keeps_stapling_off_only_if_it_hangs
     assert healthy(tmp_path, fine, responder(v4=Outcome.REFUSED, expired_only=True))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.REPLY_TIMEOUT, expired_only=True))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.REFUSED))
+
+
+def test_one_customers_unusable_url_neither_keeps_stapling_off_nor_turns_it_off(tmp_path: Path) -> None:
+    fine, unusable = responder("zeta"), responder(fault=Outcome.URL_UNUSABLE)
+
+    assert healthy(tmp_path, fine, unusable)
+    aborting = {"severity": "stalling", "action": "turn-off", "cause": "bad-ocsp-url"}
+    assert not is_stalled(aborting)
+
+
+def test_only_a_stall_that_turning_off_would_end_counts() -> None:
+    assert is_stalled({"severity": "stalling", "action": "turn-off", "cause": "network-block"})
+    assert not is_stalled({"severity": "stalling", "action": "fix-here", "cause": "unknown"})
+    assert not is_stalled({"severity": "failing", "action": "contact-datacenter", "cause": "network-block"})
