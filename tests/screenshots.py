@@ -55,14 +55,14 @@ def _shrink(file: Path) -> None:
 def tell(machine: Machine, page: Window, album: Album) -> None:
     """Go through the story and take pictures on the way."""
     page.log_in()
-    _checked(page)
+    page.check()
     album.both("healthy")
     machine.fault("alpha", "hang")
     machine.run(RESTART, "--hard")
     visitors = machine.popen("sh", "-c", "machine visit 6; machine visit 4")
-    _checked(page)
+    page.check()
     visitors.communicate(timeout=120)
-    _checked(page)
+    page.check()
     album.both("stalling")
     for name in ("responders", "errorlog", "sites", "ticket", "elsewhere"):
         page.open(name)
@@ -80,7 +80,7 @@ def tell(machine: Machine, page: Window, album: Album) -> None:
     album.take("turned-off")
     machine.heal()
     page.open()
-    _checked(page)
+    page.check()
     album.both("off")
     page.dark()
     album.take("off-dark")
@@ -88,11 +88,6 @@ def tell(machine: Machine, page: Window, album: Album) -> None:
     album.take("configuration")
     page.open("history")
     album.take("history")
-
-
-def _checked(page: Window) -> None:
-    page.click("Check")
-    page.wait(lambda: page.all("#ost-verdict-title") and not page.all("[data-ost-poll]"))
 
 
 def main() -> None:

@@ -131,6 +131,14 @@ class Window:
         self.wait(lambda: text in self.text, seconds)
         return self
 
+    def check(self) -> Window:
+        """Press the check's button and wait until a page shows what it found."""
+        self.driver.execute_script("window.ostBefore = true")  # gone with the page that is left
+        self.click("Check")
+        fresh = "return !window.ostBefore && !document.querySelector('[data-ost-poll]')"
+        self.wait(lambda: self.driver.execute_script(fresh) and self.all("#ost-verdict-title"))
+        return self
+
     def _seen(self) -> str:
         with contextlib.suppress(Exception):
             return f"at {self.driver.current_url}: {self.text[:600]}"

@@ -81,13 +81,6 @@ def stall(machine: Machine) -> None:
     machine.run(RESTART, "--hard")
 
 
-def checked(page: Window) -> Window:
-    """Press the check's button and wait until the page shows what it found."""
-    page.click("Check")
-    page.wait(lambda: page.all("#ost-verdict-title") and not page.all("[data-ost-poll]"))
-    return page
-
-
 def finished(page: Window) -> Window:
     """Wait until the operation's page shows its end."""
     return page.wait_for("Back to the overview")
@@ -104,9 +97,9 @@ def found_by_axe(page: Window) -> list[str]:
 def test_the_whole_story(whm: Machine, page: Window) -> None:
     """Healthy, the responder hangs, the page says so, off, healed, the responder is back, on."""
     assert kicker(page) == "Not checked yet"
-    assert kicker(checked(page)) == "All is well"
+    assert kicker(page.check()) == "All is well"
     stall(whm)
-    assert kicker(checked(page)) == "Visitors are waiting"
+    assert kicker(page.check()) == "Visitors are waiting"
     assert "ocsp.alpha-ca.test" in page.one("#ost-verdict-title").text
     assert "3 of 8" in page.text  # sites of alpha, the Must-Staple one among them
 
@@ -126,17 +119,17 @@ def test_the_whole_story(whm: Machine, page: Window) -> None:
 
     page.click("Back to the overview")
     assert kicker(page) == "Stapling is off"
-    checked(page)
+    page.check()
     assert "Keep it off for now" in page.text
     whm.heal()
-    checked(page)
+    page.check()
     assert "can be turned on again" in page.text
     page.click("Turn stapling on again…").click("Turn stapling on")
     finished(page)
     assert "Stapling is on" in page.text
     assert "SSLUseStapling" not in whm.path(INCLUDE).read_text()
     page.click("Back to the overview")
-    assert kicker(checked(page)) == "Sites are quick, the log is noisy"
+    assert kicker(page.check()) == "Sites are quick, the log is noisy"
     page.open("history")
     assert len(page.all("tbody tr")) == 2
     assert page.complaints() == []
@@ -144,7 +137,7 @@ def test_the_whole_story(whm: Machine, page: Window) -> None:
 
 def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machine, page: Window) -> None:
     stall(whm)
-    checked(page)
+    page.check()
     pages = (*PAGES, "plan/off")
     for dark in (False, True):
         page.dark(dark)
@@ -161,7 +154,7 @@ def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machin
 
 def test_keyboard_alone_gets_from_the_verdict_to_the_switch(whm: Machine, page: Window) -> None:
     stall(whm)
-    checked(page)
+    page.check()
     for _ in range(40):
         page.driver.execute_cdp_cmd(
             "Input.dispatchKeyEvent",
@@ -181,7 +174,7 @@ def test_keyboard_alone_gets_from_the_verdict_to_the_switch(whm: Machine, page: 
 def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine, page: Window) -> None:
     stall(whm)
     page.log_in(VIEWER)
-    assert kicker(checked(page)) == "Visitors are waiting"
+    assert kicker(page.check()) == "Visitors are waiting"
     assert "Someone with root privileges should turn stapling off" in page.text
     seen = ""
     for name in VIEWER_PAGES:
@@ -299,7 +292,7 @@ def test_a_change_that_fails_says_that_everything_is_as_before(whm: Machine, pag
 
 def test_with_apache_down_the_page_says_so(whm: Machine, page: Window) -> None:
     whm.run(RESTART, "--stop")
-    assert kicker(checked(page)) == "Apache is down"
+    assert kicker(page.check()) == "Apache is down"
     with pytest.raises(NoSuchElementException):
         page.one("a.ost-button-main")
 
@@ -314,7 +307,7 @@ def test_a_broken_include_is_refused_with_httpds_own_words(whm: Machine, page: W
 
 def test_another_machines_word_changes_the_cause(whm: Machine, page: Window) -> None:
     stall(whm)
-    checked(page)
+    page.check()
     page.click("Guided steps").click("Get the command")
     command = page.one("pre[aria-label^=Command]").text
     assert "curl" in command
