@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling.journal import NAME as JOURNAL
 from ocsp_stapling.journal import RUNNING, Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import SAFE_PATH, Completed, run
 from ocsp_stapling.settings import PATH_VARIABLE
+from ocsp_stapling.switch import lock
 
 ACTIONS = ("off", "on", "undo")
 STARTING, INTERRUPTED, REFUSED = "starting", "interrupted", "refused"
@@ -149,6 +151,19 @@ class Operations:
         if output is None:
             raise Problem("operation-unknown", "There is no such operation.")
         return _without_journal(identity, output)
+
+    def finish_interrupted(self) -> None:
+        """Have a change that a killed process left half done brought to its end, by a process of its own.
+
+        Quick, and nothing happens while a change is running: who runs one holds the lock.
+        """
+        if lock.is_held(self._state) or not (self._state / JOURNAL).exists():
+            return
+        with Journal(self._state) as journal:
+            left = journal.operations(limit=1, state=RUNNING)
+        if left:
+            # Under the name of what is finished, so that systemd starts no second one beside it.
+            self._launch(f"recovery-{left[0].id}", [str(self._command), "watch", "--recover"])
 
     def _output(self, identity: str) -> Path:
         return self._state / _DIRECTORY / f"{identity}.json"

@@ -16,6 +16,7 @@ from ocsp_stapling.journal import Journal, new_identity
 from ocsp_stapling.operations import Operations, Order, Progress
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import Completed
+from ocsp_stapling.switch import lock
 
 # Written out, for workers that share the tests must name them alike.
 FRESH = "20250101T000000-012345"
@@ -236,3 +237,25 @@ def test_with_systemd_it_is_a_transient_unit(tmp_path: Path, monkeypatch: pytest
     # What follows -- is a command that runs by itself; systemd would start it just so.
     subprocess.run(unit[unit.index("--") + 1 :], check=True, timeout=60)
     assert found.follow(identity).state == "done"
+
+
+def test_a_page_has_an_interrupted_change_finished_but_never_a_running_one(tmp_path: Path) -> None:
+    launched: list[list[str]] = []
+
+    def launch(identity: str, argv: Sequence[str]) -> Completed:
+        launched.append([identity, *argv])
+        return Completed(0, "", "")
+
+    found = Operations(tmp_path, launch, Path("/usr/local/sbin/ocsp-stapling"))
+    found.finish_interrupted()
+    with Journal(tmp_path) as journal:
+        journal.begin("off", "root", "", {}, (), FRESH)
+    with lock.hold(tmp_path, "root", "off"):
+        found.finish_interrupted()
+    assert launched == []
+    found.finish_interrupted()
+    assert launched == [[f"recovery-{FRESH}", "/usr/local/sbin/ocsp-stapling", "watch", "--recover"]]
+    with Journal(tmp_path) as journal:
+        journal.finish(FRESH, "restored", {})
+    found.finish_interrupted()
+    assert len(launched) == 1

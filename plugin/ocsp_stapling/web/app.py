@@ -57,6 +57,8 @@ def _admit() -> None:
     refuse_unless_allowed(g.caller, current_app.view_functions[request.endpoint])
     if request.method not in ("GET", "HEAD"):
         services().tokens.check(g.caller, request.form.get(csrf.FIELD, ""))
+    elif g.caller.is_operator:
+        services().operations.finish_interrupted()
 
 
 def _harden(answer: Response) -> Response:
