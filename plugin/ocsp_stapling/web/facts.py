@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,24 +12,14 @@ from ocsp_stapling.diagnosis import Diagnosis, diagnose
 from ocsp_stapling.evidence import Evidence
 from ocsp_stapling.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.journal import Journal, Operation
-from ocsp_stapling.watch.memory import NAME as MEMORY_NAME
-from ocsp_stapling.watch.memory import Memory, Reading
-from ocsp_stapling.watch.past import past, percent
 from ocsp_stapling.web import current
-from ocsp_stapling.web.chart import SPARK_HEIGHT, Point
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.web.stored import evidence_of
 from ocsp_stapling.web.visibility import visible_to
-from ocsp_stapling.web.words import counted, duration, moment
 from ocsp_stapling.whm.accounts import Visible
 
 _RECENT = 20
-_POINTS = 24
-_TREND_SECONDS = 4 * 3600.0
-_SINCE_SECONDS = 7 * 86400.0
-_GOOD = ("ok", "reachable")
-_TROUBLE = ("stalling", "failing")
 
 
 @dataclass(frozen=True)
@@ -88,37 +75,6 @@ def _evidence(directory: Path, _time: int, _inode: int, _size: int) -> Evidence 
         return None
 
 
-def trends() -> Mapping[str, tuple[Point, ...]]:
-    """Return the watch's last readings of each responder by URL, oldest first."""
-    found: dict[str, list[Point]] = {}
-    for reading in _readings(_TREND_SECONDS)[-_POINTS:]:
-        by_url: dict[str, list[tuple[str, float | None]]] = {}
-        for name, seen in reading.addresses.items():
-            by_url.setdefault(name.rpartition(" ")[0], []).append(seen)
-        for url, addresses in by_url.items():
-            found.setdefault(url, []).append(_point(reading.at, addresses))
-    return {url: tuple(points) for url, points in found.items()}
-
-
-def availability() -> Mapping[str, str]:
-    """Return in words how often each responder was good at every address in the last weeks, by URL."""
-    seen = past(services().settings.state_directory, time.time())
-    return {
-        url: f"{percent(one)} of the last {seen.days} days ({counted(one.passes, 'look')} by the watch)"
-        for url, one in seen.availability.items()
-    }
-
-
-def trouble_since() -> datetime | None:
-    """Return since when the watch has seen trouble without a break, None if it sees none now."""
-    first = None
-    for reading in reversed(_readings(_SINCE_SECONDS)):
-        if reading.severity not in _TROUBLE:
-            break
-        first = reading.at
-    return datetime.fromtimestamp(first, UTC) if first else None
-
-
 def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
     """Return whether the watch will turn stapling on again; None if the last change was not an off."""
     last = next((one for one in operations if one.state == current.DONE), None)
@@ -126,24 +82,3 @@ def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
         return None
     configured = services().settings.watch.return_by_itself
     return bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
-
-
-def _readings(seconds: float) -> list[Reading]:
-    directory = services().settings.state_directory
-    if not (directory / MEMORY_NAME).exists():
-        return []
-    try:
-        with Memory(directory) as memory:
-            return list(memory.readings(time.time() - seconds))
-    except (sqlite3.Error, OSError):
-        return []
-
-
-def _point(at: float, addresses: Sequence[tuple[str, float | None]]) -> Point:
-    bad = [outcome for outcome, _ in addresses if outcome not in _GOOD]
-    slowest = max((took or 0.0 for _, took in addresses), default=0.0)
-    when = moment(datetime.fromtimestamp(at, UTC))
-    if bad:
-        return Point("bad", SPARK_HEIGHT, f"{bad[0]} at {when}")
-    height = round(6 + 14 * min(slowest / 1000, 1))
-    return Point("good", height, f"good in {duration(slowest / 1000)} at {when}")

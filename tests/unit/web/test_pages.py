@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.evidence import Evidence
 from ocsp_stapling.journal import Journal
 from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.watch.memory import Memory
+from ocsp_stapling.watch.reading import Reading
 from ocsp_stapling.web import facts, listing
 from ocsp_stapling.web.listing import SiteRow
 from ocsp_stapling.web.views import configuration, errorlog
@@ -313,3 +316,20 @@ def test_a_site_with_markup_for_a_name_stays_text(showing: Shown, monkeypatch: p
     text = text_of(showing(None), "p=sites&q=" + "%3Cscript%3E")
     assert "<script>alert" not in text
     assert not Page(text).open
+
+
+def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) -> None:
+    evidence = made.stalling()
+    one = evidence.responders[0]
+    now = time.time()
+    with Memory(tmp_path) as memory:
+        for number in range(6):
+            outcome = "ok" if number < 3 else "reply-timeout"
+            severity = "none" if number < 3 else "stalling"
+            seen = {f"{one.url} {address.address}": (outcome, 20.0) for address in one.finding.addresses}
+            memory.add(Reading(now - 300 * (6 - number), "ca-outage", severity, "on", seen))
+    app = showing(evidence)
+    text = text_of(app, "p=responders")
+    assert "The last 6 checks: 3 with a failure. The latest: reply-timeout at" in text
+    assert "50 % of the last 30 days" in text
+    assert "<dt>Since</dt>" in text_of(app, "")

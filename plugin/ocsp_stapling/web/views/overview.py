@@ -11,7 +11,7 @@ from flask import Blueprint, render_template
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.diagnosis import Diagnosis, Severity
 from ocsp_stapling.evidence import Evidence, HandshakeEvidence
-from ocsp_stapling.web import facts, verdict
+from ocsp_stapling.web import facts, remembered, verdict
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.progress import ACTIONS
@@ -72,7 +72,7 @@ def show() -> str:
 def _since(diagnosis: Diagnosis, operator: bool) -> datetime | None:
     """When the trouble began; the watch looks at everybody's sites, so it does not hold for a viewer's."""
     troubled = diagnosis.severity in (Severity.STALLING, Severity.FAILING)
-    return facts.trouble_since() if troubled and operator else None
+    return remembered.trouble_since() if troubled and operator else None
 
 
 def _handshakes(evidence: Evidence) -> Handshakes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from ocsp_stapling.web import facts, rows
+from ocsp_stapling.web import facts, remembered, rows
 from ocsp_stapling.web.identity import operators_and_viewers
 
 blueprint = Blueprint("responders", __name__)
@@ -18,8 +18,10 @@ def show() -> str:
     found: list[rows.ResponderRow] = []
     if seen.evidence is not None and seen.diagnosis is not None:
         opened = request.args.get("open", "")
-        found = rows.responder_rows(seen.evidence, seen.diagnosis, facts.trends(), opened)
-    return render_template("responders.html", evidence=seen.evidence, rows=found, shares=facts.availability())
+        found = rows.responder_rows(seen.evidence, seen.diagnosis, remembered.trends(), opened)
+    return render_template(
+        "responders.html", evidence=seen.evidence, rows=found, shares=remembered.availability()
+    )
 
 
 @blueprint.get("/authorities")
