@@ -282,7 +282,9 @@ def _as_unit(identity: str, argv: Sequence[str]) -> Completed:
         "--description=OCSP Stapling: a change of Apache's configuration",
         *[f"--setenv={name}={value}" for name, value in _environment().items()],
     ]
-    return run(["systemd-run", *options, "--", *argv], timeout=20)
+    # systemd would put variables' values into the words; a doubled sign stands for itself (systemd.service(5)).
+    literal = [word.replace("$", "$$") for word in argv]
+    return run(["systemd-run", *options, "--", *literal], timeout=20)
 
 
 def _as_session(_identity: str, argv: Sequence[str]) -> Completed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import re
 import select
 import shlex
 import shutil
@@ -138,13 +139,26 @@ def _become(unit: Unit, listener: socket.socket | None) -> NoReturn:
         environment |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     os.closerange(4 if listener is not None else 3, 256)
     os.chdir(unit.get("Service", "WorkingDirectory", "/"))
-    argv = [*_privileges(unit), *_command(unit)]
+    argv = [*_privileges(unit), *_command(unit, environment)]
     os.execve(shutil.which(argv[0], path=PATH + ":/sbin:/bin") or argv[0], argv, environment)
 
 
-def _command(unit: Unit) -> list[str]:
+def _command(unit: Unit, environment: dict[str, str]) -> list[str]:
     words = unit.words("Service", "ExecStart")
-    return [words[0].lstrip("-+!:@"), *words[1:]]
+    arguments = [part for word in words[1:] for part in _expanded(word, environment)]
+    return [words[0].lstrip("-+!:@"), *arguments]
+
+
+def _expanded(word: str, environment: dict[str, str]) -> list[str]:
+    """systemd.service(5), "Command lines": $NAME as a word of its own, ${NAME} anywhere, $$ for a dollar sign."""
+    alone = re.fullmatch(r"\$([A-Za-z_][A-Za-z0-9_]*)", word)
+    if alone:
+        return environment.get(alone[1], "").split()
+
+    def value(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else environment.get(found[1], "")
+
+    return [re.sub(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, word)]
 
 
 def _privileges(unit: Unit) -> list[str]:
