@@ -108,14 +108,15 @@ def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
     """Return the plan for a wish; for an undo with the changes that lead back.
 
     A plan without changes means that the files say what is wished already. Raises Problem: `no-mod-ssl`,
-    `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`, or what reading
-    a file raises.
+    `not-apache`, `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`, or
+    what reading a file raises.
     """
     if "ssl_module" not in now.modules:
         sentence = (
             "Apache runs without mod_ssl, so no site of it is served over HTTPS and there is no stapling."
         )
         raise Problem("no-mod-ssl", sentence)
+    _refuse_litespeed(now)
     wanted = _wanted(wish, now, undo)
     found = tuple(_kept(now, each) for each in wanted if each.content != each.old.content)
     rebuild = the_changes.needs_rebuild(now, found)
@@ -123,6 +124,16 @@ def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
     if found and effective(then):
         _refuse_without_cache(then)
     return _described(wish, now, found, rebuild, then)
+
+
+def _refuse_litespeed(now: Situation) -> None:
+    """LiteSpeed in Apache's place reads Apache's files, but it is no Apache: starting one beside it would harm."""
+    if now.front in ("litespeed", "openlitespeed") and not now.workers:
+        raise Problem(
+            "not-apache",
+            "LiteSpeed serves the sites of this server and Apache does not run, so nothing was touched. Turn OCSP "
+            "stapling off or on in LiteSpeed's own administration.",
+        )
 
 
 def _wanted(wish: Wish, now: Situation, undo: Changes) -> Changes:

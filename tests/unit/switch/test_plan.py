@@ -128,6 +128,15 @@ def test_without_mod_ssl_there_is_nothing_to_switch(tree: Tree) -> None:
     assert caught.value.code == "no-mod-ssl"
 
 
+def test_litespeed_in_apaches_place_is_left_alone(tree: Tree) -> None:
+    now = replace(tree.situation(), front="litespeed", workers=0)
+    with pytest.raises(Problem) as caught:
+        plan.make(wish("off"), now)
+    assert caught.value.code == "not-apache"
+    beside = plan.make(wish("off"), replace(now, front="nginx"))
+    assert any("nginx answers on port 443" in each for each in beside.warnings)
+
+
 @pytest.mark.parametrize(
     ("native", "ssl", "words"),
     [
