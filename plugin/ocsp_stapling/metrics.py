@@ -90,7 +90,7 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         ),
         _gauge(
             "responder_up",
-            "Whether the address gave a verified good answer.",
+            "Whether the address gave a verified answer.",
             list(_addresses(check, _is_up)),
         ),
         _gauge(
@@ -123,7 +123,8 @@ def _must_staple(check: Mapping[str, Any]) -> set[str]:
 
 
 def _is_up(found: Mapping[str, Any]) -> float:
-    return float(found.get("outcome") == "ok")
+    # A revoked certificate is its own fault, and an expired one is not asked about.
+    return float(found.get("outcome") in ("ok", "reachable", "revoked"))
 
 
 def _handshakes(check: Mapping[str, Any]) -> list[Sample]:

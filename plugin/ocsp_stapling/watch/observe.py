@@ -75,12 +75,13 @@ def _is_healthy(responder: Document) -> bool:
     One without addresses was not asked: its name does not resolve. Where no certificate names a responder, there
     is nothing that could hang.
     """
-    if responder["cause"] in _OWN_FAULTS:  # no return could mend it, and it makes nobody else wait
+    if responder["cause"] == "bad-ocsp-url":  # no return could mend it, and it makes nobody else wait
         return True
     if responder.get("expired_only"):  # no answer about an expired certificate is good; it may only not hang
         return bool(responder["ok"])
     addresses = responder["addresses"]
-    return bool(addresses) and all(found["outcome"] == "ok" for found in addresses)
+    # Revoked is a verified answer, too; what it means concerns the one site that has such a certificate.
+    return bool(addresses) and all(found["outcome"] in ("ok", "revoked") for found in addresses)
 
 
 def _named(unhealthy: list[Document]) -> str:

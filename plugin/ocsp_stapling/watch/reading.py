@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 SERVER = ""
 """The subject of an outage of the whole server: handshakes were seen to stall."""
+_WORKING = ("ok", "reachable", "revoked")
+"""Outcomes of a responder that works; what they say of a certificate concerns that alone."""
 MERGED_SECONDS = 900.0
 """An outage that comes back so soon is one that flaps, not a second one."""
 UNSEEN_SECONDS = 7200.0
@@ -32,7 +34,7 @@ class Reading:
         for name, (outcome, _) in self.addresses.items():
             url = name.rpartition(" ")[0]
             if found.get(url, "ok") == "ok":
-                found[url] = outcome
+                found[url] = "ok" if outcome in _WORKING else outcome
         return found
 
     def troubles(self) -> dict[str, str]:

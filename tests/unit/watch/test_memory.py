@@ -195,3 +195,8 @@ def test_the_past_as_json_names_outages_and_availability(tmp_path: Path) -> None
         "last_seen": START,
         "ended": START + PASS,
     }
+
+
+def test_a_revoked_certificate_is_no_outage_of_its_responder(tmp_path: Path) -> None:
+    outages, tally = kept(tmp_path, [seen(0, "revoked"), seen(1, "reachable")])
+    assert (outages, tally.percent) == ([], 100.0)

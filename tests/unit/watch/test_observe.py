@@ -41,3 +41,11 @@ def test_only_a_stall_that_turning_off_would_end_counts() -> None:
     assert is_stalled({"severity": "stalling", "action": "turn-off", "cause": "network-block"})
     assert not is_stalled({"severity": "stalling", "action": "fix-here", "cause": "unknown"})
     assert not is_stalled({"severity": "failing", "action": "contact-datacenter", "cause": "network-block"})
+
+
+def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> None:
+    fine = responder("zeta")
+
+    assert healthy(tmp_path, fine, responder(v4=Outcome.REVOKED))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.REVOKED, v6=Outcome.REPLY_TIMEOUT))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.UNKNOWN))

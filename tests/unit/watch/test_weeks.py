@@ -37,6 +37,18 @@ OFF = ["# off", "<IfModule ssl_module>", "SSLUseStapling Off", "</IfModule>"]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the switch's files belong to root")
 
 
+def _responder(outcome: str, address: Mapping[str, object]) -> dict[str, object]:
+    cause = "healthy" if outcome == "ok" else "ca-outage"
+    return {
+        "url": URL,
+        "host": "ocsp.example.com",
+        "outcome": outcome,
+        "cause": cause,
+        "ok": outcome == "ok",
+        "addresses": [address],
+    }
+
+
 @dataclass
 class World:
     """A server whose responder is down when `down(seconds)` says so."""
@@ -76,14 +88,13 @@ class World:
         return {
             "cause": "ca-outage" if stalls else "off-by-plugin" if off else "healthy",
             "severity": "stalling" if stalls else "none",
+            "action": "turn-off" if stalls else "nothing",
             "sentence": "handshakes hang" if stalls else "fine",
             "configuration": {
                 "stapling": "off" if off else "on",
                 "origin": "managed-block" if off else "template",
             },
-            "responders": [
-                {"url": URL, "host": "ocsp.example.com", "outcome": outcome, "addresses": [address]}
-            ],
+            "responders": [_responder(outcome, address)],
             "host": {"apache_running": True},
         }
 
