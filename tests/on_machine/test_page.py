@@ -6,15 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from selenium.common.exceptions import NoSuchElementException
 
+from ocsp_stapling import report
+from ocsp_stapling.diagnosis import diagnose
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.chromium import AXE, Window, why_no_browser, window
 from tests.machine.cpanel import SUPPORT, VIEWER
 from tests.machine.whm import open_whm
+from tests.unit.web import made
 
 pytestmark = [
     pytest.mark.machine,
@@ -345,3 +349,14 @@ def wait_until(so: object, seconds: float = 60) -> None:
     while not so():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_of_very_many_responders_one_is_unfolded_when_it_is_looked_at(whm: Machine, page: Window) -> None:
+    many = tuple(made.responder(f"ocsp{n}.example.com", 3) for n in range(60))
+    evidence = replace(made.healthy(), responders=many)
+    report.store(whm.path(STATE), report.document(evidence, diagnose(evidence)))
+    page.open("responders")
+    assert "198.51.100.10" not in page.driver.page_source
+    page.one("details.ost-responder:nth-of-type(7) > summary").click()
+    page.wait_for("198.51.100.10")
+    assert found_by_axe(page) == []

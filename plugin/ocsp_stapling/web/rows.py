@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from ocsp_stapling.web.chart import Point
 from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
 
+_DETAILED = 20  # responders up to which all their addresses are part of the page
 _UNFOLDED = 2  # troubled responders that are shown unfolded
 _HARMLESS = frozenset({Outcome.TRY_LATER, Outcome.UNAUTHORIZED, Outcome.DEADLINE})
 
@@ -56,6 +57,9 @@ class ResponderRow:
     points: tuple[Point, ...]
     command: str
     open: bool
+    address_count: int
+    detailed: bool
+    """Whether its addresses are part of the page; of very many responders they are fetched when looked at."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,32 @@ def responder_rows(
     """Return a row for each responder, those that fail first; `opened` is the URL of one to show unfolded."""
     judged = {(one.url, one.issuer): one for one in diagnosis.responders}
     rows = [
-        _responder(one, judged.get((one.url, one.issuer)), trends.get(one.url, ()), opened)
+        _responder(one, judged.get((one.url, one.issuer)), trends.get(one.url, ()))
         for one in evidence.responders
     ]
     rows.sort(key=lambda row: (row.tone == "good", -row.site_count))
     unfold = {row.anchor for row in rows[:_UNFOLDED] if row.tone != "good"}
-    return [replace(row, open=True) if row.anchor in unfold else row for row in rows]
+    unfold |= {row.anchor for row in rows if row.url == opened}
+    found = {_anchor(one): one.finding.addresses for one in evidence.responders}
+    few = len(rows) <= _DETAILED
+    return [
+        replace(row, open=row.anchor in unfold, detailed=True, addresses=_addresses(found[row.anchor]))
+        if few or row.anchor in unfold
+        else row
+        for row in rows
+    ]
+
+
+def _anchor(one: ResponderEvidence) -> str:
+    return "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode()).hexdigest()[:10]
+
+
+def _addresses(found: Iterable[AddressFinding]) -> tuple[AddressRow, ...]:
+    return tuple(map(_address, found))
 
 
 def _responder(
-    one: ResponderEvidence, judged: ResponderDiagnosis | None, points: tuple[Point, ...], opened: str
+    one: ResponderEvidence, judged: ResponderDiagnosis | None, points: tuple[Point, ...]
 ) -> ResponderRow:
     finding = one.finding
     outcome = judged.why.outcome if judged else finding.outcome
@@ -100,17 +120,19 @@ def _responder(
         finding.host or one.url,
         one.authority,
         one.issuer,
-        "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode()).hexdigest()[:10],
+        _anchor(one),
         tone,
         "Answers" if good else "Slow" if late else outcome_word(outcome),
         judged.why.sentence if judged and judged.cause is not Cause.HEALTHY else finding.sentence,
         _resolved(one),
         _count(one),
         _notes(one, judged),
-        tuple(_address(found) for found in finding.addresses),
+        (),
         points,
         one.command,
-        opened == one.url,
+        False,
+        len(finding.addresses),
+        False,
     )
 
 

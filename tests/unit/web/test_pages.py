@@ -333,3 +333,17 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
     assert "The last 6 checks: 3 with a failure. The latest: reply-timeout at" in text
     assert "50 % of the last 30 days" in text
     assert "<dt>Since</dt>" in text_of(app, "")
+
+
+def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(showing: Shown) -> None:
+    many = tuple(made.responder(f"ocsp{n}.example.com", 3) for n in range(200))
+    app = showing(replace(made.healthy(), responders=many))
+    text = text_of(app, "p=responders")
+    assert text.count('<details class="ost-responder') == 200
+    assert len(text) < 300_000
+    row = re.search(r'href="\?(p=responders&amp;open=[^"#]+)#', text)
+    assert row is not None
+    answer = get(app, row[1].replace("&amp;", "&") + "&format=json")
+    assert "198.51.100.10" in answer.json["html"]  # type: ignore[index]
+    opened = text_of(app, row[1].replace("&amp;", "&"))
+    assert opened.count("198.51.100.10") == 1

@@ -117,6 +117,17 @@
     filter.addEventListener("submit", function (event) { event.preventDefault(); clearTimeout(waiting); search(); });
   }
 
+  // -- of very many responders each one's addresses come when they are looked at
+  root.querySelectorAll("details").forEach(function (box) {
+    box.addEventListener("toggle", function () {
+      var later = box.querySelector("[data-ost-later]");
+      if (!box.open || !later) { return; }
+      getJson(later.getAttribute("href").split("#")[0] + "&format=json").then(function (found) {
+        later.closest(".ost-responder-body").innerHTML = found.html;
+      }).catch(function () { later.textContent = "Show its addresses (on a page of its own)"; });
+    });
+  });
+
   // -- what does not fit on a phone: show the tab one is on, and the latest hours of a chart
   var tab = root.querySelector(".ost-nav [aria-current]");
   if (tab) { var row = tab.closest("ul"); row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - 16); }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.web import facts, remembered, rows
+from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_and_viewers
 
 blueprint = Blueprint("responders", __name__)
@@ -12,16 +13,18 @@ blueprint = Blueprint("responders", __name__)
 
 @blueprint.get("/responders")
 @operators_and_viewers
-def show() -> str:
-    """Show a row for each responder; `open` names the URL of one to unfold."""
+def show() -> Response:
+    """Show a row for each responder; `open` names the URL of one to unfold; as JSON only what `row` unfolds to."""
     seen = facts.picture()
     found: list[rows.ResponderRow] = []
     if seen.evidence is not None and seen.diagnosis is not None:
         opened = request.args.get("open", "")
         found = rows.responder_rows(seen.evidence, seen.diagnosis, remembered.trends(), opened)
-    return render_template(
-        "responders.html", evidence=seen.evidence, rows=found, shares=remembered.availability()
-    )
+    values = {"evidence": seen.evidence, "rows": found, "shares": remembered.availability()}
+    if wants_json():
+        wanted = [row for row in found if row.anchor == request.args.get("row")]
+        return jsonify(html=render_template("responder_details.html", **(values | {"rows": wanted})))
+    return make_response(render_template("responders.html", **values))
 
 
 @blueprint.get("/authorities")
