@@ -197,6 +197,16 @@ def test_apache_or_the_api_killed_under_the_switch_leaves_apache_running(campaig
         campaign.kill_other(campaign.next_action(choice), choice.uniform(0.2, 0.45), victim)
 
 
+@pytest.mark.parametrize("words", [("status",), ("check", "--json"), ("history",), ("watch", "--recover")])
+def test_whichever_command_comes_next_recovers(campaign: Campaign, words: tuple[str, ...]) -> None:
+    sabotage(campaign.machine, "kill", campaign.kill_points("off") // 2, "on", "--yes", "--json")
+    call(campaign.machine, *words)
+    found = call(campaign.machine, "status", "--json").document
+    assert found["pending_operation"] is None
+    assert found["last_operation"]["state"] in ("done", "restored")
+    assert stapled(campaign.machine) is (found["stapling"] == "on")
+
+
 def test_a_switch_killed_around_a_rebuild_of_httpd_conf_is_recovered(machine: Machine) -> None:
     for path in (GLOBAL, TWO):
         machine.path(path).unlink()

@@ -15,6 +15,7 @@ from ocsp_stapling import elsewhere, report, settings
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.diagnosis import diagnose
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
@@ -57,7 +58,9 @@ def check(deadline: float | None, pasted: str | None, as_json: bool, progress: b
     """
     try:
         told = _read_pasted(pasted) if pasted else ""
-        found = run_check(settings.load(), deadline, told, progress=_line if progress else None)
+        configured = settings.load()
+        finish_interrupted(configured)
+        found = run_check(configured, deadline, told, progress=_line if progress else None)
     except Problem as problem:
         _give_up(problem, as_json)
     if as_json:

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.journal import Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
-from ocsp_stapling.switch.operate import recover, require_root
+from ocsp_stapling.switch.operate import require_root
 from ocsp_stapling.watch.past import Past, past, percent
 from ocsp_stapling.watch.past import as_json as past_as_json
 from ocsp_stapling.watch.reading import SERVER, Outage
@@ -43,7 +44,7 @@ def history(identity: str, limit: int, as_json: bool) -> None:
     """
     require_root()
     settings = load()
-    recover(settings, lambda *_: None)
+    finish_interrupted(settings)
     with Journal(settings.state_directory, create=False) as journal:
         if identity:
             _show_one(journal, identity, as_json)

@@ -11,6 +11,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.standing import standing
 
@@ -38,7 +39,9 @@ def status(as_json: bool) -> None:
     """
     if os.geteuid() != 0:
         raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
-    found = standing(settings.load(), datetime.now(UTC))
+    configured = settings.load()
+    finish_interrupted(configured)
+    found = standing(configured, datetime.now(UTC))
     if as_json:
         emit_json(found)
     else:

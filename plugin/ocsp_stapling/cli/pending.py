@@ -1,0 +1,33 @@
+"""A change that was killed half way is brought to its end by the next command, whichever that is."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ocsp_stapling.cli.output import printable
+from ocsp_stapling.journal import NAME, RUNNING, Journal
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.switch import lock
+
+
+def finish_interrupted(settings: Settings) -> None:
+    """Finish a change whose process is gone, and say so on standard error; mostly there is none, and this is quick.
+
+    Raises Problem as `operate.recover` does.
+    """
+    if os.geteuid() != 0 or not _is_interrupted(settings):
+        return
+    from ocsp_stapling.switch.operate import recover
+
+    for result in recover(settings, lambda *_: None):
+        click.echo(f"ocsp-stapling: {printable(result.sentence)}", err=True)
+
+
+def _is_interrupted(settings: Settings) -> bool:
+    directory = settings.state_directory
+    if not (directory / NAME).exists() or lock.is_held(directory):
+        return False
+    with Journal(directory, create=False) as journal:
+        return bool(journal.operations(limit=1, state=RUNNING))
