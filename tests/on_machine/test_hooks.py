@@ -74,7 +74,9 @@ def test_many_certificates_are_one_look_and_the_picture_is_new_afterwards(hooked
 
 def test_the_key_that_whm_sends_is_kept_nowhere(hooked: Machine) -> None:
     tell(hooked, "SSL::installssl")
-    found = hooked.run("grep", "-rls", "SECRET-" + "x" * 50, "/var/lib", "/var/log", "/run", "/tmp", check=False)
+    found = hooked.run(
+        "grep", "-rls", "SECRET-" + "x" * 50, "/var/lib", "/var/log", "/run", "/tmp", check=False
+    )
     assert found.stdout == ""
     for pid in waiting(hooked):
         os.kill(pid, signal.SIGTERM)
