@@ -151,8 +151,25 @@ def meet(machine: Machine, site: str, limit: float = 10.0) -> dict[str, Any]:
 
 def parent(machine: Machine) -> int:
     """Return the pid of Apache's parent as the machine's processes show it, 0 if Apache does not run."""
-    done = machine.run("pgrep", "-o", "-x", "-r", "R,S,D,I", "httpd", check=False)
-    return int(done.stdout.split()[0]) if done.stdout.split() else 0
+    return min(processes(machine, "httpd"), default=0)
+
+
+def processes(machine: Machine, name: str = "", line: str = "") -> list[int]:
+    """Return the living processes of that name, or with that text in their command line, as numbered inside."""
+    found = []
+    for entry in machine.path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            comm, _, fields = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if fields.split()[0] not in "ZX" and (comm == name if name else line in words):
+                found.append(int(entry.name))
+    return found
+
+
+def kill(machine: Machine, number: int, found: list[int]) -> None:
+    """Send a signal to processes of the machine."""
+    if found:
+        machine.run("sh", "-c", f"kill -{number} {' '.join(map(str, found))}", check=False)
 
 
 def pid_stamp(machine: Machine) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
+import sys
 from typing import Any
 
 import pytest
@@ -19,8 +21,10 @@ from tests.on_machine.admin import (
     Called,
     call,
     file_state,
+    kill,
     parent,
     pid_stamp,
+    processes,
     sabotage,
     stapled,
     switch,
@@ -189,11 +193,11 @@ def test_off_works_while_somebody_holds_the_history_locked(machine: Machine) -> 
         "import sqlite3,sys,time; d=sqlite3.connect(sys.argv[1]); d.execute('BEGIN EXCLUSIVE');"
         "print('locked', flush=True); time.sleep(60)"
     )
-    holder = machine.popen("python3", "-c", code, f"{STATE}/journal.sqlite")
+    holder = machine.popen(sys.executable, "-c", code, f"{STATE}/journal.sqlite")
     assert holder.stdout is not None
     assert holder.stdout.readline() == "locked\n"
     assert_done_without_history(machine, switch(machine, "off"))
-    machine.run("pkill", "-f", "BEGIN EXCLUSIVE")
+    kill(machine, signal.SIGTERM, processes(machine, line="BEGIN EXCLUSIVE"))
     holder.communicate()
 
 

@@ -32,8 +32,10 @@ from tests.on_machine.admin import (
     call,
     disk,
     file_state,
+    kill,
     parent,
     points,
+    processes,
     sabotage,
     stapled,
     switch,
@@ -43,8 +45,12 @@ from tests.on_machine.admin import (
 pytestmark = pytest.mark.machine
 FOREIGN = (b"# mine\nSSLUseStapling on\n# no line end at the end", b"LogLevel warn\r\n")
 ACTIONS = ("off", "on", "undo")
-# All of Apache (and its configuration test, if that runs), its parent alone, WHM's API.
-VICTIMS = ("-x httpd", "-o -x httpd", "-f bin/whmapi1", "-f standins/whmapi1")
+VICTIMS: dict[str, Callable[[Machine], list[int]]] = {
+    "Apache and its configuration test": lambda machine: processes(machine, "httpd"),
+    "Apache's parent": lambda machine: [parent(machine)] if parent(machine) else [],
+    "WHM's API": lambda machine: processes(machine, line="whmapi1"),
+    "restartsrv_httpd": lambda machine: processes(machine, line="restartsrv_httpd"),
+}
 
 
 class Campaign:
@@ -100,7 +106,7 @@ class Campaign:
         before = file_state(self.machine)
         started = self.machine.popen("ocsp-stapling", action, "--yes", "--json")
         time.sleep(seconds)
-        self.machine.run("pkill", "-KILL", *victim.split(), check=False)
+        kill(self.machine, signal.SIGKILL, VICTIMS[victim](self.machine))
         killed = time.time()
         out, err = started.communicate(timeout=120)
         assert started.returncode in (0, 1, 3), (action, seconds, victim, out, err)
@@ -108,7 +114,7 @@ class Campaign:
             # Killed after the switch had looked for the last time, or before it began and httpd's own test with it.
             late = self._last()["finished"] < killed + 0.25
             assert late or "config-broken" in out, (action, seconds, victim, out)
-            self.machine.run("pkill", "-KILL", "-x", "httpd", check=False)
+            kill(self.machine, signal.SIGKILL, processes(self.machine, "httpd"))
             time.sleep(0.5)  # until the dead are buried: for `httpd -k start` a zombie is a running Apache
             self.machine.run(RESTART, "--start")
         self.recover_and_check(action, before, f"{action}, {victim} killed after {seconds:.3f} s")
@@ -243,7 +249,7 @@ def instants_campaign(campaign: Campaign) -> None:
 def others_campaign(campaign: Campaign) -> None:
     choice = random.Random(4)
     for _ in range(150):
-        victim = choice.choice(VICTIMS)
+        victim = choice.choice(list(VICTIMS))
         campaign.kill_other(campaign.next_action(choice), choice.uniform(0.15, 0.7), victim)
 
 

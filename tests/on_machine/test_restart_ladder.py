@@ -15,7 +15,9 @@ from tests.on_machine.admin import (
     REBUILD,
     RESTART,
     TWO,
+    kill,
     parent,
+    processes,
     stapled,
     switch,
     write,
@@ -33,8 +35,7 @@ def api(machine: Machine, *lines: str) -> None:
 
 
 def workers(machine: Machine) -> list[int]:
-    done = machine.run("pgrep", "-P", str(parent(machine)), "-x", "httpd")
-    return [int(word) for word in done.stdout.split()]
+    return [pid for pid in processes(machine, "httpd") if pid != parent(machine)]
 
 
 def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_started(machine: Machine) -> None:
@@ -108,7 +109,7 @@ def test_ctrl_c_takes_the_change_back_at_once(machine: Machine) -> None:
     for line in running.stdout:
         if "restart" in line:
             break
-    machine.run("pkill", "-INT", "-f", "sbin/ocsp-stapling off")
+    kill(machine, signal.SIGINT, processes(machine, line="sbin/ocsp-stapling off"))
     _, err = running.communicate(timeout=60)
     assert running.returncode == 3, err
     assert "[interrupted]" in err
@@ -123,7 +124,7 @@ def test_a_lost_terminal_does_not_stop_the_change(machine: Machine) -> None:
     for line in running.stdout:
         if "restart" in line:
             break
-    machine.run("pkill", "-HUP", "-f", "sbin/ocsp-stapling off")
+    kill(machine, signal.SIGHUP, processes(machine, line="sbin/ocsp-stapling off"))
     running.stdout.close()
     running.wait(60)
     assert running.returncode == 0
