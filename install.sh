@@ -2,7 +2,8 @@
 # OCSP Stapling for WHM: installer.
 #   ./install.sh                         install or upgrade on a cPanel & WHM server (root)
 #   ./install.sh --wheelhouse DIR        the same without internet: Python packages come from DIR
-#   sudo ./install.sh --sandbox          try it without cPanel, on a machine shaped like a WHM server (Debian)
+#   sudo ./install.sh --sandbox          try it without cPanel, on a machine shaped like a WHM server (Debian, Ubuntu)
+#   sudo ./install.sh --sandbox --serve  the same without a shell in it: only WHM in the browser, until Ctrl-C
 #   sudo ./install.sh --sandbox --tour   watch it: the outage, measured, and its end
 # It can be run again at any time, also after it was interrupted. ./uninstall.sh takes everything away again.
 set -euo pipefail
@@ -57,9 +58,9 @@ sandbox() {
         "this system does not allow mount, network and PID namespaces, of which the sandbox is made." \
         "In a container, grant them: docker run --privileged ..."
     [ -x "$HERE/tests/run" ] || refuse "the sandbox needs the directory tests/ of the release."
+    command -v apt-get >/dev/null || refuse "the sandbox needs Debian or Ubuntu, for it is made with their Apache."
     cd "$HERE"
-    tests/run --packages >&2
-    tests/run --prepare >&2
+    tests/run --sandbox >&2
     exec .venv/bin/python -m tests.machine.sandbox "$@"
 }
 

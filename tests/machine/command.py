@@ -1,11 +1,4 @@
-"""The command `machine` inside a machine: break responders, heal them, be a crowd of visitors.
-
-machine fault CA KIND [--address all|4|6|ADDRESS] [--user NAME]   let KIND befall CA ("all" for every
-authority) machine heal                                                      take every fault away
-machine show                                                      what there is, and what is broken
-machine visit [COUNT] [SITE]                                      timed handshakes that ask for a staple,
-all at once
-"""
+"""The command `machine` inside a machine: break responders, heal them, be a crowd of visitors."""
 
 from __future__ import annotations
 
@@ -13,6 +6,18 @@ import sys
 
 from tests.machine import faults
 from tests.machine.shape import Shape, authorities, sites
+
+USAGE = f"""\
+machine fault CA KIND [--address all|4|6|ADDRESS] [--user NAME]   let KIND befall CA ("all": every authority)
+machine heal                                                      take every fault away
+machine show                                                      what there is, and what is broken
+machine visit [COUNT] [SITE]                                      timed handshakes that ask for a staple, all at once
+
+what the responder does wrong     {" ".join(faults.ANSWERS[:10])}
+                                  {" ".join(faults.ANSWERS[10:])}
+what befalls its packets          {" ".join(faults.PACKETS)}
+what befalls its name             {" ".join(faults.NAMES)}
+"""
 
 
 def fault(words: list[str], shape: Shape) -> None:
@@ -24,7 +29,8 @@ def fault(words: list[str], shape: Shape) -> None:
         raise SystemExit(f"machine: CA is all or one of {known}; KIND is one of {', '.join(faults.KINDS)}")
     if user and kind not in faults.PACKETS:
         raise SystemExit("machine: --user goes with drop, refuse and unreachable only")
-    faults.write([*faults.read(), faults.Fault(ca, kind, address, user)], authorities(shape))
+    with faults.alone():
+        faults.write([*faults.read(), faults.Fault(ca, kind, address, user)], authorities(shape))
 
 
 def show(shape: Shape) -> None:
@@ -66,13 +72,15 @@ def main() -> None:
     if name == "fault" and len(words) in (2, 4, 6):
         fault(words, shape)
     elif name == "heal":
-        faults.write([], authorities(shape))
+        with faults.alone():
+            faults.write([], authorities(shape))
     elif name == "show":
         show(shape)
     elif name == "visit":
         visit(words)
     else:
-        print(__doc__)
+        print(USAGE, end="")
+        sys.exit(0 if name in ("help", "--help") else 2)
 
 
 if __name__ == "__main__":

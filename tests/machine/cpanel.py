@@ -3,6 +3,7 @@
 python -m tests.machine.cpanel prepare     cPanel itself: Perl, modules, logins, accounts' owners (no web server yet)
 python -m tests.machine.cpanel install     the plugin's page, as an installer would put it there
 python -m tests.machine.cpanel start       cpsrvd on 2087, and systemd's part: the plugin's socket
+python -m tests.machine.cpanel serve       cpsrvd alone, where install.sh put the plugin in place
 """
 
 from __future__ import annotations
@@ -82,8 +83,13 @@ def install() -> None:
 
 def start() -> None:
     """Start WHM's web server and what systemd does for the plugin; both end with the machine."""
-    _start(STANDINS / "cpsrvd.py", "2087")
+    serve()
     _start(STANDINS / "activator.py", str(REPO / "plugin/systemd/ocsp-stapling.socket"))
+
+
+def serve() -> None:
+    """Start WHM's web server alone."""
+    _start(STANDINS / "cpsrvd.py", "2087")
 
 
 def _start(program: Path, argument: str) -> None:
@@ -105,7 +111,7 @@ def _start(program: Path, argument: str) -> None:
 
 def main() -> None:
     for name in sys.argv[1:]:
-        {"prepare": prepare, "install": install, "start": start}[name]()
+        {"prepare": prepare, "install": install, "start": start, "serve": serve}[name]()
 
 
 if __name__ == "__main__":

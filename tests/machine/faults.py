@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import ipaddress
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,6 +54,14 @@ class Fault:
     def hits(self, ca: str, address: str) -> bool:
         version = str(ipaddress.ip_address(address).version)
         return self.ca in ("all", ca) and self.address in ("all", version, address)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Read and write as one step: faults come from shells and from the page."""
+    with FAULTS.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read() -> list[Fault]:

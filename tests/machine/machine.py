@@ -72,7 +72,11 @@ class Machine:
         self.pid = 0
 
     def __enter__(self) -> Machine:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

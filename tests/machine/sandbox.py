@@ -1,23 +1,32 @@
-"""`install.sh --sandbox`: a WHM-shaped machine to try the plugin on, by hand in a shell or told as a tour.
+"""`install.sh --sandbox`: a WHM-shaped machine with the plugin in it, to try in a browser and in a shell.
 
-Usage: python -m tests.machine.sandbox [--tour]
-Without a terminal the tour is told; it ends with 0 only if every chapter went as it should.
+Usage: python -m tests.machine.sandbox [--tour | --serve]
+A terminal gets a shell in the machine; --serve stays without one until Ctrl-C; --tour tells the whole story and ends
+with 0 only if every chapter went as it should, and so does a call without a terminal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shlex
+import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.machine.machine import CLEAN, Machine, Shape, why_not_here
+from tests.machine import cpanel, relay
+from tests.machine.installation import InstallationError, install
+from tests.machine.machine import CLEAN, REPO, Machine, Shape, why_not_here
+from tests.machine.tour import say, tour
 
+USAGE = """\
+sudo ./install.sh --sandbox           a WHM-shaped machine with the plugin in it: WHM in your browser, and a shell
+sudo ./install.sh --sandbox --serve   the same without the shell, until Ctrl-C
+sudo ./install.sh --sandbox --tour    the whole story by itself"""
 GRANT = (
     "In a container, grant it: docker run --privileged ... "
     "(or --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined "
@@ -27,10 +36,16 @@ STAND_IN = (
     "WHM itself is a stand-in here: cPanel's programs are imitated after its public documentation.\n"
     "Apache, its stapling, TLS, DNS, the certificate authorities, their responders and the outage are real."
 )
-BANNER = f"""
-This is a machine shaped like a WHM server: six websites, three certificate authorities.
-{STAND_IN}
-
+WHM_PORT, OUTAGE_PORT = 2087, 2088
+PLACES = """
+  WHM, a stand-in       {whm}   (its certificate is self-signed: accept it)
+     log in as {operator}, password {operator_password} - Plugins > OCSP Stapling
+     or as {viewer}, password {viewer_password}, a reseller who may only look
+  Outages               {outages}    break and heal the certificate authorities, visit the sites
+  From another computer ssh -L {whm_port}:127.0.0.1:{whm_port} -L {outage_port}:127.0.0.1:{outage_port} {user}@{host}
+"""
+COMMANDS = """
+In this shell:
   ocsp-stapling status           how things stand
   machine fault alpha hang       let the responder of the authority "alpha" hang, then forget the cached staples:
   /usr/local/cpanel/scripts/restartsrv_httpd --hard
@@ -41,152 +56,145 @@ This is a machine shaped like a WHM server: six websites, three certificate auth
 
   machine                        everything else that can break      exit   leave and remove the machine
 """
-RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
-VISITORS = 4
-QUICK_SECONDS = 1.0
-RESPONDER_TIMEOUT = 3.0  # SSLStaplingResponderTimeout as EasyApache 4 sets it
-LEEWAY = 1.2
+REMOVED = "The machine is removed; nothing of it is left."
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One handshake that asked for a staple."""
+class Sandbox:
+    """A machine with the plugin installed, and where its pages are met from this system."""
 
-    seconds: float
-    stapled: bool
-    error: str
+    machine: Machine
+    whm: str
+    outages: str
+    passwords: dict[str, str]
 
-
-class ChapterError(Exception):
-    """A chapter did not go as it should."""
-
-
-def visits(machine: Machine) -> list[Visit]:
-    """Let visitors come at once; print and return their handshakes, the quickest first."""
-    printed = machine.python("tests.machine.clients", str(VISITORS))
-    found = [json.loads(line) for line in printed.splitlines()]
-    result = sorted((Visit(f["seconds"], f["stapled"], f["error"]) for f in found), key=lambda v: v.seconds)
-    for visit in result:
-        say(f"   {visit.seconds:7.3f} s   {visit.error or ('with staple' if visit.stapled else 'no staple')}")
-    return result
-
-
-def expect(right: bool, what: str) -> None:
-    if not right:
-        raise ChapterError(f"expected {what}")
+    def describe(self) -> str:
+        """Say where everything is and how to log in."""
+        return PLACES.format(
+            whm=self.whm,
+            outages=self.outages,
+            operator=cpanel.OPERATOR,
+            operator_password=self.passwords[cpanel.OPERATOR],
+            viewer=cpanel.VIEWER,
+            viewer_password=self.passwords[cpanel.VIEWER],
+            whm_port=_port(self.whm),
+            outage_port=_port(self.outages),
+            user=os.environ.get("SUDO_USER", "root"),
+            host=os.uname().nodename,
+        )
 
 
-def all_quick(found: list[Visit], stapled: bool) -> None:
-    expect(not any(v.error for v in found), "every handshake to complete")
-    expect(all(v.seconds < QUICK_SECONDS for v in found), f"every handshake within {QUICK_SECONDS:.0f} s")
-    expect(all(v.stapled == stapled for v in found), f"{'a' if stapled else 'no'} staple in each")
+@contextlib.contextmanager
+def sandbox() -> Iterator[Sandbox]:
+    """Start the machine, install the plugin, open WHM and the outage page; all of it ends together."""
+    say(
+        STAND_IN
+        + "\n\nStarting the machine: six websites and two odd ones, three certificate authorities ..."
+    )
+    with contextlib.ExitStack() as stack:
+        machine = stack.enter_context(Machine(Shape(plugin=False)))
+        machine.python("tests.machine.cpanel", "prepare")
+        install(machine, say)
+        passwords = choose_passwords(machine)
+        machine.python("tests.machine.cpanel", "serve")
+        whm_port, outage_port = stack.enter_context(relay.into(machine.pid, WHM_PORT, OUTAGE_PORT))
+        whm = f"https://{relay.LOOPBACK}:{whm_port}/"
+        stack.enter_context(outage_page(machine, whm))
+        yield Sandbox(machine, whm, f"http://{relay.LOOPBACK}:{outage_port}/", passwords)
 
 
-def command(machine: Machine, *words: str) -> None:
-    """Run the plugin's command as an administrator would, showing what it prints."""
-    say(f"   # {shlex.join(['ocsp-stapling', *words])}")
-    done = machine.run("ocsp-stapling", *words, check=False)
-    for line in (done.stdout + done.stderr).splitlines():
-        say(f"   {line}")
-    expect(done.returncode == 0, f"`ocsp-stapling {words[0]}` to end with 0, not {done.returncode}")
+def choose_passwords(machine: Machine) -> dict[str, str]:
+    """Give root and a reseller passwords of this sandbox alone, for every user of this system can meet its WHM."""
+    passwords = {name: secrets.token_urlsafe(9) for name in (cpanel.OPERATOR, cpanel.VIEWER)}
+    known = {name: {"password": word, "tokens": {}} for name, word in passwords.items()}
+    machine.path(str(cpanel.USERS)).write_text(json.dumps(known))
+    return passwords
 
 
-# -- the chapters --------------------------------------------------------------------------------------------
-
-
-def healthy(machine: Machine) -> None:
-    """All is well: four visitors at once, each asking for a staple."""
-    all_quick(visits(machine), stapled=True)
-
-
-def outage(machine: Machine) -> None:
-    """The responder of one authority accepts connections and never answers; the same four visitors."""
-    machine.fault("alpha", "hang")
-    machine.run(RESTART, "--hard")  # staples from before are cached for an hour; a restart forgets them
-    for turn, visit in enumerate(visits(machine), start=1):
-        due = turn * RESPONDER_TIMEOUT
-        expect(abs(visit.seconds - due) < LEEWAY, f"visitor {turn} to wait about {due:.0f} s in the queue")
-
-
-def off(machine: Machine) -> None:
-    """One command ends it, although the responder still hangs."""
-    command(machine, "off", "--yes", "--reason", "the responder of alpha hangs")
-
-
-def healed(machine: Machine) -> None:
-    """The responder hangs on; the visitors no longer notice."""
-    all_quick(visits(machine), stapled=False)
-
-
-def on(machine: Machine) -> None:
-    """The responder is back, so stapling is turned on again."""
-    machine.heal()
-    command(machine, "on", "--yes")
-
-
-def healthy_again(machine: Machine) -> None:
-    """Everything is as it was."""
-    all_quick(visits(machine), stapled=True)
-
-
-CHAPTERS: tuple[Callable[[Machine], None], ...] = (healthy, outage, off, healed, on, healthy_again)
-
-
-def tour(machine: Machine) -> int:
-    """Tell the story; return the exit status."""
-    say(STAND_IN)
-    for number, chapter in enumerate(CHAPTERS, start=1):
-        say(f"\n{number}. {chapter.__doc__}")
-        begin = time.monotonic()
+@contextlib.contextmanager
+def outage_page(machine: Machine, whm: str) -> Iterator[None]:
+    """Serve the outage page inside the machine."""
+    line = f'cd "{REPO}" && exec "$0" -m tests.machine.outage "$@"'
+    process = machine.popen("sh", "-c", line, sys.executable, str(OUTAGE_PORT), whm)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"the outage page did not start: {process.stderr.read()}")
         try:
-            chapter(machine)
-        except (ChapterError, AssertionError) as problem:
-            say(f"   This chapter went astray: {problem}")
-            return 1
-        say(f"   As it should ({time.monotonic() - begin:.1f} s).")
-    say("\nThe tour ends well. Try it yourself in a terminal: sudo ./install.sh --sandbox")
-    return 0
+            yield
+        finally:
+            process.kill()  # that is nsenter; the page itself ends with the machine
+            process.wait()
 
 
-def shell(machine: Machine) -> int:
+def shell(found: Sandbox) -> int:
     """Open a shell in the machine and return when its user leaves it."""
-    say(BANNER)
-    startup = machine.path("/run/machine/bashrc")
+    say(found.describe() + COMMANDS)
+    startup = found.machine.path("/run/machine/bashrc")
     startup.write_text("PS1='[WHM-shaped machine] \\w # '\n")
     environment = CLEAN | {"TERM": os.environ.get("TERM", "dumb")}
     # Ctrl-C belongs to whatever runs in the shell; a handler, unlike SIG_IGN, is not passed on to it.
     signal.signal(signal.SIGINT, lambda *_: None)
     subprocess.run(
-        machine.enter(["sh", "-c", "cd /root && exec bash --rcfile /run/machine/bashrc -i"]),
+        found.machine.enter(["sh", "-c", "cd /root && exec bash --rcfile /run/machine/bashrc -i"]),
         env=environment,
         check=False,
     )
-    say("The machine is removed; nothing of it is left.")
     return 0
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
+def serve(found: Sandbox) -> int:
+    """Stay until Ctrl-C."""
+    say(found.describe() + "\nCtrl-C stops the machine and removes it.")
+    threading.Event().wait()
+    return 0
+
+
+def tell(found: Sandbox) -> int:
+    """Tell the story; return the exit status."""
+    say(found.describe())
+    return tour(found.machine)
+
+
+def _port(url: str) -> str:
+    return url.rstrip("/").rpartition(":")[2]
 
 
 def leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
+def chosen() -> str:
+    """Return which of the ways to use the sandbox is wanted, "" if the words are not understood."""
+    words = sys.argv[1:]
+    if not words:
+        return "shell" if sys.stdin.isatty() and sys.stdout.isatty() else "tour"
+    return {"--tour": "tour", "--serve": "serve"}.get(" ".join(words), "")
+
+
 def main() -> int:
-    reason = why_not_here()
-    if reason:
+    ways = {"shell": shell, "serve": serve, "tour": tell}
+    way = chosen()
+    if not way:
+        print(USAGE, file=sys.stderr)
+        return 2
+    if reason := why_not_here():
         print(f"The sandbox cannot run: {reason}. {GRANT}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
-    by_itself = "--tour" in sys.argv[1:] or not (sys.stdin.isatty() and sys.stdout.isatty())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     try:
-        with Machine(Shape()) as machine:
-            return tour(machine) if by_itself else shell(machine)
+        with sandbox() as found:
+            code = ways[way](found)
     except KeyboardInterrupt:
-        say("\nStopped; the machine is removed.")
-        return 130
+        code = 130
+    except InstallationError as problem:
+        print(f"The sandbox cannot run: {problem}.", file=sys.stderr)
+        return 1
+    say(REMOVED)
+    return code
 
 
 if __name__ == "__main__":

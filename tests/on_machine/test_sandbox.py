@@ -1,42 +1,73 @@
-"""`install.sh --sandbox` for real: the tour, the shell, and that it leaves nothing behind."""
+"""`install.sh --sandbox` for real: in a browser, in the shell, told as a tour; and that it leaves nothing behind."""
 
 from __future__ import annotations
 
-import os
-import pty
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import time
-from pathlib import Path
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import Machine, sandbox
+from tests.machine import Machine, faults, moods, relay, tour, why_not_here
+from tests.machine.command import USAGE
+from tests.on_machine.sandboxes import (
+    SANDBOX,
+    Person,
+    Serving,
+    Shell,
+    machine_of,
+    namespaces_of,
+    serving,
+    still_there,
+)
 
 pytestmark = pytest.mark.machine
-REPO = Path(__file__).resolve().parents[2]
-SANDBOX = [str(REPO / "install.sh"), "--sandbox"]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    if reason := why_not_here():
+        pytest.skip(reason)
+    with serving("--serve") as found:
+        yield found
+
+
+@pytest.fixture
+def outages(served: Serving) -> Iterator[str]:
+    """The address of the outage page; everything is healed in the end."""
+    url = served.places["outages"]
+    yield url
+    Person().post(f"{url}heal", ca="all")
+
+
+# -- the tour ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.alone
-def test_the_tour_tells_the_whole_story_and_ends_with_0() -> None:
+def test_the_tour_tells_the_whole_story_with_the_installed_plugin_and_ends_with_0() -> None:
     done = subprocess.run(
-        [*SANDBOX, "--tour"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200
+        [*SANDBOX, "--tour"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Checking the installation (ocsp-stapling doctor)" in done.stdout
     seconds = [float(s) for s in re.findall(r"^ +([0-9.]+) s   (?:with|no) staple$", done.stdout, re.M)]
-    assert len(seconds) == sandbox.VISITORS * 4
+    assert len(seconds) == tour.VISITORS * 4
     assert max(seconds) == pytest.approx(12, abs=1.5)
     assert "stand-in" in done.stdout
 
 
 def test_a_chapter_that_goes_astray_fails_the_tour(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.fault("alpha", "html")
-    machine.run(sandbox.RESTART, "--hard")
-    assert sandbox.tour(machine) == 1
+    machine.run(tour.RESTART, "--hard")
+    assert tour.tour(machine) == 1
     assert "astray: expected a staple in each" in capsys.readouterr().out
 
 
@@ -45,52 +76,198 @@ def test_a_change_that_fails_fails_the_tour(machine: Machine) -> None:
     command.unlink()
     command.write_text("#!/bin/sh\nexit 3\n")
     command.chmod(0o755)
-    with pytest.raises(sandbox.ChapterError, match="not 3"):
-        sandbox.off(machine)
+    with pytest.raises(tour.ChapterError, match="not 3"):
+        tour.off(machine)
+
+
+# -- in a browser --------------------------------------------------------------------------------------------
+
+
+def test_whm_asks_for_the_printed_login_and_shows_the_plugins_page(served: Serving) -> None:
+    whm, person = served.places["whm"], Person()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        person.get(whm)
+    assert refused.value.status == 401
+    assert "WHM Login" in refused.value.read().decode()
+    home, plugins = person.post(f"{whm}login/", user="root", **{"pass": served.places["root"]})
+    link = re.search(r'href="([^"]+)"[^>]*>OCSP Stapling<', plugins)
+    assert link, plugins
+    page = person.get(whm.rstrip("/") + link[1])
+    assert home.startswith(f"{whm}cpsess")
+    assert "Not checked yet" in page
+    assert "Check now" in page
+
+
+def test_the_reseller_may_look_and_other_passwords_open_nothing(served: Serving) -> None:
+    whm, person = served.places["whm"], Person()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        person.post(f"{whm}login/", user="root", **{"pass": served.places["reseller1"]})
+    _, plugins = person.post(f"{whm}login/", user="reseller1", **{"pass": served.places["reseller1"]})
+    assert "OCSP Stapling" in plugins
+
+
+def test_more_visitors_than_the_relay_leads_at_once_harm_nobody_afterwards(served: Serving) -> None:
+    port = int(served.places["outages"].rstrip("/").rpartition(":")[2])
+    idle = [socket.create_connection((relay.LOOPBACK, port), timeout=60) for _ in range(relay.AT_ONCE * 2)]
+    for connection in idle:
+        connection.close()
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError):
+            assert "Part of the machine" in Person().get(served.places["outages"])
+            return
+        assert time.monotonic() < deadline
+
+
+def test_the_outage_page_breaks_and_heals(outages: str) -> None:
+    person = Person()
+    assert state(person.get(outages), "alpha") == "in order"
+    _, page = person.post(f"{outages}break", ca="alpha", kind="refuse", family="all")
+    assert state(page, "alpha") == "IPv4: refuses connections; IPv6: refuses connections"
+    assert state(page, "beta") == "in order"
+    assert visited(person, outages) == {"no staple"}
+    _, page = person.post(f"{outages}heal", ca="alpha")
+    assert state(page, "alpha") == "in order"
+    assert visited(person, outages) == {"with staple"}
+
+
+def test_a_responder_is_in_one_mood_in_each_address_family(outages: str) -> None:
+    person = Person()
+    person.post(f"{outages}break", ca="beta", kind="5xx", family="all")
+    _, page = person.post(f"{outages}break", ca="beta", kind="drop", family="6")
+    assert state(page, "beta") == "IPv4: answers 503 Service Unavailable; IPv6: its packets are lost"
+    _, page = person.post(f"{outages}break", ca="beta", kind="dns", family="all")
+    assert state(page, "beta") == " its name does not exist (NXDOMAIN)"
+    person.post(f"{outages}break", ca="gamma", kind="hang", family="4")
+    _, page = person.post(f"{outages}heal", ca="beta")
+    assert state(page, "beta") == "in order"
+    assert state(page, "gamma") == "IPv4: accepts connections and never answers"
+
+
+def test_every_fault_of_the_machine_has_its_button(outages: str) -> None:
+    page = Person().get(outages)
+    assert set(moods.WORDS) == set(faults.KINDS)
+    assert all(f'name="kind" value="{kind}"' in page for kind in faults.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("heal", b"ca=all", {"Origin": "http://elsewhere.example"}, 403),
+        ("heal", b"ca=all", {"Host": "rebound.example"}, 403),
+        ("", None, {"Host": "rebound.example"}, 404),
+        ("break", b"ca=alpha&kind=hang&family=5", {}, 400),
+        ("break", b"ca=nobody&kind=hang&family=4", {}, 400),
+        ("visit", b"site=elsewhere.example", {}, 400),
+        ("heal", b"ca=" + b"a" * 5000, {}, 400),
+    ],
+)
+def test_only_the_pages_own_buttons_do_something(
+    outages: str, path: str, body: bytes | None, headers: dict[str, str], status: int
+) -> None:
+    person = Person()
+    person.post(f"{outages}break", ca="gamma", kind="stale", family="4")
+    request = urllib.request.Request(outages + path, body, headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        person.opener.open(request, timeout=60)
+    assert refused.value.status == status
+    assert state(person.get(outages), "gamma") == "IPv4: sends an answer that has expired"
+
+
+def state(page: str, authority: str) -> str:
+    """What the page says of an authority's responder."""
+    found = re.search(rf'<section id="{authority}".*?<p class="state">(.*?)</p>', page, re.S)
+    assert found, page
+    return found[1]
+
+
+def visited(person: Person, outages: str) -> set[str]:
+    """Let visitors come after Apache has forgotten its staples; return how their handshakes ended."""
+    _, page = person.post(f"{outages}visit", site="site0001.example.test", forget="yes")
+    deadline = time.monotonic() + 90
+    while "still waiting" in page:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        page = person.get(outages)
+    endings = re.findall(r"[0-9.]+ s</td><td>(.*?)</td>", page)
+    assert len(endings) == 4
+    return set(endings)
+
+
+# -- in the shell --------------------------------------------------------------------------------------------
 
 
 def test_the_shell_has_the_plugin_in_it_survives_ctrl_c_and_ends_cleanly() -> None:
-    owner, child = pty.openpty()
-    process = subprocess.Popen(SANDBOX, stdin=child, stdout=child, stderr=child, start_new_session=True)
-    os.close(child)
-    try:
-        read_until(owner, "[WHM-shaped machine]")
-        os.write(owner, b"sleep 1000\n")
+    with Shell(SANDBOX) as shell:
+        shell.type("sleep 1000\n")
         time.sleep(0.3)
-        os.write(owner, b"\x03")
-        os.write(owner, b"machine fault alpha drop; machine show | grep drop; ocsp-stapling --version\n")
-        shown = read_until(owner, "version 0")
-        assert "alpha" in shown
-        os.write(owner, b"exit\n")
-        read_until(owner, "nothing of it is left")
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(owner)
+        shell.type("\x03")
+        shell.type("machine fault alpha drop; machine show | grep drop; ocsp-stapling --version\n")
+        assert "alpha" in shell.read_until("version 0")
+        shell.type("readlink -f /usr/local/sbin/ocsp-stapling\n")
+        shell.read_until("/opt/ocsp-stapling/releases/")
+        shell.type("exit\n")
+        shell.read_until("nothing of it is left")
+        assert shell.process.wait(60) == 0
 
 
-def test_ctrl_c_in_the_tour_takes_the_machine_down() -> None:
-    process = subprocess.Popen([*SANDBOX, "--tour"], stdout=subprocess.PIPE, text=True)
+def test_the_machines_usage_has_one_command_a_line_and_every_fault(machine: Machine) -> None:
+    assert machine.run("machine").stdout == USAGE
+    assert [line.split()[1] for line in USAGE.splitlines()[:4]] == ["fault", "heal", "show", "visit"]
+    assert set(faults.KINDS) <= set(USAGE.split())
+    assert machine.run("machine", "nonsense", check=False).returncode == 2
+
+
+# -- the end, and where it cannot begin ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "code"),
+    [("--serve", signal.SIGINT, 130), ("--tour", signal.SIGINT, 130), ("--serve", signal.SIGKILL, -9)],
+)
+def test_however_it_is_stopped_nothing_is_left(how: str, number: signal.Signals, code: int) -> None:
+    with serving(how) as found:
+        namespaces = namespaces_of(found.process.pid)
+        assert len(namespaces) >= 4  # mount, PID, the machine's network and the rest of the internet
+        found.process.send_signal(number)
+        rest, _ = found.process.communicate(timeout=60)
+        assert found.process.returncode == code
+        assert number == signal.SIGKILL or "nothing of it is left" in rest
+        deadline = time.monotonic() + 30
+        while left := still_there(namespaces):
+            assert number == signal.SIGKILL, left
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+        for place in ("whm", "outages"):
+            with pytest.raises(urllib.error.URLError, match="refused"):
+                Person().get(found.places[place])
+
+
+def test_while_it_is_prepared_ctrl_c_stops_it_too() -> None:
+    process = subprocess.Popen(SANDBOX, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("1."):
+        if "installing" in line:
             break
-    first = machine_of(process.pid)
+    namespaces, first = namespaces_of(process.pid), machine_of(process.pid)
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "removed" in rest
-    assert not Path(f"/proc/{first}").exists()
+    assert process.returncode == 130, rest
+    assert first
+    assert still_there(namespaces) == []
 
 
-def machine_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def test_where_namespaces_are_not_allowed_one_sentence_says_so_and_what_to_grant() -> None:
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-sys_admin", *SANDBOX], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "does not allow mount, network and PID namespaces" in done.stderr
+    assert "--privileged" in done.stderr
 
 
-def read_until(descriptor: int, wanted: str) -> str:
-    """Read a terminal until it shows `wanted`; pytest's time-out ends a wait in vain."""
-    shown = ""
-    while wanted not in shown:
-        shown += os.read(descriptor, 65536).decode("utf-8", "replace")
-    return shown
+def test_words_that_are_not_understood_are_answered_with_those_that_are() -> None:
+    done = subprocess.run([*SANDBOX, "--tuor"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "--sandbox --serve" in done.stderr
