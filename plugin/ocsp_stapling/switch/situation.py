@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -202,6 +203,7 @@ def doors(vhost: VirtualHost, listen: tuple[str, ...]) -> tuple[Door, ...]:
     return tuple(dict.fromkeys(met))
 
 
+@cache
 def _host_and_port(text: str) -> tuple[str, int]:
     """Split `443`, `host`, `host:443` or `[address]:443` (Apache: Listen, <VirtualHost>)."""
     text = text.split()[0] if text.split() else ""
@@ -214,6 +216,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), number
 
 
+@cache
 def _reachable(host: str) -> str:
     """The address to connect to; loopback for an unspecified one, "" for a name (never looked up here)."""
     try:
