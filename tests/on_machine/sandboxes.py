@@ -87,6 +87,7 @@ class Shell:
     """The sandbox's shell at a terminal."""
 
     def __init__(self, argv: list[str]) -> None:
+        self.unread = ""
         self.terminal, child = pty.openpty()
         self.process = subprocess.Popen(argv, stdin=child, stdout=child, stderr=child, start_new_session=True)
         os.close(child)
@@ -104,10 +105,11 @@ class Shell:
         os.write(self.terminal, text.encode())
 
     def read_until(self, *wanted: str) -> str:
-        """Read until the terminal shows one of these; pytest's time-out ends a wait in vain."""
-        shown = ""
-        while not any(each in shown for each in wanted):
-            shown += os.read(self.terminal, 65536).decode("utf-8", "replace")
+        """Return what the terminal shows up to one of these; pytest's time-out ends a wait in vain."""
+        pattern = re.compile("|".join(map(re.escape, wanted)))
+        while not (found := pattern.search(self.unread)):
+            self.unread += os.read(self.terminal, 65536).decode("utf-8", "replace")
+        shown, self.unread = self.unread[: found.end()], self.unread[found.end() :]
         return shown
 
 
