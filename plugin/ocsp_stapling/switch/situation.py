@@ -95,7 +95,9 @@ def survey_server(settings: Settings) -> Surroundings:
 
 
 def _sites(tree: ConfigTree, settings: Settings) -> tuple[PlannedSite, ...]:
-    return planned_sites(tree, frozenset(map(str, own_addresses())), settings.state_directory)
+    # A plan that is only looked at leaves no trace: what was read is remembered where we have a place already.
+    place = settings.state_directory if settings.state_directory.is_dir() else None
+    return planned_sites(tree, frozenset(map(str, own_addresses())), place)
 
 
 def _remembering(read: Callable[[Contents], ConfigTree]) -> Callable[[Contents], ConfigTree]:
