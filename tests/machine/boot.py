@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from tests.machine import distributions, ea4, faults
+from tests.machine.machine import FRESH
 from tests.machine.shape import (
     GATEWAY_V4,
     GATEWAY_V6,
@@ -29,13 +30,6 @@ from tests.machine.standins import manager
 
 REPO = Path(__file__).resolve().parents[2]
 SCRATCH = Path("/mnt")
-FRESH = (
-    "/var/lib/ocsp-stapling",
-    "/etc/ocsp-stapling",
-    "/opt/ocsp-stapling",
-    "/usr/local/cpanel",
-    "/var/cpanel",
-)
 OVERLAID = ("etc", "usr", "var", "opt", "home", "root")
 STANDINS = {
     "/usr/local/cpanel/bin": ("whmapi1", "register_appconfig", "unregister_appconfig", "manage_hooks"),

@@ -16,6 +16,15 @@ __all__ = ["MPMS", "Machine", "Shape", "why_not_here"]
 
 REPO = Path(__file__).resolve().parents[2]
 TOOLS = ("apache2", "ip", "nft", "nsenter", "unshare", "mount")
+# Directories that a machine has anew, so that what this system has there is out of its sight.
+FRESH = (
+    "/var/lib/ocsp-stapling",
+    "/etc/ocsp-stapling",
+    "/opt/ocsp-stapling",
+    "/usr/local/cpanel",
+    "/var/cpanel",
+)
+OWN_PLACES = (*FRESH, "/mnt", "/run", "/dev/shm", "/proc")
 CLEAN = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -27,6 +36,8 @@ def why_not_here() -> str:
     """Return why a machine cannot run on this system in one sentence, or "" if it can."""
     if os.geteuid() != 0:
         return "the WHM-shaped machine needs root"
+    if own := next((place for place in OWN_PLACES if REPO.is_relative_to(place)), ""):
+        return f"this checkout lies in {own}, which the machine has for itself; move it elsewhere, such as to /root"
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=CLEAN["PATH"])]
     if missing:
         return f"the WHM-shaped machine needs {', '.join(missing)}"
@@ -35,11 +46,14 @@ def why_not_here() -> str:
         *NAMESPACES,
         "sh",
         "-c",
-        "mount -t tmpfs t /mnt && ip link add name trial0 type veth peer name trial1",
+        "mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w && "
+        "mount -t overlay o -o lowerdir=/etc,upperdir=/mnt/u,workdir=/mnt/w /etc && "
+        "ip link add name trial0 type veth peer name trial1",
     ]
     if subprocess.run(trial, capture_output=True, check=False).returncode != 0:
         return (
-            "this system does not allow mount, network and PID namespaces (a container needs CAP_SYS_ADMIN)"
+            "this system does not allow mount, network and PID namespaces "
+            "(a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN)"
         )
     return ""
 

@@ -180,7 +180,8 @@ def main() -> int:
         print(USAGE, file=sys.stderr)
         return 2
     if reason := why_not_here():
-        print(f"The sandbox cannot run: {reason}. {GRANT}", file=sys.stderr)
+        grant = f" {GRANT}" if "CAP_" in reason else ""
+        print(f"The sandbox cannot run: {reason}.{grant}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)

@@ -89,7 +89,9 @@ class Shell:
     def __init__(self, argv: list[str]) -> None:
         self.unread = ""
         self.terminal, child = pty.openpty()
-        self.process = subprocess.Popen(argv, stdin=child, stdout=child, stderr=child, start_new_session=True)
+        self.process = subprocess.Popen(
+            argv, cwd=REPO, stdin=child, stdout=child, stderr=child, start_new_session=True
+        )
         os.close(child)
 
     def __enter__(self) -> Shell:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.machine import Machine, faults, moods, relay, tour, why_not_here
 from tests.machine.command import USAGE
+from tests.machine.machine import REPO
 from tests.on_machine.sandboxes import (
     SANDBOX,
     Person,
@@ -271,3 +272,17 @@ def test_words_that_are_not_understood_are_answered_with_those_that_are() -> Non
     done = subprocess.run([*SANDBOX, "--tuor"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "--sandbox --serve" in done.stderr
+
+
+def test_in_a_directory_that_the_machine_has_for_itself_it_says_to_move() -> None:
+    """In a mount namespace of the test's own this checkout lies in /mnt."""
+    line = f'mount --bind "{REPO}" /mnt && cd /mnt && exec .venv/bin/python -m tests.machine.sandbox --tour'
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", line],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "lies in /mnt" in done.stderr
+    assert "--privileged" not in done.stderr
