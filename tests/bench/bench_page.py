@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -131,6 +132,19 @@ def memory(machine: Machine) -> dict[str, float]:
     }
 
 
+def cpu_milliseconds(machine: Machine, ask: Callable[[], float], requests: int) -> float:
+    """Return the service's own CPU time a request, which other work on the machine hardly changes."""
+    stat = machine.path(f"/proc/{service(machine)}/stat")
+
+    def ticks() -> int:
+        return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))  # utime, stime; proc(5)
+
+    before = ticks()
+    for _ in range(requests):
+        ask()
+    return (ticks() - before) * 1000 / os.sysconf("SC_CLK_TCK") / requests
+
+
 def rivals(machine: Machine, browser: Browser, last: str) -> dict[str, Callable[[], float]]:
     """Return what is measured: each takes one request and returns its milliseconds."""
     flask = register(machine, "bench-flask", FLASK.format(python=sys.executable))
@@ -158,6 +172,7 @@ def measure(machine: Machine, count: int, requests: int, starts: int) -> dict[st
             one = ask()
             if number >= 2:  # the first ones fill caches
                 taken[name].append(one)
+    cpu = cpu_milliseconds(machine, contenders["page"], requests)
     held = memory(machine)
     first = []
     for _ in range(starts):
@@ -169,6 +184,9 @@ def measure(machine: Machine, count: int, requests: int, starts: int) -> dict[st
         "page_kb": round(len(page.body) / 1000),
         **found,
         "page_best_ms": round(min(taken["page"]), 1),
+        "page_service_cpu_ms": round(cpu, 1),
+        "flask_cgi_best_ms": round(min(taken["flask_cgi"]), 1),
+        "perl_cgi_best_ms": round(min(taken["perl_cgi"]), 1),
         "first_ms": round(statistics.median(first), 1),
         **held,
         "flask_to_page": round(found["flask_cgi_ms"] / found["page_ms"], 2),
