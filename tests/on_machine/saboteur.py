@@ -1,9 +1,10 @@
 """Runs the command inside a machine and strikes at one chosen point of its work.
 
 Usage: python -m tests.on_machine.saboteur STRIKE POINT -- WORDS...
-STRIKE is `count`, `kill` (SIGKILL before the point with an even number, after it with an odd one), `jump` (the clock
-goes back an hour) or the name of an errno (the call fails with it: ENOSPC, EIO, EACCES, EROFS, EPERM). Points are
-the calls that change the disk or the journal, in the order in which they happen; `count` prints how many there were.
+STRIKE is `count`, `kill` (SIGKILL before the point with an even number, after it with an odd one), `kill-step`
+(SIGKILL when the step of that number stands in the journal and nothing of it is done), `jump` (the clock goes back
+an hour) or the name of an errno (the call fails with it: ENOSPC, EIO, EACCES, EROFS, EPERM). Points are the calls
+that change the disk or the journal, in the order in which they happen; `count` prints how many there were.
 The code under test is not prepared for this: the system calls it makes are wrapped.
 """
 
@@ -29,7 +30,7 @@ class Saboteur:
     """Counts points and strikes at one of them."""
 
     def __init__(self, strike: str, point: int) -> None:
-        self.strike, self.point, self.seen = strike, point, 0
+        self.strike, self.point, self.seen, self.steps = strike, point, 0, 0
 
     def wrap(self, call: Callable[..., Any], *, fails: bool) -> Callable[..., Any]:
         """Return the call with a point at it; only one that `fails` can fail with an errno."""
@@ -42,6 +43,18 @@ class Saboteur:
             self._before(number)
             result = call(*args, **options)
             if self.strike == "kill" and number * 2 + 1 == self.point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return wrapped
+
+    def recorded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the call that records a step, with the strike after it."""
+
+        def wrapped(*args: Any, **options: Any) -> Any:
+            result = call(*args, **options)
+            self.steps += 1
+            if self.strike == "kill-step" and self.steps - 1 == self.point:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
@@ -79,6 +92,7 @@ def arm(saboteur: Saboteur) -> None:
         setattr(os, name, saboteur.wrap(getattr(os, name), fails=True))
     files._swap = saboteur.wrap(files._swap, fails=True)
     journal.Journal._write = saboteur.wrap(journal.Journal._write, fails=False)  # type: ignore[method-assign]
+    journal.Journal.step = saboteur.recorded(journal.Journal.step)  # type: ignore[method-assign]
     real_open, real_fdopen = os.open, os.fdopen
     opening = saboteur.wrap(real_open, fails=True)
 
