@@ -120,13 +120,14 @@ def surroundings(evidence: Evidence) -> Surroundings:
 
 
 def _witnesses(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvidence]:
-    """The responders that speak for their authority: those of more than one account, if there are any.
+    """The responders that speak for their authority: those of more than one account, or of independent ones.
 
     Anybody can make a certificate that bears an authority's name and leads to a dead host. One customer alone
     must not make an authority's outage look like a block of the whole network.
     """
     shared = [one for one in responders if one.shared]
-    return shared or responders
+    accounts = {site.owner for one in responders if not one.shared for site in one.sites}
+    return shared if shared and len(accounts) < 2 else responders
 
 
 def can_hold_up(finding: ResponderFinding) -> bool:
