@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.machine.machine import CLEAN, REPO, Machine
+from tests.machine.machine import CLEAN, REPO, Machine, only_child
 
 KEPT = REPO / "build/sandbox"
 HOME = "/opt/ocsp-stapling"
@@ -58,9 +60,18 @@ def _followed(argv: list[str], tell: Tell) -> int:
             tell(f"   {line.rstrip()}")
         return process.wait()
     finally:
-        process.kill()  # no-op unless interrupted; what runs inside ends with the machine
-        process.wait()
+        _end(process)
         process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let an interrupted install.sh take its log in /tmp away: that directory is this system's own."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError, IndexError, subprocess.TimeoutExpired):
+            os.kill(only_child(process.pid), signal.SIGTERM)
+            process.wait(10)
+    process.kill()
+    process.wait()
 
 
 def wheelhouse(tell: Tell) -> Path:

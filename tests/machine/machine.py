@@ -112,7 +112,7 @@ class Machine:
         if line != "ready\n":
             self.stop()
             raise RuntimeError(f"the machine did not start: {line!r}")
-        self.pid = _only_child(self._boot.pid)
+        self.pid = only_child(self._boot.pid)
 
     def stop(self) -> None:
         """End the machine; its namespaces, mounts and processes go with its first process."""
@@ -183,5 +183,5 @@ class Machine:
         return Path(f"/proc/{self.pid}/root") / inside.lstrip("/")
 
 
-def _only_child(pid: int) -> int:
+def only_child(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
