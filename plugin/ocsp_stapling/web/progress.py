@@ -22,6 +22,7 @@ _DOING = {"off": "Turning stapling off", "on": "Turning stapling on", "undo": "T
 _DID = {"off": "Stapling is off", "on": "Stapling is on", "undo": "The change was taken back"}
 _RUNGS = {
     "whm-api": "Asking WHM to restart Apache",
+    "signal-parent": "Signalling Apache itself",
     "end-old-workers": "Ending Apache's old workers, which still hang",
     "stop-start": "Stopping Apache and starting it anew",
 }
