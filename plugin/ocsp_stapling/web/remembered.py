@@ -6,6 +6,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 from ocsp_stapling.watch.memory import DAY, NAME, Memory
@@ -20,13 +22,19 @@ _TREND_SECONDS = 4 * 3600.0
 _OUTAGES = 100
 _GOOD = ("ok", "reachable")
 T = TypeVar("T")
+Stamp = tuple[int, ...]
 
 
 def trends() -> Mapping[str, tuple[Point, ...]]:
     """Return the watch's last readings of each responder by URL, oldest first."""
+    return _trends(*_memory())
+
+
+@lru_cache(maxsize=1)
+def _trends(directory: Path, _stamp: Stamp) -> Mapping[str, tuple[Point, ...]]:
     found: dict[str, list[Point]] = {}
     since = time.time() - _TREND_SECONDS
-    readings = _recall(lambda memory: list(memory.readings(since))) or []
+    readings = _recall(lambda memory: list(memory.readings(since)), directory) or []
     for reading in readings[-_POINTS:]:
         by_url: dict[str, list[tuple[str, float | None]]] = {}
         for name, seen in reading.addresses.items():
@@ -38,25 +46,39 @@ def trends() -> Mapping[str, tuple[Point, ...]]:
 
 def availability() -> Mapping[str, str]:
     """Return in words how often each responder was good at every address in the last weeks, by URL."""
+    return _availability(*_memory())
+
+
+@lru_cache(maxsize=1)
+def _availability(directory: Path, _stamp: Stamp) -> Mapping[str, str]:
     since = time.time() - AVAILABILITY_DAYS * DAY
-    tallies = _recall(lambda memory: memory.tallies(since)) or {}
+    tallies = _recall(lambda memory: memory.tallies(since), directory) or {}
     return {
         url: f"{percent(one)} of the last {AVAILABILITY_DAYS} days ({counted(one.passes, 'look')} by the watch)"
         for url, one in tallies.items()
     }
 
 
+def _memory() -> tuple[Path, Stamp]:
+    """Where the watch's memory is, and what changes with every pass: between two, nothing is worked out again."""
+    directory = services().settings.state_directory
+    try:
+        found = (directory / NAME).stat()
+    except OSError:
+        return directory, ()
+    return directory, (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
 def trouble_since() -> datetime | None:
     """Return since when the watch sees the outages that go on now, None if it sees none."""
     now = time.time()
-    seen = _recall(lambda memory: memory.outages(now - UNSEEN_SECONDS, _OUTAGES)) or []
+    seen = _recall(lambda memory: memory.outages(now - UNSEEN_SECONDS, _OUTAGES), _memory()[0]) or []
     begun = [one.began for one in seen if one.ended is None]
     return datetime.fromtimestamp(min(begun), UTC) if begun else None
 
 
-def _recall(read: Callable[[Memory], T]) -> T | None:
+def _recall(read: Callable[[Memory], T], directory: Path) -> T | None:
     """Ask the watch's memory; None while it has not run, or if it cannot be read."""
-    directory = services().settings.state_directory
     if not (directory / NAME).exists():
         return None
     try:
