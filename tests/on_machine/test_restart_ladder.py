@@ -129,3 +129,14 @@ def test_a_lost_terminal_does_not_stop_the_change(machine: Machine) -> None:
     running.wait(60)
     assert running.returncode == 0
     assert not stapled(machine)
+
+
+def test_a_restart_that_outlives_its_failed_call_reads_the_restored_files(machine: Machine) -> None:
+    """WHM's API is killed after it started a restart: Apache must not keep what was taken back."""
+    for delay in ("0", "0.02", "0.05", "0.1", "0.2"):
+        script = f"#!/bin/sh\n(sleep {delay}; {RESTART}) >/dev/null 2>&1 &\nexit 1\n"
+        write(machine, WHMAPI1, script.encode(), 0o755)
+        called = switch(machine, "off")
+        assert (called.code, called.error) == (3, "whmapi-failed"), called.told
+        machine.run("sleep", "0.5")
+        assert stapled(machine), delay

@@ -25,6 +25,7 @@ Report = Callable[[str, Mapping[str, Any]], None]
 
 _TICK = 0.03
 _QUIET_SECONDS = 1.0
+_SETTLED_SECONDS = 0.3
 _READING_SECONDS = 30.0
 _BUSY_TICKS = 5
 _STOP_SECONDS = 12.0
@@ -129,7 +130,7 @@ def restart(
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
     verdict, warnings = _through_whm(apache, mark, samples, patience, stalled)
     for name, rung in _RUNGS:
-        if name == "signal-parent" and _reloaded(apache, mark):
+        if name == "signal-parent" and _reloaded(apache, mark) and not verdict.served:
             continue
         if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
             break
@@ -164,6 +165,7 @@ def ensure_running(
     if whole:
         _stop(apache)
         return _start(apache)
+    _wait_until_quiet(apache)
     before = apache.mark()
     _signal_graceful(apache, before)
     if not wait_until_served(any_staple(samples), within=patience.stalled, quick=patience.quick).served:
@@ -191,7 +193,7 @@ def _through_whm(
     while call.is_alive() and not _reloaded(apache, mark):
         call.join(_TICK)
     if not call.is_alive():
-        _refuse_failed(failure, apache, mark)
+        _refuse_failed(failure)
     # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
     reloaded = _wait_until_read(apache, mark)
     within = patience.after(stalled) if reloaded else 0.0
@@ -203,13 +205,14 @@ def _through_whm(
     if good and failure and failure[0].code == "whmapi-timeout":
         # Taking a verified change back for that would bring the outage back.
         return verdict, (f"Apache restarted and serves, but {failure[0].sentence}",)
-    _refuse_failed(failure, apache, mark)
+    _refuse_failed(failure)
     return verdict, ()
 
 
-def _refuse_failed(failure: Sequence[Problem], apache: Apache, mark: Mark) -> None:
+def _refuse_failed(failure: Sequence[Problem]) -> None:
     if failure:
-        raise RestartError(failure[0], _reloaded(apache, mark))
+        # However the call ended, it may have started a restart that outlives it.
+        raise RestartError(failure[0], failure[0].code != "whmapi-missing")
 
 
 def _call_whm(timeout: float, failure: list[Problem]) -> None:
@@ -230,10 +233,11 @@ def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience:
 
 
 def _signal_parent(
-    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
+    apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
 ) -> Verdict:
-    """Have Apache read its files anew by the signal that WHM should have sent."""
-    _signal_graceful(apache, mark)
+    """Have Apache read its files anew by the signal that WHM should have sent, or that another restart swallowed."""
+    _wait_until_quiet(apache)
+    _signal_graceful(apache, apache.mark())
     return _watched(apache, samples, patience.after(stalled), patience)
 
 
@@ -303,6 +307,20 @@ def _wait_until_read(apache: Apache, mark: Mark) -> bool:
             return False
         time.sleep(_TICK)
     return True
+
+
+def _wait_until_quiet(apache: Apache) -> None:
+    """Wait for the end of a restart that may be under way, by whomever.
+
+    It may have read the files as they were before, and Apache forgets a signal that comes while it reads them.
+    """
+    end, quiet_since = time.monotonic() + _READING_SECONDS, time.monotonic()
+    stamp, ticks = _stamp(apache.pid_file), _ticks(apache)
+    while time.monotonic() < min(end, quiet_since + _SETTLED_SECONDS):
+        time.sleep(_TICK)
+        now = _stamp(apache.pid_file), _ticks(apache)
+        if now[0] != stamp or now[1] - ticks > 1:
+            (stamp, ticks), quiet_since = now, time.monotonic()
 
 
 def _ticks(apache: Apache) -> int:
