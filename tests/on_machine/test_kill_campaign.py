@@ -111,6 +111,7 @@ class Campaign:
         killed = time.time()
         out, err = started.communicate(timeout=120)
         assert started.returncode in (0, 1, 3), (action, seconds, victim, out, err)
+        time.sleep(0.3)  # until whoever was killed is gone
         if not parent(self.machine):
             # Killed after the switch had looked for the last time, or before it began and httpd's own test with it.
             late = self._last()["finished"] < killed + 0.25
