@@ -214,7 +214,7 @@ class Journal:
         if self._database is None:
             return
         try:
-            with self._transaction() as database:
+            with transaction(self._database) as database:
                 action(database)
         except sqlite3.Error as error:
             self.lost = f"{self._path} cannot be written ({error})"
@@ -231,17 +231,18 @@ class Journal:
             self._replace_damaged(error)
         return default
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        assert self._database is not None
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Hold a write transaction: committed at the end, taken back whole if anything is raised."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
 
 
 def new_identity() -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling.journal import transaction
 from ocsp_stapling.watch.reading import Outage, Reading, follow
 
 __all__ = ["DAY", "HOUR", "NAME", "Memory", "Outage", "Reading", "Tally"]
@@ -98,7 +99,7 @@ class Memory:
         """Keep a reading with what follows from it, and thin out the old ones."""
         row = [reading.cause, reading.severity, reading.stapling, reading.addresses]
         blob = zlib.compress(json.dumps(row, separators=(",", ":")).encode(), 6)
-        with self._transaction() as database:
+        with transaction(self._database) as database:
             database.execute("INSERT OR REPLACE INTO surveys VALUES (?, ?)", (reading.at, blob))
             self._count(reading)
             self._follow(reading)
@@ -158,17 +159,6 @@ class Memory:
         execute(f"DELETE FROM outages WHERE began < {newest}", (KEPT_OUTAGES,))  # noqa: S608
         newest = "(SELECT DISTINCT day FROM tallies ORDER BY day DESC LIMIT ?)"
         execute(f"DELETE FROM tallies WHERE day NOT IN {newest}", (KEPT_DAYS,))  # noqa: S608
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     def _put_aside(self) -> None:
         _move_aside(self._path)
