@@ -15,8 +15,8 @@ from tests.unit.apache.real_apache import layout_at
 
 from ocsp_stapling.apache.conditions import Binary
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.effective import effective
-from ocsp_stapling.apache.vhosts import tls_vhosts
+from ocsp_stapling.apache.stapling import effective
+from ocsp_stapling.server.vhosts import tls_vhosts
 
 ROUNDS = 5
 HEAD = "LoadModule ssl_module x\nLoadModule socache_shmcb_module x\nSSLUseStapling On\nSSLStaplingCache shmcb:x\n"

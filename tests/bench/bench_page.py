@@ -31,11 +31,11 @@ from tests.machine.cpanel import PERL
 from tests.machine.whm import Answer, Browser, log_in, open_whm
 from tests.unit.web.made import healthy, responder
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.watch.memory import Memory
-from ocsp_stapling.watch.reading import Reading
+from ocsp_stapling.watch.outages import Reading
 
 DOCROOT = "/usr/local/cpanel/whostmgr/docroot"
 REGISTER = "/usr/local/cpanel/bin/register_appconfig"

@@ -20,7 +20,8 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from ocsp_stapling import files, journal
+from ocsp_stapling import files
+from ocsp_stapling.change import journal
 from ocsp_stapling.cli import main as command
 
 _lock = threading.Lock()

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ocsp_stapling.journal import new_identity
+from ocsp_stapling.change.journal import new_identity
 from ocsp_stapling.web.csrf import FormTokens
 from ocsp_stapling.web.identity import Caller, Role
 from tests.machine import Machine, Shape, why_not_here

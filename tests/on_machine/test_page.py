@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from selenium.common.exceptions import NoSuchElementException
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.chromium import AXE, Window, why_no_browser, window
 from tests.machine.cpanel import SUPPORT, VIEWER
@@ -265,7 +265,7 @@ def test_of_two_administrators_one_changes_and_the_other_is_told(whm: Machine, p
 def test_a_second_change_meets_the_lock_and_names_its_holder(whm: Machine, page: Window) -> None:
     holder = (
         "import sys, time\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from ocsp_stapling.switch import lock\n"
+        "from ocsp_stapling.change import lock\n"
         "with lock.hold(Path(sys.argv[2]), 'bigboss (WHM)', 'off'): print('held', flush=True); time.sleep(60)"
     )
     python = str(Path(__file__).parents[2] / ".venv/bin/python")

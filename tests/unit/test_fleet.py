@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling import metrics
-from ocsp_stapling.journal import Operation
+from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.check import metrics
 
 FLEET = Path(__file__).resolve().parents[2] / "docs/fleet"
 WANTS_PROMTOOL = pytest.mark.skipif(

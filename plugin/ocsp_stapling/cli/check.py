@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 
 import click
 
-from ocsp_stapling import elsewhere, report, settings
+from ocsp_stapling import settings
+from ocsp_stapling.check import report, vantage
+from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
-from ocsp_stapling.diagnosis import diagnose
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
 
@@ -80,7 +81,7 @@ def run_check(
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Make a survey, diagnose it, keep it as the last check and return its document. Raises Problem."""
-    from ocsp_stapling.survey import Request, survey
+    from ocsp_stapling.check.gather import Request, survey
 
     if os.geteuid() != 0:
         raise Problem(
@@ -89,7 +90,7 @@ def run_check(
     request = Request(
         configured,
         deadline or configured.probe.deadline_seconds,
-        elsewhere.parse(pasted) if pasted else (),
+        vantage.parse(pasted) if pasted else (),
         trace,
         progress or (_progress if sys.stderr.isatty() else lambda _text: None),
     )
@@ -113,7 +114,7 @@ def _progress(text: str) -> None:
 def _read_pasted(name: str) -> str:
     try:
         with click.open_file(name, "rb") as file:
-            data = file.read(elsewhere.SIZE_LIMIT)
+            data = file.read(vantage.SIZE_LIMIT)
     except OSError as error:
         raise Problem("file-unreadable", f"{Path(name)} cannot be read.", error.strerror or "") from error
     return bytes(data).decode("utf-8", "replace")

@@ -11,7 +11,10 @@ import click
 
 from ocsp_stapling.apache import native as whm
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.effective import (
+from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.stapling import (
     Override,
     StaplingState,
     compare_includes,
@@ -19,9 +22,6 @@ from ocsp_stapling.apache.effective import (
     origin,
     state_findings,
 )
-from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
-from ocsp_stapling.apache.layout import Layout, read_layout
-from ocsp_stapling.apache.native import NativeSwitch
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.problem import Problem

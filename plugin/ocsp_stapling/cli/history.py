@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.change.journal import Journal, Operation, Step
+from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
-from ocsp_stapling.journal import Journal, Operation, Step
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
-from ocsp_stapling.switch.operate import require_root
-from ocsp_stapling.watch.past import Past, past, percent
-from ocsp_stapling.watch.past import as_json as past_as_json
-from ocsp_stapling.watch.reading import SERVER, Outage
+from ocsp_stapling.watch.history import Past, past, percent
+from ocsp_stapling.watch.history import as_json as past_as_json
+from ocsp_stapling.watch.outages import SERVER, Outage
 
 _ENDINGS = {
     "running": "unfinished: the next command brings it to an end",

@@ -15,10 +15,10 @@ from typing import IO
 
 import click
 
-from ocsp_stapling.apache.errorlog import entries, entries_of_stream
-from ocsp_stapling.apache.errorlog_codes import Kind
-from ocsp_stapling.apache.errorlog_failures import Failure, Summary, summarise
-from ocsp_stapling.apache.errorlog_line import Entry
+from ocsp_stapling.apache.errorlog.codes import Kind
+from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
+from ocsp_stapling.apache.errorlog.line import Entry
+from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream
 from ocsp_stapling.cli.output import printable, table
 
 PERIODS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "all": None}

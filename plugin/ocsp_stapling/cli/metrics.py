@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from ocsp_stapling import metrics as exposition
-from ocsp_stapling import report, settings
+from ocsp_stapling import settings
+from ocsp_stapling.change.journal import NAME, Journal, Operation
+from ocsp_stapling.check import metrics as exposition
+from ocsp_stapling.check import report
 from ocsp_stapling.cli.output import emit_json
-from ocsp_stapling.journal import NAME, Journal, Operation
 
 
 @click.command()

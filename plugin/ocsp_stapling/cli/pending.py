@@ -6,10 +6,10 @@ import os
 
 import click
 
+from ocsp_stapling.change import lock
+from ocsp_stapling.change.journal import NAME, RUNNING, Journal
 from ocsp_stapling.cli.output import printable
-from ocsp_stapling.journal import NAME, RUNNING, Journal
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.switch import lock
 
 
 def finish_interrupted(settings: Settings) -> None:
@@ -19,7 +19,7 @@ def finish_interrupted(settings: Settings) -> None:
     """
     if os.geteuid() != 0 or not _is_interrupted(settings):
         return
-    from ocsp_stapling.switch.operate import recover
+    from ocsp_stapling.change.operate import recover
 
     for result in recover(settings, lambda *_: None):
         click.echo(f"ocsp-stapling: {printable(result.sentence)}", err=True)

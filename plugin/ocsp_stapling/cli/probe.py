@@ -13,16 +13,17 @@ from typing import Any
 
 import click
 
-from ocsp_stapling import served, settings
+from ocsp_stapling import settings
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.host.routes import own_addresses
-from ocsp_stapling.inventory import Site
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.served import Served
+from ocsp_stapling.server import served
+from ocsp_stapling.server.served import Served
+from ocsp_stapling.server.sites import Site
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
 FALLBACK_USER = "nobody"

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from ocsp_stapling import inventory, served, settings
+from ocsp_stapling import settings
 from ocsp_stapling.cli.output import emit_json, printable, table
-from ocsp_stapling.inventory import Group, Site
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server import served
+from ocsp_stapling.server import sites as inventory
+from ocsp_stapling.server.sites import Group, Site
 
 _SHOWN = 200
 

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.check.status import standing
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.standing import standing
 
 _SHOWN = 5
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.change.operate import Operator, Request
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.switch.operate import Operator, Request
-from ocsp_stapling.switch.plan import Plan
-from ocsp_stapling.switch.transaction import DONE, Result
 
 REFUSED_EXIT = 1
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}

@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from ocsp_stapling import report, settings
-from ocsp_stapling import ticket as writer
+from ocsp_stapling import settings
+from ocsp_stapling.check import report
+from ocsp_stapling.check import ticket as writer
 from ocsp_stapling.cli.check import run_check
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.problem import Problem

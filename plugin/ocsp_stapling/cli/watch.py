@@ -9,8 +9,8 @@ from dataclasses import asdict
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.change.operate import recover, require_root
 from ocsp_stapling.cli.output import emit_json, printable
-from ocsp_stapling.switch.operate import recover, require_root
 
 
 @click.command()
@@ -32,7 +32,7 @@ def watch(as_json: bool, only_recover: bool) -> None:
         for result in recover(settings.load(), lambda *_: None):
             click.echo(result.sentence)
         return
-    from ocsp_stapling.watch.rounds import one_pass
+    from ocsp_stapling.watch.one_pass import one_pass
 
     told = one_pass(settings.load())
     if as_json:

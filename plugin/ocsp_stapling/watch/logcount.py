@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.apache.errorlog import Bookmark, new_entries
-from ocsp_stapling.apache.errorlog_failures import OTHERS, summarise
+from ocsp_stapling.apache.errorlog.failures import OTHERS, summarise
+from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.evidence import LogEvidence
+from ocsp_stapling.check.evidence import LogEvidence
+from ocsp_stapling.check.surroundings import read_log
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.survey.server import read_log
 from ocsp_stapling.watch.memory import Memory
 
 NAME = "log"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.journal import transaction
-from ocsp_stapling.watch.reading import Outage, Reading, follow
+from ocsp_stapling.change.journal import transaction
+from ocsp_stapling.watch.outages import Outage, Reading, follow
 
 __all__ = ["DAY", "HOUR", "NAME", "Memory", "Outage", "Reading", "Tally"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.journal import FileRecord, Journal, Operation
+from ocsp_stapling.change.journal import FileRecord, Journal, Operation
+from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
-from ocsp_stapling.switch.transaction import DONE
+from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.watch.policy import Observation
-from ocsp_stapling.watch.reading import Reading
 
 WHO = "the watch"
 _URL_LENGTH = 200

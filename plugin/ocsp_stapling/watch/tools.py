@@ -15,18 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.journal import NAME as JOURNAL
-from ocsp_stapling.journal import RUNNING, Journal, new_identity
-from ocsp_stapling.operations import Operations, Order, launcher
+from ocsp_stapling.change import lock
+from ocsp_stapling.change.jobs import Operations, Order, launcher
+from ocsp_stapling.change.journal import NAME as JOURNAL
+from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
+from ocsp_stapling.change.transaction import DONE
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.gather import Request as SurveyRequest
+from ocsp_stapling.check.gather import survey
+from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.survey import Request as SurveyRequest
-from ocsp_stapling.survey import survey
-from ocsp_stapling.switch import lock
-from ocsp_stapling.switch.transaction import DONE
-from ocsp_stapling.ticket import ticket
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Action

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app, g
 
-from ocsp_stapling.operations import Operations
+from ocsp_stapling.change.jobs import Operations
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.csrf import FormTokens
 from ocsp_stapling.web.identity import Caller

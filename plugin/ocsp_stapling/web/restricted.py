@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from ocsp_stapling.evidence import (
+from ocsp_stapling.check.evidence import (
     ConfigurationEvidence,
     Elsewhere,
     Evidence,

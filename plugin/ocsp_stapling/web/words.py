@@ -8,10 +8,10 @@ from typing import Literal
 
 from flask import Flask
 
-from ocsp_stapling.apache.errorlog_codes import Kind
+from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.diagnosis import Confidence
-from ocsp_stapling.evidence import HandshakeEvidence, Origin
+from ocsp_stapling.check.diagnosis import Confidence
+from ocsp_stapling.check.evidence import HandshakeEvidence, Origin
 from ocsp_stapling.ocsp.finding import Outcome
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]

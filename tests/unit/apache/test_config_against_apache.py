@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.effective import compare_includes, effective
 from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.apache.stapling import compare_includes, effective
 from tests.unit.apache.generated_config import write_tree
 from tests.unit.apache.real_apache import Taken, binary, dump_config, layout_at, needs_apache
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ocsp_stapling.apache.errorlog_failures import OTHERS, Failure, failures, summarise
-from ocsp_stapling.apache.errorlog_line import Entry, parse
-from ocsp_stapling.apache.errorlog_proof import prove
+from ocsp_stapling.apache.errorlog.attribution import prove
+from ocsp_stapling.apache.errorlog.failures import OTHERS, Failure, failures, summarise
+from ocsp_stapling.apache.errorlog.line import Entry, parse
 from tests.unit.apache.errorlog_lines import ISO, SUMMARY, TIMEOUT, UNREACHABLE, at, failure, fixture, line
 
 NOW = datetime(2026, 11, 22, 12, 0, 0)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache import errorlog_files
-from ocsp_stapling.apache.errorlog import Bookmark, entries, new_entries
-from ocsp_stapling.apache.errorlog_files import offset_of, opened
+from ocsp_stapling.apache.errorlog import files
+from ocsp_stapling.apache.errorlog.files import offset_of, opened
+from ocsp_stapling.apache.errorlog.read import Bookmark, entries, new_entries
 from ocsp_stapling.problem import Problem
 from tests.unit.apache.errorlog_lines import TIME, failure
 
@@ -240,7 +240,7 @@ def test_no_descriptor_stays_open(log: Path, tmp_path: Path) -> None:
 
 
 def test_a_gzip_bomb_ends_at_its_bound(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errorlog_files, "_UNPACKED", 1 << 20)
+    monkeypatch.setattr(files, "_UNPACKED", 1 << 20)
     log.write_text(foreign_at(START + timedelta(days=20)))
     late = b"\n" * (4 << 20) + failure(time=TIME).encode()
     (tmp_path / "error_log.1.gz").write_bytes(gzip.compress(late))

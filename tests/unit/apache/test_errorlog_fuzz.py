@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocsp_stapling.apache.errorlog import entries_of_stream
-from ocsp_stapling.apache.errorlog_failures import failures
-from ocsp_stapling.apache.errorlog_line import MAX_LINE, Entry, _parse_unusual, moment, parse, time_of
+from ocsp_stapling.apache.errorlog.failures import failures
+from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, _parse_unusual, moment, parse, time_of
+from ocsp_stapling.apache.errorlog.read import entries_of_stream
 from tests.unit.apache.errorlog_lines import SUMMARY, TIME, TIMEOUT, UNREACHABLE, fixture, line
 
 REAL = [raw for name in ("event", "client-refused", "client-stale-debug", "prefork") for raw in fixture(name)]

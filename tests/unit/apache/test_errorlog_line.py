@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ocsp_stapling.apache import errorlog_line
-from ocsp_stapling.apache.errorlog_codes import NEEDLES, RULES, pattern_of
-from ocsp_stapling.apache.errorlog_line import Entry, moment, parse, time_of
+from ocsp_stapling.apache.errorlog import line as line_reader
+from ocsp_stapling.apache.errorlog.codes import NEEDLES, RULES, pattern_of
+from ocsp_stapling.apache.errorlog.line import Entry, moment, parse, time_of
 from tests.unit.apache.errorlog_lines import FIXTURES, ISO, SUMMARY, TIME, TIMEOUT, UNREACHABLE, fixture, line
 
 
@@ -187,7 +187,7 @@ def test_quotes_of_windows_1252() -> None:
 @pytest.mark.parametrize("name", sorted(file.stem for file in FIXTURES.glob("*.log")))
 def test_the_fast_way_reads_like_the_general_one(name: str) -> None:
     for raw in fixture(name):
-        assert parse(raw) == errorlog_line._parse_unusual(raw, 0)
+        assert parse(raw) == line_reader._parse_unusual(raw, 0)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FIXTURES.glob("*.log")))

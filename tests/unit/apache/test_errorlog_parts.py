@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache import errorlog_parts
-from ocsp_stapling.apache.errorlog_line import MAX_LINE, Entry, parse
-from ocsp_stapling.apache.errorlog_parts import Helper, Part, Reader, pack, read_parts, unpack
-from ocsp_stapling.apache.errorlog_scan import Scanner
+from ocsp_stapling.apache.errorlog import parts as reader
+from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
+from ocsp_stapling.apache.errorlog.parts import Helper, Part, Reader, pack, read_parts, unpack
+from ocsp_stapling.apache.errorlog.scan import Scanner
 from tests.unit.apache.errorlog_lines import failure, fixture
 
 SMALL = 64 * 1024
@@ -20,8 +20,8 @@ SMALL = 64 * 1024
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errorlog_parts, "PART", SMALL)
-    monkeypatch.setattr(errorlog_parts, "_HELP_FROM", SMALL)
+    monkeypatch.setattr(reader, "PART", SMALL)
+    monkeypatch.setattr(reader, "_HELP_FROM", SMALL)
     monkeypatch.setattr("threading.active_count", lambda: 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
 
@@ -86,7 +86,7 @@ def test_parts_that_begin_at_a_line_share_none(log: Path) -> None:
 def test_a_helper_that_dies_is_replaced(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = some_log(1)
     log.write_bytes(data)
-    monkeypatch.setattr(errorlog_parts, "pack", lambda _: os._exit(1))
+    monkeypatch.setattr(reader, "pack", lambda _: os._exit(1))
     assert read(log) == slowly(data)
 
 

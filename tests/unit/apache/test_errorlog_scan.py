@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from ocsp_stapling.apache import errorlog_scan
-from ocsp_stapling.apache.errorlog_line import MAX_LINE
-from ocsp_stapling.apache.errorlog_scan import BLOCK, Scanner
+from ocsp_stapling.apache.errorlog import scan as finder
+from ocsp_stapling.apache.errorlog.line import MAX_LINE
+from ocsp_stapling.apache.errorlog.scan import BLOCK, Scanner
 
 NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
 Found = list[tuple[int, bytes]]
@@ -66,7 +66,7 @@ def test_a_stream_in_small_pieces_reads_the_same(seed: int) -> None:
 
 
 def test_without_memmem_the_search_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errorlog_scan, "_libc_memmem", lambda: None)
+    monkeypatch.setattr(finder, "_libc_memmem", lambda: None)
     data = some_log(7, 2 * BLOCK)
     assert scan(data) == slowly(data)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocsp_stapling import served
 from ocsp_stapling.cli import sites as face
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server import served
 from ocsp_stapling.settings import Settings
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.unit.apache.real_apache import layout_at

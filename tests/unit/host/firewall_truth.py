@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ocsp_stapling.host.firewall import read_firewall
+from ocsp_stapling.host.firewall.report import read_firewall
 
 DESTINATIONS = ("198.51.100.7", "203.0.113.9", "2a00:7::7", "2a00:9::9")
 WORKER = "nobody"

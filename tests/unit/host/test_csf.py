@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.host import csf
-from ocsp_stapling.host.firewall import read_firewall
+from ocsp_stapling.host.firewall import csf
+from ocsp_stapling.host.firewall.report import read_firewall
 from tests.unit.host.namespace import needs_namespace
 
 V4 = ipaddress.ip_address("198.51.100.7")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.host.firewall import read_firewall
+from ocsp_stapling.host.firewall.report import read_firewall
 from tests.unit.host.firewall_truth import SETUP
 from tests.unit.host.namespace import in_namespace, needs_namespace
 
@@ -19,7 +19,7 @@ needs_iptables = pytest.mark.skipif(not shutil.which("iptables"), reason="needs 
 
 TABLE = "nft add table inet t\nnft 'add chain inet t out { type filter hook output priority 0; %s }'\n"
 HINTS = """
-from ocsp_stapling.host.firewall import read_firewall
+from ocsp_stapling.host.firewall.report import read_firewall
 r = read_firewall({destinations}, "nobody", seconds=60)
 show([[[h.tool, h.where, h.family, h.only_user, h.action, h.certain, h.destinations] for h in r.hints],
       [h.text for h in r.hints], r.read, r.unread])

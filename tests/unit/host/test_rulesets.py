@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.host import ipset, iptables, nft
-from ocsp_stapling.host.ruleset import Action, Condition, Hook, Packet, Rule, blocks
+from ocsp_stapling.host.firewall import ipset, iptables, nft
+from ocsp_stapling.host.firewall.ruleset import Action, Condition, Hook, Packet, Rule, blocks
 
 V4 = ipaddress.ip_address("198.51.100.7")
 V6 = ipaddress.ip_address("2a00:7::7")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache.errorlog import entries
-from ocsp_stapling.apache.errorlog_failures import Summary, summarise
-from ocsp_stapling.apache.errorlog_line import Entry
+from ocsp_stapling.apache.errorlog.failures import Summary, summarise
+from ocsp_stapling.apache.errorlog.line import Entry
+from ocsp_stapling.apache.errorlog.read import entries
 from ocsp_stapling.watch import logcount
 from ocsp_stapling.watch.logcount import read_on
 from tests.unit.apache.errorlog_lines import TIMEOUT, UNREACHABLE, failure

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.watch.history import as_json, past
 from ocsp_stapling.watch.memory import DAY, HOUR, KEPT_DAYS, KEPT_READINGS, Memory, Outage, Reading, Tally
-from ocsp_stapling.watch.past import as_json, past
 
 START = 1_800_000_000.0
 

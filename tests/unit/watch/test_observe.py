@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.evidence import ResponderEvidence
-from ocsp_stapling.journal import Journal
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.evidence import ResponderEvidence
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.observe import is_stalled, observe
-from tests.unit.diagnosis.made import evidence, responder
+from tests.unit.check.diagnosis.made import evidence, responder
 
 
 def healthy(directory: Path, *responders: ResponderEvidence) -> bool:

@@ -19,12 +19,12 @@ import pytest
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.journal import FileRecord, Journal
+from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.settings import NotifySettings, Settings, WatchSettings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import WHO
+from ocsp_stapling.watch.one_pass import Told, one_pass
 from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, Action
-from ocsp_stapling.watch.rounds import Told, one_pass
 from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import Ended, Tools
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.evidence import Evidence
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.app import create_app
 

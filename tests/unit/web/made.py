@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.evidence import (
+from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
     Elsewhere,

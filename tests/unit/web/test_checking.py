@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import Completed, run
-from ocsp_stapling.web.checking import Checks
 
 
 def launch(_identity: str, argv: object) -> Completed:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from ocsp_stapling.journal import Journal
+from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory, Reading
 from ocsp_stapling.web.app import create_app

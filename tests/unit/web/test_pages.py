@@ -14,15 +14,14 @@ import pytest
 from flask import Flask
 
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
-from ocsp_stapling.evidence import Evidence
-from ocsp_stapling.journal import Journal
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.staple import Door
 from ocsp_stapling.watch.memory import Memory
-from ocsp_stapling.watch.reading import Reading
-from ocsp_stapling.web import facts, listing
-from ocsp_stapling.web.listing import SiteRow
-from ocsp_stapling.web.views import configuration, errorlog
-from ocsp_stapling.web.views import sites as sites_view
+from ocsp_stapling.watch.outages import Reading
+from ocsp_stapling.web.pages import configuration, errorlog, picture, sites
+from ocsp_stapling.web.pages import sites_view as sites_view
+from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 from tests.unit.web.asking import OPERATOR, VIEWER, get
@@ -162,7 +161,7 @@ def test_an_operation_under_way_is_announced(showing: Shown, tmp_path: Path) -> 
 @pytest.fixture
 def own_only(monkeypatch: pytest.MonkeyPatch) -> None:
     visible = Visible(frozenset({"user001"}), frozenset({OWN}))
-    for module in (facts, sites_view):
+    for module in (picture, sites_view):
         monkeypatch.setattr(
             module,
             "visible_to",
@@ -284,10 +283,10 @@ def rows(count: int) -> list[SiteRow]:
 def test_five_thousand_sites_come_in_pages_and_can_be_searched(
     showing: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_rows", lambda: rows(5000))
+    monkeypatch.setattr(sites, "_rows", lambda: rows(5000))
     app = showing(None)
     first = text_of(app, "p=sites")
-    assert first.count("Staple check") == listing.PER_PAGE
+    assert first.count("Staple check") == sites.PER_PAGE
     assert "page 1 of 50" in first
     assert "site4999.example" in text_of(app, "p=sites&page=50")
     found = text_of(app, "p=sites&q=SITE0042&ca=DigiCert")
@@ -301,7 +300,7 @@ def test_a_viewers_list_and_staple_check_are_limited_to_their_own(
     showing: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = replace(rows(1)[0], name=OWN)
-    monkeypatch.setattr(listing, "_rows", lambda: [*rows(3), mine])
+    monkeypatch.setattr(sites, "_rows", lambda: [*rows(3), mine])
     text = text_of(showing(None), "p=sites", VIEWER)
     assert OWN in text
     assert "site0001.example" not in text
@@ -312,7 +311,7 @@ def test_a_site_with_markup_for_a_name_stays_text(showing: Shown, monkeypatch: p
     evil = replace(
         rows(1)[0], name=made.HOSTILE, owner=made.HOSTILE, authority=made.HOSTILE, note=made.HOSTILE
     )
-    monkeypatch.setattr(listing, "_rows", lambda: [evil])
+    monkeypatch.setattr(sites, "_rows", lambda: [evil])
     text = text_of(showing(None), "p=sites&q=" + "%3Cscript%3E")
     assert "<script>alert" not in text
     assert not Page(text).open

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling import report
-from ocsp_stapling.diagnosis import diagnose
-from ocsp_stapling.evidence import Evidence
-from ocsp_stapling.journal import Step
-from ocsp_stapling.operations import Progress
-from ocsp_stapling.web import assets, chart, guide
-from ocsp_stapling.web.progress import operation_view
+from ocsp_stapling.change.jobs import Progress
+from ocsp_stapling.change.journal import Step
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.stored import evidence_of
+from ocsp_stapling.web import assets
+from ocsp_stapling.web.pages import chart, guide
+from ocsp_stapling.web.pages.operations import operation_view
 from ocsp_stapling.web.restricted import is_other, restricted
-from ocsp_stapling.web.stored import evidence_of
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 

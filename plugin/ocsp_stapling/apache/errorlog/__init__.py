@@ -1,0 +1,1 @@
+"""Apache's error log: finding, reading and attributing the lines about stapling."""

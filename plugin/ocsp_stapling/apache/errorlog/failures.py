@@ -1,0 +1,208 @@
+"""Stapling failures: the two or three lines of each as one, and how many of them, when, at which responder."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ocsp_stapling.apache.errorlog.attribution import Worker, together, worker_of
+from ocsp_stapling.apache.errorlog.codes import Kind, Scope
+from ocsp_stapling.apache.errorlog.line import Entry, moment
+
+# The last line of a failure -> the codes of the lines that may explain it (None: any line of the shared query).
+_CLOSING: dict[str, frozenset[str] | None] = {
+    "AH01941": None,
+    "AH01943": frozenset({"AH01934", "AH01935", "AH01936"}),
+    "AH01955": frozenset({"AH01939", "AH01940", "AH02621"}),
+    **dict.fromkeys(
+        ("AH02235", "AH02567", "AH02604"), frozenset({"AH02217", "AH02218", "AH02814", "AH02815"})
+    ),
+}
+_CAUSES = frozenset().union(*(codes for codes in _CLOSING.values() if codes))
+
+# Said once per certificate when Apache starts, not when a handshake waits.
+AT_START = frozenset({Kind.NO_ISSUER, Kind.NO_URI, Kind.NOT_CONFIGURED, Kind.NO_CACHE})
+# Facts worth showing that are no failure to get a staple: a bad status is stapled too.
+_NOT_FAILED = AT_START | {Kind.CERT_STATUS}
+
+_RESPONDERS = 100  # counted one by one; certificates name responders, so their number is up to customers
+OTHERS = "others"
+_RECENT = 5
+_WORKERS = 4096  # whose causes wait for their last line at a time
+_WAITING = 8  # causes of one worker
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure, of which Apache wrote `codes`. `responder` is None when no line names it (a reply timeout)."""
+
+    time: str | None
+    pid: int | None
+    kind: Kind
+    responder: str | None
+    codes: tuple[str, ...]
+    line_number: int
+
+
+@dataclass(frozen=True)
+class ResponderCount:
+    """Failures at one responder; `kinds` in the order of their number."""
+
+    responder: str | None
+    failures: int
+    kinds: tuple[tuple[Kind, int], ...]
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Failures counted. Times are ISO 8601, local; `minutes` covers the 24 hours before `now`.
+
+    `total` counts failed fetches and aborted handshakes. `noted` counts the rest by kind: complaints at start and
+    certificates whose status is not good. `unproven`: lines that may be about client certificates instead.
+    """
+
+    total: int
+    last_hour: int
+    last_day: int
+    first: str | None
+    last: str | None
+    kinds: tuple[tuple[Kind, int], ...]
+    responders: tuple[ResponderCount, ...]
+    minutes: tuple[tuple[str, str | None, int], ...]
+    noted: tuple[tuple[Kind, int], ...]
+    recent: tuple[Failure, ...]
+    unproven: int
+    undated: int
+
+
+def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
+    """Yield one Failure per failure. Lines not proven to be about stapling, and mere information, are left out."""
+    waiting: dict[Worker, list[Entry]] = {}
+    for line in lines:
+        if not line.stapling or line.kind is None or line.kind is Kind.OK_INFO:
+            continue
+        worker = worker_of(line)
+        causes = waiting.pop(worker, [])
+        if line.code in _CLOSING:
+            yield from _alone(cause for cause in causes if not _explains(cause, line))
+            yield _failure([*(cause for cause in causes if _explains(cause, line)), line])
+            continue
+        if line.scope is Scope.SHARED or line.code in _CAUSES:
+            yield from _alone(causes[:-_WAITING])
+            waiting[worker] = [*causes[-_WAITING:], line]
+            if len(waiting) > _WORKERS:
+                yield from _alone(waiting.pop(next(iter(waiting))))
+            continue
+        yield from _alone([*causes, line])
+    for causes in waiting.values():
+        yield from _alone(causes)
+
+
+def _alone(lines: Iterable[Entry]) -> Iterator[Failure]:
+    """Yield one failure for each line that nothing closed."""
+    return (_failure([line]) for line in lines)
+
+
+def _explains(cause: Entry, closing: Entry) -> bool:
+    codes = _CLOSING[closing.code]
+    return (cause.scope is Scope.SHARED if codes is None else cause.code in codes) and together(
+        cause, closing
+    )
+
+
+def _failure(lines: list[Entry]) -> Failure:
+    """Return the failure that the lines describe: the first names the cause, the last says what came of it."""
+    cause, last = lines[0], lines[-1]
+    assert cause.kind is not None
+    return Failure(
+        last.time,
+        last.pid,
+        cause.kind,
+        next((line.responder for line in lines if line.responder), None),
+        tuple(line.code for line in lines),
+        last.line_number,
+    )
+
+
+def summarise(lines: Iterable[Entry], now: datetime) -> Summary:
+    """Return the counts of `lines`; `now` is naive local time, as the log's own times are."""
+    tally = _Tally(now)
+    for failure in failures(tally.seen(lines)):
+        tally.add(failure)
+    return tally.result()
+
+
+@dataclass
+class _PerResponder:
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    first: str | None = None
+    last: str | None = None
+
+    def add(self, failure: Failure) -> None:
+        self.kinds[failure.kind] += 1
+        self.first = self.first or failure.time
+        self.last = failure.time or self.last
+
+    def result(self, responder: str | None) -> ResponderCount:
+        kinds = tuple(self.kinds.most_common())
+        return ResponderCount(responder, self.kinds.total(), kinds, self.first, self.last)
+
+
+class _Tally:
+    def __init__(self, now: datetime) -> None:
+        self._hour, self._day, self._now = now - timedelta(hours=1), now - timedelta(days=1), now
+        self._all = _PerResponder()
+        self._responders: dict[str | None, _PerResponder] = {}
+        self._minutes: Counter[tuple[str, str | None]] = Counter()
+        self._noted: Counter[Kind] = Counter()
+        self._recent: deque[Failure] = deque(maxlen=_RECENT)
+        self._last_hour = self._last_day = self._unproven = self._undated = 0
+
+    def seen(self, lines: Iterable[Entry]) -> Iterator[Entry]:
+        """Pass the lines on, counting those that no failure will hold."""
+        for line in lines:
+            self._unproven += line.stapling is None and line.kind is not Kind.OK_INFO
+            yield line
+
+    def add(self, failure: Failure) -> None:
+        if failure.kind in _NOT_FAILED:
+            self._noted[failure.kind] += 1
+            return
+        known = failure.responder in self._responders or len(self._responders) < _RESPONDERS
+        responder = failure.responder if known else OTHERS
+        self._all.add(failure)
+        self._responders.setdefault(responder, _PerResponder()).add(failure)
+        self._recent.append(failure)
+        self._add_time(failure.time, responder)
+
+    def _add_time(self, time: str | None, responder: str | None) -> None:
+        when = moment(time) if time else None
+        if time is None or when is None:
+            self._undated += 1
+        elif self._day <= when <= self._now + timedelta(hours=1):
+            self._last_day += 1
+            self._last_hour += when >= self._hour
+            self._minutes[time[:16], responder] += 1
+
+    def result(self) -> Summary:
+        counts = [one.result(responder) for responder, one in self._responders.items()]
+        return Summary(
+            self._all.kinds.total(),
+            self._last_hour,
+            self._last_day,
+            self._all.first,
+            self._all.last,
+            tuple(self._all.kinds.most_common()),
+            tuple(sorted(counts, key=lambda one: -one.failures)),
+            tuple(
+                (minute, responder, n) for (minute, responder), n in sorted(self._minutes.items(), key=str)
+            ),
+            tuple(self._noted.most_common()),
+            tuple(self._recent),
+            self._unproven,
+            self._undated,
+        )

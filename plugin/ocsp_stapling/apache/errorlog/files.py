@@ -1,0 +1,226 @@
+"""The error log as files: opened safely, entered where a period begins, with its rotated and gzipped neighbours."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ocsp_stapling.apache.errorlog.line import moment, time_of
+from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
+from ocsp_stapling.problem import Problem
+
+# Lines are not strictly in order, and when summer time ends an hour is written twice.
+SLACK = timedelta(hours=2)
+_PROBE = 64 * 1024
+_NEIGHBOURS = 64  # rotated files looked at
+_UNPACKED = 8 << 30  # bytes read from one gzipped neighbour: a bound on what a crafted one can cost
+_DIGEST = 256
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """An open log: what was there when it was opened. Rotation renames it, but this stays readable."""
+
+    path: Path
+    fd: int
+    size: int
+    inode: int
+    device: int
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """Where a pass stopped, so that the next reads only what is new; every field fits into JSON.
+
+    `digest` is of the bytes just before `offset`: a file that was emptied and has grown again is recognised.
+    """
+
+    device: int
+    inode: int
+    offset: int
+    digest: str
+
+
+@contextmanager
+def opened(path: Path, packed: bool = False) -> Iterator[LogFile]:
+    """Open a log for reading. Raises Problem when it is absent, unreadable or not a regular file."""
+    fd = _open(path)
+    try:
+        found = os.fstat(fd)
+        yield LogFile(path, fd, found.st_size, found.st_ino, found.st_dev, packed)
+    finally:
+        os.close(fd)
+
+
+def _open(path: Path) -> int:
+    try:
+        # Looked at before it is opened: opening a device can act on it. O_NONBLOCK in case it is swapped between.
+        _refuse_special(path, path.stat())
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise Problem("log-not-found", f"There is no error log {path}.", str(error)) from error
+    except (OSError, ValueError) as error:
+        sentence = f"The error log {path} cannot be read; run this as root or name another file."
+        raise Problem("log-unreadable", sentence, str(error)) from error
+    try:
+        _refuse_special(path, os.fstat(fd))
+    except Problem:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _refuse_special(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        what = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file (a pipe or a device)"
+        raise Problem("log-not-a-file", f"{path} is {what}; name a log file, or - for standard input.")
+
+
+@contextmanager
+def unpacked(log: LogFile) -> Iterator[Fill]:
+    """Give what fills a buffer from a gzipped log; a damaged or unfinished file ends where the damage begins."""
+    with gzip.open(os.fdopen(os.dup(log.fd), "rb"), "rb") as stream:
+        left = _UNPACKED
+
+        def fill(view: memoryview) -> int:
+            nonlocal left
+            try:
+                # read1, since readinto would drop what precedes the damage.
+                data = stream.read1(min(len(view), left))
+            except (OSError, EOFError, zlib.error):
+                return 0
+            view[: len(data)] = data
+            left -= len(data)
+            return len(data)
+
+        yield fill
+
+
+def first_time(log: LogFile) -> datetime | None:
+    """Return the latest time among the lines of the first 64 KiB, None if none is dated."""
+    if not log.packed:
+        return _latest(os.pread(log.fd, _PROBE, 0))
+    with unpacked(log) as fill:
+        buffer = bytearray(_PROBE)
+        return _latest(bytes(buffer[: fill(memoryview(buffer))]))
+
+
+def _latest(data: bytes) -> datetime | None:
+    """Return the latest time a line begins with: one line with an invented past must not hide the others."""
+    times = (moment(time) for line in data.split(b"\n") if (time := time_of(line.lstrip(b"\0"))))
+    return max((when for when in times if when), default=None)
+
+
+def offset_of(log: LogFile, since: datetime) -> int:
+    """Return the offset of a line from which on nothing of the period is missed, by bisection over the times.
+
+    0 if the lines carry no times. Some lines before `since` may follow the offset; filter them.
+    """
+    wanted = since - SLACK
+    low, high = 0, log.size
+    while high - low > _PROBE:
+        middle = (low + high) // 2
+        data = os.pread(log.fd, _PROBE, middle)
+        begin = data.find(b"\n") + 1
+        latest = _latest(data[begin:]) if begin else None
+        if latest is None:  # 64 KiB without a time: not worth being clever
+            break
+        if latest < wanted:
+            low = middle + begin
+        else:
+            high = middle
+    return low
+
+
+def neighbours(log: LogFile, since: datetime) -> list[Path]:
+    """Return the rotated files of a log that reach into the period, oldest first.
+
+    Known names: error_log.1, error_log.2.gz, error_log-20261101, error_log-20261101.gz, beside the log or in
+    `archive/` (where cPanel's own rotation puts them).
+    """
+    chosen: list[Path] = []
+    head = _head(log)
+    for path in _candidates(log.path, since):
+        with suppress(Problem, OSError), opened(path, packed=path.suffix == ".gz") as older:
+            if (older.device, older.inode) == (log.device, log.inode) or (head and _head(older) == head):
+                continue  # the log itself, or the copy that "copytruncate" is about to make of it
+            chosen.append(path)
+            begin = first_time(older)
+            if begin and begin < since - SLACK:
+                break
+    return chosen[::-1]
+
+
+def _candidates(path: Path, since: datetime) -> list[Path]:
+    """Return files named like rotated copies and written since, newest first; of x and x.gz only x."""
+    oldest = (since - SLACK).timestamp()
+    found: dict[Path, float] = {}
+    real = Path(os.path.realpath(path))
+    for place in (real.parent, real.parent / "archive"):
+        with suppress(OSError), os.scandir(place) as listing:
+            for item in listing:
+                if _is_copy(item.name, real.name) and item.is_file(follow_symlinks=False):
+                    found[Path(item.path)] = item.stat(follow_symlinks=False).st_mtime
+    twice = {path for path in found if path.suffix == ".gz" and path.with_suffix("") in found}
+    recent = [(when, path) for path, when in found.items() if when >= oldest and path not in twice]
+    return [path for _, path in sorted(recent, reverse=True)[:_NEIGHBOURS]]
+
+
+def _is_copy(name: str, log: str) -> bool:
+    suffix = name[len(log) :].removesuffix(".gz")
+    return name.startswith(log) and suffix[:1] in (".", "-") and suffix[1:].replace("-", "").isdigit()
+
+
+def _head(log: LogFile) -> bytes:
+    """Return the first bytes of a log: two files that begin alike, to the microsecond, are copies."""
+    if log.packed:
+        return b""
+    return os.pread(log.fd, 512, 0)
+
+
+def mark(log: LogFile, offset: int) -> Bookmark:
+    """Return the bookmark for `offset`, which must be the beginning of a line."""
+    return Bookmark(log.device, log.inode, offset, _digest(log, offset))
+
+
+def _digest(log: LogFile, offset: int) -> str:
+    import hashlib  # late: it loads OpenSSL, which reading a log does not need
+
+    start = max(0, offset - _DIGEST)
+    return hashlib.sha256(os.pread(log.fd, offset - start, start)).hexdigest()[:16]
+
+
+def fits(log: LogFile, bookmark: Bookmark) -> bool:
+    """Return whether the bookmark was made in this file and what it was made after is still there."""
+    same = (log.device, log.inode) == (bookmark.device, bookmark.inode)
+    return same and 0 <= bookmark.offset <= log.size and _digest(log, bookmark.offset) == bookmark.digest
+
+
+def end_of_lines(log: LogFile) -> int:
+    """Return the offset behind the last finished line."""
+    end = log.size
+    while end > 0:
+        begin = max(0, end - BLOCK)
+        found = os.pread(log.fd, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def copy_with(path: Path, bookmark: Bookmark) -> Path | None:
+    """Return the rotated file the bookmark was made in, if it is still there and not yet packed."""
+    for candidate in _candidates(path, datetime.fromtimestamp(0) + SLACK):
+        if candidate.suffix != ".gz":
+            with suppress(Problem, OSError), opened(candidate) as older:
+                if fits(older, bookmark):
+                    return candidate
+    return None

@@ -1,0 +1,118 @@
+"""What Apache's error log says about stapling: its lines, of a period or since the last look.
+
+The parts: errorlog_scan finds lines fast, errorlog_parts shares that work among processes, errorlog_line reads
+one line, errorlog_codes knows the messages, errorlog_proof tells stapling from OCSP for client certificates,
+errorlog_files handles rotation, errorlog_failures groups and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from ocsp_stapling.apache.errorlog import files
+from ocsp_stapling.apache.errorlog.attribution import prove
+from ocsp_stapling.apache.errorlog.codes import NEEDLES
+from ocsp_stapling.apache.errorlog.files import Bookmark, LogFile
+from ocsp_stapling.apache.errorlog.line import Entry, moment, parse
+from ocsp_stapling.apache.errorlog.parts import read_parts
+from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
+from ocsp_stapling.problem import Problem
+
+__all__ = ["Bookmark", "entries", "entries_of_stream", "new_entries"]
+
+
+def entries(path: Path, since: datetime | None = None, numbered: bool = True) -> Iterator[Entry]:
+    """Yield every stapling line of a log, in the order written.
+
+    `since` (naive local time) limits it to a period; rotated and gzipped neighbours are read if the period begins
+    before the log does; a gzipped log (by its name) is read alone. Lines without a time are kept: nothing says that
+    they are old. Without `numbered`, line numbers are 0 and the scan is faster. Raises Problem when the log cannot
+    be read.
+    """
+    with files.opened(path, packed=path.suffix == ".gz") as log:
+        if log.packed:
+            yield from (e for e in prove(_of_packed(log)) if since is None or not _before(e, since))
+        elif since is None:
+            yield from prove(_of_file(log, 0, numbered))
+        else:
+            yield from (e for e in prove(_of_period(log, since, numbered)) if not _before(e, since))
+
+
+def entries_of_stream(stream: IO[bytes], since: datetime | None = None) -> Iterator[Entry]:
+    """Yield every stapling line of a pipe as it comes; with `since` (naive local time) only those not older."""
+    read: Fill = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
+    return (e for e in prove(_of_stream(read)) if since is None or not _before(e, since))
+
+
+def new_entries(
+    path: Path, bookmark: Bookmark | None, since: datetime | None = None
+) -> tuple[list[Entry], Bookmark]:
+    """Return the stapling lines written after `bookmark`, and the next bookmark; line numbers are 0.
+
+    Only finished lines are read. After a rotation the rest of the old file comes first. Without a bookmark, or
+    when nothing it knew is left, everything since `since` is read, neighbours included. Raises Problem.
+    """
+    with files.opened(path) as log:
+        end = files.end_of_lines(log)
+        if bookmark and files.fits(log, bookmark):
+            found = list(prove(_of_file(log, bookmark.offset, False, end)))
+        elif bookmark and (old := files.copy_with(path, bookmark)):
+            found = [*_rest(old, bookmark), *prove(_of_file(log, 0, False, end))]
+        else:
+            lines = prove(_of_period(log, since, False, end) if since else _of_file(log, 0, False, end))
+            found = [e for e in lines if since is None or not _before(e, since)]
+        return found, files.mark(log, end)
+
+
+def _rest(path: Path, bookmark: Bookmark) -> list[Entry]:
+    with files.opened(path) as log:
+        return list(prove(_of_file(log, bookmark.offset, False)))
+
+
+def _before(entry: Entry, since: datetime) -> bool:
+    when = moment(entry.time) if entry.time else None
+    return when is not None and when < since
+
+
+def _of_period(log: LogFile, since: datetime, numbered: bool, end: int | None = None) -> Iterator[Entry]:
+    """Yield the lines of a log from about `since` on, those of rotated files first."""
+    begin = files.first_time(log)
+    if begin is None or begin > since:
+        for path in files.neighbours(log, since):
+            # A neighbour may vanish or be packed at any moment; what it said is then lost to this pass only.
+            with suppress(Problem, OSError), files.opened(path, packed=path.suffix == ".gz") as older:
+                yield from (
+                    _of_packed(older)
+                    if older.packed
+                    else _of_file(older, files.offset_of(older, since), numbered)
+                )
+    yield from _of_file(log, files.offset_of(log, since), numbered, end)
+    if end is None:
+        yield from _of_successor(log, numbered)
+
+
+def _of_successor(log: LogFile, numbered: bool) -> Iterator[Entry]:
+    """Yield the lines of the file that took the log's place if it was rotated while it was read."""
+    with suppress(Problem, OSError), files.opened(log.path) as now:
+        if (now.device, now.inode) != (log.device, log.inode):
+            yield from _of_file(now, 0, numbered)
+
+
+def _of_packed(log: LogFile) -> Iterator[Entry]:
+    with files.unpacked(log) as fill:
+        yield from _of_stream(fill)
+
+
+def _of_file(log: LogFile, start: int, numbered: bool, end: int | None = None) -> Iterator[Entry]:
+    """Yield the lines of a plain file between two offsets."""
+    return read_parts(log.fd, start, log.size if end is None else end, numbered)
+
+
+def _of_stream(fill: Fill) -> Iterator[Entry]:
+    for number, line in Scanner(NEEDLES).lines(fill):
+        if entry := parse(line, number):
+            yield entry

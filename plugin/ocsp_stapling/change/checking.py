@@ -1,0 +1,127 @@
+"""A check in a process of its own, followed by the page: is one running, since when, what does it do, did it fail."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.change.jobs import LOCKED_OUTPUT, Launcher, launcher
+from ocsp_stapling.problem import Problem
+
+_COMMAND = Path(sys.executable).with_name("ocsp-stapling")
+_OUTPUT, _PASTED = "page-check.out", "page-check.pasted"
+_STARTING_SECONDS = 3.0
+_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """How the page's check stands. `lines` is what it said it is doing; `problem` why it gave up, if it did."""
+
+    running: bool
+    seconds: float = 0.0
+    lines: tuple[str, ...] = ()
+    problem: Problem | None = None
+
+
+class Checks:
+    """Starts checks, one at a time, and tells how the last one stands."""
+
+    def __init__(
+        self, state_directory: Path, launch: Launcher | None = None, command: Path = _COMMAND
+    ) -> None:
+        self._output = state_directory / _OUTPUT
+        self._pasted = state_directory / _PASTED
+        self._launch = launch or launcher()
+        self._command = command
+
+    def start(self, pasted: str = "") -> None:
+        """Start a check unless one is running; `pasted` is another machine's result. Raises Problem."""
+        if self.state().running:
+            return
+        arguments = ["check", "--json", "--progress"]
+        try:
+            self._prepare(pasted)
+        except OSError as error:
+            raise Problem(
+                "start-failed",
+                f"{self._output} cannot be written ({error.strerror}), so no check was started.",
+            ) from error
+        if pasted:
+            arguments.append(f"--elsewhere={self._pasted}")
+        self._run(arguments)
+
+    def state(self) -> CheckState:
+        """Return how the last check stands."""
+        try:
+            with self._output.open("rb") as file:
+                alive = _locked(file.fileno())
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                text = file.read(_LIMIT).decode("utf-8", "replace")
+        except OSError:
+            return CheckState(False)
+        if alive or (not text and age < _STARTING_SECONDS):
+            return CheckState(
+                True, self._since(), tuple(line for line in text.splitlines() if line[:1] != "{")
+            )
+        return CheckState(False, problem=_problem(text))
+
+    def _prepare(self, pasted: str) -> None:
+        self._output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, content in ((self._pasted, pasted), (self._output, "")):
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
+
+    def _run(self, arguments: Sequence[str]) -> None:
+        argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output), str(self._command), *arguments]
+        done = self._launch(f"check-{time.time_ns()}", argv)
+        if not done.ok:
+            self._output.unlink(missing_ok=True)
+            raise Problem(
+                "start-failed",
+                "The check could not be started. Use ssh: ocsp-stapling check",
+                (done.out + done.err)[-2000:],
+            )
+
+    def _since(self) -> float:
+        try:
+            return max(time.time() - self._pasted.stat().st_mtime, 0.0)
+        except OSError:
+            return 0.0
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _problem(text: str) -> Problem | None:
+    """Why a check that has ended gave no document, None if it gave one."""
+    last = text.strip().splitlines()[-1:] or [""]
+    try:
+        found: Any = json.loads(last[0])
+    except ValueError:
+        # A document longer than what was read is one that did not fail.
+        return (
+            None
+            if last[0][:1] == "{"
+            else Problem("no-result", "The check ended without a result.", text[-2000:])
+        )
+    error = found.get("error") if isinstance(found, dict) else None
+    return (
+        Problem(str(error.get("code")), str(error.get("message")), str(error.get("detail", "")))
+        if error
+        else None
+    )

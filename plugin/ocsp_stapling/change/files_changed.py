@@ -1,0 +1,184 @@
+"""Which files an off or an on changes, and into which bytes: our block comes, goes or stays away.
+
+The block belongs at the end of both pre_virtualhost includes. Where a later line would win it is put into the
+post_virtualhost includes too, and `on` takes it away from wherever it is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ocsp_stapling import files
+from ocsp_stapling.apache import includes, managed_block
+from ocsp_stapling.apache.tree import ConfigTree, Directive
+from ocsp_stapling.change.model import Change, PlannedSite, Situation, Wish, effective
+from ocsp_stapling.files import Snapshot
+from ocsp_stapling.problem import Problem
+
+Changes = tuple[Change, ...]
+_SAYS_ON = re.compile(rb"^[ \t]*SSLUseStapling[ \t]+on[ \t\r]*$", re.I | re.M)
+
+
+def off(wish: Wish, now: Situation) -> Changes:
+    """Return the changes after which stapling is off; () if it is.
+
+    Raises Problem `overridden` if a line that no include of ours can follow says On, `block-damaged`, or what
+    reading a file raises.
+    """
+    lines = managed_block.off_block(wish.who, wish.reason, wish.now)
+    overrides = _override_changes(lines, now) if wish.with_overrides else ()
+    with_cache = managed_block.off_block(wish.who, wish.reason, wish.now, _our_cache(now))
+    main = _winning(with_cache, now, (), want=False) if effective(now.tree) else ()
+    return (*main, *overrides)
+
+
+def on(wish: Wish, now: Situation) -> Changes:
+    """Return the changes after which nothing of ours turns stapling off; with consent a block that turns it on.
+
+    Raises Problem `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`.
+    """
+    ours = tuple(_without_block(each) for each in managed(now))
+    bare = now.foresee(ours)
+    if effective(bare):
+        return ours
+    if effective(now.tree):
+        # A block of ours turns it on: only what turns single sites off goes.
+        return tuple(each for each in ours if not _turns_on(each.old))
+    if wish.write_on:
+        cache = None if bare.last("SSLStaplingCache") else managed_block.cache_line(bare, now.modules)
+        lines = managed_block.on_block(wish.who, wish.reason, wish.now, cache)
+        return _winning(lines, now, ours, want=True)
+    if ours:
+        return ours
+    raise off_elsewhere(now, now.tree)
+
+
+def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
+    """Return whether httpd.conf reads none of the files that shall carry a block, so it must be written anew."""
+    blocks = [c for c in changes if c.content and includes.BEGIN in c.content]
+    mains = [c for c in blocks if c.old.path.name != managed_block.OVERRIDE_NAME]
+    return bool(mains) and not any(now.reads(c.old.path) for c in mains)
+
+
+def turned_on(sites: Iterable[PlannedSite]) -> list[PlannedSite]:
+    """Return the sites that turn stapling on by a line of their own."""
+    return [s for s in sites if s.override is not None and s.override.value.lower() == "on"]
+
+
+def off_elsewhere(now: Situation, tree: ConfigTree) -> Problem:
+    """Return the refusal that says what, other than our block, keeps stapling off in `tree`."""
+    return Problem(
+        "off-elsewhere",
+        f"Stapling is not off by this plugin: {where_off(now, tree)}. Change it there, or use "
+        "`ocsp-stapling on --write-on` to turn it on in the include all the same.",
+    )
+
+
+def where_off(now: Situation, tree: ConfigTree) -> str:
+    """Return in words what keeps stapling off in `tree`."""
+    last = tree.last("SSLUseStapling")
+    if now.native_switch.lower() == "off" and (last is None or last.file == now.layout.conf):
+        return (
+            "WHM's own switch turns it off (Apache Configuration > Global Configuration > SSL Use Stapling)"
+        )
+    if last is None:
+        return "nothing in Apache's configuration turns it on"
+    return f"{last.file} line {last.line} turns it off, and that line is not ours"
+
+
+def managed(now: Situation) -> list[Snapshot]:
+    """Return every file with a block of ours, wherever it was found. Raises Problem `block-damaged`.
+
+    A file that others than root can write is none of ours, whatever markers it holds.
+    """
+    known = [*now.layout.pre_virtualhost_files, *sorted(now.layout.includes.glob("*.conf"))]
+    strays = [block.file for block in now.tree.managed]
+    single = sorted(now.layout.userdata.rglob(managed_block.OVERRIDE_NAME))
+    found = [files.snapshot(path) for path in known] + [s for p in [*strays, *single] if (s := _safe(p))]
+    return [each for each in _distinct(found) if find(each) is not None]
+
+
+def find(found: Snapshot) -> includes.Block | None:
+    """Return the block in a file. Raises Problem `block-damaged`, which says where and how to mend it."""
+    return includes.find(found.content or b"", str(found.path))
+
+
+def _our_cache(now: Situation) -> str | None:
+    """The SSLStaplingCache line of our own block, if that is the one in force."""
+    cache = now.tree.last("SSLStaplingCache")
+    return f'SSLStaplingCache "{cache.value}"' if cache and cache.managed else None
+
+
+def _safe(path: Path) -> Snapshot | None:
+    try:
+        return files.snapshot(path)
+    except Problem:
+        return None
+
+
+def _distinct(found: Iterable[Snapshot]) -> list[Snapshot]:
+    """Two names of one file (a link) are one file."""
+    return list({each.path: each for each in reversed(list(found))}.values())[::-1]
+
+
+def _winning(lines: list[str], now: Situation, others: Changes, *, want: bool) -> Changes:
+    """The block in as many places as it takes to be the last word; `others` change too, but lose their blocks."""
+    early = _existing(now.layout.pre_virtualhost_files) or [
+        files.snapshot(now.layout.pre_virtualhost_files[0])
+    ]
+    late = [each for each in _existing(now.layout.post_virtualhost_files) if now.reads(each.path)]
+    for places in (early, _distinct([*early, *late])):
+        blocks = tuple(_with_block(each, lines) for each in places)
+        here = {each.path for each in places}
+        changes = (*blocks, *(each for each in others if each.old.path not in here))
+        then = now.foresee(changes)
+        if effective(then) is want or needs_rebuild(now, changes):
+            return changes
+    raise _overridden(then.last("SSLUseStapling"))
+
+
+def _existing(paths: Iterable[Path]) -> list[Snapshot]:
+    return [each for each in _distinct(map(files.snapshot, paths)) if each.content is not None]
+
+
+def _overridden(late: Directive | None) -> Problem:
+    where = (
+        f"{late.file} line {late.line} says '{late.text.strip()}'"
+        if late
+        else "A line of a local template stands"
+    )
+    return Problem(
+        "overridden",
+        f"{where} after every place that a block of ours can have, so it would win. "
+        "Remove that line, then try again; nothing was touched.",
+    )
+
+
+def _with_block(old: Snapshot, lines: list[str]) -> Change:
+    find(old)
+    return Change(old, includes.apply(old.content or b"", lines))
+
+
+def _without_block(old: Snapshot) -> Change:
+    rest = includes.remove(old.content or b"")
+    # A file that held nothing but our block, and that is ours by name, goes as it came.
+    return Change(old, None if not rest and old.path.name == managed_block.OVERRIDE_NAME else rest)
+
+
+def _turns_on(found: Snapshot) -> bool:
+    block = find(found)
+    return block is not None and _SAYS_ON.search(block.body) is not None
+
+
+def _override_changes(lines: list[str], now: Situation) -> Changes:
+    """A file of our own beside every userdata file that turns sites on; it is read after it."""
+    single = [s for s in turned_on(now.sites) if s.override_in_userdata and s.override]
+    wanted = sorted({s.override.file.with_name(managed_block.OVERRIDE_NAME) for s in single if s.override})
+    changes = tuple(_with_block(files.snapshot(path), lines) for path in wanted)
+    names = {s.name for s in single}
+    for vhost in now.foresee(changes).vhosts if changes else ():
+        if vhost.server_name in names and vhost.stapling and vhost.stapling.value.lower() == "on":
+            raise _overridden(vhost.stapling)
+    return changes

@@ -1,0 +1,299 @@
+"""Starts a change in a process of its own, which outlives the request, the page and the service, and follows it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.change import lock
+from ocsp_stapling.change.journal import NAME as JOURNAL
+from ocsp_stapling.change.journal import RUNNING, Journal, Operation, Step
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import SAFE_PATH, Completed, run
+from ocsp_stapling.settings import PATH_VARIABLE
+
+ACTIONS = ("off", "on", "undo")
+STARTING, INTERRUPTED, REFUSED = "starting", "interrupted", "refused"
+ENDED = ("done", REFUSED, "restored", "failed", INTERRUPTED)
+IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+
+_DIRECTORY = "operations"
+_COMMAND = Path(sys.executable).with_name("ocsp-stapling")
+_BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+_KEPT_SECONDS = 7 * 86400
+_START_SECONDS = 10.0
+_OUTPUT_LIMIT = 1024 * 1024
+# A shell line whose output file stays locked while its program lives: so an end is noticed, however it comes.
+LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -n 9 && exec "$@" >&9 2>&9'
+
+Launcher = Callable[[str, Sequence[str]], Completed]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to start. `tag` is that of the plan that was shown; `undone` names the operation to take back."""
+
+    action: str
+    who: str
+    reason: str = ""
+    tag: str = ""
+    undone: str = ""
+    with_overrides: bool = False
+    write_on: bool = False
+    return_when_healthy: bool = False
+
+    def arguments(self, identity: str) -> list[str]:
+        """Return the command's arguments; every value is glued to its option, so none can become an option."""
+        given = {"operation": identity, "who": self.who, "reason": self.reason, "tag": self.tag}
+        flags = {
+            "--overrides": self.with_overrides,
+            "--write-on": self.write_on,
+            "--return": self.return_when_healthy,
+        }
+        return [
+            self.action,
+            "--yes",
+            "--json",
+            *[f"--{name}={value}" for name, value in given.items() if value],
+            *[flag for flag, wanted in flags.items() if wanted],
+            *(["--", self.undone] if self.undone else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an operation is. Times are seconds since the epoch.
+
+    `state` is `starting`, `running`, `interrupted` (its process is gone and the change half done: the next
+    command brings it to an end), or how it ended: `done`, `refused`, `restored` or `failed`.
+    """
+
+    identity: str
+    state: str
+    action: str = ""
+    who: str = ""
+    reason: str = ""
+    started: float | None = None
+    finished: float | None = None
+    steps: tuple[Step, ...] = ()
+    result: Mapping[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.state in ENDED
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the page polls."""
+        return {
+            "operation": self.identity,
+            "state": self.state,
+            "ended": self.ended,
+            "action": self.action,
+            "who": self.who,
+            "reason": self.reason,
+            "started": self.started,
+            "finished": self.finished,
+            "steps": [{"at": s.at, "name": s.name, "detail": s.detail} for s in self.steps],
+            "result": self.result,
+        }
+
+
+class Operations:
+    """The operations of this server, kept in `state_directory`."""
+
+    def __init__(
+        self, state_directory: Path, launch: Launcher | None = None, command: Path = _COMMAND
+    ) -> None:
+        self._state = state_directory
+        self._launch = launch or launcher()
+        self._command = command
+
+    def start(self, identity: str, order: Order) -> None:
+        """Start an operation; does nothing if one of that identity was started before (a form sent twice).
+
+        Raises Problem `invalid-input` or `start-failed`.
+        """
+        _check(identity, order)
+        self._forget_old()
+        if not self._reserve(identity):
+            return
+        argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output(identity)), str(self._command)]
+        done = self._launch(identity, [*argv, *order.arguments(identity)])
+        if not done.ok:
+            self._output(identity).unlink(missing_ok=True)
+            raise Problem(
+                "start-failed",
+                f"The change could not be started, so nothing was changed. Use ssh: ocsp-stapling {order.action}",
+                (done.out + done.err)[-2000:],
+            )
+
+    def follow(self, identity: str) -> Progress:
+        """Return how far an operation is. Raises Problem `operation-unknown`."""
+        with Journal(self._state) as journal:
+            found = journal.operation(identity) if IDENTITY.fullmatch(identity) else None
+            steps = tuple(journal.steps(identity)) if found else ()
+        if found and found.state != RUNNING:
+            return _progress(found, found.state, steps)
+        output = self._look(identity)
+        if found:
+            alive = output is None or output.alive  # started at a terminal: there is no output file to tell
+            return _progress(found, RUNNING if alive else INTERRUPTED, steps)
+        if output is None:
+            raise Problem("operation-unknown", "There is no such operation.")
+        return _without_journal(identity, output)
+
+    def finish_interrupted(self) -> None:
+        """Have a change that a killed process left half done brought to its end, by a process of its own.
+
+        Quick, and nothing happens while a change is running: who runs one holds the lock.
+        """
+        if lock.is_held(self._state) or not (self._state / JOURNAL).exists():
+            return
+        with Journal(self._state) as journal:
+            left = journal.operations(limit=1, state=RUNNING)
+        if left:
+            # Under the name of what is finished, so that systemd starts no second one beside it.
+            self._launch(f"recovery-{left[0].id}", [str(self._command), "watch", "--recover"])
+
+    def _output(self, identity: str) -> Path:
+        return self._state / _DIRECTORY / f"{identity}.json"
+
+    def _reserve(self, identity: str) -> bool:
+        """Make the output file; False if there is one."""
+        path = self._output(identity)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise Problem(
+                "start-failed", f"{path} cannot be written ({error.strerror}), so nothing was started."
+            ) from error
+        return True
+
+    def _look(self, identity: str) -> _Output | None:
+        if not IDENTITY.fullmatch(identity):
+            return None
+        try:
+            with self._output(identity).open("rb") as file:
+                alive = not _lockable(file.fileno())
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                return _Output(alive, age, file.read(_OUTPUT_LIMIT).decode("utf-8", "replace"))
+        except OSError:
+            return None
+
+    def _forget_old(self) -> None:
+        """Results live in the journal; their output is only needed while somebody watches."""
+        for path in (self._state / _DIRECTORY).glob("*.json"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                    path.unlink()
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What an operation printed so far; `age` in seconds since it last did."""
+
+    alive: bool
+    age: float
+    text: str
+
+
+def _check(identity: str, order: Order) -> None:
+    texts = (order.who, order.reason, order.tag, order.undone)
+    well_formed = (
+        IDENTITY.fullmatch(identity)
+        and order.action in ACTIONS
+        and all(text.isprintable() and len(text) <= 500 for text in texts)
+        and (not order.undone or (order.action == "undo" and IDENTITY.fullmatch(order.undone)))
+        and not (order.with_overrides and order.action != "off")
+        and not (order.write_on and order.action != "on")
+        and not (order.return_when_healthy and order.action != "off")
+    )
+    if not well_formed:
+        raise Problem("invalid-input", "The form holds something that is not allowed; nothing was done.")
+
+
+def _lockable(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _progress(found: Operation, state: str, steps: tuple[Step, ...]) -> Progress:
+    return Progress(
+        found.id,
+        state,
+        found.action,
+        found.who,
+        found.reason,
+        found.started,
+        found.finished,
+        steps,
+        found.result or None,
+    )
+
+
+def _without_journal(identity: str, output: _Output) -> Progress:
+    """An operation that the journal does not know: not yet, or refused before it began, or the journal is lost."""
+    if output.alive:
+        return Progress(identity, RUNNING)
+    if not output.text:
+        return Progress(identity, STARTING if output.age < _START_SECONDS else INTERRUPTED)
+    try:
+        document = json.loads(output.text.splitlines()[-1])
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        problem = Problem("no-result", "The change ended without a result.", output.text[-2000:])
+        return Progress(identity, INTERRUPTED, result={"error": problem.as_json()})
+    state = str(document.get("state", REFUSED))
+    return Progress(identity, state, str(document.get("action", "")), result=document)
+
+
+def launcher() -> Launcher:
+    """Return what starts a process that outlives its starter: systemd where it runs, else a session of its own."""
+    return _as_unit if _BOOTED.is_dir() else _as_session
+
+
+def _as_unit(identity: str, argv: Sequence[str]) -> Completed:
+    """A transient unit (systemd-run(1)): outside the service's control group and outside its confinement."""
+    options = [
+        "--quiet",
+        "--collect",
+        "--no-block",
+        "--service-type=oneshot",
+        # Where Apache had to be started by httpd itself, it must not end with the change that started it.
+        "--property=KillMode=process",
+        f"--unit=ocsp-stapling-operation-{identity}",
+        "--description=OCSP Stapling: a change of Apache's configuration",
+        *[f"--setenv={name}={value}" for name, value in _environment().items()],
+    ]
+    # systemd would put variables' values into the words; a doubled sign stands for itself (systemd.service(5)).
+    literal = [word.replace("$", "$$") for word in argv]
+    return run(["systemd-run", *options, "--", *literal], timeout=20)
+
+
+def _as_session(_identity: str, argv: Sequence[str]) -> Completed:
+    """setsid(1) forks first, so that the process is init's child and no signal to us reaches it."""
+    return run(["setsid", "--fork", *argv], timeout=20, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    configured = os.environ.get(PATH_VARIABLE, "")
+    return {"PATH": SAFE_PATH, "HOME": "/root", "LC_ALL": "C.UTF-8"} | (
+        {PATH_VARIABLE: configured} if configured else {}
+    )

@@ -1,0 +1,50 @@
+"""What our block in Apache's configuration tells about itself: when, by whom and why stapling was switched off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ocsp_stapling.apache import includes
+from ocsp_stapling.apache.managed_block import read_note
+from ocsp_stapling.apache.stapling import MANAGED, StaplingState
+from ocsp_stapling.apache.tree import Directive
+from ocsp_stapling.problem import Problem
+
+_INCLUDE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class OffNote:
+    """Since when (aware), by whom and why; empty where the comment was edited away."""
+
+    since: datetime | None = None
+    by: str = ""
+    reason: str = ""
+
+
+def off_note(state: StaplingState) -> OffNote:
+    """Return the note of the block that turns stapling off; an empty one if no block of ours does."""
+    line = state.decided_by
+    if line is None or state.on or state.origin != MANAGED:
+        return OffNote()
+    found = read_note(_body(line))
+    if found.get("what") != "off":
+        return OffNote()
+    return OffNote(_moment(found["when"]), found["who"], found["reason"])
+
+
+def _body(line: Directive) -> str:
+    try:
+        with line.file.open("rb") as file:
+            block = includes.find(file.read(_INCLUDE_BYTES))
+    except (OSError, Problem):
+        return ""
+    return block.body.decode("utf-8", "replace") if block else ""
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return None

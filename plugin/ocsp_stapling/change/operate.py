@@ -1,0 +1,238 @@
+"""One call of off, on or undo, from the request to the result: what the terminal and the page have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ocsp_stapling import files
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.change import lock, plan, recovery, transaction
+from ocsp_stapling.change.interruption import taken_back
+from ocsp_stapling.change.journal import FileRecord, Journal, Operation
+from ocsp_stapling.change.model import Change, Situation, Wish, on_off
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.restart import Apache
+from ocsp_stapling.change.situation import Means, find_means, survey_server
+from ocsp_stapling.change.transaction import DONE, REFUSED, Result, Server, Watcher
+from ocsp_stapling.change.verify import judge
+from ocsp_stapling.ocsp.staple import handshakes
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings, load
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked for. `tag` is that of the plan they saw; `began` is time.monotonic() at the call."""
+
+    action: str
+    who: str
+    reason: str = ""
+    with_overrides: bool = False
+    write_on: bool = False
+    return_when_healthy: bool = False
+    undone: str = ""
+    identity: str = ""
+    tag: str = ""
+    wait: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+
+class Operator:
+    """Plans and carries out one request on this server."""
+
+    def __init__(self, request: Request, watcher: Watcher, settings: Settings | None = None) -> None:
+        self.request = request
+        self.watcher = watcher
+        self.settings = settings or load()
+
+    @property
+    def state_directory(self) -> Path:
+        """Where lock and journal live."""
+        return self.settings.state_directory
+
+    def expect(self, tag: str) -> None:
+        """Carry out only the plan with this tag; times count from now, not from before somebody thought it over."""
+        self.request = replace(self.request, tag=tag, began=time.monotonic())
+
+    def plan(self) -> Plan:
+        """Return the plan for the request as the server is now; nothing is changed."""
+        require_root()
+        surroundings = survey_server(self.settings)
+        with Journal(self.state_directory, create=False) as journal:
+            return self._plan(surroundings.situation, journal)
+
+    def run(self) -> Result:
+        """Carry the request out under the server's lock and return how it ended.
+
+        Raises Problem for everything that refuses it before anything was touched; when the request came with
+        an identity, the refusal is recorded under it.
+        """
+        require_root()
+        try:
+            with taken_back(), self._lock():
+                return self._run_locked()
+        except Problem as problem:
+            self._record_refusal(problem)
+            raise
+
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return lock.hold(self.state_directory, self.request.who, self.request.action, self.request.wait)
+
+    def _run_locked(self) -> Result:
+        with Journal(self.state_directory) as journal:
+            if recovery.is_needed(journal):
+                # Before anything is read: what was left half done may be what httpd does not accept.
+                self._tell_recovered(
+                    recovery.recover(make_server(find_means(self.settings), journal, self.watcher))
+                )
+            _refuse_known(journal, self.request.identity)
+            surroundings = survey_server(self.settings)
+            server = make_server(surroundings.means, journal, self.watcher)
+            made = self._plan(surroundings.situation, journal)
+            if self.request.tag and self.request.tag != made.tag:
+                raise Problem(
+                    "changed-meanwhile",
+                    "The server's configuration changed since the plan was shown, so nothing was done. "
+                    "Look at the new plan, then confirm it.",
+                )
+            if not made.changes and (settled := self._settled(made, server, surroundings.situation)):
+                return settled
+            return transaction.execute(made, server, self.request.identity, self.request.began)
+
+    def _plan(self, situation: Situation, journal: Journal) -> Plan:
+        asked = self.request
+        wish = Wish(
+            asked.action,
+            asked.who,
+            asked.reason,
+            asked.with_overrides,
+            asked.write_on,
+            asked.return_when_healthy,
+        )
+        changes = _way_back(journal, asked.undone) if asked.action == "undo" else ()
+        return plan.make(wish, situation, changes)
+
+    def _settled(self, made: Plan, server: Server, now: Situation) -> Result | None:
+        """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted).
+
+        Where stapling is on, a responder that fails looks the same; then only Apache's not having read its files
+        since they changed justifies a restart, which would empty its cache of good staples.
+        """
+        found = handshakes([s.door for s in made.samples], ask=True, limit=server.patience.quick)
+        verdict = judge(made.samples, found)
+        good = verdict.served and verdict.as_wanted
+        if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
+            return None
+        sentence = f"Stapling is {on_off(made.stapling_now)} already; nothing was changed. {verdict.sentence}"
+        seconds = time.monotonic() - self.request.began
+        return Result(
+            "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
+        )
+
+    def _tell_recovered(self, results: Sequence[Result]) -> None:
+        for each in results:
+            self.watcher("recover", {"message": each.sentence}, time.monotonic() - self.request.began)
+
+    def _record_refusal(self, problem: Problem) -> None:
+        if not self.request.identity:
+            return
+        result = Result(self.request.identity, self.request.action, REFUSED, problem.sentence, problem)
+        with Journal(self.state_directory) as journal:
+            if journal.operation(self.request.identity) is None:
+                asked = self.request
+                journal.begin(asked.action, asked.who, asked.reason, {}, (), asked.identity)
+                journal.finish(asked.identity, REFUSED, result.as_json())
+
+
+def require_root() -> None:
+    """Raise Problem `not-root` unless we are root."""
+    if os.geteuid() != 0:
+        raise Problem(
+            "not-root", "Changing Apache's configuration needs root: run this as root or with sudo."
+        )
+
+
+def make_server(means: Means, journal: Journal, watcher: Watcher) -> Server:
+    """Return what a transaction works on."""
+    return Server(means.apache, means.configtest, means.read, journal, means.patience, watcher)
+
+
+def recover(settings: Settings, watcher: Watcher) -> list[Result]:
+    """Finish what a killed process left; [] when there is nothing, or when a change is running right now."""
+    if os.geteuid() != 0 or not (settings.state_directory / "journal.sqlite").exists():
+        return []
+    with Journal(settings.state_directory) as journal:
+        if not recovery.is_needed(journal):
+            return []
+        try:
+            with taken_back(), lock.hold(settings.state_directory, "recovery", "recover"):
+                return recovery.recover(make_server(find_means(settings), journal, watcher))
+        except Problem as problem:
+            if problem.code == "busy":
+                return []
+            raise
+
+
+def _refuse_known(journal: Journal, identity: str) -> None:
+    if identity and journal.operation(identity) is not None:
+        raise Problem(
+            "operation-known", f"Operation {identity[:60]} was carried out already; nothing was done."
+        )
+
+
+def _has_read(tree: ConfigTree, apache: Apache) -> bool:
+    """Whether Apache read its configuration after the last change of any file of it."""
+    read = apache.mark().pid_file
+    return read is not None and all(_written(path) <= read[1] for path in set(tree.files))
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _way_back(journal: Journal, identity: str) -> tuple[Change, ...]:
+    """The changes that take an operation back: the last one that did something, or the one named.
+
+    Raises Problem `nothing-to-undo`, `unknown-operation`, or `changed-since`.
+    """
+    records = journal.files(_undoable(journal, identity).id)
+    if not records:
+        raise Problem(
+            "nothing-to-undo", "That operation changed no file, or so long ago that its bytes are not kept."
+        )
+    return tuple(_reverse(record) for record in records)
+
+
+def _undoable(journal: Journal, identity: str) -> Operation:
+    if identity:
+        found = journal.operation(identity)
+        if found is None or found.state != DONE:
+            what = "is not known" if found is None else f"ended as '{found.state}'"
+            raise Problem(
+                "unknown-operation", f"Operation {identity[:60]} {what}, so there is nothing to take back."
+            )
+        return found
+    done = [each for each in journal.operations(limit=200, state=DONE) if journal.files(each.id)]
+    if not done:
+        told = f" ({journal.lost})" if journal.lost else ""
+        raise Problem("nothing-to-undo", f"The history holds no change that could be taken back{told}.")
+    return done[0]
+
+
+def _reverse(record: FileRecord) -> Change:
+    now = files.snapshot(record.path)
+    if now.content != record.after:
+        raise Problem(
+            "changed-since",
+            f"{record.path} was changed since that operation, so it cannot be taken back byte for byte. "
+            "Use `ocsp-stapling on` or `off`, which touch only the plugin's own block.",
+        )
+    return Change(now, record.before)

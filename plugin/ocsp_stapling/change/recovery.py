@@ -1,0 +1,155 @@
+"""Finishes what a killed process left half done: forward if every file is written, else back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ocsp_stapling import files
+from ocsp_stapling.change import restart
+from ocsp_stapling.change.journal import RUNNING, FileRecord, Journal, Operation
+from ocsp_stapling.change.model import Change
+from ocsp_stapling.change.plan import sample_from_json
+from ocsp_stapling.change.restart import RestartError
+from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, Result, Server, put_back, rebuild
+from ocsp_stapling.change.verify import Sample
+from ocsp_stapling.files import Snapshot
+from ocsp_stapling.problem import Problem
+
+
+def recover(server: Server) -> list[Result]:
+    """Bring every unfinished operation to its end and return how each ended, newest first.
+
+    The caller holds the lock, so whoever began them is gone. Wherever all files hold what was wanted the
+    operation goes forward (it may just have ended a stall); otherwise every file goes back.
+    """
+    return [_recover(server, operation) for operation in server.journal.operations(state=RUNNING)]
+
+
+def is_needed(journal: Journal) -> bool:
+    """Return whether an operation was left unfinished."""
+    return bool(journal.operations(limit=1, state=RUNNING))
+
+
+def _recover(server: Server, operation: Operation) -> Result:
+    records = server.journal.files(operation.id)
+    for record in records:
+        _settle_leftover(record)
+    try:
+        now = [files.snapshot(record.path) for record in records]
+    except Problem as problem:
+        return _ended(server, operation, FAILED, problem.sentence, problem)
+    wanted = all(found.content == record.after for found, record in zip(now, records, strict=True))
+    server.journal.step(operation.id, "recover", {"direction": "forward" if wanted else "back"})
+    if wanted:
+        return _forward(server, operation, now, records)
+    return _back(server, operation, now, records, None)
+
+
+def _forward(
+    server: Server, operation: Operation, now: Sequence[Snapshot], records: Sequence[FileRecord]
+) -> Result:
+    """The files say what was wanted: see that Apache runs with it, or take it all back."""
+
+    def report(name: str, detail: Mapping[str, Any]) -> None:
+        server.journal.step(operation.id, name, detail)
+
+    try:
+        _test(server)
+        if operation.plan.get("rebuild"):
+            report("rebuild", {})
+            rebuild(server, operation.plan.get("stapling_then") == "on")
+            _test(server)
+        outcome = restart.restart(
+            server.apache,
+            _samples(operation),
+            server.patience,
+            stalled=True,
+            report=report,
+            whole=_loses_cache(operation, "cache_now", "cache_then"),
+        )
+    except RestartError as error:
+        return _back(server, operation, now, records, error.problem)
+    except Problem as problem:
+        return _back(server, operation, now, records, problem)
+    sentence = f"'{operation.action}' was interrupted and has been finished: {outcome.verdict.sentence}"
+    return _ended(server, operation, DONE, sentence, None)
+
+
+def _test(server: Server) -> None:
+    if message := server.configtest():
+        sentence = "Apache refuses the configuration of the interrupted operation."
+        raise Problem("configtest-failed", sentence, message)
+
+
+def _loses_cache(operation: Operation, before: str, after: str) -> bool:
+    return bool(operation.plan.get(before)) and not operation.plan.get(after)
+
+
+def _samples(operation: Operation) -> list[Sample]:
+    return [sample_from_json(each) for each in operation.plan.get("samples", [])]
+
+
+def _back(
+    server: Server,
+    operation: Operation,
+    now: Sequence[Snapshot],
+    records: Sequence[FileRecord],
+    problem: Problem | None,
+) -> Result:
+    steps = {step.name for step in server.journal.steps(operation.id)}
+    failures = [
+        text
+        for found, record in zip(now, records, strict=True)
+        if (
+            text := put_back(
+                Change(Snapshot(record.path, record.before, found.tag), record.after), "rebuild" in steps
+            )
+        )
+    ]
+    reload = bool(steps & {"restart", "restore", "rebuild"})
+    alive = not server.configtest() and restart.ensure_running(
+        server.apache,
+        _samples(operation),
+        server.patience,
+        reload=reload,
+        whole=_loses_cache(operation, "cache_then", "cache_now"),
+    )
+    if alive and not failures:
+        sentence = f"'{operation.action}' was interrupted and taken back; everything is as it was before it."
+        return _ended(server, operation, RESTORED, sentence, problem)
+    told = " ".join(failures) or "Apache does not run with the restored files."
+    sentence = f"'{operation.action}' was interrupted and could not be taken back: {told}"
+    return _ended(server, operation, FAILED, sentence, problem)
+
+
+def _settle_leftover(record: FileRecord) -> None:
+    """Remove the temporary file of an interrupted replacement - unless it is the old file, edited meanwhile.
+
+    After the exchange the old file waits under the temporary name. If somebody had written it in that moment,
+    those bytes are the administrator's and go back to their place; our block is taken from them as usual.
+    """
+    try:
+        left, there = files.leftover(record.path), files.snapshot(record.path)
+    except Problem:
+        return
+    exchanged = there.content == record.after and record.after is not None
+    if left is not None and exchanged and left not in (record.before, record.after):
+        files.replace(there, left)
+    files.discard_leftover(record.path)
+
+
+def _ended(
+    server: Server, operation: Operation, state: str, sentence: str, problem: Problem | None
+) -> Result:
+    result = Result(
+        operation.id,
+        operation.action,
+        state,
+        sentence,
+        problem,
+        seconds=max(0.0, time.time() - operation.started),
+    )
+    server.journal.finish(operation.id, state, result.as_json())
+    return result

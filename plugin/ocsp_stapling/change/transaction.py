@@ -1,0 +1,371 @@
+"""Carries a plan out: write, test, restart, verify; and everything back as it was if any step fails."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ocsp_stapling import files
+from ocsp_stapling.apache import includes
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.change import restart
+from ocsp_stapling.change.interruption import held
+from ocsp_stapling.change.journal import FileRecord, Journal
+from ocsp_stapling.change.model import Change, effective, on_off
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.restart import Apache, Patience, RestartError
+from ocsp_stapling.change.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
+from ocsp_stapling.files import Snapshot
+from ocsp_stapling.ocsp.staple import Handshake, handshake
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.whm import scripts
+
+# A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
+_LONG_ENOUGH_SECONDS = 0.3
+
+DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
+Watcher = Callable[[str, Mapping[str, Any], float], None]
+
+
+class ConfigTest(Protocol):
+    """httpd's own configuration test: whether it accepts the files, and its words if not."""
+
+    def __call__(self) -> str:
+        """Return "" if httpd accepts the configuration, else its message."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a transaction works on."""
+
+    apache: Apache
+    configtest: ConfigTest
+    read: Callable[[], ConfigTree]
+    journal: Journal
+    patience: Patience = field(default_factory=Patience)
+    watcher: Watcher = lambda _name, _detail, _seconds: None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an operation ended. `seconds` is from the call to the end; `first_quick` to the first quick handshake."""
+
+    operation: str
+    action: str
+    state: str
+    sentence: str
+    problem: Problem | None = None
+    before: tuple[Handshake, ...] = ()
+    verdict: Verdict | None = None
+    rungs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    first_quick_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 refused, 3 failed and restored, 4 failed and not restored."""
+        return {DONE: 0, REFUSED: 1, RESTORED: 3}.get(self.state, 4)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as the JSON document of off, on and undo."""
+        return {
+            "operation": self.operation,
+            "action": self.action,
+            "state": self.state,
+            "message": self.sentence,
+            "error": self.problem.as_json() if self.problem else None,
+            "rungs": list(self.rungs),
+            "seconds": round(self.seconds, 3),
+            "first_quick_seconds": _rounded(self.first_quick_seconds),
+            "before": [handshake_json(each) for each in self.before],
+            "after": self.verdict.as_json() if self.verdict else None,
+            "warnings": list(self.warnings),
+        }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def execute(plan: Plan, server: Server, identity: str = "", began: float | None = None) -> Result:
+    """Carry out `plan` and return how it ended; whatever happens is in the result, not an exception.
+
+    The caller holds the server's lock and has seen that httpd accepts its present configuration. `began` is when
+    the call came (time.monotonic), for the times shown.
+    """
+    run = _Run(plan, server, began or time.monotonic())
+    return run.whole(identity)
+
+
+class _Run:
+    """One execution: its steps, in the order in which they happen."""
+
+    def __init__(self, plan: Plan, server: Server, began: float) -> None:
+        self.plan, self.server, self.began = plan, server, began
+        self.operation = ""
+        self.written: list[Change] = []
+        self.rebuilt = self.restarting = False
+        self.rungs: list[str] = []
+        self.ran = server.apache.parent() is not None
+        self.before = _Before(plan.samples, server.patience.quick)
+        self.first_quick: float | None = None
+
+    def whole(self, identity: str) -> Result:
+        records = [FileRecord(c.old.path, c.old.content, c.content) for c in self.plan.changes]
+        begun = self.server.journal.begin(
+            self.plan.action, self.plan.who, self.plan.reason, self.plan.as_json(), records, identity
+        )
+        self.operation = begun.id
+        try:
+            outcome = self._forward()
+        except (Problem, RestartError) as error:
+            return self._finished(self._back(error))
+        except Exception as error:  # whatever it is, the server must not be left half changed
+            return self._finished(self._back(_unexpected(error)))
+        return self._finished(self._done(outcome))
+
+    def _forward(self) -> restart.Outcome:
+        for change in self.plan.changes:
+            self._write(change)
+        self._test()
+        if self.plan.rebuild:
+            self._rebuild()
+        stalled = any(each.error == "timeout" for each in self.before.cut())
+        began = time.monotonic()
+        self.restarting = True
+        outcome = restart.restart(
+            self.server.apache,
+            self.plan.samples,
+            self.server.patience,
+            stalled=stalled,
+            report=self._rung,
+            whole=self.plan.cache_now and not self.plan.cache_then,
+        )
+        if outcome.verdict.first_quick_at is not None:
+            self.first_quick = outcome.verdict.first_quick_at - self.began
+        self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
+        return outcome
+
+    def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
+        """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
+        for change in self.written:
+            if _edited_away(change):
+                raise files.changed_meanwhile(change.old.path)
+        self.step(name, detail)
+
+    def _write(self, change: Change) -> None:
+        self.step("write", {"path": str(change.old.path)})
+        # Counted before it is done: a write can fail after the file took its new bytes (fsync of the directory).
+        self.written.append(change)
+        try:
+            write(change)
+        except Problem as problem:
+            if problem.code == "changed-meanwhile":
+                self.written.remove(change)
+            raise
+
+    def _rebuild(self) -> None:
+        self.step("rebuild", {})
+        self.rebuilt = True
+        rebuild(self.server, self.plan.stapling_then)
+        self._test()
+
+    def _test(self) -> None:
+        self.step("configtest", {})
+        message = self.server.configtest()
+        if message:
+            sentence = (
+                "Apache refuses the changed configuration, so it was put back and Apache was not restarted."
+            )
+            raise Problem("configtest-failed", sentence, message)
+
+    def _back(self, error: Problem | RestartError) -> Result:
+        """Undo what was written; then make sure that Apache runs with it."""
+        problem = error.problem if isinstance(error, RestartError) else error
+        if not self.written and problem.code == "changed-meanwhile":
+            return self._result(REFUSED, problem.sentence, problem)
+        self.step("restore", {"because": problem.code})
+        failures = [text for change in reversed(self.written) if (text := put_back(change, self.rebuilt))]
+        message = "" if failures else self.server.configtest()
+        if failures or message:
+            told = " ".join(failures) or "Apache refuses the restored files, so it was not restarted."
+            return self._result(FAILED, f"{problem.sentence} It could not be put right: {told}", problem)
+        reloaded = error.reloaded if isinstance(error, RestartError) else self.restarting
+        return self._restarted_back(problem, reloaded)
+
+    def _restarted_back(self, problem: Problem, reloaded: bool) -> Result:
+        apache, patience = self.server.apache, self.server.patience
+        untouched = not self.ran and not self.restarting
+        whole = self.plan.cache_then and not self.plan.cache_now
+        if not untouched and not restart.ensure_running(
+            apache, self.plan.samples, patience, reload=reloaded, whole=whole
+        ):
+            told = "It could not be put right: Apache does not run with the restored files."
+            return self._result(FAILED, f"{problem.sentence} {told}", problem)
+        seen = wait_until_served(any_staple(self.plan.samples), within=patience.stalled, quick=patience.quick)
+        told = f"Everything is as it was before. {seen.sentence}"
+        return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
+
+    def _done(self, outcome: restart.Outcome) -> Result:
+        return self._result(
+            DONE,
+            outcome.verdict.sentence,
+            verdict=outcome.verdict,
+            warnings=outcome.warnings,
+        )
+
+    def step(self, name: str, detail: Mapping[str, Any]) -> None:
+        """Journal a step before it is taken, and show it."""
+        self.server.journal.step(self.operation, name, detail)
+        # Whoever watched may be gone, with the terminal: that must not stop a change half way.
+        if "rung" in detail:
+            self.rungs.append(str(detail["rung"]))
+        with contextlib.suppress(OSError, ValueError):
+            self.server.watcher(name, detail, time.monotonic() - self.began)
+
+    def _result(
+        self,
+        state: str,
+        sentence: str,
+        problem: Problem | None = None,
+        verdict: Verdict | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> Result:
+        planned = self.plan.warnings if state in (DONE, FAILED) else ()
+        warnings = (*planned, *warnings, *(verdict.warnings if verdict else ()))
+        if self.server.journal.lost:
+            warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")
+        return Result(
+            self.operation,
+            self.plan.action,
+            state,
+            sentence,
+            problem,
+            self.before.cut(),
+            verdict,
+            tuple(self.rungs),
+            time.monotonic() - self.began,
+            self.first_quick,
+            warnings,
+        )
+
+    def _finished(self, result: Result) -> Result:
+        self.server.journal.finish(self.operation, result.state, result.as_json())
+        return result
+
+
+class _Before:
+    """Handshakes made while the files are written: what visitors meet before the change."""
+
+    def __init__(self, samples: Sequence[Sample], limit: float) -> None:
+        self._doors = [sample.door for sample in samples]
+        self._limit = limit
+        self._found: dict[int, Handshake] = {}
+        self._began = time.monotonic()
+        self._cut: tuple[Handshake, ...] | None = None
+        self._threads = [
+            threading.Thread(target=self._meet, args=(i,), daemon=True) for i in range(len(self._doors))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _meet(self, i: int) -> None:
+        self._found[i] = handshake(self._doors[i], ask=True, limit=self._limit)
+
+    def cut(self) -> tuple[Handshake, ...]:
+        """Return what was met until now; a handshake still waiting counts as a time-out of that length.
+
+        In a stall each second counts, so this waits only until an answer that is merely slow would be there.
+        """
+        if self._cut is None:
+            enough = self._began + _LONG_ENOUGH_SECONDS
+            for thread in self._threads:
+                thread.join(max(0.0, enough - time.monotonic()))
+            waited = time.monotonic() - self._began
+            self._cut = tuple(
+                self._found.get(i) or Handshake(door, True, waited, "timeout")
+                for i, door in enumerate(self._doors)
+            )
+        return self._cut
+
+
+def _unexpected(error: Exception) -> Problem:
+    sentence = "The change met an error that it was not made for; please report the text below."
+    return Problem("unexpected", sentence, f"{type(error).__name__}: {error}"[:4000])
+
+
+def write(change: Change) -> None:
+    """Make one file what the plan wants. Raises Problem `changed-meanwhile` or `write-failed`."""
+    with held():
+        if change.content is None:
+            files.remove(change.old)
+        else:
+            files.replace(change.old, change.content)
+
+
+def rebuild(server: Server, on: bool) -> None:
+    """Have cPanel write httpd.conf anew, so that it reads our include; `on` is what must hold then.
+
+    Raises Problem `rebuild-failed`, or `include-not-read` before Apache is restarted in vain.
+    """
+    scripts.rebuild_httpd_conf()
+    if effective(server.read()) is not on:
+        raise Problem(
+            "include-not-read",
+            "cPanel rebuilt httpd.conf, but it still does not read the include, so stapling would not be "
+            f"{on_off(on)}. A local template may leave the include out (/var/cpanel/templates/**/*.local).",
+        )
+
+
+def _edited_away(change: Change) -> bool:
+    """Whether somebody saved the file since, and without our block as it was written."""
+    now = files.snapshot(change.old.path)
+    if now.content == change.content:
+        return False
+    there, wanted = includes.find(now.content or b""), includes.find(change.content or b"")
+    return (there.body if there else None) != (wanted.body if wanted else None)
+
+
+def put_back(change: Change, named: bool = False) -> str:
+    """Make one file what it was before the plan; return "" or a sentence about what could not be restored.
+
+    If somebody edited the file since, their bytes stay and only our block goes back to what it was. `named`:
+    httpd.conf may name the file by now, so that it must stay, if only empty.
+    """
+    for patience in (0.05, 0.1, 0.2, 0.4, None):
+        try:
+            _put_back(change, named)
+            return ""
+        except Problem as problem:
+            # Somebody saved the file in this very moment: their bytes are the ones to look at now.
+            if problem.code != "changed-meanwhile" or patience is None:
+                return problem.sentence
+            time.sleep(patience)
+    return ""
+
+
+def _put_back(change: Change, named: bool) -> None:
+    now = files.snapshot(change.old.path)
+    wanted = _content_before(change, now)
+    if wanted is None and named and now.content is not None:
+        wanted = b""
+    if wanted == now.content:
+        return
+    if wanted is None:
+        files.remove(now)
+    else:
+        files.replace(now, wanted, change.old.tag.mode if change.old.tag else files.ROOT_ONLY)
+
+
+def _content_before(change: Change, now: Snapshot) -> bytes | None:
+    if now.content == change.content or now.content == change.old.content or now.content is None:
+        return change.old.content
+    old_block = includes.find(change.old.content or b"")
+    if old_block is None:
+        return includes.remove(now.content)
+    return includes.apply(now.content, old_block.body.decode("utf-8", "surrogateescape").splitlines())

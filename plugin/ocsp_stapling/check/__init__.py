@@ -1,0 +1,1 @@
+"""One check: gathers evidence within one deadline, judges it, keeps both, and tells them."""

@@ -1,0 +1,60 @@
+"""What to do about each cause, in words an administrator can act on at once."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ocsp_stapling.check.diagnosis.causes import Cause, Explanation
+
+
+class Action(Enum):
+    """What to do next."""
+
+    TURN_OFF = "turn-off"
+    TURN_ON = "turn-on"
+    FIX_HERE = "fix-here"
+    CONTACT_DATACENTER = "contact-datacenter"
+    WAIT_FOR_CA = "wait-for-ca"
+    REISSUE = "reissue"
+    NOTHING = "nothing"
+
+
+ADVICE = {
+    Action.TURN_OFF: "Turn stapling off now: ocsp-stapling off.",
+    Action.TURN_ON: "Turn stapling on again: ocsp-stapling on.",
+    Action.FIX_HERE: "Repair it on this server.",
+    Action.CONTACT_DATACENTER: "Tell the datacenter; ocsp-stapling ticket writes the text.",
+    Action.WAIT_FOR_CA: "Wait for the authority; ocsp-stapling ticket --for ca writes a text to send.",
+    Action.REISSUE: "Have the certificate issued anew and install it.",
+    Action.NOTHING: "Nothing needs to be done.",
+}
+FIXES = {
+    Cause.LOCAL_FIREWALL: "Allow TCP out to port 80 for Apache's user (CSF: TCP_OUT, TCP6_OUT; nft; iptables).",
+    Cause.IPV6_BROKEN: "Repair this server's IPv6 (route, firewall), or take its IPv6 address away until it works.",
+    Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there.",
+    Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
+    Cause.CHAIN_INCOMPLETE: "Install the certificate with its CA bundle, so that Apache finds the issuer.",
+}
+_REMEDIES = {
+    Cause.NETWORK_BLOCK: Action.CONTACT_DATACENTER,
+    Cause.LOCAL_FIREWALL: Action.FIX_HERE,
+    Cause.DNS: Action.FIX_HERE,
+    Cause.INTERCEPTION: Action.CONTACT_DATACENTER,
+    Cause.CA_OUTAGE: Action.WAIT_FOR_CA,
+    Cause.CA_BAD_ANSWER: Action.WAIT_FOR_CA,
+    Cause.CERTIFICATE_REVOKED: Action.REISSUE,
+    Cause.CHAIN_INCOMPLETE: Action.FIX_HERE,
+    Cause.BAD_OCSP_URL: Action.REISSUE,
+}
+
+
+def remedy(why: Explanation) -> Action:
+    """Return what ends this cause; turning stapling off never does, it only ends the waiting."""
+    if why.cause in (Cause.NO_ROUTE, Cause.IPV6_BROKEN):
+        return Action.FIX_HERE if why.local else Action.CONTACT_DATACENTER
+    return _REMEDIES.get(why.cause, Action.NOTHING)
+
+
+def advised(why: Explanation, action: Action) -> str:
+    """Return the advice for an action, in detail where the cause is known."""
+    return FIXES.get(why.cause, ADVICE[action]) if action is Action.FIX_HERE else ADVICE[action]

@@ -1,0 +1,416 @@
+"""Why one responder does not serve this server: from what a probe found to a cause. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.evidence import Evidence, NameState, ResponderEvidence
+from ocsp_stapling.host.routes import Ipv6Kind
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.text import shown
+
+SLOW_MS = 1000.0
+"""An answer that takes longer makes visitors wait, although Apache still takes it."""
+
+
+class Cause(Enum):
+    """Why staples fail, or what else is the case. Closed: programs depend on these words."""
+
+    HEALTHY = "healthy"
+    NOT_APPLICABLE = "not-applicable"
+    OFF_BY_PLUGIN = "off-by-plugin"
+    OFF_ELSEWHERE = "off-elsewhere"
+    NETWORK_BLOCK = "network-block"
+    LOCAL_FIREWALL = "local-firewall"
+    NO_ROUTE = "no-route"
+    IPV6_BROKEN = "ipv6-broken"
+    DNS = "dns"
+    INTERCEPTION = "interception"
+    CA_OUTAGE = "ca-outage"
+    CA_BAD_ANSWER = "ca-bad-answer"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    CHAIN_INCOMPLETE = "chain-incomplete"
+    BAD_OCSP_URL = "bad-ocsp-url"
+    NOT_IN_FRONT = "not-in-front"
+    UNKNOWN = "unknown"
+
+
+class Confidence(Enum):
+    """How well the cause is supported."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+UNCONNECTED = frozenset({Outcome.NO_ROUTE, Outcome.NOT_PERMITTED, Outcome.REFUSED, Outcome.CONNECT_TIMEOUT})
+MUTE = frozenset({Outcome.REPLY_TIMEOUT, Outcome.RESET, Outcome.EMPTY_REPLY})
+HANGING = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.SLOW, Outcome.DNS_TIMEOUT})
+"""Outcomes for which a handshake waits."""
+_HOLDING_UP = HANGING | {Outcome.DEADLINE, Outcome.ADDRESS_FORBIDDEN, Outcome.URL_UNUSABLE}
+_OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
+_FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
+_EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
+_FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
+# What counts when the addresses show different things: what costs most.
+_GRAVITY = (
+    Outcome.REVOKED,
+    Outcome.REPLY_TIMEOUT,
+    Outcome.CONNECT_TIMEOUT,
+    Outcome.SLOW,
+    Outcome.NOT_PERMITTED,
+    Outcome.NO_ROUTE,
+    Outcome.REFUSED,
+)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one responder fails; HEALTHY if it does not. `outcome` is the finding that decided."""
+
+    cause: Cause
+    confidence: Confidence
+    outcome: Outcome
+    sentence: str
+    reasons_for: tuple[str, ...] = ()
+    reasons_against: tuple[str, ...] = ()
+    local: bool = False
+    """Whether the remedy lies on this server rather than in the network beyond it."""
+    late: bool = False
+    """Whether its answers are right and only slow."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the other responders, the network and the authorities show; the same for every responder."""
+
+    authorities: int
+    """How many independent authorities were asked."""
+    shared: frozenset[Outcome]
+    """Outcomes that every one of them (two at least) shows."""
+    unconnected_everywhere: bool
+    mute_everywhere: bool
+    ipv6_answers: bool
+    """Whether any responder answered over IPv6."""
+    ipv6: Ipv6Kind
+    levels: Mapping[str, Level]
+
+
+def surroundings(evidence: Evidence) -> Surroundings:
+    """Return what is common to all responders of the evidence."""
+    by_authority: dict[str, set[Outcome]] = {}
+    for one in _witnesses(evidence.responders):
+        by_authority.setdefault(one.authority, set()).update(_outcomes(one))
+    several = len(by_authority) > 1
+    sets = list(by_authority.values())
+    shared = frozenset(set.intersection(*sets)) if several else frozenset()
+    answers = {a.family for one in evidence.responders for a in one.finding.addresses if a.tcp_ms is not None}
+    return Surroundings(
+        len(by_authority),
+        shared,
+        several and all(found & UNCONNECTED for found in sets),
+        several and all(found & MUTE for found in sets),
+        "ipv6" in answers,
+        evidence.host.ipv6,
+        {one.name: one.level for one in evidence.authorities},
+    )
+
+
+def _witnesses(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvidence]:
+    """The responders that speak for their authority: those of more than one account, or of independent ones.
+
+    Anybody can make a certificate that bears an authority's name and leads to a dead host. One customer alone
+    must not make an authority's outage look like a block of the whole network.
+    """
+    shared = [one for one in responders if one.shared]
+    accounts = {site.owner for one in responders if not one.shared for site in one.sites}
+    return shared if shared and len(accounts) < 2 else responders
+
+
+def can_hold_up(finding: ResponderFinding) -> bool:
+    """Say whether asking this responder can make a handshake wait or break it; a quick failure cannot."""
+    told = {finding.fault} if finding.fault else {address.outcome for address in finding.addresses}
+    slow_name = finding.fault is Outcome.DNS_FAILURE and (finding.resolve_ms or 0) >= SLOW_MS
+    return slow_name or bool(told & _HOLDING_UP) or not told
+
+
+def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
+    """Return why this responder fails, or that it does not."""
+    outcome = decisive(one)
+    if outcome.is_good:
+        return _healthy(one, outcome)
+    if one.expired_only and not can_hold_up(one.finding):
+        sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
+        return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
+    judges = (_name, _local, _ipv6, _way, _answer)
+    found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
+    if found is None:
+        found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
+    return replace(found, reasons_for=(*found.reasons_for, _EXPIRED)) if one.expired_only else found
+
+
+def failing(one: ResponderEvidence) -> tuple[AddressFinding, ...]:
+    """Return the addresses at which something is wrong."""
+    return tuple(found for found in one.finding.addresses if not found.outcome.is_good)
+
+
+def decisive(one: ResponderEvidence) -> Outcome:
+    """Return the finding that matters most: of several bad addresses, the one that costs most."""
+    finding = one.finding
+    if finding.fault is not None or not finding.addresses:
+        return finding.outcome
+    bad = {found.outcome for found in failing(one)}
+    for outcome in _GRAVITY:
+        if outcome in bad:
+            return outcome
+    return finding.outcome
+
+
+def slowest_ms(one: ResponderEvidence) -> float:
+    """Return how long the slowest good answer took, in milliseconds."""
+    times = [(a.tcp_ms or 0) + (a.http_ms or 0) for a in one.finding.addresses if a.outcome.is_good]
+    return max(times, default=0.0)
+
+
+def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    took = slowest_ms(one)
+    if took < SLOW_MS:
+        return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, f"{_host(one)} answers rightly.")
+    sentence = f"{_host(one)} answers rightly but slowly, after {took / 1000:.1f} s."
+    return Explanation(Cause.CA_OUTAGE, Confidence.LOW, Outcome.SLOW, sentence, late=True)
+
+
+def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
+    """Faults of the URL, of the name and of what the name leads to."""
+    if outcome is Outcome.URL_UNUSABLE:
+        sentence = f"The OCSP URL {shown(one.url)} in the certificate cannot be used by Apache."
+        why = (
+            "Apache asks over plain http only and aborts the handshake of every client that wants a staple.",
+        )
+        return Explanation(Cause.BAD_OCSP_URL, Confidence.HIGH, outcome, sentence, why)
+    if one.name_state is NameState.HOSTS_OVERRIDE:
+        return _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
+    if outcome is Outcome.ADDRESS_FORBIDDEN:
+        return _forbidden(one, outcome)
+    if outcome is Outcome.DNS_TIMEOUT:
+        return _dns(
+            one, outcome, Confidence.HIGH, f"This server's name servers do not answer for {_host(one)}."
+        )
+    if outcome is Outcome.DNS_FAILURE:
+        return _unresolved(one, outcome)
+    return None
+
+
+def _dns(one: ResponderEvidence, outcome: Outcome, confidence: Confidence, sentence: str) -> Explanation:
+    why = (_capital(one.name_sentence),) if one.name_sentence else (outcome.sentence,)
+    return Explanation(Cause.DNS, confidence, outcome, sentence, why, local=True)
+
+
+def _forbidden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    if one.name_state is NameState.PRIVATE_ANSWER:
+        sentence = f"This server resolves {_host(one)} to an address that is not public."
+        return _dns(one, outcome, Confidence.MEDIUM, sentence)
+    sentence = f"The OCSP URL {shown(one.url)} leads to an address that is not public."
+    return Explanation(Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, (outcome.sentence,))
+
+
+def _unresolved(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    if one.name_state is NameState.NO_SUCH_NAME:
+        sentence = f"{_host(one)} does not exist in DNS, neither for this server nor elsewhere."
+        why = ("The authority has given the name up; the certificate still names it.",)
+        return Explanation(Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, why)
+    known = one.name_state in (NameState.RESOLVER_AT_FAULT, NameState.RESOLVES)
+    confidence = Confidence.HIGH if known else Confidence.MEDIUM
+    return _dns(one, outcome, confidence, f"This server cannot resolve {_host(one)}.")
+
+
+def _local(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
+    """A firewall on this server: it says so, its rules say so, or another user gets through."""
+    bad = failing(one)
+    if not any(found.outcome in UNCONNECTED for found in bad):
+        return None
+    reasons = [f"A rule of this server's firewall fits: {rule}" for rule in one.blocked_by]
+    if one.root_connects:
+        where = ", ".join(sorted(one.root_connects)[:3])
+        reasons.append(
+            f"Root connects to {where}; Apache's user does not: only a rule on this server does that."
+        )
+    if any(found.outcome is Outcome.NOT_PERMITTED for found in bad):
+        reasons.append("The kernel itself refused the connection (operation not permitted).")
+    if not reasons:
+        return None
+    sentence = f"This server's own firewall stops Apache's connections to {_host(one)}{_partly(one)}."
+    return Explanation(Cause.LOCAL_FIREWALL, Confidence.HIGH, outcome, sentence, tuple(reasons), local=True)
+
+
+def _ipv6(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """Only IPv6 fails: the trap in which ping works and ping6 does not."""
+    bad = failing(one)
+    good_ipv4 = any(a.family == "ipv4" and a.outcome.is_good for a in one.finding.addresses)
+    if not good_ipv4 or not bad or any(a.family == "ipv4" for a in bad):
+        return None
+    unconnected = all(a.outcome in UNCONNECTED for a in bad)
+    muted = all(a.outcome in UNCONNECTED | MUTE for a in bad) and around.mute_everywhere
+    if not unconnected and not muted:
+        return None
+    sentence = f"{_host(one)} answers over IPv4, but IPv6 to it does not work from this server."
+    why = [f"{a.address}: {a.outcome.sentence}" for a in bad[:3]]
+    if around.ipv6_answers and unconnected:
+        against = ("IPv6 to other responders works, so only the way to this one is broken.",)
+        return Explanation(Cause.IPV6_BROKEN, Confidence.MEDIUM, outcome, sentence, tuple(why), against)
+    return Explanation(Cause.IPV6_BROKEN, Confidence.HIGH, outcome, sentence, tuple(why), local=True)
+
+
+def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """No connection, or one on which nothing comes back: the network or the authority?"""
+    if outcome is Outcome.NO_ROUTE:
+        return _no_route(one, outcome)
+    if outcome not in UNCONNECTED | MUTE:
+        return None
+    from_elsewhere = _by_elsewhere(one, outcome)
+    if from_elsewhere is not None:
+        return from_elsewhere
+    if around.levels.get(one.authority) in (Level.OUTAGE, Level.DEGRADED):
+        why = (f"{one.authority} reports trouble on its status page.", outcome.sentence)
+        return Explanation(Cause.CA_OUTAGE, Confidence.HIGH, outcome, _down(one), why)
+    if outcome in MUTE:
+        return _mute(one, outcome, around)
+    return _unconnected(one, outcome, around)
+
+
+def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    local = any(found.route is False for found in one.finding.addresses)
+    where = "this server's routing table has no entry" if local else "the network answers that there is none"
+    sentence = f"There is no route from this server to {_host(one)}{_partly(one)}."
+    return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (_capital(where),), local=local)
+
+
+def _by_elsewhere(one: ResponderEvidence, outcome: Outcome) -> Explanation | None:
+    """Works elsewhere and not here: the network; fails everywhere: the authority."""
+    told = [found for found in one.elsewhere if found.works is not None]
+    if not told:
+        return None
+    reasons = (outcome.sentence, *(found.sentence for found in told))
+    if any(found.works for found in told):
+        return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), reasons)
+    return Explanation(Cause.CA_OUTAGE, Confidence.HIGH, outcome, _down(one), reasons)
+
+
+def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
+    if around.mute_everywhere:
+        why = (outcome.sentence, _several(around, "stay silent after the connection"))
+        return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
+    against = _page_green(one, around)
+    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), (outcome.sentence,), against)
+
+
+def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
+    if around.unconnected_everywhere:
+        why = (outcome.sentence, _several(around, "cannot be connected to"))
+        return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), why)
+    confidence = Confidence.LOW if outcome is Outcome.REFUSED else Confidence.MEDIUM
+    against = ("The authority could be down as well: ask from another machine to be sure.",)
+    return Explanation(Cause.NETWORK_BLOCK, confidence, outcome, _blocked(one), (outcome.sentence,), against)
+
+
+def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """Something came back, but not what should have."""
+    why = (outcome.sentence,)
+    if outcome is Outcome.REVOKED:
+        sentence = f"{one.authority} says that a certificate in use is revoked."
+        return Explanation(Cause.CERTIFICATE_REVOKED, Confidence.HIGH, outcome, sentence, why)
+    if outcome in _FOREIGN:
+        return _foreign(one, outcome, around)
+    if outcome in _OVERLOADED:
+        return _overloaded(one, outcome, around)
+    if outcome is Outcome.DEADLINE:
+        return None
+    sentence = f"{_host(one)} is reached, but its answers are wrong{_partly(one)}."
+    against: tuple[str, ...] = ()
+    if outcome in (Outcome.STALE, Outcome.NOT_YET_VALID) and outcome in around.shared:
+        against = ("Several authorities at once give such times: look at this server's clock first.",)
+    return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why, against)
+
+
+def _foreign(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
+    works = _works_elsewhere(one)
+    told = _told(one)
+    intercepted = outcome is Outcome.HTML or outcome in around.shared or works is True
+    if intercepted and works is not False:
+        confidence = Confidence.HIGH if outcome in around.shared or works else Confidence.MEDIUM
+        return Explanation(Cause.INTERCEPTION, confidence, outcome, _replaced(one), (outcome.sentence, *told))
+    sentence = f"{_host(one)} does not answer as an OCSP responder."
+    return Explanation(Cause.CA_BAD_ANSWER, Confidence.MEDIUM, outcome, sentence, (outcome.sentence, *told))
+
+
+def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
+    reasons = (outcome.sentence, *_told(one))
+    if _works_elsewhere(one) and outcome is not Outcome.TRY_LATER:
+        if outcome is Outcome.HTTP_ERROR:
+            return Explanation(Cause.INTERCEPTION, Confidence.HIGH, outcome, _replaced(one), reasons)
+        return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), reasons)
+    against = _page_green(one, around)
+    alike = outcome in around.shared and outcome is not Outcome.TRY_LATER
+    if alike:
+        against += ("Several authorities at once show the same: a proxy on the way is as likely.",)
+    sure = bool(_told(one)) or around.levels.get(one.authority) in (Level.OUTAGE, Level.DEGRADED)
+    confidence = Confidence.HIGH if sure else Confidence.LOW if alike else Confidence.MEDIUM
+    return Explanation(Cause.CA_OUTAGE, confidence, outcome, _down(one), reasons, against)
+
+
+def _works_elsewhere(one: ResponderEvidence) -> bool | None:
+    told = [found.works for found in one.elsewhere if found.works is not None]
+    return any(told) if told else None
+
+
+def _told(one: ResponderEvidence) -> tuple[str, ...]:
+    return tuple(found.sentence for found in one.elsewhere if found.works is not None)
+
+
+def _page_green(one: ResponderEvidence, around: Surroundings) -> tuple[str, ...]:
+    if around.levels.get(one.authority) is not Level.OPERATIONAL:
+        return ()
+    return (f"{one.authority}'s status page reports no trouble; such pages lag.",)
+
+
+def _outcomes(one: ResponderEvidence) -> Iterable[Outcome]:
+    found = {address.outcome for address in failing(one)}
+    return found | {one.finding.fault} if one.finding.fault else found
+
+
+def _several(around: Surroundings, what: str) -> str:
+    return f"All {around.authorities} authorities {what} at the same time, and they do not fail together."
+
+
+def _blocked(one: ResponderEvidence) -> str:
+    return f"The network does not let this server reach {_host(one)}{_partly(one)}."
+
+
+def _partly(one: ResponderEvidence) -> str:
+    """Which of its addresses fail, if some work: ` over IPv4`, ` at 1 of its 4 addresses`."""
+    bad, every = failing(one), one.finding.addresses
+    families = {found.family for found in bad}
+    if not bad or len(bad) == len(every):
+        return ""
+    if len(families) == 1 and all(found in bad for found in every if found.family in families):
+        return f" over {_FAMILY_NAMES[families.pop()]}"
+    return f" at {len(bad)} of its {len(every)} addresses"
+
+
+def _replaced(one: ResponderEvidence) -> str:
+    return f"Something on the way answers in place of {_host(one)}."
+
+
+def _down(one: ResponderEvidence) -> str:
+    return f"The responder {_host(one)} of {one.authority} is out of order{_partly(one)}."
+
+
+def _host(one: ResponderEvidence) -> str:
+    return shown(one.finding.host or one.url)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,361 @@
+"""The diagnosis: from evidence to cause, severity, confidence and what to do. Pure: no input, no output, no clock.
+
+Two things are kept apart: what is wrong (from the probes) and how bad it is (from timed handshakes alone). Error
+lines or a dead responder are no reason to switch anything off while the sites answer quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import special_cases as beside
+from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, advised, remedy
+from ocsp_stapling.check.diagnosis.causes import (
+    HANGING,
+    Cause,
+    Confidence,
+    Explanation,
+    can_hold_up,
+    explain,
+    surroundings,
+)
+from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
+from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
+from ocsp_stapling.text import capital, host_of, listed, once, uncapital
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Return what the evidence means."""
+    around = surroundings(evidence)
+    found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
+    measured = measure(evidence)
+    verdict = _verdict(evidence, found, measured)
+    reasons = (*verdict.reasons_for, *measured.sentences)
+    against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
+    return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
+
+
+def _responder(one: ResponderEvidence, why: Explanation) -> ResponderDiagnosis:
+    sites = tuple(site.name for site in one.sites)
+    strict = tuple(site.name for site in one.sites if site.must_staple)
+    return ResponderDiagnosis(one.url, one.authority, one.issuer, why, sites, strict)
+
+
+# --- what it is ------------------------------------------------------------------------------------------
+
+
+def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> Diagnosis:
+    leading = _leading(found, evidence)
+    to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
+    return (
+        beside.not_served(evidence, measured)
+        or beside.not_in_front(evidence, measured)
+        or beside.not_applicable(evidence, measured)
+        or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
+        or (
+            _faulty(evidence, leading, found, measured)
+            if leading is not None and to_blame
+            else _nothing_wrong(evidence, measured)
+        )
+    )
+
+
+def _slow_without_them(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> bool:
+    """Say whether Apache is slow for every client while no faulty responder can hold anybody up."""
+    slow = measured.stalling and not measured.once_only and not measured.plain_quick
+    return slow and not _holding_up(evidence, found)
+
+
+def _holding_up(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> bool:
+    """Say whether any faulty responder can make handshakes wait; one that fails at once cannot."""
+    pairs = zip(evidence.responders, found, strict=True)
+    return any(can_hold_up(one.finding) for one, why in pairs if not why.ok and not why.why.late)
+
+
+def keeps_off(one: ResponderDiagnosis) -> bool:
+    """Say whether this fault is a reason to leave stapling off: not what one customer's certificate did alone."""
+    return one.cause not in (Cause.CERTIFICATE_REVOKED, Cause.BAD_OCSP_URL)
+
+
+def _leading(found: Sequence[ResponderDiagnosis], evidence: Evidence) -> ResponderDiagnosis | None:
+    """Return the responder that matters most: one that makes handshakes wait, then the one with most sites."""
+    waited = {h.responder for h in evidence.handshakes if h.asked and not is_quick(h)}
+
+    def weight(one: ResponderDiagnosis) -> tuple[bool, bool, bool, int]:
+        hangs = one.why.outcome in HANGING
+        waits = one.url in waited and (hangs or one.cause is Cause.BAD_OCSP_URL)
+        return not one.why.late, waits, hangs, len(one.sites)
+
+    return max((one for one in found if not one.ok), key=weight, default=None)
+
+
+# --- something is wrong ----------------------------------------------------------------------------------
+
+
+def _faulty(
+    evidence: Evidence, leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
+) -> Diagnosis:
+    broken = [one for one in found if not one.ok]
+    sites = tuple(dict.fromkeys(name for one in broken for name in one.sites))
+    strict = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
+    severity = _severity(_holding_up(evidence, found), broken, measured)
+    cure = remedy(leading.why)
+    action = Action.TURN_OFF if severity is Severity.STALLING else cure
+    will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
+    return Diagnosis(
+        leading.cause,
+        severity,
+        leading.why.confidence,
+        action,
+        _faulty_words(evidence, leading, broken, severity, measured),
+        _faulty_advice(action, cure, leading.why, will_wait),
+        (*leading.why.reasons_for, leading.concerning),
+        (*leading.why.reasons_against, *_warnings(action, strict)),
+        sites,
+        strict,
+        afterwards=cure if action is Action.TURN_OFF else Action.NOTHING,
+    )
+
+
+def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
+    """Waiting once for a first fetch is no stall, unless a responder is at fault that can make them wait again."""
+    only_late = all(one.why.late for one in broken)
+    if measured.stalling and (holding_up or measured.aborted or not measured.once_only):
+        return Severity.STALLING
+    return Severity.NOISE if only_late else Severity.FAILING
+
+
+def _faulty_words(
+    evidence: Evidence,
+    leading: ResponderDiagnosis,
+    broken: Sequence[ResponderDiagnosis],
+    severity: Severity,
+    measured: Measured,
+) -> str:
+    effect = _effect(evidence, severity, leading, measured)
+    return f"{leading.why.sentence}{_besides(leading, broken)} {effect}"
+
+
+def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) -> str:
+    hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
+    if not hosts:
+        return ""
+    same = all(one.cause is leading.cause for one in broken)
+    return f" {'The same holds for' if same else 'Trouble, too, with'} {listed(hosts)}."
+
+
+def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
+    """Say whether the address that Apache tries first answers; then the others are not missed yet."""
+    firsts = [one.finding.addresses[:1] for one in evidence.responders if one.url == leading.url]
+    return any(address.outcome.is_good for first in firsts for address in first)
+
+
+def _is_stapled(measured: Measured, leading: ResponderDiagnosis) -> bool:
+    return any(handshake.responder == leading.url for handshake in measured.stapled)
+
+
+def _lives_on_old_staples(evidence: Evidence, leading: ResponderDiagnosis, measured: Measured) -> bool:
+    hangs = leading.why.outcome in HANGING and not _first_works(evidence, leading)
+    return hangs and _is_stapled(measured, leading)
+
+
+def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
+    if severity is Severity.STALLING:
+        return "Visitors' handshakes wait for it." if measured.slow else "Visitors are turned away."
+    if leading.cause is Cause.CERTIFICATE_REVOKED:
+        return "Browsers refuse it."
+    if not measured.judged:
+        return "Whether visitors wait could not be measured."
+    if measured.once_only:
+        return "The first visitor waits until a staple is fetched; those after him are served at once."
+    if severity is Severity.NOISE:
+        return "The sites answer quickly."
+    if _first_works(evidence, leading) and _is_stapled(measured, leading):
+        return "The sites answer quickly and with staples, from the address that Apache tries first."
+    if _lives_on_old_staples(evidence, leading, measured):
+        return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
+    return "The sites answer quickly, but without a good staple."
+
+
+def _faulty_advice(action: Action, cure: Action, why: Explanation, will_wait: bool) -> str:
+    if action is Action.TURN_OFF:
+        return f"{ADVICE[action]} Then: {uncapital(advised(why, cure))}"
+    advice = advised(why, cure)
+    if will_wait:
+        advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
+    return advice
+
+
+def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
+    if action is not Action.TURN_OFF or not strict:
+        return ()
+    return (
+        f"Must-Staple: Firefox refuses these sites without a staple, now and while it is off: {listed(strict)}.",
+    )
+
+
+# --- nothing is wrong with the responders ----------------------------------------------------------------
+
+
+def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
+    if measured.stalling and not measured.once_only:
+        return _slow_for_no_reason(evidence, measured)
+    if measured.unmet and not measured.judged:
+        return _nobody_met(measured)
+    if evidence.incomplete_chains:
+        return _chain_incomplete(evidence)
+    if not found_anything(evidence):
+        sentence = "Too little could be found out for a diagnosis."
+        return Diagnosis(
+            Cause.UNKNOWN,
+            Severity.NONE,
+            Confidence.LOW,
+            Action.NOTHING,
+            sentence,
+            "Run it as root.",
+            evidence.problems,
+        )
+    missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
+    if missing and not measured.stapled:
+        sentence = (
+            f"The responders answer rightly, yet Apache sends no staple ({listed(missing)}), though quickly."
+        )
+        advice = "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
+        return Diagnosis(
+            Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice, sites=missing
+        )
+    return _healthy(evidence, measured)
+
+
+def _nobody_met(measured: Measured) -> Diagnosis:
+    sites = tuple(dict.fromkeys(h.site for h in measured.unmet))
+    places = listed([f"{h.site} at {h.address} ({h.error})" for h in measured.unmet])
+    sentence = f"The responders answer rightly, but no site could be met at its address: {places}."
+    advice = "See whether Apache listens there and whether these are this server's addresses."
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
+    )
+
+
+def found_anything(evidence: Evidence) -> bool:
+    """Say whether any responder was asked or there was certainly none to ask."""
+    return bool(evidence.responders) or not evidence.problems
+
+
+def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
+    count = len({one.url for one in evidence.responders if not one.expired_only})
+    noun = "The responder answers" if count < 2 else f"All {count} responders answer"
+    quick = (
+        "and the sites answer quickly"
+        if measured.judged
+        else "but no site could be met to see whether it waits"
+    )
+    sentence = f"{noun} rightly at every address, {quick}."
+    against = []
+    if measured.once_only:
+        against.append("A first handshake had to wait for the staple to be fetched; the next one was quick.")
+    if measured.without_staple:
+        names = listed([h.site for h in measured.without_staple])
+        against.append(f"No staple came from {names}; Apache remembers a failed answer for 60 seconds.")
+    if measured.unmet:
+        names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
+        against.append(f"Not met, so not judged: {names}.")
+    noisy = evidence.log.last_day > 0
+    if noisy:
+        sentence = f"{sentence} The failures in the error log are over, or concern few visitors."
+    return Diagnosis(
+        Cause.HEALTHY,
+        Severity.NOISE if noisy else Severity.NONE,
+        Confidence.MEDIUM if evidence.problems or not measured.judged else Confidence.HIGH,
+        Action.NOTHING,
+        sentence,
+        ADVICE[Action.NOTHING],
+        reasons_against=tuple(against),
+    )
+
+
+def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
+    sites = tuple(dict.fromkeys(h.site for h in (*measured.slow, *measured.aborted)))
+    if not measured.plain_quick:
+        silent = all(each.error for each in measured.slow) and not measured.quick
+        what = "answers no client in time" if silent else "is slow for every client"
+        sentence = f"Apache {what}, and no responder makes it wait: stapling is not to blame."
+        advice = "Look at the load, at MaxRequestWorkers and at the end of Apache's error log."
+        if silent:
+            advice = f"See whether a firewall drops connections to port 443. {advice}"
+        reasons = (capital(evidence.host.load_sentence),)
+        return Diagnosis(
+            Cause.UNKNOWN,
+            Severity.STALLING,
+            Confidence.LOW,
+            Action.FIX_HERE,
+            sentence,
+            advice,
+            reasons,
+            sites=sites,
+        )
+    sentence = (
+        "Handshakes that ask for a staple wait, although every responder answers rightly when asked now."
+    )
+    advice = f"{ADVICE[Action.TURN_OFF]} If the cause has just gone, a look in a minute will tell."
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.STALLING, Confidence.LOW, Action.TURN_OFF, sentence, advice, sites=sites
+    )
+
+
+def _chain_incomplete(evidence: Evidence) -> Diagnosis:
+    names = tuple(site.name for site in evidence.incomplete_chains)
+    strict = tuple(site.name for site in evidence.incomplete_chains if site.must_staple)
+    sentence = (
+        f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there, but answers quickly."
+    )
+    return Diagnosis(
+        Cause.CHAIN_INCOMPLETE,
+        Severity.FAILING,
+        Confidence.HIGH,
+        Action.FIX_HERE,
+        sentence,
+        FIXES[Cause.CHAIN_INCOMPLETE],
+        sites=names,
+        must_staple=strict,
+    )
+
+
+# --- for and against, whatever the verdict ---------------------------------------------------------------
+
+
+def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], verdict: Diagnosis) -> list[str]:
+    """Facts that do not fit the verdict, or that somebody will ask about."""
+    bad = {one.authority for one in found if not one.ok}
+    facts = [
+        f"{capital(one.sentence)} Our own verified question to it is answered rightly, which counts for more."
+        for one in evidence.authorities
+        if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
+    ]
+    if verdict.cause is Cause.UNKNOWN and (
+        hosts := sorted({host_of(one.url) for one in found if not one.ok})
+    ):
+        facts.append(
+            f"Besides, there is trouble with {listed(hosts)}, which fails at once and holds nobody up."
+        )
+    if evidence.log.last_day and verdict.severity is Severity.NOISE:
+        facts.append(_log_words(evidence))
+    if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
+        names = listed([site.name for site in evidence.incomplete_chains])
+        facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
+    load = capital(evidence.host.load_sentence)
+    if (
+        not evidence.host.load_normal
+        and verdict.severity is Severity.STALLING
+        and load not in verdict.reasons_for
+    ):
+        facts.append(load)
+    return [*facts, *evidence.problems]
+
+
+def _log_words(evidence: Evidence) -> str:
+    log = evidence.log
+    return f"The error log has {log.last_day:,} failed fetches of the last day, {log.last_hour:,} of its last hour."

@@ -1,0 +1,140 @@
+"""What timed handshakes show: who waits, who is turned away, who gets a staple. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.text import listed
+
+STALL_SECONDS = 1.0
+"""A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the handshakes show. `slow`: too late or not at all; `aborted`: refused by a TLS alert."""
+
+    slow: tuple[HandshakeEvidence, ...]
+    aborted: tuple[HandshakeEvidence, ...]
+    without_staple: tuple[HandshakeEvidence, ...]
+    bad_staple: tuple[HandshakeEvidence, ...]
+    stapled: tuple[HandshakeEvidence, ...]
+    quick: bool
+    """Whether any handshake that asks was served at once."""
+    plain_quick: bool
+    """Whether clients that ask for none are served at once where those that ask wait (True if none was tried)."""
+    plain_met: bool
+    """Whether any client that asks for no staple was seen to be served at once."""
+    served: bool
+    """Whether anything answered at all."""
+    unmet: tuple[HandshakeEvidence, ...]
+    """Refused, unreachable, or broken at this place for every client: nothing that a staple could cause."""
+    once_only: bool
+    """Whether every slow handshake was quick and well stapled when repeated."""
+
+    @property
+    def stalling(self) -> bool:
+        """Whether visitors were seen to wait or to be turned away."""
+        return bool(self.slow or self.aborted)
+
+    @property
+    def judged(self) -> bool:
+        """Whether any handshake that asks for a staple tells how visitors fare."""
+        return self.stalling or self.quick
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The measurements in plain words."""
+        return tuple(filter(None, (_slow_words(self), _aborted_words(self))))
+
+
+def measure(evidence: Evidence) -> Measured:
+    """Sort the handshakes of the evidence."""
+    asked = [h for h in evidence.handshakes if h.asked and not h.repeated]
+    plain = [h for h in evidence.handshakes if not h.asked]
+    cured = {h.site for h in evidence.handshakes if h.repeated and is_quick(h) and h.staple == "good"}
+    unmet = _unmet(asked, plain)
+    slow = tuple(h for h in asked if _is_slow(h) and h not in unmet)
+    aborted = tuple(h for h in asked if h.error.startswith("tls:") and h not in unmet)
+    done = [h for h in asked if not h.error]
+    expected = _stapling_sites(evidence)
+    return Measured(
+        slow=slow,
+        aborted=aborted,
+        without_staple=tuple(h for h in done if not h.staple and h.site in expected),
+        bad_staple=tuple(h for h in done if h.staple not in ("", "good")),
+        stapled=tuple(h for h in done if h.staple == "good"),
+        quick=any(map(is_quick, asked)),
+        plain_quick=not slow or not all(_fails_for_all(h, plain) for h in (*slow, *aborted)),
+        plain_met=any(map(is_quick, plain)),
+        served=any(not h.error for h in evidence.handshakes) or any(map(_waits, evidence.handshakes)),
+        unmet=unmet,
+        once_only=bool(slow) and all(h.site in cured for h in slow),
+    )
+
+
+def _unmet(
+    asked: Sequence[HandshakeEvidence], plain: Sequence[HandshakeEvidence]
+) -> tuple[HandshakeEvidence, ...]:
+    """Those at which stapling has no part.
+
+    An alert that meets every client, too, is none of stapling's. A place that is slow for every client, while
+    others are served at once, has a fault of its own: an address behind a firewall, a broken virtual host. When
+    everything is slow for everybody, the queue for staples may have taken all workers: that is judged later.
+    """
+    others_quick = any(map(is_quick, asked))
+    return tuple(
+        h
+        for h in asked
+        if (h.error and not _waits(h))
+        or (h.error.startswith("tls:") and _fails_for_all(h, plain))
+        or (_is_slow(h) and others_quick and _fails_for_all(h, plain))
+    )
+
+
+def _is_slow(handshake: HandshakeEvidence) -> bool:
+    return handshake.error in ("", "timeout") and handshake.seconds >= STALL_SECONDS
+
+
+def _fails_for_all(asked: HandshakeEvidence, plain: Sequence[HandshakeEvidence]) -> bool:
+    """Say whether clients that ask for no staple fared as badly at the same place (False if none was tried)."""
+    place = (asked.site, asked.address, asked.port)
+    there = [h for h in plain if (h.site, h.address, h.port) == place]
+    return bool(there) and all(_is_slow(h) or h.error not in ("", "timeout") for h in there)
+
+
+def is_quick(handshake: HandshakeEvidence) -> bool:
+    """Say whether a visitor would notice nothing."""
+    return not handshake.error and handshake.seconds < STALL_SECONDS
+
+
+def _waits(handshake: HandshakeEvidence) -> bool:
+    return handshake.error == "timeout" or handshake.error.startswith("tls:")
+
+
+def _stapling_sites(evidence: Evidence) -> frozenset[str]:
+    sites = (site for one in evidence.responders if not one.expired_only for site in one.sites)
+    return frozenset(site.name for site in sites if site.stapling and site.chain_complete)
+
+
+def _slow_words(measured: Measured) -> str:
+    if not measured.slow:
+        return ""
+    waited = ", ".join(
+        f"more than {h.seconds:.1f} s" if h.error else f"{h.seconds:.1f} s" for h in measured.slow[:4]
+    )
+    plain = (
+        "; clients that ask for none are served at once"
+        if measured.plain_quick and measured.plain_met
+        else ""
+    )
+    return f"Handshakes that ask for a staple wait {waited}{plain}."
+
+
+def _aborted_words(measured: Measured) -> str:
+    if not measured.aborted:
+        return ""
+    names = listed([h.site for h in measured.aborted])
+    return f"Handshakes that ask for a staple are aborted with a TLS alert: {names}."

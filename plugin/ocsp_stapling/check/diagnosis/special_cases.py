@@ -1,0 +1,132 @@
+"""Verdicts that do not turn on a responder: nothing is served, others are in front, off already, no OCSP at all."""
+
+from __future__ import annotations
+
+from ocsp_stapling.check.diagnosis.advice import Action, advised, remedy
+from ocsp_stapling.check.diagnosis.causes import Cause, Confidence, can_hold_up
+from ocsp_stapling.check.diagnosis.handshakes import Measured
+from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence, Origin
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.text import capital, listed, uncapital
+
+_NO_CACHE = "startup-fatal-no-cache"
+"""The error log's word for it (AH01958): the one way in which stapling keeps Apache from starting."""
+
+
+def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """Apache does not run, or nobody holds the port."""
+    nobody = evidence.host.front is Server.NOBODY
+    if not nobody and (evidence.host.apache_running is not False or measured.served):
+        return None
+    if not evidence.site_count:
+        return None
+    sentence = "Apache does not run: no site is served, which is not a matter of stapling."
+    if evidence.log.kinds.get(_NO_CACHE):
+        sentence = "Apache does not run; its log says that stapling is on without a SSLStaplingCache."
+    elif not nobody:
+        sentence = "Apache does not run, although another program holds port 443."
+    advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
+    return Diagnosis(
+        Cause.UNKNOWN,
+        Severity.FAILING,
+        Confidence.HIGH,
+        Action.FIX_HERE,
+        sentence,
+        advice,
+        reasons_for=(capital(evidence.host.front_sentence),),
+    )
+
+
+def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """Another web server answers visitors."""
+    front = evidence.host.front
+    if front in (Server.HTTPD, Server.UNKNOWN, Server.NOBODY) or not evidence.responders:
+        return None
+    reads_apache = front in (Server.LITESPEED, Server.OPENLITESPEED)
+    sentence = (
+        f"Visitors meet {_FRONTS.get(front, 'another program')}, not Apache: {evidence.host.front_sentence}."
+    )
+    if measured.stalling and front is Server.LITESPEED:
+        advice = "LiteSpeed obeys Apache's SSLUseStapling: turning it off there ends the waiting."
+        return Diagnosis(
+            Cause.NOT_IN_FRONT, Severity.STALLING, Confidence.MEDIUM, Action.TURN_OFF, sentence, advice
+        )
+    advice = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
+    if reads_apache:
+        advice = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
+    if measured.stalling:
+        severity, action = Severity.STALLING, Action.FIX_HERE
+        advice += " It does make visitors wait: look at its own error log."
+    else:
+        severity, action = Severity.NONE, Action.NOTHING
+    return Diagnosis(Cause.NOT_IN_FRONT, severity, Confidence.HIGH, action, sentence, advice)
+
+
+_FRONTS = {
+    Server.NGINX: "nginx",
+    Server.LITESPEED: "LiteSpeed",
+    Server.OPENLITESPEED: "OpenLiteSpeed",
+}
+
+
+def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """Nothing on this server can be affected: a normal, calm result."""
+    harmless = all(one.expired_only and not can_hold_up(one.finding) for one in evidence.responders)
+    if not harmless or evidence.incomplete_chains or evidence.problems:
+        return None
+    valid = " valid" if evidence.responders else ""
+    sentence = f"No{valid} certificate in use names an OCSP responder, so stapling cannot make any site wait."
+    if not evidence.site_count:
+        sentence = "Apache serves no TLS site, so stapling cannot make any site wait."
+    if measured.stalling:
+        advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
+        return Diagnosis(
+            Cause.NOT_APPLICABLE, Severity.STALLING, Confidence.HIGH, Action.FIX_HERE, sentence, advice
+        )
+    advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
+    return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
+
+
+def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measured) -> Diagnosis | None:
+    """Stapling is off already: is it time to turn it on again? `leading` is what speaks against it."""
+    configuration = evidence.configuration
+    if configuration.on is not False or not evidence.responders:
+        return None
+    cause = Cause.OFF_BY_PLUGIN if configuration.origin is Origin.PLUGIN else Cause.OFF_ELSEWHERE
+    sentence = _off_words(evidence)
+    if measured.stalling:
+        return _off_and_slow(evidence, cause, sentence)
+    if leading is None:
+        advice = "Every responder has been asked and answers rightly: turn stapling on again."
+        return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
+    action = remedy(leading.why)
+    advice = f"Keep it off for now: {uncapital(leading.why.sentence)} {advised(leading.why, action)}"
+    reasons = (leading.why.sentence, *leading.why.reasons_for, leading.concerning)
+    return Diagnosis(
+        cause, Severity.NONE, Confidence.HIGH, action, sentence, advice, reasons, afterwards=Action.TURN_ON
+    )
+
+
+def _off_words(evidence: Evidence) -> str:
+    configuration = evidence.configuration
+    if configuration.origin is Origin.PLUGIN:
+        who = f" by {configuration.off_by}" if configuration.off_by else ""
+        when = f" since {configuration.off_since:%Y-%m-%d %H:%M %Z}" if configuration.off_since else ""
+        return f"Stapling is switched off{when}{who} through this plugin."
+    if configuration.origin is Origin.WHM:
+        return "Stapling is switched off in WHM itself (Apache Configuration, Global Configuration)."
+    if configuration.origin is Origin.HAND:
+        return f"Stapling is switched off by a line written by hand ({configuration.where})."
+    return "Stapling is off: no directive turns it on."
+
+
+def _off_and_slow(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
+    still = evidence.configuration.still_on
+    if still:
+        advice = f"These sites turn it on for themselves, so their handshakes still wait: {listed(still)}."
+    else:
+        advice = (
+            "Handshakes are slow all the same: restart Apache if that was not done, else look at the load."
+        )
+    return Diagnosis(cause, Severity.STALLING, Confidence.MEDIUM, Action.FIX_HERE, sentence, advice)

@@ -1,0 +1,118 @@
+"""What only a failed probe makes worth asking: root's view, the firewall, other machines, the route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ocsp_stapling.check import network, vantage
+from ocsp_stapling.check.deadline import Part
+from ocsp_stapling.check.evidence import Elsewhere, ResponderEvidence
+from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.vantage import question_id
+from ocsp_stapling.host.firewall.report import FirewallHint
+from ocsp_stapling.host.resolver import NameCheck
+from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
+
+_SECONDS = 1.0
+_ASKED_ELSEWHERE = 4
+_TRACES = 2
+_HTTP = 80
+
+
+class Followup:
+    """Begins the further questions that the findings call for; `responders` collects everything."""
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        findings: Sequence[ResponderFinding],
+        worker: str,
+        pasted: Mapping[str, Elsewhere],
+        ssh_hosts: Sequence[str],
+        now: datetime,
+        seconds: float,
+        *,
+        trace: bool,
+    ) -> None:
+        self.pairs = list(zip(subjects, findings, strict=True))
+        self.pasted = pasted
+        short = min(_SECONDS, seconds)
+        silent = network.unconnected(findings)
+        self.root = Part("Root's view", lambda: network.root_connects(silent, short))
+        self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
+        bad = [
+            s.target for s, found in self.pairs if not found.outcome.is_good and may_be_asked_elsewhere(found)
+        ]
+        self.told = Part("ssh", lambda: _ask_elsewhere(ssh_hosts, bad, seconds, now))
+        traced = list(silent)[:_TRACES] if trace else []
+        self.paths = [(address, _trace(address, seconds)) for address in traced]
+
+    def responders(self, checks: Mapping[str, NameCheck], deadline: float) -> tuple[ResponderEvidence, ...]:
+        """Return the evidence about every responder, with what is known by `deadline`."""
+        root = self.root.result(deadline, frozenset())
+        rules = self.rules.result(deadline, ())
+        told = self.told.result(deadline, {})
+        return tuple(
+            _evidence(subject, found, checks.get(found.host), root, rules, self._elsewhere(subject, told))
+            for subject, found in self.pairs
+        )
+
+    def _elsewhere(
+        self, subject: Subject, told: Mapping[str, tuple[Elsewhere, ...]]
+    ) -> tuple[Elsewhere, ...]:
+        identity = question_id(subject.target)
+        pasted = self.pasted.get(identity)
+        return (*((pasted,) if pasted else ()), *told.get(identity, ()))
+
+    def traces(self, deadline: float) -> dict[str, str]:
+        """Return the route to each traced address, as far as a tracer told by `deadline`."""
+        found = {address: part.result(deadline, "") for address, part in self.paths}
+        return {address: text for address, text in found.items() if text}
+
+
+def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
+    """Say whether other machines may be made to ask: a customer must not reach what is private to them, either."""
+    return found.port == _HTTP and bool(found.addresses) and _is_public(found)
+
+
+def _is_public(found: ResponderFinding) -> bool:
+    return not any(address.outcome is Outcome.ADDRESS_FORBIDDEN for address in found.addresses)
+
+
+def _trace(address: str, seconds: float) -> Part[str]:
+    return Part("The route trace", lambda: network.trace(address, seconds))
+
+
+def _ask_elsewhere(
+    hosts: Sequence[str], targets: Sequence[Target], seconds: float, now: datetime
+) -> dict[str, tuple[Elsewhere, ...]]:
+    if not hosts or not targets:
+        return {}
+    return vantage.ask_by_ssh(hosts, targets[:_ASKED_ELSEWHERE], seconds, now)
+
+
+def _evidence(
+    subject: Subject,
+    found: ResponderFinding,
+    check: NameCheck | None,
+    root: frozenset[str],
+    rules: Sequence[FirewallHint],
+    told: tuple[Elsewhere, ...],
+) -> ResponderEvidence:
+    own = {address.address for address in found.addresses}
+    return ResponderEvidence(
+        found,
+        subject.authority,
+        subject.issuer,
+        subject.sites,
+        root_connects=root & own,
+        name_state=network.name_state(check),
+        name_sentence=check.sentence if check else "",
+        blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
+        elsewhere=told,
+        command=vantage.command(subject.target) if _is_public(found) else "",
+        shared=subject.weight[0] > 1,
+        expired_only=subject.expired,
+    )

@@ -1,0 +1,197 @@
+"""One survey from beginning to end. The order of things:
+
+at once      the probe, name servers, status pages, the error log, this server, the first handshakes
+after those  what only a failed probe makes worth asking: root's view, the firewall, other machines, a route trace
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import TypeVar
+
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.httpd import Httpd
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.native import read_native_switch
+from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.ca.directory import directory
+from ocsp_stapling.check import network, surroundings, vantage
+from ocsp_stapling.check.deadline import Part
+from ocsp_stapling.check.diagnosis.causes import can_hold_up
+from ocsp_stapling.check.evidence import Elsewhere, Evidence, HandshakeEvidence, HostEvidence, LogEvidence
+from ocsp_stapling.check.followup import Followup
+from ocsp_stapling.check.handshakes import meet
+from ocsp_stapling.check.questions import Served, chain_files, sort_sites
+from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.host.resolver import check_names
+from ocsp_stapling.host.routes import Ipv6Kind
+from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
+from ocsp_stapling.server import sites as inventory
+from ocsp_stapling.server.vhosts import read_owners, tls_vhosts
+from ocsp_stapling.settings import Settings
+
+_T = TypeVar("_T")
+_MARGIN_SECONDS = 0.15
+_AFTERWARDS_SECONDS = 1.2
+"""What is kept for the questions that follow a failed probe."""
+UNREAD_LOG = LogEvidence(unreadable="not read to its end in time")
+"""Of a log that was too long to read, nobody may say that it has no failures."""
+_UNKNOWN_HOST = HostEvidence(front=Server.UNKNOWN, apache_running=None, ipv6=Ipv6Kind.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a survey is to be made. `pasted` are results from another machine, already taken apart."""
+
+    settings: Settings
+    deadline_seconds: float
+    pasted: tuple[vantage.Reply, ...] = ()
+    trace: bool = False
+    """Whether to trace the route to addresses that cannot be reached."""
+    progress: Callable[[str], None] = lambda _text: None
+    read_log: Callable[[Layout, datetime], LogEvidence] = surroundings.read_log
+    """How the error log is read: whole, or (by the watch) from where the last look ended."""
+
+
+def survey(request: Request) -> Evidence:
+    """Return everything that could be found out by the deadline; a part that fails or is late is a problem in it.
+
+    Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf` when there is no Apache to look at.
+    """
+    return _Survey(request, read_layout(), time.monotonic()).run()
+
+
+class _Survey:
+    def __init__(self, request: Request, layout: Layout, began: float) -> None:
+        self.request, self.layout, self.began = request, layout, began
+        self.settings = request.settings
+        self.now = datetime.now(UTC)
+        self.deadline = began + request.deadline_seconds - _MARGIN_SECONDS
+        self.problems: list[Callable[[], str]] = []
+
+    def run(self) -> Evidence:
+        self.request.progress("reading Apache's configuration and certificates")
+        tree = read_config(self.layout, Httpd(self.layout).binary())
+        state = effective(tree, read_native_switch(self.layout.ea4_conf))
+        vhosts = tls_vhosts(tree, read_owners())
+        sites = inventory.take(vhosts, state, self.settings.state_directory, self.now)
+        served = sort_sites(sites, chain_files(vhosts), directory(self.settings.authorities))
+        self.request.progress(_asking(served))
+        return self._gather(tree, state, served, network.worker_of(tree))
+
+    def _gather(self, tree: ConfigTree, state: StaplingState, served: Served, worker: str) -> Evidence:
+        probe = self._part("The probe of the responders", lambda: self._probe(served, tree, worker))
+        names = self._part("Name resolution", lambda: check_names(_hosts(served.subjects), self.settings))
+        pages = self._part(
+            "The authorities' status pages",
+            lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
+        )
+        log = self._part("The error log", lambda: self.request.read_log(self.layout, self.now))
+        host = self._part("This server", lambda: surroundings.read_host(self.layout, tree, worker))
+        met = self._part("The handshakes", lambda: self._meet(served, state, probe))
+        findings = probe.result(self.deadline, _late(served))
+        after = self._follow_up(served, findings, worker)
+        checks = {check.name: check for check in names.result(self.deadline, ())}
+        handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
+        evidence = Evidence(
+            taken_at=self.now.astimezone(),
+            seconds=0.0,
+            site_count=served.count,
+            responders=after.responders(checks, self.deadline),
+            incomplete_chains=served.incomplete,
+            handshakes=handshakes,
+            log=log.result(self.deadline, UNREAD_LOG),
+            authorities=pages.result(self.deadline, ()),
+            configuration=surroundings.read_configuration(state, tree, _still_on(served, state)),
+            host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
+        )
+        problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
+        return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _part(self, what: str, work: Callable[[], _T]) -> Part[_T]:
+        part = Part(what, work)
+        self.problems.append(lambda: part.problem)
+        return part
+
+    def _probe(self, served: Served, tree: ConfigTree, worker: str) -> tuple[ResponderFinding, ...]:
+        if not served.subjects:
+            return ()
+        whole = self.request.deadline_seconds
+        end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 8)
+        who = network.identity(worker, tree.group)
+        return network.probe(served.subjects, self.settings.probe, who, end)
+
+    def _meet(
+        self, served: Served, state: StaplingState, probe: Part[tuple[ResponderFinding, ...]]
+    ) -> tuple[HandshakeEvidence, ...]:
+        def failing(deadline: float) -> frozenset[str]:
+            findings = probe.result(deadline, ())
+            return frozenset(
+                found.url for found in findings if not found.outcome.is_good and can_hold_up(found)
+            )
+
+        return meet(served.subjects, state.responder_timeout, self.deadline, failing)
+
+    def _follow_up(self, served: Served, findings: Sequence[ResponderFinding], worker: str) -> Followup:
+        request = self.request
+        targets = [subject.target for subject in served.subjects]
+        pasted = vantage.judge(request.pasted, targets, vantage.PASTED, self.now)
+        if request.pasted and not pasted:
+            told = "The pasted result answers a question that is no longer asked: run its line again."
+            self.problems.append(lambda: told)
+        known: Mapping[str, Elsewhere] = pasted
+        return Followup(
+            served.subjects,
+            findings,
+            worker,
+            known,
+            self.settings.elsewhere.ssh_hosts,
+            self.now,
+            max(self.deadline - time.monotonic(), 0.2),
+            trace=request.trace,
+        )
+
+
+def _hosts(subjects: Sequence[Subject]) -> list[str]:
+    """The names to resolve: an address written into a URL is none."""
+    return [host for subject in subjects if (host := subject.host) and not _is_address(host)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _late(served: Served) -> tuple[ResponderFinding, ...]:
+    return tuple(
+        ResponderFinding(one.url, one.host, None, one.target.asks, None, 0, (), Outcome.DEADLINE)
+        for one in served.subjects
+    )
+
+
+def _still_on(served: Served, state: StaplingState) -> list[str]:
+    if state.on:
+        return []
+    return [site.name for one in served.subjects for site in one.sites if site.stapling]
+
+
+def _left_out(served: Served) -> tuple[str, ...]:
+    if not served.left_out:
+        return ()
+    return (
+        f"Certificates name {served.left_out} more responders, with few sites each, that were not asked.",
+    )
+
+
+def _asking(served: Served) -> str:
+    count = len({one.url for one in served.subjects})
+    return f"asking {count} responder{'s' if count != 1 else ''} for {served.count} TLS sites"

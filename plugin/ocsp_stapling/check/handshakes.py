@@ -1,0 +1,150 @@
+"""Live handshakes: a few sites met with and without asking for a staple, three at once to make a queue visible.
+
+A handshake that asks makes Apache itself ask the responder, under one lock for the whole server. So few are made,
+and no further ones once the first have shown that visitors wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import zip_longest
+
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.evidence import HandshakeEvidence
+from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.ocsp.answer import verify_answer
+from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
+from ocsp_stapling.ocsp.staple import Door, Handshake, handshakes
+from ocsp_stapling.problem import Problem
+
+AT_ONCE = 3
+AT_MOST = 6
+"""Handshakes of the second round, one a responder."""
+_GRACE_SECONDS = 0.5  # beyond Apache's own time-out, so that its giving up is seen as well
+_REPORTING_SECONDS = 0.1
+
+Failing = Callable[[float], frozenset[str]]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where to meet a site of which responder, and who issued its certificate."""
+
+    door: Door
+    url: str
+    issuer: Certificate | None
+
+
+def meet(
+    subjects: Sequence[Subject], responder_timeout: float, deadline: float, failing: Failing
+) -> tuple[HandshakeEvidence, ...]:
+    """Return the handshakes, at most nine that ask and three of them once more; done by `deadline` (time.monotonic).
+
+    `failing(deadline)` waits for the probes and returns the URLs of the responders that can hold handshakes up: of
+    those beyond the first three, their sites are met first.
+    """
+    first = _first(subjects)
+    limit = min(responder_timeout + _GRACE_SECONDS, _left(deadline))
+    with ThreadPoolExecutor(2) as pool:
+        plain = pool.submit(_round, first, False, limit)
+        found = _round(first, True, limit)
+        found = [*plain.result(), *found]
+    if not _waited(found):
+        rest = _rest(subjects, {place.url for place in first})
+        if rest:
+            bad = failing(deadline - limit)
+            rest.sort(key=lambda place: place.url not in bad)
+            more = _round(rest[:AT_MOST], True, min(limit, _left(deadline)))
+            found += [*_compared(more, rest, deadline), *more]
+    return (*found, *_repeated(found, [*first, *_rest(subjects, set())], deadline))
+
+
+def _compared(
+    found: Iterable[HandshakeEvidence], places: Sequence[_Place], deadline: float
+) -> list[HandshakeEvidence]:
+    """Meet without asking where asking went wrong: what fails for every client is no matter of stapling."""
+    bad = {(h.site, h.address) for h in found if h.error or h.seconds >= STALL_SECONDS}
+    again = [place for place in places if (place.door.name, place.door.address) in bad]
+    return _round(again[:AT_MOST], False, min(STALL_SECONDS + _GRACE_SECONDS, _left(deadline)))
+
+
+def _first(subjects: Sequence[Subject]) -> list[_Place]:
+    """Three places: of as many responders as there are, then further sites of the same ones."""
+    by_responder = [_places(subject) for subject in _one_each(subjects)[:AT_ONCE]]
+    in_turns = (place for turn in zip_longest(*by_responder) for place in turn if place)
+    return list(in_turns)[:AT_ONCE]
+
+
+def _one_each(subjects: Iterable[Subject]) -> list[Subject]:
+    """One subject a responder, those of most accounts first."""
+    found: dict[str, Subject] = {}
+    for subject in sorted(subjects, key=lambda one: one.weight, reverse=True):
+        if subject.doors:
+            found.setdefault(subject.url, subject)
+    return list(found.values())
+
+
+def _rest(subjects: Sequence[Subject], met: set[str]) -> list[_Place]:
+    return [_places(one)[0] for one in _one_each(subjects) if one.url not in met]
+
+
+def _places(subject: Subject) -> list[_Place]:
+    return [_Place(door, subject.url, subject.target.issuer) for door in subject.doors]
+
+
+def _round(places: Sequence[_Place], ask: bool, limit: float) -> list[HandshakeEvidence]:
+    if limit <= 0 or not places:
+        return []
+    made = handshakes([place.door for place in places], ask=ask, limit=limit)
+    return [_evidence(place, each) for place, each in zip(places, made, strict=True)]
+
+
+def _waited(found: Iterable[HandshakeEvidence]) -> bool:
+    return any(each.asked and each.seconds >= STALL_SECONDS for each in found)
+
+
+def _repeated(
+    found: Sequence[HandshakeEvidence], places: Sequence[_Place], deadline: float
+) -> list[HandshakeEvidence]:
+    """Meet again whoever was slow but came with a good staple: was it just its first fetch?"""
+    slow = [h for h in found if h.asked and h.seconds >= STALL_SECONDS and not h.error and h.staple == "good"]
+    wanted = {(h.site, h.address) for h in slow}
+    again = [p for p in places if (p.door.name, p.door.address) in wanted]
+    again = list({(p.door.name, p.door.address): p for p in again}.values())[:AT_ONCE]
+    made = _round(again, True, min(STALL_SECONDS, _left(deadline)))
+    return [replace(each, repeated=True) for each in made]
+
+
+def _evidence(place: _Place, made: Handshake) -> HandshakeEvidence:
+    return HandshakeEvidence(
+        made.door.name,
+        made.door.address,
+        made.door.port,
+        place.url,
+        made.asked,
+        made.seconds,
+        made.error,
+        _staple(place, made),
+    )
+
+
+def _staple(place: _Place, made: Handshake) -> str:
+    """Return the verdict on the staple; `unverified` if the server's chain does not let us judge it."""
+    if made.staple is None:
+        return ""
+    try:
+        leaf = parse(made.certificate or b"")
+        issuer = issuer_of(leaf, [parse(der) for der in made.chain]) or place.issuer
+    except Problem:
+        return "unverified"
+    if issuer is None:
+        return "unverified"
+    return verify_answer(made.staple, leaf, issuer, datetime.now(UTC)).verdict.value
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - _REPORTING_SECONDS - time.monotonic(), 0.0)

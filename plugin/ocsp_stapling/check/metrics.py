@@ -1,0 +1,201 @@
+"""Metrics in Prometheus' text format, for node_exporter's textfile collector.
+
+Source: Prometheus' documentation, "Exposition formats" and "Metric and label naming".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.change.journal import Operation
+
+_PREFIX = "ocsp_stapling_"
+_LINE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.M)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+Labels = Mapping[str, str]
+Sample = tuple[Labels, float]
+
+
+def render(check: Mapping[str, Any] | None, operations: Iterable[Operation]) -> str:
+    """Return the metrics of the last check's document (None: there was none) and of the operations."""
+    found = _of_check(check) if check else []
+    return "".join(_family(*family) for family in [*found, _last_operation(operations)] if family[3])
+
+
+def write(path: Path, text: str) -> None:
+    """Write a metrics file in one step, readable for node_exporter. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            # On the open file: the directory may belong to the collector's user, who could swap the name for a link.
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def as_json(text: str) -> dict[str, Any]:
+    """Return rendered metrics as a document: under `samples` one object each with name, labels and value."""
+    found = []
+    for name, labels, value in _LINE.findall(text):
+        number = None if value == "NaN" else float(value)
+        found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "value": number})
+    return {"samples": found}
+
+
+Family = tuple[str, str, str, list[Sample]]
+
+
+def _of_check(check: Mapping[str, Any]) -> list[Family]:
+    configuration, log = _part(check, "configuration"), _part(check, "log")
+    off_since = _timestamp(configuration.get("off_since"))
+    stapling = {"on": 1.0, "off": 0.0}.get(str(configuration.get("stapling")), math.nan)
+    return [
+        _gauge("enabled", "Whether stapling is on at server level.", [({}, stapling)]),
+        _gauge(
+            "off_since_timestamp_seconds", "Since when stapling is off by this plugin.", _known(off_since)
+        ),
+        _gauge("check_status", "0 ok, 1 warning, 2 critical, 3 unknown.", _known(check.get("exit_status"))),
+        _gauge(
+            "check_timestamp_seconds", "When the last check was.", _known(_timestamp(check.get("checked_at")))
+        ),
+        _gauge("check_duration_seconds", "How long the last check took.", _known(check.get("seconds"))),
+        _gauge(
+            "cause_info", "What the last check found.", [(_words(check, "cause", "severity", "action"), 1.0)]
+        ),
+        _gauge("sites", "TLS sites served.", _known(check.get("sites"))),
+        _gauge(
+            "sites_affected",
+            "Sites that the cause concerns.",
+            [({}, float(len(_list(check, "sites_affected"))))],
+        ),
+        _gauge(
+            "must_staple_sites",
+            "Sites whose certificate demands a staple (Must-Staple).",
+            [({}, float(len(_must_staple(check))))],
+        ),
+        _gauge(
+            "must_staple_sites_affected",
+            "Sites with Must-Staple that the cause concerns.",
+            [({}, float(len(_list(check, "must_staple"))))],
+        ),
+        _gauge(
+            "responder_up",
+            "Whether the address gave a verified answer.",
+            list(_addresses(check, _is_up)),
+        ),
+        _gauge(
+            "answer_expires_timestamp_seconds",
+            "Until when the address' last answer is valid.",
+            list(_addresses(check, lambda found: _timestamp(found.get("next_update")))),
+        ),
+        _gauge("handshake_seconds", "Longest handshake of the last check.", _handshakes(check)),
+        _gauge("log_failures", "Stapling failures in the error log.", _log(log)),
+    ]
+
+
+def _gauge(name: str, text: str, samples: list[Sample]) -> Family:
+    return _PREFIX + name, "gauge", text, samples
+
+
+def _addresses(check: Mapping[str, Any], value: Any) -> Iterable[Sample]:
+    seen: set[tuple[str, str]] = set()
+    for responder in _list(check, "responders"):
+        for found in _list(responder, "addresses"):
+            key = str(responder.get("url")), str(found.get("address"))
+            number = value(found)
+            if key not in seen and number is not None:
+                seen.add(key)
+                yield {"url": key[0], "address": key[1], "family": str(found.get("family"))}, number
+
+
+def _must_staple(check: Mapping[str, Any]) -> set[str]:
+    return {str(name) for responder in _list(check, "responders") for name in _list(responder, "must_staple")}
+
+
+def _is_up(found: Mapping[str, Any]) -> float:
+    # A revoked certificate is its own fault, and an expired one is not asked about.
+    return float(found.get("outcome") in ("ok", "reachable", "revoked"))
+
+
+def _handshakes(check: Mapping[str, Any]) -> list[Sample]:
+    longest: dict[tuple[str, str], float] = {}
+    for found in _list(check, "handshakes"):
+        key = str(found.get("responder") or "none"), "yes" if found.get("asked") else "no"
+        longest[key] = max(longest.get(key, 0.0), float(found.get("seconds") or 0.0))
+    return [({"url": name, "status_request": asked}, value) for (name, asked), value in longest.items()]
+
+
+def _log(log: Mapping[str, Any]) -> list[Sample]:
+    windows = (("1h", log.get("last_hour")), ("24h", log.get("last_day")))
+    return [({"window": name}, float(count)) for name, count in windows if isinstance(count, int)]
+
+
+def _last_operation(operations: Iterable[Operation]) -> Family:
+    newest: dict[tuple[str, str], float] = {}
+    for each in operations:
+        if each.finished is not None:
+            key = each.action, each.state
+            newest[key] = max(newest.get(key, 0.0), each.finished)
+    samples = [({"action": action, "state": state}, at) for (action, state), at in sorted(newest.items())]
+    return _gauge(
+        "last_operation_timestamp_seconds", "When the last operation of its kind ended.", list(samples)
+    )
+
+
+def _family(name: str, kind: str, text: str, samples: list[Sample]) -> str:
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+    return (
+        "\n".join([*lines, *(f"{name}{_labels(labels)} {_number(value)}" for labels, value in samples)])
+        + "\n"
+    )
+
+
+def _labels(labels: Labels) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    # Names come from certificates: besides the format's own characters nothing unprintable may pass.
+    shown = "".join(c if c.isprintable() else "?" for c in value[:200])
+    return shown.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _number(value: float) -> str:
+    return "NaN" if math.isnan(value) else repr(round(value, 6)) if value % 1 else str(int(value))
+
+
+def _known(value: Any) -> list[Sample]:
+    return [({}, float(value))] if isinstance(value, int | float) else []
+
+
+def _timestamp(value: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = found.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[Any]:
+    value = found.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _words(check: Mapping[str, Any], *names: str) -> Labels:
+    return {name: str(check.get(name)) for name in names}

@@ -1,0 +1,164 @@
+"""Everything about the way to the responders: the probe, and what its failures are compared with."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import select
+import socket
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.check.diagnosis.causes import UNCONNECTED
+from ocsp_stapling.check.evidence import NameState
+from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall
+from ocsp_stapling.host.resolver import NameCheck, Outcome, Verdict
+from ocsp_stapling.host.routes import own_addresses
+from ocsp_stapling.ocsp import responder
+from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.run import run
+from ocsp_stapling.settings import ProbeSettings
+
+FALLBACK_USER = "nobody"
+_TRACERS = (
+    ("mtr", "-rwnc", "2", "--tcp", "--port", "80"),
+    ("traceroute", "-n", "-q", "1", "-w", "1"),
+    ("tracepath", "-n"),
+)
+_TRACE_BYTES = 8192
+_UNCONNECTED_LOOKED_AT = 64
+_MARGIN_SECONDS = 0.05
+
+
+def probe(
+    subjects: Sequence[Subject], settings: ProbeSettings, worker: tuple[int, int] | None, deadline: float
+) -> tuple[ResponderFinding, ...]:
+    """Ask every responder as Apache's worker user; one finding for each subject, by `deadline` (monotonic)."""
+    uid, gid = worker or (None, None)
+    return responder.probe(
+        [subject.target for subject in subjects],
+        uid=uid,
+        gid=gid,
+        deadline_seconds=max(deadline - time.monotonic() - _MARGIN_SECONDS, 0.2),
+        timeout_seconds=settings.timeout_seconds,
+        allowed_networks=settings.allow_networks,
+        own_addresses=own_addresses(),
+    )
+
+
+def worker_of(tree: ConfigTree) -> str:
+    """Return the account Apache's workers run as."""
+    name = tree.user or FALLBACK_USER
+    return name if _known(name) else FALLBACK_USER
+
+
+def identity(name: str, group: str | None) -> tuple[int, int] | None:
+    """Return uid and gid to probe as; None if we are not root, and so can be nobody but ourselves."""
+    if os.geteuid() != 0:
+        return None
+    account = pwd.getpwnam(name)
+    try:
+        gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
+    except KeyError:
+        gid = account.pw_gid
+    return account.pw_uid, gid
+
+
+def _known(name: str) -> bool:
+    try:
+        return pwd.getpwnam(name).pw_uid != 0
+    except KeyError:
+        return False
+
+
+def unconnected(findings: Sequence[ResponderFinding]) -> dict[str, int]:
+    """Return the addresses to which no connection came about, and the port asked at each: the first few dozen.
+
+    Customers can name thousands, and each costs a socket and a look through the firewall's rules.
+    """
+    found = (
+        (address.address, finding.port or 80)
+        for finding in findings
+        for address in finding.addresses
+        if address.outcome in UNCONNECTED
+    )
+    return dict(islice(found, _UNCONNECTED_LOOKED_AT))
+
+
+def root_connects(addresses: Mapping[str, int], seconds: float) -> frozenset[str]:
+    """Return the addresses to which we, as root, can open a connection within `seconds`, all tried at once.
+
+    Only addresses that the probe's guard has let pass come here. Not a byte is sent or read: this only tells a
+    rule against Apache's user from a block for everyone.
+    """
+    if os.geteuid() != 0 or not addresses:
+        return frozenset()
+    with ExitStack() as opened:
+        pending: dict[int, tuple[socket.socket, str]] = {}
+        for text, port in addresses.items():
+            one = opened.enter_context(
+                socket.socket(socket.AF_INET6 if ":" in text else socket.AF_INET, socket.SOCK_STREAM)
+            )
+            one.setblocking(False)
+            if one.connect_ex((text, port)) in (0, errno.EINPROGRESS):
+                pending[one.fileno()] = (one, text)
+        return frozenset(_connected(pending, time.monotonic() + seconds))
+
+
+def _connected(pending: dict[int, tuple[socket.socket, str]], end: float) -> set[str]:
+    found: set[str] = set()
+    waiting = select.poll()
+    for number in pending:
+        waiting.register(number, select.POLLOUT)
+    while pending and (left := end - time.monotonic()) > 0:
+        for number, _ in waiting.poll(left * 1000):
+            waiting.unregister(number)
+            one, text = pending.pop(number)
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                found.add(text)
+    return found
+
+
+def firewall_rules(addresses: Collection[str], worker: str, seconds: float) -> tuple[FirewallHint, ...]:
+    """Return the rules of this server that certainly stop connections to these addresses."""
+    if not addresses:
+        return ()
+    report = read_firewall(list(addresses), worker, seconds=seconds)
+    return tuple(hint for hint in report.hints if hint.certain)
+
+
+def name_state(check: NameCheck | None) -> NameState:
+    """Return what the name servers' answers mean for a diagnosis."""
+    if check is None:
+        return NameState.UNKNOWN
+    if check.verdict is Verdict.PRIVATE_ANSWER:
+        told = [answer for answer in check.public if answer.outcome is Outcome.ANSWERED]
+        differs = any(set(answer.addresses) - set(check.system.addresses) for answer in told)
+        return NameState.PRIVATE_ANSWER if differs else NameState.RESOLVES
+    return _NAME_STATES.get(check.verdict, NameState.UNKNOWN)
+
+
+_NAME_STATES = {
+    Verdict.SAME: NameState.RESOLVES,
+    Verdict.DIFFERENT: NameState.RESOLVES,
+    Verdict.NOT_COMPARED: NameState.RESOLVES,
+    Verdict.HOSTS_OVERRIDE: NameState.HOSTS_OVERRIDE,
+    Verdict.RESOLVER_DEAD: NameState.RESOLVER_AT_FAULT,
+    Verdict.RESOLVER_FAILS: NameState.RESOLVER_AT_FAULT,
+    Verdict.NO_SUCH_NAME: NameState.NO_SUCH_NAME,
+}
+
+
+def trace(address: str, seconds: float) -> str:
+    """Return the route to an address as the first installed tracer prints it, "" if there is none."""
+    for tracer in _TRACERS:
+        done = run([*tracer, address], timeout=seconds, limit=_TRACE_BYTES)
+        if done.out.strip():
+            return "$ " + " ".join([*tracer, address]) + "\n" + done.out.strip()
+    return ""

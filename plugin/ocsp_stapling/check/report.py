@@ -1,0 +1,180 @@
+"""Evidence and diagnosis as one plain document: what `check --json` prints, what is stored, what the page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocsp_stapling.check.diagnosis import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.evidence import (
+    AuthorityEvidence,
+    ConfigurationEvidence,
+    Elsewhere,
+    Evidence,
+    HandshakeEvidence,
+    HostEvidence,
+    LogEvidence,
+    ResponderEvidence,
+)
+from ocsp_stapling.check.result import NAME as LAST_CHECK
+from ocsp_stapling.check.result import load, store
+
+__all__ = ["LAST_CHECK", "document", "exit_status", "load", "state_word", "store"]
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+_STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
+
+
+def exit_status(found: Diagnosis) -> int:
+    """Return the status of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.
+
+    Off is a warning, since it is meant to be temporary; so are failing staples on quick sites.
+    """
+    if found.severity is Severity.STALLING:
+        return CRITICAL
+    if found.severity is Severity.FAILING:
+        return WARNING
+    if found.cause.value.startswith("off-"):
+        return WARNING
+    return UNKNOWN if found.cause.value == "unknown" else OK
+
+
+def state_word(status: int) -> str:
+    """Return the word that monitoring plugins print for an exit status."""
+    return _STATES[status]
+
+
+def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
+    """Return everything as plain data; times in ISO 8601 with zone, durations in seconds unless named otherwise."""
+    status = exit_status(found)
+    return {
+        "state": _STATES[status],
+        "exit_status": status,
+        "cause": found.cause.value,
+        "severity": found.severity.value,
+        "confidence": found.confidence.value,
+        "action": found.action.value,
+        "afterwards": found.afterwards.value,
+        "sentence": found.sentence,
+        "advice": found.advice,
+        "for": list(found.reasons_for),
+        "against": list(found.reasons_against),
+        "sites_affected": list(found.sites),
+        "must_staple": list(found.must_staple),
+        "checked_at": evidence.taken_at.isoformat(timespec="seconds"),
+        "seconds": round(evidence.seconds, 3),
+        "sites": evidence.site_count,
+        "responders": [
+            _responder(one, why) for one, why in zip(evidence.responders, found.responders, strict=True)
+        ],
+        "incomplete_chains": [
+            {"name": site.name, "must_staple": site.must_staple} for site in evidence.incomplete_chains
+        ],
+        "handshakes": [_handshake(one) for one in evidence.handshakes],
+        "log": _log(evidence.log),
+        "authorities": [_authority(one) for one in evidence.authorities],
+        "configuration": _configuration(evidence.configuration),
+        "host": _host(evidence.host),
+        "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
+        "problems": list(evidence.problems),
+    }
+
+
+def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any]:
+    return {
+        "url": one.url,
+        "host": one.finding.host,
+        "authority": one.authority,
+        "issuer": one.issuer,
+        "ok": why.ok,
+        "cause": why.cause.value,
+        "confidence": why.why.confidence.value,
+        "sentence": why.why.sentence,
+        "outcome": one.finding.outcome.value,
+        "detail": one.finding.detail,
+        "sites": list(why.sites),
+        "must_staple": list(why.must_staple),
+        "not_stapling": [site.name for site in one.sites if not site.stapling],
+        "resolve_ms": one.finding.resolve_ms,
+        "address_count": one.finding.address_count,
+        "addresses": [
+            address.as_json() | {"root_connects": address.address in one.root_connects}
+            for address in one.finding.addresses
+        ],
+        "name": {"state": one.name_state.value, "sentence": one.name_sentence},
+        "firewall": list(one.blocked_by),
+        "elsewhere": [_elsewhere(told) for told in one.elsewhere],
+        "command": one.command,
+        "shared": one.shared,
+        "expired_only": one.expired_only,
+    }
+
+
+def _handshake(one: HandshakeEvidence) -> dict[str, Any]:
+    return {
+        "site": one.site,
+        "address": one.address,
+        "port": one.port,
+        "responder": one.responder,
+        "asked": one.asked,
+        "repeated": one.repeated,
+        "seconds": round(one.seconds, 4),
+        "error": one.error or None,
+        "stapled": bool(one.staple),
+        "staple": one.staple or None,
+    }
+
+
+def _log(one: LogEvidence) -> dict[str, Any]:
+    return {
+        "last_hour": one.last_hour,
+        "last_day": one.last_day,
+        "last": one.last or None,
+        "responders": {name or "unnamed": count for name, count in one.responders.items()},
+        "kinds": dict(one.kinds),
+        "unreadable": one.unreadable or None,
+    }
+
+
+def _authority(one: AuthorityEvidence) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "level": one.level.value,
+        "sentence": one.sentence,
+        "url": one.url,
+        "incidents": list(one.incidents),
+        "ocsp_ended": one.ocsp_ended or None,
+    }
+
+
+def _configuration(one: ConfigurationEvidence) -> dict[str, Any]:
+    return {
+        "stapling": {True: "on", False: "off", None: "unknown"}[one.on],
+        "origin": one.origin.value,
+        "decided_by": one.where or None,
+        "line": one.line or None,
+        "still_on": list(one.still_on),
+        "off_since": one.off_since.isoformat() if one.off_since else None,
+        "off_by": one.off_by or None,
+        "reason": one.reason or None,
+        "findings": list(one.findings),
+        "directives": list(one.directives),
+    }
+
+
+def _host(one: HostEvidence) -> dict[str, Any]:
+    return {
+        "name": one.hostname,
+        "front": one.front.value,
+        "front_sentence": one.front_sentence,
+        "apache_running": one.apache_running,
+        "worker_user": one.worker_user,
+        "ipv6": one.ipv6.value,
+        "ipv6_sentence": one.ipv6_sentence,
+        "load_normal": one.load_normal,
+        "load_sentence": one.load_sentence,
+        "traces": dict(one.traces),
+    }
+
+
+def _elsewhere(one: Elsewhere) -> dict[str, Any]:
+    return {"place": one.place, "url": one.url, "works": one.works, "sentence": one.sentence}

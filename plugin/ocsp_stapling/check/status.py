@@ -1,0 +1,100 @@
+"""How things stand, from stored facts alone: the configuration, the history, the last check. No network, no probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.apache.native import read_native_switch
+from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.change import lock
+from ocsp_stapling.change.journal import NAME as JOURNAL
+from ocsp_stapling.change.journal import RUNNING, Journal, Operation
+from ocsp_stapling.change.note import off_note
+from ocsp_stapling.check import result
+from ocsp_stapling.server import sites as inventory
+from ocsp_stapling.server.vhosts import tls_vhosts
+from ocsp_stapling.settings import Settings
+
+
+def standing(settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return how things stand as plain data. Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf`."""
+    layout = read_layout()
+    tree = read_config(layout)
+    state = effective(tree, read_native_switch(layout.ea4_conf))
+    vhosts = tls_vhosts(tree)
+    sites = inventory.take(vhosts, state, settings.state_directory, now)
+    strict = [site.name for site in sites if site.must_staple and not site.expired]
+    return {
+        **_stapling(state),
+        "still_on": [] if state.on else [site.name for site in sites if site.stapling],
+        "sites": len(vhosts),
+        "must_staple": len(strict),
+        "must_staple_sites": strict,
+        "last_check": _last_check(settings, now),
+        **_operations(settings),
+    }
+
+
+def _stapling(state: StaplingState) -> dict[str, Any]:
+    note, line = off_note(state), state.decided_by
+    return {
+        "stapling": "on" if state.on else "off",
+        "decided_by": {**line.as_json(), "origin": state.origin} if line else None,
+        "origin": state.origin,
+        "off_since": note.since.isoformat() if note.since else None,
+        "off_by": note.by or None,
+        "reason": note.reason or None,
+    }
+
+
+def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """The last check in brief, and how old it is in seconds (None if that cannot be told)."""
+    found = result.load(settings.state_directory)
+    if found is None:
+        return None
+    keys = ("checked_at", "state", "cause", "severity", "confidence", "action", "sentence", "advice")
+    brief = {key: found.get(key) for key in keys}
+    return brief | {"age_seconds": _age(found, now), "sites_affected": len(found.get("sites_affected", []))}
+
+
+def _age(found: Mapping[str, Any], now: datetime) -> int | None:
+    try:
+        then = datetime.fromisoformat(str(found["checked_at"]))
+        return round((now - then.astimezone(UTC)).total_seconds())
+    except (KeyError, ValueError):
+        return None
+
+
+def _operations(settings: Settings) -> dict[str, Any]:
+    """The last change and one that is pending: running now, or interrupted if nobody holds the lock."""
+    if not (settings.state_directory / JOURNAL).exists():
+        return {"last_operation": None, "pending_operation": None}
+    with Journal(settings.state_directory) as journal:
+        running = journal.operations(limit=1, state=RUNNING)
+        ended = [one for one in journal.operations(limit=5) if one.state != RUNNING]
+    pending = (
+        _operation(running[0]) | {"interrupted": not lock.is_held(settings.state_directory)}
+        if running
+        else None
+    )
+    return {"last_operation": _operation(ended[0]) if ended else None, "pending_operation": pending}
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "action": one.action,
+        "who": one.who,
+        "reason": one.reason or None,
+        "state": one.state,
+        "started": _moment(one.started),
+        "finished": _moment(one.finished) if one.finished else None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")

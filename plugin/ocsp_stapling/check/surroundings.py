@@ -1,0 +1,103 @@
+"""What this server tells about itself: configuration, error log, who holds port 443, load; and the authorities."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ocsp_stapling.apache.errorlog.failures import summarise
+from ocsp_stapling.apache.errorlog.read import entries
+from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.apache.processes import parent
+from ocsp_stapling.apache.stapling import StaplingState
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.ca.status import AuthorityStatus, status_of
+from ocsp_stapling.change.note import off_note
+from ocsp_stapling.check.evidence import (
+    AuthorityEvidence,
+    ConfigurationEvidence,
+    HostEvidence,
+    LogEvidence,
+    Origin,
+)
+from ocsp_stapling.host.listeners import owner_of
+from ocsp_stapling.host.load import read_load
+from ocsp_stapling.host.routes import ipv6_state
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Authority, Settings
+
+_DAY = timedelta(days=1)
+
+
+def read_log(layout: Layout, now: datetime) -> LogEvidence:
+    """Return the stapling failures of the last day in Apache's error log; never raises."""
+    local = now.astimezone().replace(tzinfo=None)
+    try:
+        found = summarise(entries(layout.error_log, local - _DAY, numbered=False), local)
+    except Problem as problem:
+        return LogEvidence(unreadable=problem.sentence)
+    return LogEvidence(
+        found.last_hour,
+        found.last_day,
+        found.last or "",
+        {one.responder or "": one.failures for one in found.responders},
+        {kind.value: count for kind, count in (*found.kinds, *found.noted)},
+    )
+
+
+def read_configuration(
+    state: StaplingState, tree: ConfigTree, still_on: Sequence[str]
+) -> ConfigurationEvidence:
+    """Return whether stapling is on and who decided it; for our own block also when, who and why."""
+    line = state.decided_by
+    note = off_note(state)
+    return ConfigurationEvidence(
+        on=state.on,
+        origin=_origin(state.origin),
+        where=f"{line.file}:{line.line}" if line else "",
+        line=line.text.strip() if line else "",
+        still_on=tuple(still_on) if not state.on else (),
+        off_since=note.since,
+        off_by=note.by,
+        reason=note.reason,
+        findings=tuple(finding.message for finding in tree.findings),
+        directives=tuple(f"{d.file}:{d.line}: {d.text.strip()}" for d in state.directives if d.vhost is None),
+    )
+
+
+def _origin(text: str) -> Origin:
+    try:
+        return Origin(text)
+    except ValueError:
+        return Origin.UNKNOWN
+
+
+def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
+    """Return who holds port 443, whether Apache runs, IPv6 and load."""
+    owner, load, ipv6 = owner_of(), read_load(), ipv6_state()
+    pid_file = tree.pid_file or layout.run_dir / "httpd.pid"
+    return HostEvidence(
+        front=owner.server,
+        front_sentence=owner.sentence,
+        apache_running=parent(pid_file, layout.httpd) is not None,
+        ipv6=ipv6.kind,
+        ipv6_sentence=ipv6.sentence,
+        load_normal=load.normal,
+        load_sentence=load.sentence,
+        hostname=socket.gethostname(),
+        worker_user=worker,
+    )
+
+
+def read_authorities(
+    authorities: Sequence[Authority], settings: Settings, now: datetime
+) -> tuple[AuthorityEvidence, ...]:
+    """Return what the authorities' status pages say."""
+    found = status_of(authorities, settings, now)
+    return tuple(_authority(one, said) for one, said in zip(authorities, found, strict=True))
+
+
+def _authority(one: Authority, said: AuthorityStatus) -> AuthorityEvidence:
+    incidents = tuple(f"{incident.title} ({incident.state})" for incident in said.incidents[:5])
+    return AuthorityEvidence(said.authority, said.level, said.sentence, said.url, incidents, one.ocsp_ended)

@@ -1,0 +1,1 @@
+"""What this server's own firewall does to a packet, read from its rules."""

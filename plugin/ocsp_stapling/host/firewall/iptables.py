@@ -1,0 +1,267 @@
+"""Reads `iptables-save` and `ip6tables-save` (iptables-extensions(8)): the chains that outgoing packets pass."""
+
+from __future__ import annotations
+
+import ipaddress
+import pwd
+import shlex
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ocsp_stapling.host.firewall.ruleset import (
+    EPHEMERAL,
+    UNKNOWABLE,
+    Action,
+    Condition,
+    Hook,
+    IPAddress,
+    Packet,
+    Rule,
+)
+
+# Table and chain through which a packet leaves. (nat only rewrites; the routing decision is before them.)
+_HOOKS = (
+    ("raw", "OUTPUT"),
+    ("mangle", "OUTPUT"),
+    ("filter", "OUTPUT"),
+    ("security", "OUTPUT"),
+    ("mangle", "POSTROUTING"),
+)
+_TARGETS = {
+    "ACCEPT": Action.ACCEPT,
+    "DROP": Action.DROP,
+    "REJECT": Action.REJECT,
+    "RETURN": Action.RETURN,
+    "TARPIT": Action.DROP,
+}
+_HARMLESS_MODULES = {"tcp", "udp", "multiport", "owner", "conntrack", "state", "comment", "set"}
+_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
+_TEXT_LIMIT = 300
+
+# What a named ipset holds, None if that cannot be found out.
+IpSet = Callable[[IPAddress], bool | None]
+IpSets = Callable[[str], IpSet]
+
+
+@dataclass
+class _Table:
+    policies: dict[str, str] = field(default_factory=dict)
+    chains: dict[str, list[str]] = field(default_factory=dict)
+
+
+def parse(text: str, tool: str, ipsets: IpSets) -> tuple[Hook, ...]:
+    """Return the hooks in the output of `tool` ("iptables" or "ip6tables"). Never raises.
+
+    An option it does not know makes a rule uncertain, not an error.
+    """
+    tables = _tables(text)
+    return tuple(
+        _hook(tables[table], table, chain, tool, ipsets)
+        for table, chain in _HOOKS
+        if table in tables and (chain in tables[table].policies or chain in tables[table].chains)
+    )
+
+
+def tables_shown(text: str) -> tuple[str, ...]:
+    """Return the tables in the output that the kernel keeps as nftables: `nft` would list them a second time."""
+    return tuple(_tables(text)) if "(nf_tables)" in text[:400] else ()
+
+
+def _tables(text: str) -> dict[str, _Table]:
+    tables: dict[str, _Table] = {}
+    table = _Table()
+    for line in text.split("\n"):
+        if line.startswith("*"):
+            table = tables.setdefault(line[1:].strip(), _Table())
+        elif line.startswith(":"):
+            words = line[1:].split()
+            if len(words) > 1:
+                table.policies[words[0]] = words[1]
+                table.chains.setdefault(words[0], [])
+        elif line.startswith("-A ") and len(words := line.split(None, 2)) > 1:
+            table.chains.setdefault(words[1], []).append(line)
+    return tables
+
+
+def _hook(table: _Table, name: str, chain: str, tool: str, ipsets: IpSets) -> Hook:
+    chains = {c: tuple(_rule(line, table, ipsets) for line in lines) for c, lines in table.chains.items()}
+    policy = Action.DROP if table.policies.get(chain) == "DROP" else Action.ACCEPT
+    return Hook(tool, f"table {name}, chain {chain}", _FAMILIES[tool], chains.get(chain, ()), policy, chains)
+
+
+def _rule(line: str, table: _Table, ipsets: IpSets) -> Rule:
+    try:
+        words = shlex.split(line)[2:]
+    except ValueError:
+        return Rule((UNKNOWABLE,), Action.CONTINUE, text=line[:_TEXT_LIMIT])
+    reader = _Words(words, ipsets)
+    tests = tuple(reader.tests())
+    if reader.target in table.chains:
+        action = Action.GOTO if reader.goto else Action.JUMP
+    else:
+        action = _TARGETS.get(reader.target, Action.CONTINUE)
+    return Rule(tests, action, reader.target, line[:_TEXT_LIMIT])
+
+
+class _Words:
+    """Reads a rule's options one after the other; what follows the target belongs to the target."""
+
+    def __init__(self, words: list[str], ipsets: IpSets) -> None:
+        self.words = words
+        self.ipsets = ipsets
+        self.target = ""
+        self.goto = False
+
+    def tests(self) -> Iterator[Condition]:
+        negated = False
+        while self.words:
+            word = self.words.pop(0)
+            if word == "!":
+                negated = True
+                continue
+            if word in ("-j", "-g", "--jump", "--goto"):
+                self.target, self.goto = self._next(), word in ("-g", "--goto")
+                return
+            test = self._test(word)
+            if test is not None:
+                yield _negate(test) if negated else test
+            negated = False
+
+    def _next(self) -> str:
+        return self.words.pop(0) if self.words else ""
+
+    def _test(self, option: str) -> Condition | None:
+        """The condition an option stands for; None for one that asks nothing."""
+        if option in ("-m", "--match"):
+            return None if self._next() in _HARMLESS_MODULES else UNKNOWABLE
+        if option == "--comment":
+            self._next()
+            return None
+        if option == "--syn":
+            return Condition(lambda packet: packet.new)
+        if option == "--tcp-flags":
+            return _tcp_flags(self._next(), self._next())
+        if option == "--match-set":
+            return self._match_set(self._next(), self._next())
+        if option in _OPTIONS:
+            return _OPTIONS[option](self._next())
+        while self.words and not self.words[0].startswith(("-", "!")):
+            self._next()
+        return UNKNOWABLE
+
+    def _match_set(self, name: str, directions: str) -> Condition:
+        if directions != "dst":
+            return UNKNOWABLE
+        holds = self.ipsets(name)
+        return Condition(lambda packet: holds(packet.destination), aimed=True)
+
+
+def _negate(test: Condition) -> Condition:
+    def holds(packet: Packet) -> bool | None:
+        held = test.holds(packet)
+        return None if held is None else not held
+
+    return Condition(holds, test.aimed)
+
+
+def _tcp_flags(mask: str, expected: str) -> Condition:
+    """A connection begins with SYN alone and goes on with ACK."""
+    every = {"FIN", "SYN", "RST", "PSH", "ACK", "URG"}
+    looked_at = every if mask == "ALL" else set(mask.split(","))
+    wanted = every if expected == "ALL" else set(expected.split(",")) - {"NONE"}
+    return Condition(lambda packet: {"SYN" if packet.new else "ACK"} & looked_at == wanted)
+
+
+def _protocol(text: str) -> Condition:
+    return Condition(lambda _: text.lower() in ("tcp", "6", "all", "0"))
+
+
+def _destination(text: str) -> Condition:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return UNKNOWABLE
+    return Condition(lambda packet: packet.destination in network, aimed=network.prefixlen > 0)
+
+
+def _ports(text: str) -> Condition:
+    ranges = _port_ranges(text)
+    return (
+        Condition(lambda packet: any(packet.port in r for r in ranges), aimed=True) if ranges else UNKNOWABLE
+    )
+
+
+def _source_ports(text: str) -> Condition:
+    ranges = _port_ranges(text)
+    return Condition(lambda _: any(EPHEMERAL in r for r in ranges)) if ranges else UNKNOWABLE
+
+
+def _port_ranges(text: str) -> list[range]:
+    """The ports, or nothing if one of them cannot be read."""
+    ranges = [_range(part, ":", _service, 65535) for part in text.split(",")]
+    known = [r for r in ranges if r is not None]
+    return known if len(known) == len(ranges) else []
+
+
+def _uid(text: str) -> Condition:
+    numbers = _range(text, "-", _user, 2**32 - 1)
+    return Condition(lambda packet: packet.uid in numbers, aimed=True) if numbers is not None else UNKNOWABLE
+
+
+def _gid(text: str) -> Condition:
+    numbers = _range(text, "-", int, 2**32 - 1)
+    return Condition(lambda packet: packet.gid in numbers, aimed=True) if numbers is not None else UNKNOWABLE
+
+
+def _range(text: str, separator: str, read: Callable[[str], int], last: int) -> range | None:
+    low, found, high = text.partition(separator)
+    try:
+        first = read(low) if low else 0
+        return range(first, (read(high) if high else last) + 1 if found else first + 1)
+    except (ValueError, KeyError, OSError):
+        return None
+
+
+def _service(text: str) -> int:
+    return int(text) if text.isdecimal() else socket.getservbyname(text, "tcp")
+
+
+def _user(text: str) -> int:
+    return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+
+
+def _states(text: str) -> Condition:
+    states = text.upper().split(",")
+    return Condition(lambda packet: ("NEW" if packet.new else "ESTABLISHED") in states)
+
+
+def _device(text: str) -> Condition:
+    def holds(packet: Packet) -> bool | None:
+        if packet.device is None:
+            return False if text == "lo" else None
+        return packet.device.startswith(text[:-1]) if text.endswith("+") else packet.device == text
+
+    return Condition(holds)
+
+
+_OPTIONS: dict[str, Callable[[str], Condition]] = {
+    "-p": _protocol,
+    "--protocol": _protocol,
+    "-d": _destination,
+    "--destination": _destination,
+    "-o": _device,
+    "--out-interface": _device,
+    "--dport": _ports,
+    "--destination-port": _ports,
+    "--sport": _source_ports,
+    "--source-port": _source_ports,
+    "--sports": _source_ports,
+    "--source-ports": _source_ports,
+    "--dports": _ports,
+    "--destination-ports": _ports,
+    "--uid-owner": _uid,
+    "--gid-owner": _gid,
+    "--ctstate": _states,
+    "--state": _states,
+}

@@ -1,0 +1,221 @@
+"""Conditions of `nft -j` rules: what of a packet is looked at, and whether it is what the rule names."""
+
+from __future__ import annotations
+
+import bisect
+import ipaddress
+import operator
+import pwd
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ocsp_stapling.host.firewall.nft_text import only
+from ocsp_stapling.host.firewall.ruleset import EPHEMERAL, UNKNOWABLE, Condition, IPAddress, Packet
+
+Value = Callable[[Packet], Any]
+
+_WRONG_HEADER = (
+    object()
+)  # the rule looks into a header our packet does not have: no match, whatever it compares
+_OTHER_PROTOCOLS = {"udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "esp", "ah", "comp", "igmp"}
+
+
+class _User(int):
+    """A user's number, which rulesets may also write as a name."""
+
+
+class _Group(int):
+    """A group's number."""
+
+
+class _Device:
+    """An interface: perhaps unknown, but surely not loopback, since the guard lets no question go there."""
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+
+
+def condition(left: Any, compared: Any, elements: Elements | None) -> Condition:
+    """Return the condition that compares `left` (a libnftables-json expression) with `elements`."""
+    value, aimed = _value(*only(left))
+    if value is None or elements is None:
+        return UNKNOWABLE
+    return Condition(lambda packet: _compare(value(packet), compared, elements), aimed)
+
+
+def _value(kind: str, field: Any) -> tuple[Value | None, bool]:
+    """The function that takes the looked-at value from a packet, and whether it tells packets like ours apart."""
+    if not isinstance(field, dict):
+        return None, False
+    if kind == "payload":
+        if str(field.get("protocol")) in _OTHER_PROTOCOLS:
+            return (lambda _: _WRONG_HEADER), False
+        return _VALUES.get(f"{field.get('protocol')} {field.get('field')}", (None, False))
+    return _VALUES.get(f"{kind} {field.get('key')}", (None, False))
+
+
+def _in_ip(version: int, value: Value) -> Value:
+    """The value, if the packet is of that IP version."""
+    return lambda packet: value(packet) if packet.destination.version == version else _WRONG_HEADER
+
+
+_VALUES: dict[str, tuple[Value | None, bool]] = {
+    "tcp dport": (lambda p: p.port, True),
+    "th dport": (lambda p: p.port, True),
+    "tcp sport": (lambda _: EPHEMERAL, False),
+    "th sport": (lambda _: EPHEMERAL, False),
+    "ip daddr": (_in_ip(4, lambda p: p.destination), True),
+    "ip6 daddr": (_in_ip(6, lambda p: p.destination), True),
+    "ip protocol": (_in_ip(4, lambda _: "tcp"), False),
+    "ip6 nexthdr": (_in_ip(6, lambda _: "tcp"), False),
+    "meta l4proto": (lambda _: "tcp", False),
+    "meta nfproto": (lambda p: f"ipv{p.destination.version}", False),
+    "meta protocol": (lambda p: "ip" if p.destination.version == 4 else "ip6", False),
+    "meta skuid": (lambda p: _User(p.uid), True),
+    "meta skgid": (lambda p: _Group(p.gid), True),
+    "meta oifname": (lambda p: _Device(p.device), False),
+    "meta oif": (lambda p: _Device(p.device), False),
+    "ct state": (lambda p: "new" if p.new else "established", False),
+}
+
+_ORDER: dict[str, Callable[[int, int], bool]] = {
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+def _compare(value: Any, compared: Any, elements: Elements) -> bool | None:
+    if value is _WRONG_HEADER:
+        return False
+    if compared in ("==", "in"):
+        return elements.hold(value)
+    if compared == "!=":
+        held = elements.hold(value)
+        return None if held is None else not held
+    bound = elements.single_number()
+    ordered = (
+        isinstance(value, int) and bound is not None and isinstance(compared, str) and compared in _ORDER
+    )
+    return _ORDER[compared](value, bound) if ordered and bound is not None else None
+
+
+class Elements:
+    """What a rule compares with: single values, prefixes and ranges. Large address sets are asked quickly."""
+
+    def __init__(self, written: list[Any]) -> None:
+        self.addresses: set[IPAddress] = set()
+        self.others: list[Any] = []
+        spans: list[tuple[int, int, int]] = []
+        for element in map(_bare, written):
+            span = _span(element)
+            if span is None:
+                self.others.append(element)
+            elif span[0] == span[1]:
+                self.addresses.add(span[0])
+            else:
+                spans.append((span[0].version, int(span[0]), int(span[1])))
+        self.spans = _merged(spans)
+
+    def hold(self, value: Any) -> bool | None:
+        """Return whether the value is among them, None if that cannot be known."""
+        if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            return value in self.addresses or self._in_span(value) or (None if self.others else False)
+        return _any(_same(value, other) for other in self.others)
+
+    def _in_span(self, address: IPAddress) -> bool:
+        number = int(address)
+        place = bisect.bisect_right(self.spans, (address.version, number, 2**128))
+        return (
+            place > 0 and self.spans[place - 1][0] == address.version and number <= self.spans[place - 1][2]
+        )
+
+    def single_number(self) -> int | None:
+        """Return the number, if that is all there is."""
+        only_one = self.others[0] if len(self.others) == 1 else None
+        return only_one if isinstance(only_one, int) else None
+
+
+def _bare(element: Any) -> Any:
+    """The value of an element that carries a time-out, a counter or a comment."""
+    kind, content = only(element)
+    return content.get("val") if kind == "elem" and isinstance(content, dict) else element
+
+
+def _span(element: Any) -> tuple[IPAddress, IPAddress] | None:
+    """First and last address of an element, None if it is not about addresses."""
+    kind, content = only(element)
+    try:
+        if isinstance(element, str):
+            address = ipaddress.ip_address(element)
+            return address, address
+        if kind == "prefix":
+            network = ipaddress.ip_network(f"{content['addr']}/{content['len']}", strict=False)
+            return network[0], network[-1]
+        if kind == "range" and isinstance(content[0], str):
+            low, high = map(ipaddress.ip_address, content)
+            return (low, high) if low.version == high.version else None
+    except (ValueError, TypeError, KeyError, IndexError):
+        pass
+    return None
+
+
+def _merged(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The spans in order, overlapping ones joined, so that one look-up decides."""
+    joined: list[tuple[int, int, int]] = []
+    for version, low, high in sorted(spans):
+        if joined and joined[-1][0] == version and low <= joined[-1][2]:
+            joined[-1] = (version, joined[-1][1], max(high, joined[-1][2]))
+        else:
+            joined.append((version, low, high))
+    return joined
+
+
+def _any(held: Iterable[bool | None]) -> bool | None:
+    unknown = False
+    for one in held:
+        if one:
+            return True
+        unknown = unknown or one is None
+    return None if unknown else False
+
+
+def _same(value: Any, other: Any) -> bool | None:
+    kind, content = only(other)
+    try:
+        if kind == "range":
+            low, high = content
+            return bool(_number(value, low) <= value <= _number(value, high))
+        if isinstance(value, _Device):
+            return _same_device(value.name, other)
+        if isinstance(value, int):
+            return bool(value == _number(value, other))
+    except (ValueError, TypeError, KeyError, OSError):
+        return None
+    return other in (value, _PROTOCOL_NUMBERS.get(value)) if isinstance(other, str | int) else None
+
+
+_PROTOCOL_NUMBERS = {"tcp": 6}
+
+
+def _number(value: int, text: Any) -> int:
+    """A port, user or group as a number, whatever the tool's version wrote. Raises ValueError, KeyError, OSError."""
+    if isinstance(text, int):
+        return text
+    if not isinstance(text, str):
+        raise ValueError
+    if text.isdecimal():
+        return int(text)
+    if isinstance(value, _Group):
+        raise ValueError
+    return pwd.getpwnam(text).pw_uid if isinstance(value, _User) else socket.getservbyname(text, "tcp")
+
+
+def _same_device(name: str | None, other: Any) -> bool | None:
+    if not isinstance(other, str):
+        return None
+    if name is None:
+        return False if other == "lo" else None
+    return name.startswith(other[:-1]) if other.endswith("*") else name == other

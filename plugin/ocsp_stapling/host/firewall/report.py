@@ -1,0 +1,203 @@
+"""This server's own firewall: does a rule of it stop Apache's questions to OCSP responders?
+
+Each firewall's rules are followed for the packets of such a question, from Apache's worker user and from
+root. What is found is evidence, not proof: the verdict belongs to the probe.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ocsp_stapling.host.firewall import csf, iptables, nft
+from ocsp_stapling.host.firewall.ipset import IpSetReader
+from ocsp_stapling.host.firewall.ruleset import Action, Block, Hook, IPAddress, Packet, blocks
+from ocsp_stapling.host.routes import devices, route_to
+from ocsp_stapling.run import NOT_FOUND, run
+
+_DESTINATIONS = 64
+# When nobody says which responders matter: any public address of each family.
+_ANYWHERE = ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+
+
+@dataclass(frozen=True)
+class FirewallHint:
+    """One rule that stops our questions.
+
+    `tool` is nft, iptables, ip6tables or csf; `where` the table and chain or the file; `text` a plain sentence;
+    `family` ip, ip6 or both; `only_user` the worker's name if root would get through; `action` drop or reject;
+    `certain` is False if the rule also asks something that could not be found out; `destinations` are the
+    asked addresses that it stops.
+    """
+
+    tool: str
+    where: str
+    text: str
+    family: str
+    only_user: str | None
+    action: str
+    certain: bool
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FirewallReport:
+    """The hints, certain ones first; which tools could be read; and why others could not, as sentences."""
+
+    hints: tuple[FirewallHint, ...]
+    read: tuple[str, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether any firewall could be read: without, no hint means nothing."""
+        return bool(self.read)
+
+
+def read_firewall(
+    destinations: Sequence[IPAddress | str] = (),
+    worker: str = "",
+    *,
+    seconds: float = 3.0,
+    csf_folder: Path = csf.FOLDER,
+) -> FirewallReport:
+    """Return the rules that stop questions to these addresses (the first 64) from user `worker` or from root.
+
+    Takes at most about `seconds`; addresses not looked at by then are left out. Never raises. Only root can
+    read a firewall: for others the report says so.
+    """
+    deadline = time.monotonic() + seconds
+    if os.geteuid() != 0:
+        return FirewallReport((), (), ("only root can read the firewall",))
+    gathered = _Gathered(deadline)
+    gathered.iptables("iptables", "iptables-save")
+    gathered.iptables("ip6tables", "ip6tables-save")
+    gathered.nft()
+    finders: list[Callable[[Packet], tuple[Block, ...]]] = [partial(blocks, hook) for hook in gathered.hooks]
+    if (own := csf.read(csf_folder)) is not None:
+        gathered.read.append(csf.TOOL)
+        finders.append(lambda packet: own.blocks(packet.destination))
+    targets = [ipaddress.ip_address(d) for d in (destinations or _ANYWHERE)][:_DESTINATIONS]
+    found = _follow(finders, targets, worker, deadline)
+    return FirewallReport(_hints(found, worker), tuple(gathered.read), tuple(gathered.unread))
+
+
+class _Gathered:
+    """The hooks of all tools, each asked within what is left of the time."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.hooks: list[Hook] = []
+        self.read: list[str] = []
+        self.unread: list[str] = []
+        self.shown: set[tuple[str, str]] = set()
+
+    def iptables(self, tool: str, program: str) -> None:
+        """Add what iptables-save or ip6tables-save shows."""
+        text = self._run(tool, [program])
+        if text is not None:
+            family = "ip" if tool == "iptables" else "ip6"
+            self.shown |= {(family, table) for table in iptables.tables_shown(text)}
+            self.hooks += iptables.parse(text, tool, IpSetReader(self.deadline))
+
+    def nft(self) -> None:
+        """Add what nft shows and iptables has not shown already."""
+        text = self._run(nft.TOOL, ["nft", "-j", "list", "ruleset"])
+        if text is None:
+            return
+        try:
+            self.hooks += nft.parse(text, self.shown)
+        except ValueError:
+            self.read.remove(nft.TOOL)
+            self.unread.append("nft printed something other than a ruleset")
+
+    def _run(self, tool: str, argv: list[str]) -> str | None:
+        done = run(argv, timeout=max(self.deadline - time.monotonic(), 0.1))
+        if done.ok and not done.truncated:
+            self.read.append(tool)
+            return done.out
+        self.unread.append(
+            f"{argv[0]} is not installed" if done.code == NOT_FOUND else f"{argv[0]} could not be read"
+        )
+        return None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A block, for whom and for which address."""
+
+    block: Block
+    destination: IPAddress
+    root_too: bool
+
+
+def _follow(
+    finders: list[Callable[[Packet], tuple[Block, ...]]],
+    targets: list[IPAddress],
+    worker: str,
+    deadline: float,
+) -> list[_Found]:
+    uid, gid = _account(worker)
+    device_of = devices()
+    found: list[_Found] = []
+    for target in targets:
+        if time.monotonic() >= deadline:
+            break
+        device = device_of.get(route_to(target).source)
+        stopped = _stopped(finders, Packet(target, uid, gid, device))
+        root_too = not uid or bool(stopped and _stopped(finders, Packet(target, 0, 0, device)))
+        found += [_Found(block, target, root_too) for block in stopped]
+    return found
+
+
+def _stopped(finders: list[Callable[[Packet], tuple[Block, ...]]], first: Packet) -> list[Block]:
+    """Where the first packet ends; if it gets through, where those after it end."""
+    stopped = [block for finder in finders for block in finder(first)]
+    return stopped or [block for finder in finders for block in finder(replace(first, new=False))]
+
+
+def _account(worker: str) -> tuple[int, int]:
+    try:
+        account = pwd.getpwnam(worker)
+    except (KeyError, ValueError):
+        return 0, 0
+    return account.pw_uid, account.pw_gid
+
+
+def _hints(found: list[_Found], worker: str) -> tuple[FirewallHint, ...]:
+    """One hint per rule, with all addresses it stops; two if root gets through to some of them."""
+    rules: dict[tuple[str, str, str, bool], list[_Found]] = {}
+    for one in found:
+        rules.setdefault((one.block.tool, one.block.where, one.block.text, one.root_too), []).append(one)
+    hints = [_hint(group, worker) for group in rules.values()]
+    return tuple(sorted(hints, key=lambda hint: not hint.certain))
+
+
+def _hint(group: list[_Found], worker: str) -> FirewallHint:
+    block = group[0].block
+    versions = {one.destination.version for one in group}
+    only_user = None if group[0].root_too else worker
+    certain = any(one.block.certain for one in group)
+    return FirewallHint(
+        tool=block.tool,
+        where=block.where,
+        text=_sentence(block, only_user, certain),
+        family="both" if len(versions) == 2 else f"ip{'' if versions == {4} else '6'}",
+        only_user=only_user,
+        action=block.action.value,
+        certain=certain,
+        destinations=tuple(dict.fromkeys(str(one.destination) for one in group)),
+    )
+
+
+def _sentence(block: Block, only_user: str | None, certain: bool) -> str:
+    verb = {Action.DROP: "drops", Action.REJECT: "rejects"}[block.action]
+    whose = f" from user {only_user} (not from root)" if only_user else ""
+    perhaps = "" if certain else "perhaps "
+    return f"{block.tool} {perhaps}{verb} connections{whose} to OCSP responders ({block.where}: {block.text})"

@@ -1,0 +1,88 @@
+"""What the watch knows of the past, for people: availability of responders, outages, and the timeline."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.watch.memory import DAY, NAME, Memory, Outage, Reading, Tally
+from ocsp_stapling.watch.outages import SERVER
+
+AVAILABILITY_DAYS = 30
+_OUTAGES = 200
+
+
+@dataclass(frozen=True)
+class Past:
+    """The past as the watch remembers it. `availability` by the responder's URL; `outages` newest first.
+
+    `lost` says in words why there is nothing, if the watch's memory cannot be read.
+    """
+
+    days: int = AVAILABILITY_DAYS
+    availability: Mapping[str, Tally] = field(default_factory=dict)
+    outages: Sequence[Outage] = ()
+    readings: Sequence[Reading] = ()
+    lost: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the timeline: an outage or an operation. Times are seconds since the epoch."""
+
+    began: float
+    ended: float | None
+    outage: Outage | None = None
+    operation: Operation | None = None
+
+
+def past(directory: Path, now: float, days: int = AVAILABILITY_DAYS) -> Past:
+    """Return the past of the last `days` days; empty while the watch has not run. Makes and changes no file."""
+    if not (directory / NAME).exists():
+        return Past(days)
+    since = now - days * DAY
+    try:
+        with Memory(directory) as memory:
+            found = tuple(memory.outages(since, _OUTAGES))
+            return Past(days, memory.tallies(since), found, tuple(memory.readings(since)))
+    except (sqlite3.Error, OSError) as error:
+        return Past(days, lost=f"{directory / NAME} cannot be read ({error})")
+
+
+def timeline(outages: Iterable[Outage], operations: Iterable[Operation]) -> list[Event]:
+    """Return outages and operations together, newest first."""
+    events = [Event(one.began, one.ended, outage=one) for one in outages]
+    events += [Event(one.started, one.finished, operation=one) for one in operations]
+    return sorted(events, key=lambda event: event.began, reverse=True)
+
+
+def percent(tally: Tally) -> str:
+    """Return the share of good passes for people, rounded down: what was not always good shall not read as if."""
+    return f"{int(tally.percent * 100) / 100:g} %"
+
+
+def as_json(found: Past) -> dict[str, Any]:
+    """Return availability and outages as plain data; times are seconds since the epoch."""
+    return {
+        "availability_days": found.days,
+        "availability": [
+            {"url": url, "passes": one.passes, "good": one.good, "percent": round(one.percent, 3)}
+            for url, one in found.availability.items()
+        ],
+        "outages": [
+            {
+                "kind": "server" if one.subject == SERVER else "responder",
+                "url": one.subject or None,
+                "what": one.what,
+                "began": one.began,
+                "last_seen": one.last,
+                "ended": one.ended,
+            }
+            for one in found.outages
+        ],
+        "watch_lost": found.lost or None,
+    }

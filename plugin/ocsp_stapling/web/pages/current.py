@@ -1,0 +1,49 @@
+"""The last check brought up to date with changes made since, so that the page never shows a state that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from ocsp_stapling.change.journal import RUNNING, Operation
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Origin
+
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change that ended after the last check."""
+
+    identity: str
+    on: bool
+    when: datetime
+    sentence: str
+
+
+def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evidence, Changed | None]:
+    """Return the evidence as it would be after the latest of `operations` (newest first), and that change.
+
+    What was measured before a change says nothing about the time after it, so those handshakes are left out.
+    """
+    last = next((one for one in operations if one.state == DONE and one.finished and one.plan), None)
+    if last is None or last.finished is None or last.finished <= evidence.taken_at.timestamp():
+        return evidence, None
+    on = last.plan.get("stapling_then") == "on"
+    when = datetime.fromtimestamp(last.finished, UTC)
+    changed = Changed(last.id, on, when, str(last.result.get("message", "")))
+    return replace(evidence, configuration=_configuration(last, on, when), handshakes=()), changed
+
+
+def _configuration(last: Operation, on: bool, when: datetime) -> ConfigurationEvidence:
+    if on:
+        return ConfigurationEvidence(on=True, origin=Origin.UNKNOWN)
+    return ConfigurationEvidence(
+        on=False, origin=Origin.PLUGIN, off_since=when, off_by=last.who, reason=last.reason
+    )
+
+
+def running(operations: Sequence[Operation]) -> Operation | None:
+    """Return the operation that has begun and not ended, if there is one."""
+    return next((one for one in operations if one.state == RUNNING), None)

@@ -1,0 +1,53 @@
+"""Stapling failures in Apache's error log: a chart of the last 24 hours and the last ones in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, render_template
+
+from ocsp_stapling.apache.errorlog.failures import Failure, ResponderCount, summarise
+from ocsp_stapling.apache.errorlog.read import entries
+from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages.chart import UNNAMED, failures_chart
+from ocsp_stapling.web.words import FAILURES, counted, sentence, zone
+
+blueprint = Blueprint("errorlog", __name__)
+_DAY = timedelta(days=1)
+
+
+@blueprint.get("/errorlog")
+@operators_only
+def show() -> str:
+    """Show the failures of the last day. Raises Problem if the log cannot be read."""
+    file, now = read_layout().error_log, datetime.now()
+    found = summarise(entries(file, now - _DAY, numbered=False), now)
+    return render_template(
+        "errorlog.html",
+        summary=found,
+        chart=failures_chart(found.minutes, now),
+        responders=[_responder(one) for one in found.responders],
+        recent=[_recent(one) for one in reversed(found.recent)],
+        noted=[f"{counted(count, 'time')}: {FAILURES[kind]}." for kind, count in found.noted],
+        file=file,
+        zone=zone(),
+    )
+
+
+def _responder(one: ResponderCount) -> dict[str, object]:
+    kinds = ", ".join(f"{FAILURES[kind].format(who='it')} ({count:,})" for kind, count in one.kinds[:3])
+    name = one.responder or UNNAMED
+    return {
+        "name": name,
+        "failures": one.failures,
+        "first": one.first,
+        "last": one.last,
+        "what": sentence(kinds),
+    }
+
+
+def _recent(one: Failure) -> dict[str, object]:
+    who = one.responder or "a responder that the log does not name"
+    words = sentence(FAILURES[one.kind].replace("{who}", who))
+    return {"time": one.time, "sentence": words, "codes": " ".join(one.codes)}

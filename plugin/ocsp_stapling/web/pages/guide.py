@@ -1,0 +1,230 @@
+"""The old workflow as steps that check themselves: notice, ask, decide, switch, verify, tell, return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.web.pages.verdict import Button
+from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
+
+PASTE = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>"
+_CLICKS = (
+    "Log in to WHM as root.",
+    "Service Configuration > Apache Configuration > Include Editor.",
+    "At Pre VirtualHost Include, select All Versions.",
+    "Go to the end of the text and add the lines below.",
+    "Update, then Restart Apache.",
+)
+_UNDO_CLICKS = (
+    "Log in to WHM as root.",
+    "Service Configuration > Apache Configuration > Include Editor > Pre VirtualHost Include > All Versions.",
+    "Remove the lines that were added (everything else stays).",
+    "Update, then Restart Apache.",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its state as a tone and a word, why, what was found, and what to press or click."""
+
+    title: str
+    tone: Tone
+    word: str
+    why: str
+    lines: tuple[str, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    clicks: tuple[str, ...] = ()
+    paste: str = ""
+
+
+@dataclass(frozen=True)
+class _Case:
+    evidence: Evidence
+    diagnosis: Diagnosis
+    operator: bool
+
+    @property
+    def off(self) -> bool:
+        return self.evidence.configuration.on is False
+
+    @property
+    def broken(self) -> Sequence[str]:
+        return [one.url for one in self.diagnosis.responders if not one.ok]
+
+
+_DONE: tuple[Tone, str] = ("good", "Done")
+_NEEDED: tuple[Tone, str] = ("warn", "Needs you")
+_URGENT: tuple[Tone, str] = ("bad", "Needs you")
+_IMPOSSIBLE: tuple[Tone, str] = ("off", "Not possible here")
+_SPARED: tuple[Tone, str] = ("calm", "Not needed")
+_LATER: tuple[Tone, str] = ("calm", "Later")
+_TITLES = (
+    "Notice the symptoms",
+    "Ask the responder from here",
+    "Ask the responder from elsewhere",
+    "Look at the authority's status",
+    "Decide",
+    "Turn stapling off",
+    "Verify",
+    "Tell the datacenter",
+    "Turn stapling on again",
+)
+
+
+def steps(evidence: Evidence | None, diagnosis: Diagnosis | None, *, operator: bool) -> list[Step]:
+    """Return the nine steps as they stand."""
+    if evidence is None or diagnosis is None:
+        first = Step(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
+        return [first, *(Step(title, *_LATER, "After the check.") for title in _TITLES[1:])]
+    case = _Case(evidence, diagnosis, operator)
+    made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
+    return [step(case) for step in made]
+
+
+def _symptoms(case: _Case) -> Step:
+    evidence = case.evidence
+    lines = [
+        "Apache does not run." if evidence.host.apache_running is False else "Apache runs.",
+        sentence(
+            evidence.host.load_sentence or f"load is {'normal' if evidence.host.load_normal else 'high'}"
+        ),
+        _handshakes(case),
+    ]
+    if case.operator:
+        lines.append(f"Error log: {counted(evidence.log.last_hour, 'stapling failure')} in the last hour.")
+    why = "All HTTPS sites hang while load is normal and Apache runs: that is how a stapling stall looks."
+    return Step(
+        _TITLES[0],
+        *_DONE,
+        why,
+        tuple(lines),
+        (Button("Error log", "errorlog.show"),) if case.operator else (),
+    )
+
+
+def _handshakes(case: _Case) -> str:
+    asked = [h for h in case.evidence.handshakes if h.asked]
+    plain = [h for h in case.evidence.handshakes if not h.asked]
+    if not asked:
+        return "No site was met since the last change."
+    slowest = max(asked, key=lambda h: h.seconds)
+    words = f"Visitors who ask for a staple waited up to {duration(slowest.seconds)}"
+    if plain:
+        words += f", others {duration(max(h.seconds for h in plain))}"
+    return f"{words}."
+
+
+def _here(case: _Case) -> Step:
+    responders = case.evidence.responders
+    if not responders:
+        return Step(_TITLES[1], *_SPARED, "No certificate in use names a responder.")
+    lines = tuple(one.why.sentence for one in case.diagnosis.responders if not one.ok)[:8]
+    good = len(case.diagnosis.responders) - len(case.broken)
+    why = f"Asked as Apache asks: {good} of {counted(case.diagnosis.responders, 'responder')} in order."
+    return Step(_TITLES[1], *_DONE, why, lines, (Button("Responders", "responders.show"),))
+
+
+def _elsewhere(case: _Case) -> Step:
+    told = [each for one in case.evidence.responders for each in one.elsewhere if each.works is not None]
+    if told:
+        return Step(_TITLES[2], *_DONE, "Other machines were asked.", tuple(each.sentence for each in told))
+    if not case.broken:
+        return Step(_TITLES[2], *_SPARED, "Every responder answers from here.")
+    if not case.operator:
+        why = "The command holds another customer's question, so someone with root privileges has to make it."
+        return Step(_TITLES[2], *_IMPOSSIBLE, why)
+    why = "Works there and not here: the network. Fails everywhere: the authority."
+    return Step(_TITLES[2], *_NEEDED, why, buttons=(Button("Get the command", "elsewhere.show"),))
+
+
+def _authorities(case: _Case) -> Step:
+    known = [one for one in case.evidence.authorities if one.level is not Level.UNKNOWN]
+    unknown = [one for one in case.evidence.authorities if one.level is Level.UNKNOWN]
+    buttons = (Button("Certificate authorities", "responders.authorities"),)
+    if known:
+        lines = tuple(f"{one.name}: {LEVELS[one.level][1].lower()}." for one in known)
+        return Step(
+            _TITLES[3], *_DONE, "What the authorities say of themselves. Such pages lag.", lines, buttons
+        )
+    if not case.broken:
+        return Step(_TITLES[3], *_SPARED, "No responder fails.", buttons=buttons if unknown else ())
+    if not unknown:
+        return Step(_TITLES[3], *_IMPOSSIBLE, "No status page of the authorities in use is known.")
+    why = "Their status pages could not be read from here; look yourself."
+    return Step(_TITLES[3], *_NEEDED, why, buttons=buttons)
+
+
+def _decide(case: _Case) -> Step:
+    found = case.diagnosis
+    return Step(_TITLES[4], *_DONE, found.sentence, found.reasons_for[:4])
+
+
+def _turn_off(case: _Case) -> Step:
+    if case.off:
+        return Step(_TITLES[5], *_DONE, "Stapling is off.")
+    wanted = case.diagnosis.action is Action.TURN_OFF
+    if not wanted:
+        return Step(
+            _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
+        )
+    why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."
+    strict = case.diagnosis.must_staple
+    lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
+    if case.operator:
+        button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
+        return Step(_TITLES[5], *_URGENT, why, lines, (button,))
+    why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
+    return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=_CLICKS, paste=PASTE)
+
+
+def _verify(case: _Case) -> Step:
+    asked = [h for h in case.evidence.handshakes if h.asked]
+    slow = case.diagnosis.severity is Severity.STALLING
+    if case.off and asked and not slow:
+        return Step(_TITLES[6], *_DONE, _handshakes(case))
+    if case.off:
+        return Step(
+            _TITLES[6], *(_URGENT if slow else _NEEDED), f"{_handshakes(case)} Press “Check again” below."
+        )
+    return Step(_TITLES[6], *(_LATER if slow else _SPARED), "After stapling was turned off.")
+
+
+def _tell(case: _Case) -> Step:
+    if not case.broken:
+        return Step(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
+    acts = (case.diagnosis.action, case.diagnosis.afterwards)
+    audience = "ca" if Action.WAIT_FOR_CA in acts else "datacenter" if case.operator else "admin"
+    why = "The ticket holds times, addresses, what fails how, and a command to reproduce it."
+    if Action.FIX_HERE in acts:
+        why = f"The cause lies on this server: {case.diagnosis.advice}"
+    return Step(
+        _TITLES[7], *_NEEDED, why, buttons=(Button("Write the ticket", "ticket.show", {"for": audience}),)
+    )
+
+
+def _turn_on(case: _Case) -> Step:
+    if not case.off:
+        return Step(_TITLES[8], *_SPARED, "Stapling is on.")
+    if case.diagnosis.action is not Action.TURN_ON:
+        why = (
+            "Not yet: "
+            + (listed([outcome_word(o) for o in _outcomes(case)]) or "not everything is in order")
+            + "."
+        )
+        return Step(_TITLES[8], *_LATER, why)
+    why = (
+        "Every responder answers rightly again, so turn stapling on: it was only meant to be off for a while."
+    )
+    if case.operator and case.diagnosis.cause in (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE):
+        button = Button("Turn stapling on again…", "plan.show", {"action": "on"}, main=True)
+        return Step(_TITLES[8], *_NEEDED, why, buttons=(button,))
+    return Step(_TITLES[8], *_IMPOSSIBLE, f"{why} It needs root privileges.", clicks=_UNDO_CLICKS)
+
+
+def _outcomes(case: _Case) -> list[Outcome]:
+    return list(dict.fromkeys(one.why.outcome for one in case.diagnosis.responders if not one.ok))

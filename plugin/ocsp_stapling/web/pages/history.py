@@ -1,0 +1,113 @@
+"""The timeline: every change made through the plugin with the way back from it, and the outages the watch saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, render_template
+
+from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.watch.history import Past, past, percent, timeline
+from ocsp_stapling.watch.outages import SERVER, Outage
+from ocsp_stapling.web.context import services
+from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages.operations import ACTIONS
+from ocsp_stapling.web.words import ENDINGS, Tone, lasted
+
+blueprint = Blueprint("history", __name__)
+_SHOWN = 200
+_USUAL = 99.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change or outage; `identity` is empty for an outage."""
+
+    identity: str
+    when: datetime
+    what: str
+    who: str
+    reason: str
+    tone: Tone
+    word: str
+    sentence: str
+    undoable: bool
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often a responder was good at every address."""
+
+    url: str
+    tone: Tone
+    percent: str
+    passes: int
+
+
+@blueprint.get("/history")
+@operators_only
+def show() -> str:
+    """Show changes and outages, newest first, and the responders' availability."""
+    directory = services().settings.state_directory
+    seen = past(directory, time.time())
+    with Journal(directory, create=False) as journal:
+        events = timeline(seen.outages, journal.operations(limit=_SHOWN))
+        rows = [
+            _row(one.operation) if one.operation else _outage_row(one.outage)
+            for one in events
+            if one.operation or one.outage
+        ]
+        lost = "; ".join(filter(None, (journal.lost, seen.lost)))
+    return render_template("history.html", rows=rows, shares=list(_shares(seen)), days=seen.days, lost=lost)
+
+
+def _shares(seen: Past) -> Iterable[Share]:
+    """The worst first."""
+    for url, one in sorted(seen.availability.items(), key=lambda item: item[1].percent):
+        tone: Tone = "good" if one.good == one.passes else "warn" if one.percent >= _USUAL else "bad"
+        yield Share(url, tone, percent(one), one.passes)
+
+
+def _outage_row(one: Outage | None) -> Row:
+    assert one is not None
+    ended = one.ended is not None
+    span = lasted(timedelta(seconds=(one.ended or one.last) - one.began))
+    return Row(
+        "",
+        datetime.fromtimestamp(one.began, UTC),
+        "HTTPS handshakes hung" if one.subject == SERVER else "A responder failed",
+        "seen by the watch",
+        "" if one.subject == SERVER else one.subject,
+        "calm" if ended else "bad",
+        f"over after {span}" if ended else f"for {span} now",
+        _what(one),
+        False,
+    )
+
+
+def _what(one: Outage) -> str:
+    if one.subject == SERVER:
+        return f"Cause: {one.what}"
+    try:
+        return Outcome(one.what).sentence
+    except ValueError:
+        return one.what
+
+
+def _row(one: Operation) -> Row:
+    tone, word = ENDINGS.get(one.state, ("calm", one.state))
+    return Row(
+        one.id,
+        datetime.fromtimestamp(one.started, UTC),
+        ACTIONS.get(one.action, one.action),
+        one.who,
+        one.reason,
+        tone,
+        word,
+        str(one.result.get("message", "")),
+        one.state == "done" and one.action in ("off", "on") and bool(one.plan.get("files")),
+    )

@@ -1,0 +1,176 @@
+"""An operation in words: its steps with their times, how it ended, and what visitors met before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ocsp_stapling.change.jobs import Progress
+from ocsp_stapling.change.journal import Step
+from ocsp_stapling.web.pages.verdict import Fact
+from ocsp_stapling.web.words import ENDINGS, Tone, duration, sentence
+
+ACTIONS = {
+    "off": "Turn stapling off",
+    "on": "Turn stapling on",
+    "undo": "Undo a change",
+    "": "Change",
+}
+_DOING = {"off": "Turning stapling off", "on": "Turning stapling on", "undo": "Taking a change back"}
+_DID = {"off": "Stapling is off", "on": "Stapling is on", "undo": "The change was taken back"}
+_RUNGS = {
+    "whm-api": "Asking WHM to restart Apache",
+    "signal-parent": "Signalling Apache itself",
+    "end-old-workers": "Ending Apache's old workers, which still hang",
+    "stop-start": "Stopping Apache and starting it anew",
+}
+_STEPS = {
+    "configtest": "Testing the configuration with httpd",
+    "rebuild": "Letting cPanel rebuild httpd.conf",
+    "restart": "Restarting Apache",
+    "verify": "Meeting sites to see the effect",
+    "restore": "Putting everything back as it was",
+    "recover": "Bringing the interrupted change to its end",
+}
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """One step: seconds since the beginning, words, and whether it is the one under way."""
+
+    at: str
+    words: str
+    tone: Tone = "good"
+    now: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One site's handshake before and after."""
+
+    site: str
+    before: str
+    after: str
+    staple: str
+
+
+@dataclass(frozen=True)
+class OperationView:
+    """Everything the page of an operation shows."""
+
+    identity: str
+    ended: bool
+    tone: Tone
+    kicker: str
+    title: str
+    sentence: str
+    detail: str
+    facts: tuple[Fact, ...]
+    steps: tuple[StepLine, ...]
+    pairs: tuple[Pair, ...]
+    warnings: tuple[str, ...]
+    undoable: bool
+    retry: str
+
+
+def operation_view(found: Progress) -> OperationView:
+    """Return an operation as it stands, for people."""
+    result = found.result or {}
+    tone, word = ENDINGS.get(found.state, ("calm", found.state))
+    problem = result.get("error") or {}
+    return OperationView(
+        found.identity,
+        found.ended,
+        tone,
+        word,
+        _title(found),
+        sentence(str(result.get("message") or problem.get("message", ""))),
+        str(problem.get("detail", "")),
+        tuple(_facts(found, result)),
+        step_lines(found.steps, found.ended, found.started),
+        tuple(_pairs(result)),
+        tuple(str(each) for each in result.get("warnings", ())),
+        found.state == "done" and found.action in ("off", "on") and bool(found.steps),
+        found.action if problem.get("code") == "changed-meanwhile" else "",
+    )
+
+
+def _title(found: Progress) -> str:
+    if found.state == "done":
+        return _DID.get(found.action, "Done")
+    if not found.ended:
+        return f"{_DOING.get(found.action, 'Working')}…"
+    if found.state == "refused":
+        return "Nothing was changed"
+    if found.state == "restored":
+        return "It did not work; everything is as it was before"
+    if found.state == "interrupted":
+        return "The change was interrupted; the next command or check brings it to its end"
+    return "It did not work, and could not be put right by itself"
+
+
+def _facts(found: Progress, result: Mapping[str, Any]) -> Iterable[Fact]:
+    if found.started:
+        yield Fact("Begun", when=datetime.fromtimestamp(found.started, UTC))
+    if found.who:
+        yield Fact("By", found.who)
+    if found.reason:
+        yield Fact("Why", found.reason)
+    if found.ended and result.get("seconds"):
+        yield Fact("Took", duration(float(result["seconds"])))
+    if result.get("first_quick_seconds") is not None:
+        yield Fact("First quick handshake", f"after {duration(float(result['first_quick_seconds']))}")
+
+
+def step_lines(steps: Sequence[Step], ended: bool, started: float | None) -> tuple[StepLine, ...]:
+    """Return the steps in words, each with the seconds since the operation began."""
+    begin = started or (steps[0].at if steps else 0.0)
+    last = len(steps) - 1
+    return tuple(
+        StepLine(
+            f"{max(step.at - begin, 0):.1f} s",
+            _step_words(step),
+            _step_tone(step),
+            not ended and number == last,
+        )
+        for number, step in enumerate(steps)
+    )
+
+
+def _step_words(step: Step) -> str:
+    detail = step.detail
+    if step.name == "write":
+        return f"Writing {detail.get('path', 'the include')}"
+    if step.name == "restart":
+        because = f" ({detail['because']})" if detail.get("because") else ""
+        return _RUNGS.get(str(detail.get("rung")), _STEPS["restart"]) + because
+    if step.name == "verify" and detail.get("message"):
+        return f"Verified: {detail['message']}"
+    return _STEPS.get(step.name, step.name)
+
+
+def _step_tone(step: Step) -> Tone:
+    if step.name in ("restore", "recover") or step.detail.get("rung") in ("end-old-workers", "stop-start"):
+        return "warn"
+    return "good"
+
+
+def _pairs(result: Mapping[str, Any]) -> Iterable[Pair]:
+    after = {(h["site"], h["address"]): h for h in (result.get("after") or {}).get("handshakes", ())}
+    for before in result.get("before", ()):
+        then = after.get((before["site"], before["address"]))
+        yield Pair(
+            str(before["site"]),
+            _time(before),
+            _time(then) if then else "–",
+            ("sent" if then["stapled"] else "none") if then and not then["error"] else "–",
+        )
+
+
+def _time(found: Mapping[str, Any]) -> str:
+    shown = duration(float(found["milliseconds"]) / 1000)
+    if found["error"] == "timeout":
+        return f"more than {shown}"
+    return str(found["error"] or shown)

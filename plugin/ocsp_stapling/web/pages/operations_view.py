@@ -1,0 +1,63 @@
+"""Starting a change and following it: `?p=operations` (a form) and `?p=operations/ID` (a page that polls itself)."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
+from ocsp_stapling.change.jobs import Order
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.web import routing
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.errors import wants_json
+from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages.operations import operation_view, step_lines
+
+blueprint = Blueprint("operations", __name__, url_prefix="/operations")
+REASON_LIMIT = 300
+
+
+@blueprint.post("")
+@operators_only
+def start() -> Response:
+    """Start what the form says and answer at once: 202 with the identity, or 303 to where it can be followed.
+
+    Fields: `operation` (an identity made when the form was shown: the same form twice starts one change),
+    `action`, and as the action wants: `reason`, `tag` (of the plan that was shown), `undone`, `overrides`,
+    `write_on`, `return`.
+    """
+    identity = request.form.get("operation", "")
+    services().operations.start(identity, _order())
+    if wants_json():
+        return make_response(jsonify(operation=identity), 202)
+    return routing.see_other("operations.follow", identity=identity)
+
+
+@blueprint.get("/<identity>")
+@operators_only
+def follow(identity: str) -> Response:
+    """Show the operation's progress: its state, every step with its time, and how it ended; as JSON with `lines`."""
+    found = services().operations.follow(identity)
+    if wants_json():
+        lines = step_lines(found.steps, found.ended, found.started)
+        words = [{"at": one.at, "words": one.words} for one in lines]
+        return jsonify(found.as_json() | {"title": operation_view(found).title, "lines": words})
+    return make_response(render_template("operation.html", view=operation_view(found)))
+
+
+def _order() -> Order:
+    form = request.form
+    reason = " ".join(form.get("reason", "").split())
+    if len(reason) > REASON_LIMIT:
+        raise Problem(
+            "invalid-input", f"The reason is longer than {REASON_LIMIT} characters; nothing was done."
+        )
+    return Order(
+        action=form.get("action", ""),
+        who=f"{caller().user} (WHM)",
+        reason=reason,
+        tag=form.get("tag", ""),
+        undone=form.get("undone", ""),
+        with_overrides=form.get("overrides") == "yes",
+        write_on=form.get("write_on") == "yes",
+        return_when_healthy=form.get("return") == "yes",
+    )

@@ -1,0 +1,159 @@
+"""The overview: the verdict and its button, what visitors meet, and one tile for each area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Blueprint, render_template
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.web.context import caller
+from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture, trends, verdict
+from ocsp_stapling.web.pages.operations import ACTIONS
+from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
+
+blueprint = Blueprint("overview", __name__)
+_SHOWN_HANDSHAKES = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One area at a glance."""
+
+    title: str
+    tone: Tone
+    word: str
+    lines: tuple[str, ...]
+    endpoint: str
+    more: str
+
+
+@dataclass(frozen=True)
+class Handshakes:
+    """The handshakes to show, the time that fills a bar, and how many are left out."""
+
+    shown: tuple[HandshakeEvidence, ...]
+    longest: float
+    more: int
+
+
+@blueprint.get("/")
+@operators_and_viewers
+def show() -> str:
+    """Show the overview."""
+    seen = picture.picture()
+    operator = caller().is_operator
+    values: dict[str, object] = {"verdict": verdict.UNCHECKED, "changed": seen.changed}
+    if seen.running is not None and operator:
+        who = f"{ACTIONS.get(seen.running.action, 'A change')}: under way, begun by {seen.running.who}."
+        values["running"] = {"sentence": who, "identity": seen.running.id}
+    if seen.evidence is not None and seen.diagnosis is not None:
+        values |= {
+            "evidence": seen.evidence,
+            "diagnosis": seen.diagnosis,
+            "verdict": verdict.verdict_of(
+                seen.diagnosis,
+                seen.evidence,
+                operator=operator,
+                since=_since(seen.diagnosis, operator),
+                returns=seen.returns,
+            ),
+            "handshakes": _handshakes(seen.evidence),
+            "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
+        }
+    return render_template("overview.html", **values)
+
+
+def _since(diagnosis: Diagnosis, operator: bool) -> datetime | None:
+    """When the trouble began; the watch looks at everybody's sites, so it does not hold for a viewer's."""
+    troubled = diagnosis.severity in (Severity.STALLING, Severity.FAILING)
+    return trends.trouble_since() if troubled and operator else None
+
+
+def _handshakes(evidence: Evidence) -> Handshakes:
+    """The slowest first; of those that asked for nothing, a few for comparison."""
+    asked = sorted((h for h in evidence.handshakes if h.asked), key=lambda h: -h.seconds)
+    plain = [h for h in evidence.handshakes if not h.asked]
+    shown = (*asked[: _SHOWN_HANDSHAKES - min(len(plain), 2)], *plain[:2])
+    longest = max([0.1, *(h.seconds for h in shown)])
+    return Handshakes(shown, longest, len(evidence.handshakes) - len(shown))
+
+
+def _tiles(evidence: Evidence, diagnosis: Diagnosis, operator: bool, changed: bool) -> Iterable[Tile]:
+    yield _responders(diagnosis)
+    yield _authorities(evidence)
+    if operator:
+        yield _log(evidence)
+        yield _configuration(evidence, changed)
+
+
+def _responders(diagnosis: Diagnosis) -> Tile:
+    broken = [one for one in diagnosis.responders if not one.ok]
+    if not diagnosis.responders:
+        lines: tuple[str, ...] = ("No certificate in use names a responder.",)
+        return Tile("Responders", "calm", "None", lines, "responders.show", "Responders")
+    count = counted(diagnosis.responders, "responder")
+    if not broken:
+        lines = (f"{count.capitalize()} asked, every answer verified.",)
+        return Tile("Responders", "good", "All answer", lines, "responders.show", "Every address")
+    lines = tuple(one.why.sentence for one in broken[:2])
+    more = (f"And {len(broken) - 2:,} more.",) if len(broken) > 2 else ()
+    word = f"{len(broken)} of {len(diagnosis.responders)} in trouble"
+    return Tile("Responders", "bad", word, (*lines, *more), "responders.show", "Every address")
+
+
+def _authorities(evidence: Evidence) -> Tile:
+    troubled = [one for one in evidence.authorities if one.level in (Level.DEGRADED, Level.OUTAGE)]
+    title, endpoint, more = "Certificate authorities", "responders.authorities", "What they say"
+    if troubled:
+        worst = max(troubled, key=lambda one: one.level is Level.OUTAGE)
+        tone, word = LEVELS[worst.level]
+        return Tile(title, tone, word, (sentence(worst.sentence),), endpoint, more)
+    known = [one for one in evidence.authorities if one.level is Level.OPERATIONAL]
+    if known:
+        lines = (f"No trouble reported: {listed([one.name for one in known], 4)}.",)
+        return Tile(title, "good", "No trouble", lines, endpoint, more)
+    return Tile(
+        title, "calm", "Unknown", ("No status page could be read, or none is known.",), endpoint, more
+    )
+
+
+def _log(evidence: Evidence) -> Tile:
+    log = evidence.log
+    if log.unreadable:
+        return Tile("Error log", "warn", "Unreadable", (log.unreadable,), "errorlog.show", "Error log")
+    if not log.last_day:
+        lines = ("No stapling failure in the last 24 hours.",)
+        return Tile("Error log", "good", "Quiet", lines, "errorlog.show", "Error log")
+    lines = (f"{counted(log.last_day, 'failure')} in 24 hours, {log.last_hour:,} in the last hour.",)
+    tone: Tone = "warn" if log.last_hour else "calm"
+    return Tile(
+        "Error log",
+        tone,
+        f"{log.last_hour:,} in the last hour",
+        lines,
+        "errorlog.show",
+        "Chart and last failures",
+    )
+
+
+def _configuration(evidence: Evidence, changed: bool) -> Tile:
+    found = evidence.configuration
+    on = found.on is not False
+    lines = ["Changed through this plugin after the last check." if changed else ORIGINS[found.origin]]
+    if found.still_on:
+        lines.append(f"These sites keep it on themselves: {listed(found.still_on)}.")
+    more = "Every line that takes part"
+    return Tile(
+        "Configuration",
+        "good" if on else "off",
+        f"Stapling {'on' if on else 'off'}",
+        tuple(lines),
+        "configuration.show",
+        more,
+    )

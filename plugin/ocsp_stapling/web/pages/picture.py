@@ -1,0 +1,84 @@
+"""What the pages stand on: the last check brought up to date, as far as the caller may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
+from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
+from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.stored import evidence_of
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.pages import current
+from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.visibility import visible_to
+from ocsp_stapling.whm.accounts import Visible
+
+_RECENT = 20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The present state as one caller may see it; without a check yet, `evidence` and `diagnosis` are None."""
+
+    evidence: Evidence | None
+    diagnosis: Diagnosis | None
+    changed: current.Changed | None
+    running: Operation | None
+    returns: bool | None
+    visible: Visible
+
+
+def picture() -> Picture:
+    """Return what the caller of this request may see. Raises Problem `accounts-unreadable`."""
+    directory = services().settings.state_directory
+    visible = visible_to(caller())
+    operations = recent_operations(directory)
+    evidence = last_evidence(directory)
+    under_way = current.running(operations)
+    if evidence is None:
+        return Picture(None, None, None, under_way, None, visible)
+    evidence, changed = current.up_to_date(evidence, operations)
+    evidence = restricted(evidence, visible)
+    returns = returns_by_itself(operations)
+    return Picture(evidence, diagnose(evidence), changed, under_way, returns, visible)
+
+
+def recent_operations(directory: Path) -> list[Operation]:
+    """Return the newest operations, newest first; none before the first change (a look makes no journal)."""
+    if not (directory / JOURNAL_NAME).exists():
+        return []
+    with Journal(directory) as journal:
+        return journal.operations(limit=_RECENT)
+
+
+def last_evidence(directory: Path) -> Evidence | None:
+    """Return the last check's evidence, None if there is none or another version wrote it."""
+    try:
+        status = (directory / report.LAST_CHECK).stat()
+    except OSError:
+        return None
+    return _evidence(directory, status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _evidence(directory: Path, _time: int, _inode: int, _size: int) -> Evidence | None:
+    document = report.load(directory)
+    try:
+        return evidence_of(document) if document else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
+    """Return whether the watch will turn stapling on again; None if the last change was not an off."""
+    last = next((one for one in operations if one.state == current.DONE), None)
+    if last is None or last.plan.get("stapling_then") != "off":
+        return None
+    configured = services().settings.watch.return_by_itself
+    return bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"

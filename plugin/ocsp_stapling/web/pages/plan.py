@@ -1,0 +1,88 @@
+"""What an off, on or undo would do, shown before the click that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, render_template, request
+
+from ocsp_stapling.change.jobs import ACTIONS
+from ocsp_stapling.change.journal import new_identity
+from ocsp_stapling.change.operate import Operator, Request
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.identity import operators_only
+
+blueprint = Blueprint("plan", __name__, url_prefix="/plan")
+_TITLES = {"off": "Turn stapling off?", "on": "Turn stapling on again?", "undo": "Take the change back?"}
+_LEADS = {
+    "off": "Sites stop waiting for responders. Browsers ask the authorities themselves until stapling is on again.",
+    "on": "Apache fetches staples again and hands them to visitors.",
+    "undo": "Every file goes back to what it was before that change, byte for byte.",
+}
+_CONFIRM = {"off": "Turn stapling off", "on": "Turn stapling on", "undo": "Take it back"}
+
+
+@blueprint.get("/<action>")
+@operators_only
+def show(action: str) -> str:
+    """Show the plan; parameters `undone` (an operation), `write_on=yes`, `overrides=yes`. Raises Problem."""
+    if action not in ACTIONS:
+        raise Problem("not-found", "There is no such page.")
+    options = {name: request.args.get(name) == "yes" for name in ("write_on", "overrides")}
+    undone = request.args.get("undone", "")
+    try:
+        plan = _plan(action, undone, options)
+    except Problem as problem:
+        if problem.code == "off-elsewhere" and not options["write_on"]:
+            return render_template("off_elsewhere.html", problem=problem)
+        raise
+    found = plan.as_json()
+    return render_template(
+        "plan.html",
+        plan=found,
+        title=_TITLES[action],
+        lead=_LEADS[action],
+        confirm=_CONFIRM[action],
+        meaning=_meaning(plan),
+        warnings=[text for text in plan.warnings if "Must-Staple" not in text],
+        identity=new_identity(),
+        undone=undone,
+        options=options,
+        returns=services().settings.watch.return_by_itself if action == "off" else "",
+        choices=_choices(plan, options),
+    )
+
+
+def _plan(action: str, undone: str, options: Mapping[str, bool]) -> Plan:
+    asked = Request(
+        action,
+        who=caller().user,
+        undone=undone if action == "undo" else "",
+        with_overrides=options["overrides"] and action == "off",
+        write_on=options["write_on"] and action == "on",
+    )
+    return Operator(asked, lambda _name, _detail, _seconds: None, services().settings).plan()
+
+
+def _meaning(plan: Plan) -> list[str]:
+    lines = ["Apache's configuration is tested before and after; Apache restarts gracefully, through WHM."]
+    if plan.rebuild:
+        lines.append("cPanel rebuilds httpd.conf first, because it does not read the include yet.")
+    if plan.stapling_then:
+        lines.append("Each site's first visitor waits a moment while Apache fetches a fresh staple.")
+    else:
+        lines.append("If workers still hang, they are ended, so that sites answer again at once.")
+    lines.append(
+        "Then a few sites are met with real handshakes; if they do not answer as they should, all is put back."
+    )
+    return lines
+
+
+def _choices(plan: Plan, options: Mapping[str, bool]) -> list[dict[str, Any]]:
+    if plan.action == "off" and plan.overrides and not options["overrides"]:
+        label = f"Turn it off as well for the {len(plan.overrides)} sites that turn stapling on themselves"
+        return [{"label": label, "values": {"overrides": "yes"}}]
+    return []

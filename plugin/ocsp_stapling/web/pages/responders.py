@@ -1,0 +1,231 @@
+"""Responders, addresses and authorities as rows for people."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis
+from ocsp_stapling.check.evidence import AuthorityEvidence, Evidence, ResponderEvidence
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
+from ocsp_stapling.web.pages.chart import Point
+from ocsp_stapling.web.restricted import is_other
+from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
+
+_DETAILED = 20  # responders up to which all their addresses are part of the page
+_UNFOLDED = 2  # troubled responders that are shown unfolded
+_HARMLESS = frozenset({Outcome.TRY_LATER, Outcome.UNAUTHORIZED, Outcome.DEADLINE})
+
+
+@dataclass(frozen=True)
+class AddressRow:
+    """One address of a responder, each stage in words."""
+
+    address: str
+    family: str
+    note: str
+    ping: str
+    tcp: str
+    http: str
+    ocsp: str
+    until: datetime | None
+    tone: Tone
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ResponderRow:
+    """One responder as asked for one issuer."""
+
+    url: str
+    host: str
+    authority: str
+    issuer: str
+    anchor: str
+    tone: Tone
+    word: str
+    sentence: str
+    resolved: str
+    site_count: int
+    notes: tuple[str, ...]
+    addresses: tuple[AddressRow, ...]
+    points: tuple[Point, ...]
+    command: str
+    open: bool
+    address_count: int
+    detailed: bool
+    """Whether its addresses are part of the page; of very many responders they are fetched when looked at."""
+
+
+@dataclass(frozen=True)
+class AuthorityRow:
+    """One authority: what it says of itself, and what that means here."""
+
+    name: str
+    tone: Tone
+    word: str
+    sentence: str
+    incidents: tuple[str, ...]
+    meaning: str
+    url: str
+    page: str
+    site_count: int
+
+
+def responder_rows(
+    evidence: Evidence, diagnosis: Diagnosis, trends: Mapping[str, tuple[Point, ...]], opened: str = ""
+) -> list[ResponderRow]:
+    """Return a row for each responder, those that fail first; `opened` is the URL of one to show unfolded."""
+    judged = {(one.url, one.issuer): one for one in diagnosis.responders}
+    rows = [
+        _responder(one, judged.get((one.url, one.issuer)), trends.get(one.url, ()))
+        for one in evidence.responders
+    ]
+    rows.sort(key=lambda row: (row.tone == "good", -row.site_count))
+    unfold = {row.anchor for row in rows[:_UNFOLDED] if row.tone != "good"}
+    unfold |= {row.anchor for row in rows if row.url == opened}
+    found = {_anchor(one): one.finding.addresses for one in evidence.responders}
+    few = len(rows) <= _DETAILED
+    return [
+        replace(row, open=row.anchor in unfold, detailed=True, addresses=_addresses(found[row.anchor]))
+        if few or row.anchor in unfold
+        else row
+        for row in rows
+    ]
+
+
+def _anchor(one: ResponderEvidence) -> str:
+    return "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode()).hexdigest()[:10]
+
+
+def _addresses(found: Iterable[AddressFinding]) -> tuple[AddressRow, ...]:
+    return tuple(map(_address, found))
+
+
+def _responder(
+    one: ResponderEvidence, judged: ResponderDiagnosis | None, points: tuple[Point, ...]
+) -> ResponderRow:
+    finding = one.finding
+    outcome = judged.why.outcome if judged else finding.outcome
+    good = judged.ok if judged else outcome.is_good
+    late = bool(judged and judged.why.late)
+    tone: Tone = "good" if good else "warn" if late or outcome in _HARMLESS else "bad"
+    return ResponderRow(
+        one.url,
+        finding.host or one.url,
+        one.authority,
+        one.issuer,
+        _anchor(one),
+        tone,
+        "Answers" if good else "Slow" if late else outcome_word(outcome),
+        judged.why.sentence if judged and judged.cause is not Cause.HEALTHY else finding.sentence,
+        _resolved(one),
+        _count(one),
+        _notes(one, judged),
+        (),
+        points,
+        one.command,
+        False,
+        len(finding.addresses),
+        False,
+    )
+
+
+def _count(one: ResponderEvidence) -> int:
+    return sum(not is_other(site.name) for site in one.sites)
+
+
+def _resolved(one: ResponderEvidence) -> str:
+    finding = one.finding
+    if finding.resolve_ms is None:
+        return outcome_word(finding.fault) if finding.fault else "not asked"
+    return f"{counted(finding.address_count, 'address')} in {milliseconds(finding.resolve_ms)}"
+
+
+def _notes(one: ResponderEvidence, judged: ResponderDiagnosis | None) -> tuple[str, ...]:
+    strict = [site.name for site in one.sites if site.must_staple and not is_other(site.name)]
+    notes = list(judged.why.reasons_for if judged and not judged.ok else ())
+    notes += judged.why.reasons_against if judged else ()
+    if one.name_sentence:
+        notes.append(one.name_sentence.rstrip(".") + ".")
+    notes += [told.sentence for told in one.elsewhere]
+    if one.finding.address_count > len(one.finding.addresses) > 0:
+        notes.append(f"Only the first {len(one.finding.addresses)} addresses were asked.")
+    if strict:
+        notes.append(f"{counted(len(strict), 'site')} with a Must-Staple certificate.")
+    return tuple(dict.fromkeys(notes))
+
+
+def _address(found: AddressFinding) -> AddressRow:
+    status = f"{found.http_status}, {milliseconds(found.http_ms)}" if found.http_status else "–"
+    tone: Tone = "good" if found.outcome.is_good else "warn" if found.outcome in _HARMLESS else "bad"
+    return AddressRow(
+        found.address,
+        {"ipv4": "IPv4", "ipv6": "IPv6"}.get(found.family, found.family),
+        "allowed by the configuration" if found.allowed_by_operator else "",
+        "no answer" if found.icmp_ms is None else milliseconds(found.icmp_ms),
+        _connected(found),
+        status,
+        found.certificate_status or ("–" if found.verdict is None else found.verdict.value.replace("-", " ")),
+        found.next_update,
+        tone,
+        outcome_word(found.outcome),
+        found.sentence,
+    )
+
+
+def _connected(found: AddressFinding) -> str:
+    if found.tcp_ms is not None:
+        return milliseconds(found.tcp_ms)
+    return "no route" if found.route is False else "no connection"
+
+
+def authority_rows(evidence: Evidence, diagnosis: Diagnosis) -> list[AuthorityRow]:
+    """Return a row for each authority whose responders are asked, troubled ones first."""
+    said = {one.name: one for one in evidence.authorities}
+    names = dict.fromkeys([*(one.authority for one in evidence.responders), *said])
+    rows = [_authority(name, said.get(name), evidence, diagnosis.responders) for name in names]
+    order = ("bad", "warn", "calm", "off", "good")
+    return sorted(rows, key=lambda row: (order.index(row.tone), row.name))
+
+
+def _authority(
+    name: str,
+    said: AuthorityEvidence | None,
+    evidence: Evidence,
+    judged: Sequence[ResponderDiagnosis],
+) -> AuthorityRow:
+    level = said.level if said else Level.UNKNOWN
+    tone, word = LEVELS[level]
+    own = [one for one in judged if one.authority == name]
+    count = sum(_count(one) for one in evidence.responders if one.authority == name)
+    return AuthorityRow(
+        name,
+        tone,
+        word,
+        sentence(said.sentence) if said else f"No status page of {name} is known.",
+        said.incidents if said else (),
+        _meaning(level, own),
+        said.url if said and said.url.startswith("https://") else "",
+        urlsplit(said.url).hostname or "" if said else "",
+        count,
+    )
+
+
+def _meaning(level: Level, own: Sequence[ResponderDiagnosis]) -> str:
+    broken = [one for one in own if not one.ok]
+    trouble = level in (Level.DEGRADED, Level.OUTAGE)
+    if not own:
+        return "Nothing: no responder of it was asked."
+    if broken and trouble:
+        return "Its responders fail here too, which fits: wait for the authority. If sites hang, turn stapling off."
+    if broken:
+        return "Its responders fail here all the same. Either the page lags, or the way from this server is at fault."
+    if trouble:
+        return "Nothing so far: its responders answer our questions rightly. New certificates may be delayed."
+    return "Nothing: its responders answer rightly."

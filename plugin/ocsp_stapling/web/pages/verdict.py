@@ -1,0 +1,193 @@
+"""The verdict band: the diagnosis as a few words for people, and the buttons that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
+from ocsp_stapling.check.diagnosis.advice import ADVICE
+from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.web.restricted import is_other
+from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A named value; `when` is shown as a time."""
+
+    name: str
+    text: str = ""
+    when: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Button:
+    """A link that looks like a button."""
+
+    label: str
+    endpoint: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    main: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the band shows."""
+
+    tone: Tone
+    kicker: str
+    sentence: str
+    advice: str = ""
+    facts: tuple[Fact, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    confidence: str = ""
+    checked: bool = True
+
+
+UNCHECKED = Verdict(
+    "calm",
+    "Not checked yet",
+    "Nothing is known about this server yet.",
+    "A check asks the responders, meets a few sites and reads the error log. It takes about ten seconds, "
+    "and changes nothing.",
+    checked=False,
+)
+_BY_CAUSE: dict[Cause, tuple[Tone, str]] = {
+    Cause.NOT_APPLICABLE: ("calm", "Not affected"),
+    Cause.OFF_BY_PLUGIN: ("off", "Stapling is off"),
+    Cause.OFF_ELSEWHERE: ("off", "Stapling is off"),
+    Cause.NOT_IN_FRONT: ("calm", "Another server is in front"),
+}
+_BY_SEVERITY: dict[Severity, tuple[Tone, str]] = {
+    Severity.STALLING: ("bad", "Visitors are waiting"),
+    Severity.FAILING: ("warn", "Something fails, sites are quick"),
+    Severity.NOISE: ("good", "Sites are quick, the log is noisy"),
+    Severity.NONE: ("good", "All is well"),
+}
+_OFF = (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE)
+# What the terminal says with its own commands.
+_ON_THE_PAGE = {
+    Action.CONTACT_DATACENTER: "Tell the datacenter or network provider; the ticket holds the evidence.",
+    Action.WAIT_FOR_CA: "Wait for the authority, or write to it; the ticket holds the evidence.",
+}
+_NEXT = {
+    Action.CONTACT_DATACENTER: "Then tell the datacenter; the ticket holds the evidence.",
+    Action.WAIT_FOR_CA: "Then wait for the authority, or write to it; the ticket holds the evidence.",
+    Action.REISSUE: "Then have the certificate issued anew and install it.",
+}
+
+
+def verdict_of(
+    diagnosis: Diagnosis,
+    evidence: Evidence,
+    *,
+    operator: bool,
+    since: datetime | None = None,
+    returns: bool | None = None,
+) -> Verdict:
+    """Return the band for a diagnosis.
+
+    `since` is when the present trouble was first seen; `returns` whether stapling that is off will turn on by
+    itself, None where that does not apply.
+    """
+    tone, kicker = _tone(diagnosis, evidence)
+    return Verdict(
+        tone,
+        kicker,
+        diagnosis.sentence,
+        _advice(diagnosis, operator),
+        tuple(_facts(diagnosis, evidence, operator, since, returns)),
+        tuple(_buttons(diagnosis, evidence)) if operator else _viewer_buttons(diagnosis),
+        CONFIDENCE[diagnosis.confidence],
+    )
+
+
+def apache_down(evidence: Evidence) -> bool:
+    """Say whether Apache did not run when the evidence was taken."""
+    return evidence.host.apache_running is False
+
+
+def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
+    if apache_down(evidence) and diagnosis.severity is not Severity.STALLING:
+        return "bad", "Apache is down"
+    if diagnosis.severity is Severity.STALLING:
+        return _BY_SEVERITY[Severity.STALLING]
+    if diagnosis.cause is Cause.UNKNOWN and diagnosis.severity is Severity.NONE:
+        return "calm", "Not clear"
+    return _BY_CAUSE.get(diagnosis.cause, _BY_SEVERITY[diagnosis.severity])
+
+
+def _advice(diagnosis: Diagnosis, operator: bool) -> str:
+    if diagnosis.action is Action.TURN_OFF:
+        what = "Turn stapling off: sites answer again within seconds, and you can take it back at any time."
+        if not operator:
+            what = "Someone with root privileges should turn stapling off: sites answer again within seconds."
+        then = _NEXT.get(diagnosis.afterwards, "")
+        return f"{what} {then}".strip()
+    if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
+        return f"Keep it off for now: {diagnosis.reasons_for[0]}"
+    if diagnosis.action is Action.TURN_ON:
+        return "Every responder was asked and answers rightly, so stapling can be turned on again."
+    return diagnosis.advice.replace(
+        ADVICE[diagnosis.action], _ON_THE_PAGE.get(diagnosis.action, ADVICE[diagnosis.action])
+    )
+
+
+def _facts(
+    diagnosis: Diagnosis, evidence: Evidence, operator: bool, since: datetime | None, returns: bool | None
+) -> list[Fact]:
+    found: list[Fact] = []
+    if when := evidence.configuration.off_since:
+        found.append(Fact("Off since", when=when))
+    elif since:
+        found.append(Fact("Since", when=since))
+    if returns is not None and evidence.configuration.on is False:
+        found.append(
+            Fact("Turns on again", "by itself, once all is healthy" if returns else "when you turn it on")
+        )
+    if operator and evidence.configuration.off_by:
+        found.append(Fact("By", evidence.configuration.off_by))
+    if operator and evidence.configuration.reason:
+        found.append(Fact("Why", evidence.configuration.reason))
+    concerned = [name for name in diagnosis.sites if not is_other(name)]
+    if concerned:
+        whose = "Sites concerned" if operator else "Your sites concerned"
+        found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
+    elif evidence.site_count:
+        found.append(Fact("TLS sites", f"{evidence.site_count:,}"))
+    strict = [name for name in diagnosis.must_staple if not is_other(name)]
+    if strict:
+        found.append(Fact("Must-Staple", counted(len(strict), "site")))
+    found.append(Fact("Last checked", when=evidence.taken_at))
+    return found
+
+
+def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
+    found = [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
+    if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
+        found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))
+    wanted = diagnosis.action is not Action.NOTHING
+    found = [replace(button, main=wanted and not number) for number, button in enumerate(found)]
+    if diagnosis.severity in (Severity.STALLING, Severity.FAILING):
+        found.append(Button("Guided steps", "guide.show"))
+    return found
+
+
+def _viewer_buttons(diagnosis: Diagnosis) -> tuple[Button, ...]:
+    if diagnosis.severity not in (Severity.STALLING, Severity.FAILING):
+        return ()
+    return (
+        Button("Guided steps", "guide.show", main=True),
+        Button("Write a ticket", "ticket.show", {"for": "admin"}),
+    )
+
+
+def _button(action: Action) -> Button | None:
+    return {
+        Action.TURN_OFF: Button("Turn stapling off…", "plan.show", {"action": "off"}),
+        Action.TURN_ON: Button("Turn stapling on again…", "plan.show", {"action": "on"}),
+        Action.CONTACT_DATACENTER: Button("Write the ticket", "ticket.show", {"for": "datacenter"}),
+        Action.WAIT_FOR_CA: Button("Write to the authority", "ticket.show", {"for": "ca"}),
+    }.get(action)

@@ -1,0 +1,79 @@
+"""One change at a time, and a lock that never outlives its holder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.change import lock
+from ocsp_stapling.problem import Problem
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from ocsp_stapling.change import lock\n"
+    "with lock.hold(Path(sys.argv[1]), 'alice', 'off'):\n print('held', flush=True); time.sleep(60)"
+)
+
+
+def held_by_another(directory: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(directory)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_holder_is_told_who_has_it_and_gets_it_when_the_first_is_killed(tmp_path: Path) -> None:
+    other = held_by_another(tmp_path)
+    assert lock.is_held(tmp_path)
+    with pytest.raises(Problem) as caught, lock.hold(tmp_path, "bob", "on"):
+        pass
+    assert caught.value.code == "busy"
+    assert "'off' by alice" in caught.value.sentence
+    os.kill(other.pid, signal.SIGKILL)
+    other.communicate()
+    with lock.hold(tmp_path, "bob", "on", wait=5):
+        assert lock.is_held(tmp_path)
+    assert not lock.is_held(tmp_path)
+
+
+def test_a_clock_that_went_back_shows_no_negative_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = held_by_another(tmp_path)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    with pytest.raises(Problem) as caught, lock.hold(tmp_path, "bob", "on"):
+        pass
+    assert "for 0 s now" in caught.value.sentence
+    other.kill()
+    other.communicate()
+
+
+def test_a_directory_that_cannot_be_written_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "FALLBACK", tmp_path / "fallback")
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the directory should be")
+    with lock.hold(blocked, "bob", "on"):
+        assert lock.is_held(blocked)
+        with pytest.raises(Problem) as caught, lock.hold(blocked, "alice", "off"):
+            pass
+    assert caught.value.code == "busy"
+
+
+def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "FALLBACK", tmp_path / "fallback")
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / lock.NAME).symlink_to(target)
+    with lock.hold(state, "bob", "on"):
+        assert target.read_text() == "precious"

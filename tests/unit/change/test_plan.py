@@ -1,0 +1,204 @@
+"""The plan: pure, complete, and what happens afterwards is what it said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocsp_stapling.change import plan
+from ocsp_stapling.change.model import effective
+from ocsp_stapling.problem import Problem
+from tests.unit.change.made import SSL, Tree, carry_out, wish
+
+LINES = (
+    b"SSLUseStapling On",
+    b"SSLUseStapling off",
+    b"  ssluseSTAPLING on",
+    b"# SSLUseStapling On",
+    b"SSLUseStapling \\",
+    b"# continued \\",
+    b"",
+    b"LogLevel warn",
+    b"<IfModule ssl_module>\nSSLUseStapling on\n</IfModule>",
+    b"<IfModule no_such_module>\nSSLUseStapling on\n</IfModule>",
+    b"\xff\xfe",
+)
+texts = st.tuples(
+    st.lists(st.sampled_from(LINES), max_size=5), st.sampled_from([b"\n", b"\r\n"]), st.booleans()
+).map(lambda made: made[1].join(made[0]) + (made[1] if made[2] and made[0] else b""))
+places = st.fixed_dictionaries(
+    {
+        "global": texts | st.none(),
+        "2": texts | st.none(),
+        "late": st.sampled_from([b"", b"SSLUseStapling On\n"]),
+    }
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path)
+    for path in (*made.pre, *made.post):
+        path.write_bytes(b"")
+    return made
+
+
+def code(tree: Tree, action: str, **options: bool) -> str:
+    with pytest.raises(Problem) as caught:
+        plan.make(wish(action, **options), tree.situation())
+    return caught.value.code
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=places, native=st.booleans())
+def test_plan_and_result_agree_and_on_gives_back_every_byte(
+    tree: Tree, found: dict[str, bytes | None], native: bool
+) -> None:
+    tree.conf(ssl=SSL if native else SSL.replace("Stapling On", "Stapling Off"))
+    files = {tree.pre[0]: found["global"], tree.pre[1]: found["2"], tree.post[0]: found["late"]}
+    for path, content in files.items():
+        path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
+    off = plan.make(wish("off"), tree.situation())
+    assert not off.stapling_then
+    if not off.rebuild:
+        carry_out(off)
+        assert not effective(tree.situation().tree)
+        again = plan.make(wish("off"), tree.situation())
+        assert (again.changes, again.stapling_now) == ((), False)
+        if off.changes:
+            on = plan.make(wish("on"), tree.situation())
+            carry_out(on)
+            assert effective(tree.situation().tree) is on.stapling_then is off.stapling_now
+    for path, content in files.items():
+        assert (path.read_bytes() if path.exists() else b"") == (content or b"")
+
+
+def test_the_plan_of_off_says_what_it_means(tree: Tree) -> None:
+    tree.conf(sites={"a.test": "", "must.test": "", "own.test": "    SSLUseStapling on\n"})
+    made = plan.make(wish("off"), tree.situation())
+    document = made.as_json()
+    assert (document["stapling_now"], document["stapling_then"]) == ("on", "off")
+    assert document["decided_by"]["text"] == "SSLUseStapling On"
+    assert document["origin"] == "template"
+    assert document["sites_affected"] == 2
+    assert document["must_staple"] == ["must.test"]
+    assert [each["text"] for each in document["overrides"]] == ["SSLUseStapling on"]
+    assert all("+    SSLUseStapling Off\n" in each["diff"] for each in document["files"])
+    assert [(s["site"], s["staple"]) for s in document["samples"]] == [
+        ("a.test", False),
+        ("must.test", False),
+    ]
+    assert {s["address"] for s in document["samples"]} == {"192.0.2.1", "2001:db8::1"}
+
+
+def test_the_tag_is_the_same_at_another_time_and_another_when_a_file_was_touched(tree: Tree) -> None:
+    first = plan.make(wish("off"), tree.situation())
+    later = replace(wish("off"), now=wish("off").now.replace(hour=13))
+    assert plan.make(later, tree.situation()).tag == first.tag
+    tree.pre[0].write_bytes(b"# touched\n")
+    assert plan.make(later, tree.situation()).tag != first.tag
+    tree.pre[0].write_bytes(b"")
+    tree.conf(sites={"a.test": "    SSLUseStapling on\n"})
+    assert plan.make(later, tree.situation()).tag != first.tag
+
+
+def test_includes_that_are_not_named_mean_a_rebuild(tree: Tree) -> None:
+    tree.conf(named=())
+    made = plan.make(wish("off"), tree.situation())
+    assert (made.rebuild, made.stapling_then) == (True, False)
+    tree.conf(named=(tree.pre[1],))
+    assert not plan.make(wish("off"), tree.situation()).rebuild
+
+
+def test_a_later_line_is_beaten_or_named(tree: Tree) -> None:
+    tree.post[1].write_bytes(b"SSLUseStapling On\n")
+    made = plan.make(wish("off"), tree.situation())
+    assert [c.old.path for c in made.changes] == [*tree.pre, *tree.post]
+    tree.conf(late="SSLUseStapling On\n")
+    assert code(tree, "off") == "overridden"
+
+
+def test_without_mod_ssl_there_is_nothing_to_switch(tree: Tree) -> None:
+    with pytest.raises(Problem) as caught:
+        plan.make(wish("off"), tree.situation(modules=frozenset()))
+    assert caught.value.code == "no-mod-ssl"
+
+
+def test_litespeed_in_apaches_place_is_left_alone(tree: Tree) -> None:
+    now = replace(tree.situation(), front="litespeed", workers=0)
+    with pytest.raises(Problem) as caught:
+        plan.make(wish("off"), now)
+    assert caught.value.code == "not-apache"
+    beside = plan.make(wish("off"), replace(now, front="nginx"))
+    assert any("nginx answers on port 443" in each for each in beside.warnings)
+
+
+@pytest.mark.parametrize(
+    ("native", "ssl", "words"),
+    [
+        ("Off", SSL.replace("Stapling On", "Stapling off"), "WHM's own switch"),
+        ("On", SSL.replace("SSLUseStapling On\n", ""), "nothing in Apache's configuration"),
+        ("On", SSL.replace("Stapling On", "Stapling off"), "httpd.conf line 4"),
+    ],
+)
+def test_on_says_what_else_keeps_stapling_off(tree: Tree, native: str, ssl: str, words: str) -> None:
+    tree.conf(ssl=ssl)
+    with pytest.raises(Problem) as caught:
+        plan.make(wish("on"), tree.situation(native=native))
+    assert caught.value.code == "off-elsewhere"
+    assert words in caught.value.sentence
+    made = plan.make(wish("on", write_on=True), tree.situation(native=native))
+    assert made.stapling_then
+
+
+def test_stapling_is_never_turned_on_without_a_cache(tree: Tree) -> None:
+    carry_out(plan.make(wish("off"), tree.situation()))
+    tree.conf(ssl="SSLUseStapling On\nSSLSessionCache shmcb:/run/apache2/x(512000)\n")
+    assert code(tree, "on") == "no-cache"
+    tree.conf(ssl="SSLSessionCache shmcb:/run/apache2/x(512000)\n")
+    made = plan.make(wish("on", write_on=True), tree.situation())
+    assert b'SSLStaplingCache "shmcb:/run/apache2/' in (made.changes[0].content or b"")
+    tree.conf(ssl="")
+    assert code(tree, "on", write_on=True) == "no-session-cache"
+    tree.conf(ssl="SSLSessionCache dbm:/run/apache2/x\n")
+    assert code(tree, "on", write_on=True) == "no-socache"
+
+
+def test_the_cache_of_our_own_block_stays_when_stapling_goes_off(tree: Tree) -> None:
+    tree.conf(ssl="SSLSessionCache shmcb:/run/apache2/x(512000)\n")
+    carry_out(plan.make(wish("on", write_on=True), tree.situation()))
+    made = plan.make(wish("off"), tree.situation())
+    assert (made.stapling_then, made.cache_now, made.cache_then) == (False, True, True)
+    carry_out(made)
+    gone = plan.make(wish("on"), tree.situation())
+    assert (gone.cache_now, gone.cache_then) == (True, False)
+    assert "stopped and started" in gone.cost
+
+
+def test_an_override_in_userdata_gets_a_file_of_ours_that_on_takes_away(tree: Tree) -> None:
+    directory = tree.layout.userdata / "ssl/2_4/user/own.test"
+    directory.mkdir(parents=True)
+    (directory / "mine.conf").write_text("SSLUseStapling On\n")
+    tree.conf(sites={"a.test": "", "own.test": f"    Include {directory}/*.conf\n"})
+    alone = plan.make(wish("off"), tree.situation())
+    assert [each.file.name for each in alone.overrides] == ["mine.conf"]
+    both = plan.make(wish("off", overrides=True), tree.situation())
+    assert (both.overrides, both.sites_affected) == ((), 2)
+    carry_out(both)
+    back = plan.make(wish("on"), tree.situation())
+    assert {s.door.name: s.staple for s in back.samples} == {"a.test": True, "own.test": True}
+    carry_out(back)
+    assert [each.name for each in directory.iterdir()] == ["mine.conf"]
+
+
+def test_an_include_that_httpd_conf_names_is_emptied_not_removed(tree: Tree) -> None:
+    from ocsp_stapling import files
+    from ocsp_stapling.change.model import Change
+
+    tree.pre[0].write_bytes(b"# x\n")
+    made = plan.make(wish("undo"), tree.situation(), (Change(files.snapshot(tree.pre[0]), None),))
+    assert [c.content for c in made.changes] == [b""]

@@ -1,0 +1,254 @@
+"""One responder at a time: which cause follows from which finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, diagnose
+from ocsp_stapling.check.evidence import (
+    AuthorityEvidence,
+    Elsewhere,
+    HostEvidence,
+    NameState,
+    ResponderEvidence,
+)
+from ocsp_stapling.host.routes import Ipv6Kind
+from ocsp_stapling.ocsp.finding import Outcome
+from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder, unstapled
+
+FINE = responder("zeta")
+URL = "http://ocsp.alpha.example"
+WORKS = (Elsewhere("another machine", URL, True, "From another machine it answers rightly."),)
+FAILS = (Elsewhere("another machine", URL, False, "From another machine it fails as well."),)
+
+# What the address shows -> cause and action when it is one authority of several.
+ALONE = {
+    Outcome.CONNECT_TIMEOUT: (Cause.NETWORK_BLOCK, Action.CONTACT_DATACENTER),
+    Outcome.REFUSED: (Cause.NETWORK_BLOCK, Action.CONTACT_DATACENTER),
+    Outcome.NOT_PERMITTED: (Cause.LOCAL_FIREWALL, Action.FIX_HERE),
+    Outcome.NO_ROUTE: (Cause.NO_ROUTE, Action.CONTACT_DATACENTER),
+    Outcome.REPLY_TIMEOUT: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.RESET: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.EMPTY_REPLY: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.SLOW: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.HTTP_ERROR: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.TRY_LATER: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
+    Outcome.HTML: (Cause.INTERCEPTION, Action.CONTACT_DATACENTER),
+    Outcome.REDIRECT: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.NOT_HTTP: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.UNAUTHORIZED: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.OTHER_OCSP_ERROR: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.UNKNOWN: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.STALE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.NOT_YET_VALID: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.WRONG_CERTIFICATE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.BAD_SIGNATURE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.WRONG_DELEGATE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.NOT_OCSP: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.OVERSIZE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.REVOKED: (Cause.CERTIFICATE_REVOKED, Action.REISSUE),
+    Outcome.ADDRESS_FORBIDDEN: (Cause.BAD_OCSP_URL, Action.REISSUE),
+    Outcome.DEADLINE: (Cause.UNKNOWN, Action.NOTHING),
+}
+# What differs when every authority shows the same at once: the way to them, not they.
+TOGETHER = {
+    Outcome.REPLY_TIMEOUT: Cause.NETWORK_BLOCK,
+    Outcome.RESET: Cause.NETWORK_BLOCK,
+    Outcome.EMPTY_REPLY: Cause.NETWORK_BLOCK,
+    Outcome.REDIRECT: Cause.INTERCEPTION,
+    Outcome.NOT_HTTP: Cause.INTERCEPTION,
+}
+NAMES = {Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE}
+
+
+def test_every_outcome_that_is_not_good_is_in_the_table() -> None:
+    assert set(ALONE) | NAMES == {each for each in Outcome if not each.is_good}
+
+
+@pytest.mark.parametrize("outcome", ALONE, ids=lambda each: each.value)
+def test_one_authority_fails_and_another_works(outcome: Outcome) -> None:
+    found = diagnose(unstapled(responder(v4=outcome), FINE))
+
+    assert (found.cause, found.action) == ALONE[outcome]
+    assert found.sites == ("alpha0.example", "alpha1.example")
+
+
+@pytest.mark.parametrize("outcome", ALONE, ids=lambda each: each.value)
+def test_all_authorities_fail_in_the_same_way(outcome: Outcome) -> None:
+    found = diagnose(unstapled(responder(v4=outcome), responder("beta", v4=outcome)))
+
+    assert found.cause is TOGETHER.get(outcome, ALONE[outcome][0])
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REFUSED, Outcome.REPLY_TIMEOUT, Outcome.EMPTY_REPLY]
+)
+@pytest.mark.parametrize(
+    ("elsewhere", "cause"), [(WORKS, Cause.NETWORK_BLOCK), (FAILS, Cause.CA_OUTAGE)], ids=["works", "fails"]
+)
+def test_another_vantage_point_decides(
+    outcome: Outcome, elsewhere: tuple[Elsewhere, ...], cause: Cause
+) -> None:
+    found = diagnose(unstapled(responder(v4=outcome, elsewhere=elsewhere), FINE))
+
+    assert (found.cause, found.confidence) == (cause, Confidence.HIGH)
+    assert elsewhere[0].sentence in found.reasons_for
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HTTP_ERROR, Outcome.REDIRECT, Outcome.HTML])
+def test_what_comes_back_only_here_is_intercepted(outcome: Outcome) -> None:
+    found = diagnose(unstapled(responder(v4=outcome, elsewhere=WORKS), FINE))
+
+    assert (found.cause, found.confidence) == (Cause.INTERCEPTION, Confidence.HIGH)
+
+
+def test_a_web_page_that_everybody_gets_is_the_authoritys_own() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.HTML, elsewhere=FAILS), FINE))
+
+    assert found.cause is Cause.CA_BAD_ANSWER
+
+
+def test_a_status_page_that_reports_an_outage_turns_a_dead_connection_into_the_authoritys_outage() -> None:
+    page = AuthorityEvidence("Alpha", Level.OUTAGE, "the status page of Alpha reports an outage")
+
+    found = diagnose(unstapled(responder(v4=Outcome.CONNECT_TIMEOUT), FINE, authorities=(page,)))
+
+    assert (found.cause, found.confidence) == (Cause.CA_OUTAGE, Confidence.HIGH)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REFUSED, Outcome.NO_ROUTE])
+def test_only_ipv6_fails_everywhere(outcome: Outcome) -> None:
+    host = HostEvidence(ipv6=Ipv6Kind.ADDRESS_WITHOUT_ROUTE)
+    both = [responder(name, v4=Outcome.OK, v6=outcome) for name in ("alpha", "beta")]
+
+    found = diagnose(unstapled(*both, host=host))
+
+    assert (found.cause, found.action) == (Cause.IPV6_BROKEN, Action.FIX_HERE)
+
+
+def test_ipv6_that_works_to_others_is_broken_on_the_way() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.OK, v6=Outcome.CONNECT_TIMEOUT), FINE))
+
+    assert (found.cause, found.action) == (Cause.IPV6_BROKEN, Action.CONTACT_DATACENTER)
+    assert any("IPv6 to other responders works" in reason for reason in found.reasons_against)
+
+
+def test_only_ipv4_fails_is_not_an_ipv6_matter() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.CONNECT_TIMEOUT, v6=Outcome.OK), FINE))
+
+    assert found.cause is Cause.NETWORK_BLOCK
+
+
+def test_a_missing_entry_in_our_own_routing_table_is_repaired_here() -> None:
+    gone = address(V4, Outcome.NO_ROUTE, route=False)
+
+    found = diagnose(unstapled(responder(v4=gone, v6=address(V6, Outcome.NO_ROUTE, route=False)), FINE))
+
+    assert (found.cause, found.action) == (Cause.NO_ROUTE, Action.FIX_HERE)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REFUSED])
+@pytest.mark.parametrize(
+    "clue",
+    [{"root_connects": frozenset({V4})}, {"blocked_by": ("meta skuid nobody tcp dport 80 drop",)}],
+    ids=["root connects", "a rule says so"],
+)
+def test_a_rule_on_this_server_is_told_from_a_block_beyond_it(outcome: Outcome, clue: dict[str, Any]) -> None:
+    found = diagnose(unstapled(responder(v4=outcome, **clue), FINE))
+
+    assert (found.cause, found.confidence) == (Cause.LOCAL_FIREWALL, Confidence.HIGH)
+
+
+def test_a_firewall_rule_does_not_explain_a_wrong_answer() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.STALE, blocked_by=("some rule",)), FINE))
+
+    assert found.cause is Cause.CA_BAD_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "cause"),
+    [
+        (Outcome.DNS_TIMEOUT, NameState.UNKNOWN, Cause.DNS),
+        (Outcome.DNS_FAILURE, NameState.UNKNOWN, Cause.DNS),
+        (Outcome.DNS_FAILURE, NameState.RESOLVER_AT_FAULT, Cause.DNS),
+        (Outcome.DNS_FAILURE, NameState.NO_SUCH_NAME, Cause.BAD_OCSP_URL),
+        (Outcome.URL_UNUSABLE, NameState.UNKNOWN, Cause.BAD_OCSP_URL),
+    ],
+)
+def test_faults_of_the_name_and_the_url(fault: Outcome, state: NameState, cause: Cause) -> None:
+    found = diagnose(unstapled(responder(fault=fault, name_state=state), FINE))
+
+    assert found.cause is cause
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.HTML, Outcome.ADDRESS_FORBIDDEN])
+def test_an_override_in_the_hosts_file_explains_whatever_fails(outcome: Outcome) -> None:
+    found = diagnose(unstapled(responder(v4=outcome, name_state=NameState.HOSTS_OVERRIDE), FINE))
+
+    assert (found.cause, found.action) == (Cause.DNS, Action.FIX_HERE)
+
+
+def test_an_override_in_the_hosts_file_that_works_is_no_fault() -> None:
+    assert diagnose(evidence(responder(name_state=NameState.HOSTS_OVERRIDE))).cause is Cause.HEALTHY
+
+
+def test_a_resolver_that_gives_its_own_private_answer_is_a_dns_fault() -> None:
+    one = responder(v4=Outcome.ADDRESS_FORBIDDEN, name_state=NameState.PRIVATE_ANSWER)
+
+    assert diagnose(unstapled(one, FINE)).cause is Cause.DNS
+
+
+def test_wrong_times_from_several_authorities_point_to_our_clock() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.STALE), responder("beta", v4=Outcome.STALE)))
+
+    assert any("clock" in reason for reason in found.reasons_against)
+
+
+@pytest.mark.parametrize(
+    ("responders", "leading"),
+    [
+        (
+            (responder(v4=Outcome.REFUSED, sites=9), responder("beta", v4=Outcome.REPLY_TIMEOUT, sites=1)),
+            "beta",
+        ),
+        ((responder(v4=Outcome.STALE, sites=1), responder("beta", v4=Outcome.REVOKED, sites=9)), "beta"),
+        ((responder(v4=Outcome.STALE, sites=9), responder("beta", v4=Outcome.REFUSED, sites=1)), "alpha"),
+    ],
+    ids=["what hangs leads", "else most sites lead", "whatever the fault"],
+)
+def test_of_several_faults_the_gravest_leads_and_none_is_forgotten(
+    responders: Sequence[ResponderEvidence], leading: str
+) -> None:
+    found = diagnose(unstapled(*responders))
+
+    assert f"ocsp.{leading}.example" in found.sentence or leading.capitalize() in found.sentence
+    assert [one.ok for one in found.responders] == [False, False]
+    assert len(found.sites) == 10
+
+
+def test_one_customers_dead_responder_does_not_turn_an_authoritys_outage_into_a_block_of_the_network() -> (
+    None
+):
+    real = responder("alpha", v4=Outcome.REPLY_TIMEOUT, shared=True)
+    made_up = responder("eta", v4=Outcome.REPLY_TIMEOUT)
+
+    assert diagnose(evidence(real, made_up)).responders[0].cause is Cause.CA_OUTAGE
+
+
+@pytest.mark.parametrize(
+    "url", ["https://" + "a" * 2000, "ldap://x\r\nBcc: all@example", "http://\x1b[2J\u202e"]
+)
+def test_a_hostile_url_neither_floods_nor_breaks_a_sentence(url: str) -> None:
+    one = responder(fault=Outcome.URL_UNUSABLE)
+    one = replace(one, finding=replace(one.finding, url=url, host=""))
+    other = replace(one, finding=replace(one.finding, url=url + "/2"))
+
+    found = diagnose(evidence(one, other, FINE))
+
+    assert len(found.sentence) < 500
+    assert found.sentence.isprintable()

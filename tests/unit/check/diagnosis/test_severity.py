@@ -1,0 +1,357 @@
+"""How bad it is and what to do about it: only handshakes decide, and nothing is switched off without need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
+from ocsp_stapling.check.evidence import (
+    AuthorityEvidence,
+    ConfigurationEvidence,
+    Evidence,
+    HandshakeEvidence,
+    HostEvidence,
+    LogEvidence,
+    Origin,
+    ResponderEvidence,
+    Site,
+)
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.ocsp.finding import Outcome
+from tests.unit.check.diagnosis.made import NOW, address, evidence, meeting, responder, stalled, unstapled
+
+HANGS = responder(v4=Outcome.REPLY_TIMEOUT, must_staple=True)
+FINE = responder("zeta")
+NOISE = LogEvidence(last_hour=40, last_day=900)
+OFF = {"configuration": ConfigurationEvidence(False, Origin.PLUGIN, off_since=NOW, off_by="root")}
+
+
+def seen(found: Diagnosis) -> tuple[Cause, Severity, Action]:
+    return found.cause, found.severity, found.action
+
+
+def test_a_healthy_server_needs_nothing() -> None:
+    assert seen(diagnose(evidence(FINE))) == (Cause.HEALTHY, Severity.NONE, Action.NOTHING)
+
+
+def test_a_server_without_any_ocsp_url_is_calmly_not_applicable() -> None:
+    assert seen(diagnose(evidence())) == (Cause.NOT_APPLICABLE, Severity.NONE, Action.NOTHING)
+
+
+def test_a_measured_stall_is_ended_first_and_its_cause_afterwards() -> None:
+    found = diagnose(stalled(HANGS, FINE))
+
+    assert seen(found) == (Cause.CA_OUTAGE, Severity.STALLING, Action.TURN_OFF)
+    assert found.afterwards is Action.WAIT_FOR_CA
+    assert found.must_staple == ("alpha0.example",)
+    assert any("Must-Staple" in reason for reason in found.reasons_against)
+
+
+def test_a_dead_responder_whose_staples_are_still_served_is_no_reason_to_turn_off() -> None:
+    found = diagnose(evidence(HANGS, FINE))
+
+    assert seen(found) == (Cause.CA_OUTAGE, Severity.FAILING, Action.WAIT_FOR_CA)
+    assert "when these run out" in found.sentence
+    assert "do not restart Apache" in found.advice
+
+
+def test_missing_staples_on_quick_sites_are_no_reason_to_turn_off() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED)))
+
+    assert seen(found) == (Cause.CA_BAD_ANSWER, Severity.FAILING, Action.WAIT_FOR_CA)
+
+
+def test_error_lines_on_quick_sites_are_noise() -> None:
+    found = diagnose(evidence(FINE, log=NOISE))
+
+    assert seen(found) == (Cause.HEALTHY, Severity.NOISE, Action.NOTHING)
+    assert any("900" in reason for reason in found.reasons_against)
+
+
+def test_an_aborted_handshake_counts_as_a_stall() -> None:
+    one = responder(fault=Outcome.URL_UNUSABLE)
+    aborted = tuple(meeting(one, error="tls: tlsv1 alert internal error", staple=""))
+
+    found = diagnose(evidence(one, FINE, handshakes=(*aborted, *meeting(FINE))))
+
+    assert seen(found) == (Cause.BAD_OCSP_URL, Severity.STALLING, Action.TURN_OFF)
+    assert found.afterwards is Action.REISSUE
+
+
+def test_stalls_behind_healthy_responders_stay_unexplained_but_are_ended() -> None:
+    assert seen(diagnose(stalled(FINE))) == (Cause.UNKNOWN, Severity.STALLING, Action.TURN_OFF)
+
+
+def test_a_server_that_is_slow_for_everybody_is_not_helped_by_turning_off() -> None:
+    door = ("zeta0.example", "192.0.2.1", 443, FINE.url)
+    slow = tuple(
+        HandshakeEvidence(*door, asked=asked, seconds=3.5, error="timeout") for asked in (False, True)
+    )
+
+    assert seen(diagnose(evidence(FINE, handshakes=slow))) == (
+        Cause.UNKNOWN,
+        Severity.STALLING,
+        Action.FIX_HERE,
+    )
+
+
+def for_all(one: ResponderEvidence, error: str, seconds: float = 3.5) -> tuple[HandshakeEvidence, ...]:
+    """A site that fails in the same way for clients that ask for a staple and for those that do not."""
+    return tuple(replace(each, error=error, seconds=seconds, staple="") for each in meeting(one))
+
+
+def test_an_overloaded_server_is_not_blamed_on_a_responder_that_fails_at_once() -> None:
+    """Any customer can have a certificate with a dead OCSP URL."""
+    customers = responder("eta", v4=Outcome.REFUSED, sites=1)
+
+    found = diagnose(evidence(customers, FINE, handshakes=for_all(FINE, "timeout")))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.STALLING, Action.FIX_HERE)
+    assert any("ocsp.eta.example" in fact for fact in found.reasons_against)
+
+
+def test_a_hanging_responder_that_has_taken_all_workers_is_blamed_although_everybody_waits() -> None:
+    assert diagnose(evidence(HANGS, handshakes=for_all(HANGS, "timeout"))).action is Action.TURN_OFF
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [("timeout", 3.5), ("", 2.0), ("tls: wrong version number", 0.01)]
+)
+@pytest.mark.parametrize("other", [FINE, responder("alpha", v4=Outcome.REFUSED)], ids=["healthy", "refusing"])
+def test_one_site_that_fails_for_every_client_is_no_matter_of_stapling(
+    error: str, seconds: float, other: ResponderEvidence
+) -> None:
+    lame = responder("lame")
+
+    found = diagnose(evidence(lame, other, handshakes=(*for_all(lame, error, seconds), *meeting(other))))
+
+    assert found.severity is not Severity.STALLING
+    assert found.action is not Action.TURN_OFF
+
+
+def test_no_answer_for_anybody_may_be_a_firewall_and_the_load_is_named_once() -> None:
+    host = HostEvidence(load_normal=False, load_sentence="the load is high: 40")
+
+    found = diagnose(evidence(FINE, host=host, handshakes=for_all(FINE, "timeout")))
+
+    assert "no client in time" in found.sentence
+    assert "firewall" in found.advice
+    assert [*found.reasons_for, *found.reasons_against].count("The load is high: 40.") == 1
+
+
+def test_a_slow_responder_whose_first_visitor_waits_is_not_said_to_be_quick() -> None:
+    late = responder("late", v4=address("198.51.100.7", Outcome.OK, http_ms=2000.0))
+    first = meeting(late, seconds=2.2)
+    again = replace(first[1], seconds=0.01, repeated=True)
+
+    found = diagnose(evidence(late, handshakes=(*first, again)))
+
+    assert found.severity is Severity.NOISE
+    assert "first visitor waits" in found.sentence
+
+
+def test_an_alert_that_meets_every_client_is_not_taken_for_a_staples_fault() -> None:
+    found = diagnose(evidence(FINE, handshakes=for_all(FINE, "tls: unrecognized name", 0.01)))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+
+
+def test_a_slow_first_fetch_beside_a_responder_that_fails_at_once_is_no_stall() -> None:
+    customers = responder("eta", v4=Outcome.REFUSED, sites=1)
+    first = meeting(FINE, seconds=1.4)
+    again = replace(first[1], seconds=0.01, repeated=True)
+
+    found = diagnose(evidence(customers, FINE, handshakes=(*first, again)))
+
+    assert found.severity is Severity.FAILING
+    assert any("eta0.example" in reason for reason in found.reasons_for)
+
+
+def test_without_a_handshake_nothing_is_said_about_quickness() -> None:
+    for one in (FINE, HANGS):
+        found = diagnose(evidence(one, handshakes=()))
+
+        assert "quickly" not in found.sentence
+
+
+def test_a_hanging_responder_of_expired_certificates_stalls_and_one_that_refuses_is_nothing() -> None:
+    hangs = responder(v4=Outcome.REPLY_TIMEOUT, expired_only=True)
+    refuses = responder(v4=Outcome.REFUSED, expired_only=True)
+
+    assert diagnose(stalled(hangs)).action is Action.TURN_OFF
+    assert seen(diagnose(unstapled(refuses, FINE))) == seen(diagnose(unstapled(FINE)))
+    assert seen(diagnose(unstapled(refuses))) == (Cause.NOT_APPLICABLE, Severity.NONE, Action.NOTHING)
+
+
+def test_apache_that_stapling_without_a_cache_keeps_from_starting() -> None:
+    host = HostEvidence(front=Server.NOBODY, front_sentence="nothing listens on port 443")
+    log = LogEvidence(kinds={"startup-fatal-no-cache": 1})
+
+    assert "SSLStaplingCache" in diagnose(evidence(FINE, host=host, log=log, handshakes=())).sentence
+
+
+def test_one_slow_first_fetch_from_a_healthy_responder_is_no_stall() -> None:
+    first = meeting(FINE, seconds=1.4)
+    again = replace(first[1], seconds=0.01, repeated=True)
+
+    found = diagnose(evidence(FINE, handshakes=(*first, again)))
+
+    assert seen(found) == (Cause.HEALTHY, Severity.NONE, Action.NOTHING)
+
+
+def test_right_but_slow_answers_are_noise_while_the_sites_are_quick() -> None:
+    late = responder(v4=address("198.51.100.7", Outcome.OK, http_ms=2000.0))
+
+    assert seen(diagnose(evidence(late))) == (Cause.CA_OUTAGE, Severity.NOISE, Action.WAIT_FOR_CA)
+
+
+@pytest.mark.parametrize("make", [evidence, unstapled, stalled])
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each.is_good or each in list(Outcome)[6:]])
+def test_turning_off_is_recommended_only_where_handshakes_stall(
+    make: Callable[..., Evidence], outcome: Outcome
+) -> None:
+    found = diagnose(make(responder(v4=outcome), log=NOISE))
+
+    assert (found.action is Action.TURN_OFF) == (make is stalled)
+
+
+def test_a_red_status_page_beside_a_verified_answer_is_mentioned_and_no_more() -> None:
+    page = AuthorityEvidence("Zeta", Level.OUTAGE, "the status page of Zeta reports an outage")
+
+    found = diagnose(evidence(FINE, authorities=(page,)))
+
+    assert seen(found) == (Cause.HEALTHY, Severity.NONE, Action.NOTHING)
+    assert any("status page of Zeta" in reason for reason in found.reasons_against)
+
+
+@pytest.mark.parametrize(
+    ("origin", "cause"),
+    [
+        (Origin.PLUGIN, Cause.OFF_BY_PLUGIN),
+        (Origin.HAND, Cause.OFF_ELSEWHERE),
+        (Origin.WHM, Cause.OFF_ELSEWHERE),
+        (Origin.DEFAULT, Cause.OFF_ELSEWHERE),
+    ],
+)
+def test_off_with_healthy_responders_may_be_turned_on(origin: Origin, cause: Cause) -> None:
+    off = ConfigurationEvidence(False, origin, "/etc/apache2/x.conf:3")
+
+    assert seen(diagnose(unstapled(FINE, configuration=off))) == (cause, Severity.NONE, Action.TURN_ON)
+
+
+def test_off_with_a_dead_responder_stays_off() -> None:
+    found = diagnose(unstapled(HANGS, FINE, **OFF))
+
+    assert seen(found) == (Cause.OFF_BY_PLUGIN, Severity.NONE, Action.WAIT_FOR_CA)
+    assert found.afterwards is Action.TURN_ON
+    assert "Keep it off" in found.advice
+    assert found.sites == ()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REVOKED, Outcome.ADDRESS_FORBIDDEN])
+def test_one_customers_certificate_does_not_keep_stapling_off(outcome: Outcome) -> None:
+    assert diagnose(unstapled(responder(v4=outcome, sites=1), FINE, **OFF)).action is Action.TURN_ON
+
+
+def test_off_at_server_level_while_a_site_turns_it_on_for_itself() -> None:
+    off = ConfigurationEvidence(False, Origin.PLUGIN, still_on=("alpha0.example",))
+
+    found = diagnose(stalled(HANGS, configuration=off))
+
+    assert (found.cause, found.action) == (Cause.OFF_BY_PLUGIN, Action.FIX_HERE)
+    assert "alpha0.example" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("front", "make", "severity", "action"),
+    [
+        (Server.NGINX, evidence, Severity.NONE, Action.NOTHING),
+        (Server.NGINX, stalled, Severity.STALLING, Action.FIX_HERE),
+        (Server.LITESPEED, evidence, Severity.NONE, Action.NOTHING),
+        (Server.LITESPEED, stalled, Severity.STALLING, Action.TURN_OFF),
+        (Server.OTHER, evidence, Severity.NONE, Action.NOTHING),
+    ],
+)
+def test_another_server_in_front_of_apache(
+    front: Server, make: Callable[..., Evidence], severity: Severity, action: Action
+) -> None:
+    host = HostEvidence(front=front, front_sentence=f"port 443 belongs to {front.value}")
+
+    assert seen(diagnose(make(HANGS, host=host))) == (Cause.NOT_IN_FRONT, severity, action)
+
+
+def test_apache_that_does_not_run_is_no_matter_of_stapling() -> None:
+    host = HostEvidence(front=Server.NOBODY, front_sentence="nothing listens on port 443")
+    refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
+
+    found = diagnose(evidence(FINE, host=host, handshakes=refused))
+
+    assert (found.cause, found.action) == (Cause.UNKNOWN, Action.FIX_HERE)
+    assert "Apache does not run" in found.sentence
+
+
+def test_a_handshake_given_up_early_for_want_of_time_proves_no_stall() -> None:
+    hurried = tuple(meeting(FINE, seconds=0.3, error="timeout", staple=""))
+
+    assert diagnose(evidence(FINE, handshakes=hurried)).severity is not Severity.STALLING
+
+
+def test_sites_that_could_not_be_met_are_not_called_quick() -> None:
+    refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
+    other = responder("eta")
+
+    nobody = diagnose(evidence(FINE, handshakes=refused))
+    some = diagnose(evidence(FINE, other, handshakes=(*refused, *meeting(other))))
+
+    assert seen(nobody) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+    assert some.cause is Cause.HEALTHY
+    assert any("zeta0.example" in reason for reason in some.reasons_against)
+
+
+def test_a_chain_without_its_issuer_is_named_when_nothing_is_worse() -> None:
+    lame = (Site("lame.example", must_staple=True, chain_complete=False),)
+
+    alone = diagnose(evidence(FINE, incomplete_chains=lame))
+    beside = diagnose(stalled(HANGS, incomplete_chains=lame))
+
+    assert seen(alone) == (Cause.CHAIN_INCOMPLETE, Severity.FAILING, Action.FIX_HERE)
+    assert alone.must_staple == ("lame.example",)
+    assert beside.cause is Cause.CA_OUTAGE
+    assert any("lame.example" in reason for reason in beside.reasons_against)
+
+
+def test_staples_missing_although_responders_are_healthy() -> None:
+    assert seen(diagnose(unstapled(FINE))) == (Cause.UNKNOWN, Severity.FAILING, Action.NOTHING)
+
+
+def test_what_could_not_be_gathered_is_said_and_lowers_the_confidence() -> None:
+    found = diagnose(evidence(FINE, problems=("The error log could not be read.",)))
+
+    assert "The error log could not be read." in found.reasons_against
+    assert found.confidence.value == "medium"
+
+
+def test_nothing_gathered_is_unknown_and_never_not_applicable() -> None:
+    found = diagnose(evidence(problems=("The configuration could not be read.",)))
+
+    assert (found.cause, found.severity) == (Cause.UNKNOWN, Severity.NONE)
+
+
+@pytest.mark.parametrize("make", [evidence, unstapled, stalled])
+@pytest.mark.parametrize("outcome", list(Outcome), ids=lambda each: each.value)
+@pytest.mark.parametrize(
+    "extra", [{}, OFF, {"host": HostEvidence(front=Server.NGINX)}], ids=["on", "off", "nginx"]
+)
+def test_every_diagnosis_ends_its_sentences(
+    make: Callable[..., Evidence], outcome: Outcome, extra: dict[str, Any]
+) -> None:
+    found = diagnose(make(responder(v4=outcome), **extra))
+
+    for text in (found.sentence, found.advice, *found.reasons_for, *found.reasons_against):
+        assert text.endswith("."), text
+        assert ".." not in text, text

@@ -1,0 +1,100 @@
+"""The live handshakes: few, and none more once visitors were seen to wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from ocsp_stapling.check import handshakes
+from ocsp_stapling.check.evidence import Site
+from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.ocsp.responder import Target
+from ocsp_stapling.ocsp.staple import Door, Handshake
+
+LATER = time.monotonic() + 1000
+
+
+class Sites:
+    """Stands for this server's port 443; notes every round of handshakes."""
+
+    def __init__(self, seconds: dict[str, float] | None = None, error: str = "") -> None:
+        self.seconds, self.error = seconds or {}, error
+        self.rounds: list[tuple[bool, list[str]]] = []
+
+    def __call__(self, doors: Sequence[Door], *, ask: bool, limit: float) -> tuple[Handshake, ...]:
+        self.rounds.append((ask, [door.name for door in doors]))
+        return tuple(self._meet(door, ask) for door in doors)
+
+    def _meet(self, door: Door, ask: bool) -> Handshake:
+        seconds = self.seconds.get(door.name, 0.01) if ask else 0.01
+        return Handshake(door, ask, seconds, self.error if ask and seconds > 1 else "")
+
+
+def subject(number: int, sites: int = 1) -> Subject:
+    names = [f"s{number}-{i}.test" for i in range(sites)]
+    doors = tuple(Door("192.0.2.1", 443, name) for name in names)
+    return Subject(
+        Target(f"http://ocsp{number}.test"), f"CA {number}", "issuer", tuple(map(Site, names)), doors
+    )
+
+
+@pytest.fixture
+def sites(monkeypatch: pytest.MonkeyPatch) -> Sites:
+    found = Sites()
+    monkeypatch.setattr(handshakes, "handshakes", found)
+    return found
+
+
+def no_failures(_deadline: float) -> frozenset[str]:
+    return frozenset()
+
+
+def test_three_sites_are_met_with_and_without_asking(sites: Sites) -> None:
+    found = handshakes.meet([subject(1, sites=5)], 3, LATER, no_failures)
+
+    assert sorted(sites.rounds) == [(ask, ["s1-0.test", "s1-1.test", "s1-2.test"]) for ask in (False, True)]
+    assert len(found) == 6
+
+
+def test_further_responders_are_met_failing_ones_first(sites: Sites) -> None:
+    subjects = [subject(number) for number in range(20)]
+
+    handshakes.meet(subjects, 3, LATER, lambda _deadline: frozenset({"http://ocsp17.test"}))
+
+    asked = [names for ask, names in sites.rounds if ask]
+    assert [len(names) for names in asked] == [3, 6]
+    assert asked[1][0] == "s17-0.test"
+
+
+def test_no_more_handshakes_once_visitors_wait(sites: Sites) -> None:
+    sites.seconds, sites.error = {"s1-0.test": 3.5}, "timeout"
+
+    found = handshakes.meet([subject(number) for number in range(20)], 3, LATER, no_failures)
+
+    assert len(sites.rounds) == 2
+    assert [h.error for h in found if h.site == "s1-0.test" and h.asked] == ["timeout"]
+
+
+def test_a_site_that_is_slow_in_the_second_round_is_met_without_asking_as_well(sites: Sites) -> None:
+    sites.seconds, sites.error = {"s17-0.test": 3.5}, "timeout"
+
+    found = handshakes.meet(
+        [subject(number) for number in range(20)],
+        3,
+        LATER,
+        lambda _deadline: frozenset({"http://ocsp17.test"}),
+    )
+
+    assert [(h.asked, h.error) for h in found if h.site == "s17-0.test"] == [(False, ""), (True, "timeout")]
+
+
+def test_no_time_left_means_no_handshake(sites: Sites) -> None:
+    assert handshakes.meet([subject(1)], 3, time.monotonic() - 1, no_failures) == ()
+
+
+def test_a_site_without_a_door_is_left_out(sites: Sites) -> None:
+    nowhere = Subject(Target("http://ocsp.test"), "CA", "issuer", (Site("x.test"),), ())
+
+    assert handshakes.meet([nowhere], 3, LATER, no_failures) == ()

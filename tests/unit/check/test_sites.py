@@ -1,0 +1,185 @@
+"""From virtual hosts to questions: one certificate asks for many, and only for those that can be asked about."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.ca.directory import directory
+from ocsp_stapling.check.questions import Served, chain_files, sort_sites
+from ocsp_stapling.server import sites as inventory
+from ocsp_stapling.server.vhosts import TlsVhost, tls_vhosts
+from ocsp_stapling.settings import Authority
+from tests.unit.ocsp.authority import NOW, issue, make_authority, pem
+
+CA, OTHER = make_authority(), make_authority("Another CA", 7)
+URL = "http://ocsp.one.test"
+KNOWN = directory([Authority(name="One Trust", responders=("one.test",))])
+
+
+class Tree:
+    """A little Apache configuration on disk, grown site by site."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lines = ["SSLUseStapling On"]
+
+    def site(self, name: str, more: str = "", chain: bool = True, ca: Any = CA, **certificate: Any) -> None:
+        leaf = issue(ca, common_name=name, **certificate)
+        path = self.root / f"{name}.pem"
+        path.write_bytes(pem(leaf) + (pem(ca.certificate) if chain else b""))
+        self.lines += [
+            "<VirtualHost 192.0.2.1:443 [2001:db8::1]:443>",
+            f"ServerName {name}\nSSLEngine on\nSSLCertificateFile {path}\n{more}",
+            "</VirtualHost>",
+        ]
+
+    def read(self) -> tuple[tuple[TlsVhost, ...], StaplingState]:
+        (self.root / "httpd.conf").write_text("\n".join(self.lines) + "\n")
+        tree = read_config(self._layout())
+        return tls_vhosts(tree), effective(tree)
+
+    def _layout(self) -> Layout:
+        paths = self.root / "paths.conf"
+        paths.write_text(f"file_conf={self.root}/httpd.conf\ndir_base={self.root}\n")
+        return read_layout(paths)
+
+    def served(self) -> Served:
+        vhosts, state = self.read()
+        return sort_sites(inventory.take(vhosts, state, None, NOW), chain_files(vhosts), KNOWN)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def test_sites_of_one_responder_and_issuer_share_a_question(tree: Tree) -> None:
+    for name in ("a.test", "b.test"):
+        tree.site(name, url=URL)
+    tree.site("c.test", url="http://ocsp.two.test", must_staple=True)
+
+    found = tree.served()
+
+    assert [(one.url, [site.name for site in one.sites]) for one in found.subjects] == [
+        (URL, ["a.test", "b.test"]),
+        ("http://ocsp.two.test", ["c.test"]),
+    ]
+    assert [one.authority for one in found.subjects] == ["One Trust", "Test Trust Ltd"]
+    assert found.subjects[1].sites[0].must_staple
+    assert found.subjects[0].target.asks
+    assert (found.count, [one.name for one in found.authorities]) == (3, ["One Trust"])
+
+
+def test_each_issuer_behind_a_responder_is_asked_about(tree: Tree) -> None:
+    tree.site("a.test", url=URL)
+    tree.site("b.test", url=URL, ca=OTHER)
+
+    assert [one.issuer for one in tree.served().subjects] == ["Test Issuing CA", "Another CA"]
+
+
+def test_only_a_few_issuers_of_one_responder_are_asked_and_no_site_is_lost(tree: Tree) -> None:
+    for number in range(6):
+        tree.site(f"s{number}.test", url=URL, ca=make_authority(f"CA {number}", 20 + number))
+
+    found = tree.served()
+
+    assert len(found.subjects) == 3
+    assert {site.name for one in found.subjects for site in one.sites} == {f"s{n}.test" for n in range(6)}
+
+
+def test_what_cannot_be_asked_about_is_not_asked(tree: Tree) -> None:
+    tree.site("silent.test")
+    tree.site("broken.test", url=URL)
+    (tree.root / "broken.test.pem").write_bytes(
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    )
+
+    found = tree.served()
+
+    assert (found.count, found.subjects, found.incomplete) == (2, (), ())
+
+
+def test_apache_asks_for_an_expired_certificate_so_its_responder_is_probed_without_a_question(
+    tree: Tree,
+) -> None:
+    over = (NOW - timedelta(days=9), NOW - timedelta(days=1))
+    tree.site("expired.test", url=URL, valid=over)
+    tree.site("valid.test", url="http://ocsp.two.test")
+    tree.site("old.test", url="http://ocsp.two.test", valid=over)
+
+    asks = {one.url: (one.target.asks, [site.name for site in one.sites]) for one in tree.served().subjects}
+
+    assert asks == {URL: (False, ["expired.test"]), "http://ocsp.two.test": (True, ["valid.test"])}
+
+
+def test_many_sites_of_one_customer_do_not_crowd_out_a_responder_that_several_use(tree: Tree) -> None:
+    for number in range(4):
+        tree.site(f"flood{number}.test", url="http://flood.test", more="DocumentRoot /home/mallory/x")
+    for owner in ("anna", "bert"):
+        tree.site(f"{owner}.test", url=URL, more=f"DocumentRoot /home/{owner}/public_html")
+
+    assert [one.url for one in tree.served().subjects] == [URL, "http://flood.test"]
+
+
+def test_a_monstrous_certificate_costs_the_probe_no_memory_and_its_responder_is_probed_still(
+    tree: Tree,
+) -> None:
+    monster = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(80_000))
+    tree.site("monster.test", url=URL, extra=monster)
+
+    found = tree.served().subjects
+
+    assert [(one.url, one.target.asks) for one in found] == [(URL, False)]
+
+
+def test_a_site_without_its_issuer_is_told_unless_its_stapling_is_off(tree: Tree) -> None:
+    tree.site("lame.test", url=URL, chain=False)
+    tree.site("off.test", url=URL, chain=False, more="SSLUseStapling off")
+
+    assert [site.name for site in tree.served().incomplete] == ["lame.test"]
+
+
+def test_sites_that_staple_are_met_first_and_at_different_addresses(tree: Tree) -> None:
+    tree.site("off.test", url=URL, more="SSLUseStapling off")
+    tree.site("a.test", url=URL)
+    tree.site("b.test", url=URL)
+
+    doors = tree.served().subjects[0].doors
+
+    assert [(door.name, door.address) for door in doors] == [
+        ("a.test", "192.0.2.1"),
+        ("b.test", "2001:db8::1"),
+        ("off.test", "192.0.2.1"),
+    ]
+
+
+def test_a_chain_file_of_its_own_completes_the_chain(tree: Tree) -> None:
+    chain = tree.root / "chain.pem"
+    chain.write_bytes(pem(CA.certificate))
+    tree.site("a.test", url=URL, chain=False, more=f"SSLCertificateChainFile {chain}")
+
+    found = tree.served()
+
+    assert found.incomplete == ()
+    assert found.subjects[0].target.asks
+
+
+def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tree: Tree) -> None:
+    tree.site("a.test", url=URL)
+    tree.site("b.test", url=URL)
+    vhosts, state = tree.read()
+    sites = inventory.take(vhosts, state, None, NOW)
+    (tree.root / "a.test.pem").write_text("gone")
+
+    found = sort_sites(sites, {}, KNOWN)
+
+    assert found.subjects[0].target.certificate is not None
+    assert found.subjects[0].target.certificate.common_name == "b.test"

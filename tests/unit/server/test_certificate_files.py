@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.server import certificate_files
+from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, Reading
+from tests.bench.certificate_files import URL, make_combined_files
+
+
+@pytest.fixture(scope="session")
+def combined(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    return [path.read_bytes() for path in make_combined_files(tmp_path_factory.mktemp("tls"), 3)]
+
+
+def put(base: Path, contents: list[bytes]) -> list[Path]:
+    paths = [base / f"{number}.pem" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def read(paths: list[Path], state: Path | None = None, chain: Path | None = None) -> list[Reading]:
+    pairs = [(str(path), str(chain or "")) for path in paths]
+    found = CertificateFiles(state).read(pairs)
+    return [found[pair] for pair in pairs]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are really opened."""
+    opened: list[str] = []
+    original: Callable[[str], tuple[bytes, certificate_files.Tag]] = certificate_files._content
+
+    def content(path: str) -> tuple[bytes, certificate_files.Tag]:
+        opened.append(Path(path).name)
+        return original(path)
+
+    monkeypatch.setattr(certificate_files, "_content", content)
+    return opened
+
+
+def test_a_combined_file_is_read(tmp_path: Path, combined: list[bytes]) -> None:
+    (found,) = read(put(tmp_path, combined[:1]))
+    assert (found.issuer, found.organization, found.ocsp_urls) == ("Bench CA R1", "Bench CA", (URL,))
+    assert found.chain_complete
+    assert not found.must_staple
+    assert not found.self_signed
+    assert not found.problem
+
+
+def test_without_the_issuer_the_chain_is_incomplete(tmp_path: Path, combined: list[bytes]) -> None:
+    leaf, issuer = combined[0].split(b"-----END CERTIFICATE-----\n")[:2]
+    path, chain = put(
+        tmp_path, [leaf + b"-----END CERTIFICATE-----\n", issuer + b"-----END CERTIFICATE-----\n"]
+    )
+    assert not read([path])[0].chain_complete
+    assert read([path], chain=chain)[0].chain_complete
+    assert not read([path], chain=tmp_path / "missing")[0].chain_complete
+
+
+def test_one_bad_file_is_a_problem_of_its_own(tmp_path: Path, combined: list[bytes]) -> None:
+    paths = put(tmp_path, [combined[0], b"", b"rubbish \xff", combined[1][:2500], b"x" * (2 << 20)])
+    (tmp_path / "pipe").parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / "pipe")
+    found = read([*paths, tmp_path / "pipe", tmp_path, tmp_path / "none"])
+    assert [reading.problem for reading in found] == [
+        "",
+        *["certificate-unreadable"] * 6,
+        "certificate-missing",
+    ]
+
+
+def test_a_second_reading_opens_nothing(tmp_path: Path, combined: list[bytes], counted: list[str]) -> None:
+    paths = put(tmp_path, [*combined, b"rubbish"])
+    first = read(paths, tmp_path)
+    assert len(counted) == 4
+    assert read(paths, tmp_path) == first
+    assert len(counted) == 4
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path, combined: list[bytes], counted: list[str]) -> None:
+    paths = put(tmp_path, combined)
+    read(paths, tmp_path)
+    counted.clear()
+    replacement = tmp_path / "new"
+    replacement.write_bytes(combined[0])
+    replacement.replace(paths[1])
+    os.utime(paths[2], ns=(1, 1))
+    paths[0].unlink()
+    assert [reading.problem for reading in read(paths, tmp_path)] == ["certificate-missing", "", ""]
+    assert sorted(counted) == ["0.pem", "1.pem", "2.pem"]
+
+
+def test_a_changed_chain_file_is_read_again(tmp_path: Path, combined: list[bytes]) -> None:
+    leaf, issuer = combined[0].split(b"-----END CERTIFICATE-----\n")[:2]
+    path, chain = put(
+        tmp_path, [leaf + b"-----END CERTIFICATE-----\n", issuer + b"-----END CERTIFICATE-----\n"]
+    )
+    assert read([path], tmp_path, chain)[0].chain_complete
+    chain.write_text("")
+    assert not read([path], tmp_path, chain)[0].chain_complete
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 99, "kinds": [], "files": []}',
+        b'{"version": 1, "kinds": [[1]], "files": [["a", "", 0, 0, 1, 2, 3]]}',
+        b'{"version": 1, "kinds": [], "files": [["a", "", 7, 0, 1, 2, 3]]}',
+        b'{"version": 1, "kinds": [], "files": [["a"]]}',
+        b'{"version": 1, "kinds": {}, "files": 5}',
+        b"[" * 200_000,
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_cache_is_as_none(tmp_path: Path, combined: list[bytes], content: bytes) -> None:
+    (tmp_path / CACHE_NAME).write_bytes(content)
+    (tmp_path / CACHE_NAME).chmod(0o600)
+    paths = put(tmp_path, combined)
+    assert all(reading.ocsp_urls == (URL,) for reading in read(paths, tmp_path))
+    assert json.loads((tmp_path / CACHE_NAME).read_bytes())["version"] == 1
+
+
+def test_a_cache_that_others_can_write_is_not_believed(tmp_path: Path, combined: list[bytes]) -> None:
+    paths = put(tmp_path, combined[:1])
+    read(paths, tmp_path)
+    cache = tmp_path / CACHE_NAME
+    cache.write_bytes(cache.read_bytes().replace(b"bench-ca", b"evil-ca0"))
+    cache.chmod(0o666)
+    assert read(paths, tmp_path)[0].ocsp_urls == (URL,)
+
+
+def test_the_cache_is_for_its_owner_only_and_holds_no_key(tmp_path: Path, combined: list[bytes]) -> None:
+    state = tmp_path / "state"
+    read(put(tmp_path, combined), state)
+    assert state.stat().st_mode & 0o777 == 0o700
+    cache = state / CACHE_NAME
+    assert cache.stat().st_mode & 0o777 == 0o600
+    key_line = combined[0].splitlines()[1]
+    assert key_line not in cache.read_bytes()
+    assert list(state.iterdir()) == [cache]
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path, combined: list[bytes]) -> None:
+    paths = put(tmp_path, combined)
+    read(paths, tmp_path)
+    read(paths[:1], tmp_path)
+    assert len(json.loads((tmp_path / CACHE_NAME).read_bytes())["files"]) == 1
+
+
+def test_without_a_writable_state_directory_it_still_reads(tmp_path: Path, combined: list[bytes]) -> None:
+    (tmp_path / "file").write_text("")
+    assert read(put(tmp_path, combined[:1]), tmp_path / "file/below")[0].ocsp_urls == (URL,)
+
+
+def test_many_files_are_read_the_same_in_two_processes(
+    tmp_path: Path, combined: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = put(tmp_path, [*combined, b"rubbish"] * 10)
+    alone = read(paths)
+    monkeypatch.setattr(certificate_files, "_SHARE_FROM", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    forked: list[int] = []
+    original = os.fork
+
+    def fork() -> int:
+        forked.append(1)
+        return original()
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert read(paths) == alone
+    assert forked == [1]
+
+
+def test_a_process_with_threads_does_not_fork(
+    tmp_path: Path, combined: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_files, "_SHARE_FROM", 2)
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    assert len(read(put(tmp_path, combined))) == 3
+
+
+def test_a_helper_that_dies_loses_nothing(
+    tmp_path: Path, combined: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_files, "_SHARE_FROM", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(certificate_files, "_answer", lambda _writer, _pairs: os._exit(9))
+    assert all(reading.ocsp_urls == (URL,) for reading in read(put(tmp_path, combined)))
