@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ocsp_stapling.apache.errorlog.codes import Kind
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity
-from ocsp_stapling.check.evidence import Origin
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import Outcome

@@ -200,6 +200,8 @@ class _Walk:
         )
         self.directives.append(directive)
         vhost = self.vhost
+        if vhost:
+            vhost.own.append(directive)
         if vhost and name == b"sslusestapling" and (directive.certain or vhost.stapling is None):
             vhost.stapling = directive
 

@@ -22,6 +22,9 @@ class OpenVhost:
         self.certificates: list[Path] = []
         self.chain_file: Path | None = None
         self.stapling: Directive | None = None
+        self.trusted_file: Path | None = None
+        self.trusted_path: Path | None = None
+        self.own: list[Directive] = []
 
     def take(self, name: bytes, values: Sequence[bytes], absolute: Resolver) -> None:
         """Take a line whose name is in VHOST_LINES; one without arguments (httpd refuses it) says nothing."""
@@ -41,6 +44,9 @@ class OpenVhost:
             self.stapling,
             tuple(files[self.first_file :]),
             self.certain,
+            self.trusted_file,
+            self.trusted_path,
+            tuple(self.own),
         )
 
 
@@ -68,6 +74,14 @@ def _chain(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> Non
     vhost.chain_file = Path(absolute(values[0]))
 
 
+def _trusted_file(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> None:
+    vhost.trusted_file = Path(absolute(values[0]))
+
+
+def _trusted_path(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> None:
+    vhost.trusted_path = Path(absolute(values[0]))
+
+
 VHOST_LINES: dict[bytes, Callable[[OpenVhost, Sequence[bytes], Resolver], None]] = {
     b"servername": _name,
     b"serveralias": _alias,
@@ -75,6 +89,8 @@ VHOST_LINES: dict[bytes, Callable[[OpenVhost, Sequence[bytes], Resolver], None]]
     b"sslengine": _engine,
     b"sslcertificatefile": _certificate,
     b"sslcertificatechainfile": _chain,
+    b"sslcacertificatefile": _trusted_file,
+    b"sslcacertificatepath": _trusted_path,
 }
 
 

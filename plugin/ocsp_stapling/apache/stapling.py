@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from ocsp_stapling.apache.native import NativeSwitch
@@ -12,14 +13,24 @@ from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHos
 
 DEFAULT_RESPONDER_TIMEOUT = 10  # seconds; mod_ssl's SSLStaplingResponderTimeout
 
+_TAKING_PART = frozenset(
+    ("SSLUseStapling", "SSLSessionCache", "SSLOCSPProxyURL", "SSLOCSPEnable", "MDStapling", "MDStapleOthers")
+)
 _MOD_SSL = {"IfModule ssl_module", "IfModule mod_ssl.c"}
 
-MANAGED = "managed-block"
-NATIVE = "native-switch"
-TEMPLATE = "template"
-USERDATA = "userdata"
-BY_HAND = "hand-written"
-DEFAULT = "default"
+
+class Origin(Enum):
+    """Where the line comes from that decides whether stapling is on."""
+
+    PLUGIN = "managed-block"
+    WHM = "native-switch"
+    HAND = "hand-written"
+    USERDATA = "userdata"
+    TEMPLATE = "template"
+    DEFAULT = "default"
+    """No line decides."""
+    UNKNOWN = "unknown"
+    """Nobody has looked."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Override:
     vhost: VirtualHost
     directive: Directive
     on: bool
-    origin: str
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class StaplingState:
     """At server level."""
     decided_by: Directive | None
     """None: no line decides, Apache's default (Off) holds."""
-    origin: str
+    origin: Origin
     cache: Directive | None
     """The SSLStaplingCache in force; without one, `On` kills Apache at the next start."""
     session_cache: Directive | None
@@ -51,6 +62,14 @@ class StaplingState:
     """Every line that takes part, in the order in which httpd reads them."""
     uncertain: tuple[Directive, ...]
     """Lines that might decide otherwise, in sections whose condition cannot be judged from here."""
+    force_url: Directive | None
+    """The SSLStaplingForceURL that sends questions elsewhere; of several the server's, else a virtual host's."""
+    proxy: Directive | None
+    """The SSLOCSPProxyURL that questions go through, likewise."""
+    client_checks: Directive | None
+    """A line that has client certificates checked by OCSP (SSLOCSPEnable); without one, nothing but stapling asks."""
+    md_stapling: Directive | None
+    """The MDStapling with which mod_md staples in mod_ssl's place: then SSLUseStapling decides nothing."""
 
 
 def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingState:
@@ -62,14 +81,25 @@ def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingS
     return StaplingState(
         on=decided is not None and is_on(decided),
         decided_by=decided,
-        origin=origin(decided, tree, native) if decided else DEFAULT,
+        origin=origin(decided, tree, native) if decided else Origin.DEFAULT,
         cache=tree.last("SSLStaplingCache"),
         session_cache=tree.last("SSLSessionCache"),
         overrides=tuple(_overrides(tree, native)),
-        responder_timeout=_responder_timeout(tree.last("SSLStaplingResponderTimeout")),
+        responder_timeout=seconds_of(tree.last("SSLStaplingResponderTimeout")),
         directives=tuple(d for d in tree.directives if takes_part(d)),
         uncertain=_uncertain(tree.server_level("SSLUseStapling"), decided),
+        force_url=_anywhere(tree, "SSLStaplingForceURL"),
+        proxy=_anywhere(tree, "SSLOCSPProxyURL"),
+        client_checks=_anywhere(tree, "SSLOCSPEnable"),
+        md_stapling=_anywhere(tree, "MDStapling"),
     )
+
+
+def _anywhere(tree: ConfigTree, name: str) -> Directive | None:
+    """The server's line of that name, else any virtual host's; a value of Off is as good as none."""
+    of_vhosts = (d for d in tree.directives if d.name == name and d.vhost is not None and d.certain)
+    lines = (line for line in (tree.last(name), *of_vhosts) if line)
+    return next((line for line in lines if line.value.lower() not in ("off", "")), None)
 
 
 def is_on(directive: Directive) -> bool:
@@ -78,25 +108,25 @@ def is_on(directive: Directive) -> bool:
 
 
 def takes_part(directive: Directive) -> bool:
-    """Say whether the directive concerns stapling or the cache that stapling's cache must match."""
-    return directive.name.startswith("SSLStapling") or directive.name in ("SSLUseStapling", "SSLSessionCache")
+    """Say whether the directive concerns stapling, whom it asks, or the cache that stapling's cache must match."""
+    return directive.name.startswith("SSLStapling") or directive.name in _TAKING_PART
 
 
-def origin(directive: Directive, tree: ConfigTree, native: NativeSwitch | None = None) -> str:
+def origin(directive: Directive, tree: ConfigTree, native: NativeSwitch | None = None) -> Origin:
     """Return where a line comes from.
 
     `managed-block` (ours), `userdata`, `template` (cPanel's, in httpd.conf), `native-switch` (the same, but Off
     because WHM's own switch is), or `hand-written`.
     """
     if directive.managed:
-        return MANAGED
+        return Origin.PLUGIN
     if str(directive.file).startswith(f"{tree.userdata}/"):
-        return USERDATA
+        return Origin.USERDATA
     if directive.file != tree.conf or not _like_template(directive, tree):
-        return BY_HAND
+        return Origin.HAND
     if directive.vhost is None and native is not None and not native.on and not is_on(directive):
-        return NATIVE
-    return TEMPLATE
+        return Origin.WHM
+    return Origin.TEMPLATE
 
 
 def _like_template(directive: Directive, tree: ConfigTree) -> bool:
@@ -117,8 +147,9 @@ def _overrides(tree: ConfigTree, native: NativeSwitch | None) -> list[Override]:
     ]
 
 
-def _responder_timeout(directive: Directive | None) -> int:
-    found = re.match(r"\d{1,9}", directive.value) if directive else None
+def seconds_of(line: Directive | None) -> int:
+    """Return the seconds of an SSLStaplingResponderTimeout, mod_ssl's default without one."""
+    found = re.match(r"\d{1,9}", line.value) if line else None
     return int(found[0]) if found else DEFAULT_RESPONDER_TIMEOUT
 
 
@@ -152,7 +183,7 @@ def state_findings(state: StaplingState, tree: ConfigTree, native: NativeSwitch)
 
 def _from_template(line: Directive, tree: ConfigTree) -> bool:
     """Whether it is the line that WHM's own switch writes."""
-    return line.name == "SSLUseStapling" and line.vhost is None and origin(line, tree) == TEMPLATE
+    return line.name == "SSLUseStapling" and line.vhost is None and origin(line, tree) == Origin.TEMPLATE
 
 
 def compare_includes(tree: ConfigTree, read: Sequence[Path]) -> tuple[Finding, ...]:

@@ -22,12 +22,18 @@ NAMES = {
         "DocumentRoot",
         "Group",
         "Listen",
+        "MDStapleOthers",
+        "MDStapling",
         "PidFile",
         "ServerAlias",
         "ServerName",
+        "SSLCACertificateFile",
+        "SSLCACertificatePath",
         "SSLCertificateChainFile",
         "SSLCertificateFile",
         "SSLEngine",
+        "SSLOCSPEnable",
+        "SSLOCSPProxyURL",
         "SSLSessionCache",
         "SSLStaplingCache",
         "SSLStaplingErrorCacheTimeout",
@@ -49,7 +55,7 @@ _NAME = (
 )
 _MARKER = b"(?:" + includes.BEGIN + b"|" + includes.END + b")"
 _BLANK = rb"[ \t\r\x0b\x0c]*+"
-_INITIAL = rb"[<#\"'dgilpstu]"  # with which a line of interest can begin
+_INITIAL = rb"[<#\"'dgilmpstu]"  # with which a line of interest can begin
 
 
 def _idle_section(depth: int) -> bytes:

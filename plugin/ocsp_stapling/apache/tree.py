@@ -62,6 +62,16 @@ class VirtualHost:
     included: tuple[Path, ...]
     """The files included inside the section (userdata)."""
     certain: bool
+    trusted_file: Path | None = None
+    """`SSLCACertificateFile`, where mod_ssl also looks for an issuer."""
+    trusted_path: Path | None = None
+    """`SSLCACertificatePath`, likewise."""
+    own: tuple[Directive, ...] = ()
+    """The directives inside the section that take part, in order."""
+
+    def last(self, name: str) -> Directive | None:
+        """Return the section's own directive of that name which httpd certainly takes, the last one."""
+        return next((d for d in reversed(self.own) if d.name == name and d.certain), None)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes, managed_block
-from ocsp_stapling.apache.tree import ConfigTree, Directive
-from ocsp_stapling.change.model import Change, PlannedSite, Situation, Wish, effective
+from ocsp_stapling.apache.stapling import Origin, is_on
+from ocsp_stapling.apache.tree import Directive
+from ocsp_stapling.change.model import Change, Situation, Wish
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.sites import Endpoint
+from ocsp_stapling.server.state import ServerState
 
 Changes = tuple[Change, ...]
 _SAYS_ON = re.compile(rb"^[ \t]*SSLUseStapling[ \t]+on[ \t\r]*$", re.I | re.M)
@@ -30,7 +33,7 @@ def off(wish: Wish, now: Situation) -> Changes:
     lines = managed_block.off_block(wish.who, wish.reason, wish.now)
     overrides = _override_changes(lines, now) if wish.with_overrides else ()
     with_cache = managed_block.off_block(wish.who, wish.reason, wish.now, _our_cache(now))
-    main = _winning(with_cache, now, (), want=False) if effective(now.tree) else ()
+    main = _winning(with_cache, now, (), want=False) if now.server.stapling.on else ()
     return (*main, *overrides)
 
 
@@ -41,18 +44,18 @@ def on(wish: Wish, now: Situation) -> Changes:
     """
     ours = tuple(_without_block(each) for each in managed(now))
     bare = now.foresee(ours)
-    if effective(bare):
+    if bare.stapling.on:
         return ours
-    if effective(now.tree):
+    if now.server.stapling.on:
         # A block of ours turns it on: only what turns single sites off goes.
         return tuple(each for each in ours if not _turns_on(each.old))
     if wish.write_on:
-        cache = None if bare.last("SSLStaplingCache") else managed_block.cache_line(bare, now.modules)
+        cache = None if bare.stapling.cache else managed_block.cache_line(bare.tree, now.modules)
         lines = managed_block.on_block(wish.who, wish.reason, wish.now, cache)
         return _winning(lines, now, ours, want=True)
     if ours:
         return ours
-    raise off_elsewhere(now, now.tree)
+    raise off_elsewhere(now.server)
 
 
 def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
@@ -62,24 +65,24 @@ def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
     return bool(mains) and not any(now.reads(c.old.path) for c in mains)
 
 
-def turned_on(sites: Iterable[PlannedSite]) -> list[PlannedSite]:
+def turned_on(sites: Iterable[Endpoint]) -> list[Endpoint]:
     """Return the sites that turn stapling on by a line of their own."""
-    return [s for s in sites if s.override is not None and s.override.value.lower() == "on"]
+    return [s for s in sites if s.override is not None and is_on(s.override)]
 
 
-def off_elsewhere(now: Situation, tree: ConfigTree) -> Problem:
-    """Return the refusal that says what, other than our block, keeps stapling off in `tree`."""
+def off_elsewhere(server: ServerState) -> Problem:
+    """Return the refusal that says what, other than our block, keeps stapling off in `server`."""
     return Problem(
         "off-elsewhere",
-        f"Stapling is not off by this plugin: {where_off(now, tree)}. Change it there, or use "
+        f"Stapling is not off by this plugin: {where_off(server)}. Change it there, or use "
         "`ocsp-stapling on --write-on` to turn it on in the include all the same.",
     )
 
 
-def where_off(now: Situation, tree: ConfigTree) -> str:
-    """Return in words what keeps stapling off in `tree`."""
-    last = tree.last("SSLUseStapling")
-    if now.native_switch.lower() == "off" and (last is None or last.file == now.layout.conf):
+def where_off(server: ServerState) -> str:
+    """Return in words what keeps stapling off."""
+    last = server.stapling.decided_by
+    if server.stapling.origin is Origin.WHM or (last is None and not server.native.on):
         return (
             "WHM's own switch turns it off (Apache Configuration > Global Configuration > SSL Use Stapling)"
         )
@@ -134,9 +137,9 @@ def _winning(lines: list[str], now: Situation, others: Changes, *, want: bool) -
         here = {each.path for each in places}
         changes = (*blocks, *(each for each in others if each.old.path not in here))
         then = now.foresee(changes)
-        if effective(then) is want or needs_rebuild(now, changes):
+        if then.stapling.on is want or needs_rebuild(now, changes):
             return changes
-    raise _overridden(then.last("SSLUseStapling"))
+    raise _overridden(then.stapling.decided_by)
 
 
 def _existing(paths: Iterable[Path]) -> list[Snapshot]:
@@ -174,11 +177,11 @@ def _turns_on(found: Snapshot) -> bool:
 
 def _override_changes(lines: list[str], now: Situation) -> Changes:
     """A file of our own beside every userdata file that turns sites on; it is read after it."""
-    single = [s for s in turned_on(now.sites) if s.override_in_userdata and s.override]
+    single = [s for s in turned_on(now.server.endpoints) if s.override_in_userdata and s.override]
     wanted = sorted({s.override.file.with_name(managed_block.OVERRIDE_NAME) for s in single if s.override})
     changes = tuple(_with_block(files.snapshot(path), lines) for path in wanted)
     names = {s.name for s in single}
     for vhost in now.foresee(changes).vhosts if changes else ():
-        if vhost.server_name in names and vhost.stapling and vhost.stapling.value.lower() == "on":
+        if vhost.name in names and vhost.stapling and is_on(vhost.stapling):
             raise _overridden(vhost.stapling)
     return changes

@@ -9,50 +9,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.apache.tree import ConfigTree, Directive, VirtualHost
+from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.files import Snapshot
-from ocsp_stapling.ocsp.staple import Door
-
-Contents = Mapping[Path, bytes | None]
-
-
-@dataclass(frozen=True)
-class PlannedSite:
-    """A TLS site as the plan sees it; `override` is its own SSLUseStapling line, if it has one."""
-
-    name: str
-    doors: tuple[Door, ...]
-    responder: str
-    must_staple: bool
-    expired: bool
-    override: Directive | None
-    override_in_userdata: bool = False
+from ocsp_stapling.server.state import Contents, ServerState
 
 
 @dataclass(frozen=True)
 class Situation:
-    """The server as it is now; `simulate` reads the configuration as it would be with other file contents.
+    """The server as it is now; `simulate` tells it as it would be with other file contents.
 
-    `linked` maps a real path to the other names under which httpd reads it (symbolic links).
+    `linked` maps a real path to the other names under which httpd reads it (symbolic links); `own` are this
+    server's addresses, empty if they are not known.
     """
 
-    layout: Layout
-    tree: ConfigTree
-    simulate: Callable[[Contents], ConfigTree]
-    sites: tuple[PlannedSite, ...]
+    server: ServerState
+    simulate: Callable[[Contents], ServerState]
     modules: frozenset[str]
-    native_switch: str
     front: str
     workers: int
     local_templates: tuple[str, ...] = ()
     linked: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files are."""
+        return self.server.layout
+
+    @property
+    def tree(self) -> ConfigTree:
+        """The configuration as it is."""
+        return self.server.tree
 
     def reads(self, real: Path) -> bool:
         """Return whether httpd reads the file with this real path, under whatever name."""
         return real in self.linked or self.tree.reads(real)
 
-    def foresee(self, changes: tuple[Change, ...]) -> ConfigTree:
-        """Return the configuration as it would be after these changes."""
+    def foresee(self, changes: tuple[Change, ...]) -> ServerState:
+        """Return the server as it would be after these changes."""
         contents = {change.old.path: change.content for change in changes}
         names = {other: contents[real] for real in contents for other in self.linked.get(real, ())}
         return self.simulate(contents | names)
@@ -87,17 +81,6 @@ class Change:
         name = str(self.old.path)
         lines = list(difflib.unified_diff(before, after, name, name, n=2))
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-
-
-def effective(tree: ConfigTree) -> bool:
-    """Return whether stapling is on at server level (the last directive wins; Apache's default is off)."""
-    last = tree.last("SSLUseStapling")
-    return last is not None and last.value.lower() == "on"
-
-
-def name_of(vhost: VirtualHost) -> str:
-    """Return the name by which a plan knows a virtual host: its server name, else its first address."""
-    return vhost.server_name or vhost.place.addresses[0]
 
 
 def on_off(value: bool) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ocsp_stapling.apache import includes
 from ocsp_stapling.apache.managed_block import read_note
-from ocsp_stapling.apache.stapling import MANAGED, StaplingState
+from ocsp_stapling.apache.stapling import Origin, StaplingState
 from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.problem import Problem
 
@@ -26,7 +26,7 @@ class OffNote:
 def off_note(state: StaplingState) -> OffNote:
     """Return the note of the block that turns stapling off; an empty one if no block of ours does."""
     line = state.decided_by
-    if line is None or state.on or state.origin != MANAGED:
+    if line is None or state.on or state.origin != Origin.PLUGIN:
         return OffNote()
     found = read_note(_body(line))
     if found.get("what") != "off":

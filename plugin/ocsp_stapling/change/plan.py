@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ocsp_stapling.apache import includes
-from ocsp_stapling.apache.tree import ConfigTree, Directive
+from ocsp_stapling.apache.stapling import is_on
+from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change.files_changed import Changes
-from ocsp_stapling.change.model import Change, Situation, Wish, effective, name_of, on_off
+from ocsp_stapling.change.model import Change, Situation, Wish, on_off
 from ocsp_stapling.change.verify import Sample
-from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.certificate_files import key_kind
+from ocsp_stapling.server.names import HTTPS
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, Key, host_of, keys_of, labels
+from ocsp_stapling.server.state import ServerState
 
-_SAMPLES_PER_RESPONDER = 2
+_SAMPLES_PER_KIND = 2
 _SAMPLES_AT_MOST = 12
 
 
@@ -95,12 +101,13 @@ def sample_json(sample: Sample) -> dict[str, Any]:
         "port": sample.door.port,
         "responder": sample.responder,
         "staple": sample.staple,
+        "key": sample.door.key,
     }
 
 
 def sample_from_json(found: Mapping[str, Any]) -> Sample:
     """Read back what `sample_json` wrote."""
-    door = Door(str(found["address"]), int(found["port"]), str(found["site"]))
+    door = Door(str(found["address"]), int(found["port"]), str(found["site"]), str(found.get("key", "")))
     return Sample(door, str(found["responder"]), found["staple"])
 
 
@@ -117,11 +124,12 @@ def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
         )
         raise Problem("no-mod-ssl", sentence)
     _refuse_litespeed(now)
+    _refuse_mod_md(now)
     wanted = _wanted(wish, now, undo)
     found = tuple(_kept(now, each) for each in wanted if each.content != each.old.content)
     rebuild = the_changes.needs_rebuild(now, found)
     then = now.foresee(found)
-    if found and effective(then):
+    if found and then.stapling.on:
         _refuse_without_cache(then)
     return _described(wish, now, found, rebuild, then)
 
@@ -133,6 +141,18 @@ def _refuse_litespeed(now: Situation) -> None:
             "not-apache",
             "LiteSpeed serves the sites of this server and Apache does not run, so nothing was touched. Turn OCSP "
             "stapling off or on in LiteSpeed's own administration.",
+        )
+
+
+def _refuse_mod_md(now: Situation) -> None:
+    """Where mod_md staples, mod_ssl's switch decides nothing (mod_md's documentation, MDStapling)."""
+    line = now.server.stapling.md_stapling
+    if line:
+        raise Problem(
+            "md-staples",
+            f"mod_md staples on this server ({line.file} line {line.line}: {line.text.strip()}), in the background, "
+            "so that no visitor waits for it, and SSLUseStapling decides nothing. Nothing was touched, for it would "
+            "change nothing.",
         )
 
 
@@ -155,8 +175,8 @@ def _kept(now: Situation, change: Change) -> Change:
     return replace(change, content=b"") if named or last else change
 
 
-def _refuse_without_cache(then: ConfigTree) -> None:
-    if not _has_cache(then):
+def _refuse_without_cache(then: ServerState) -> None:
+    if then.stapling.cache is None:
         raise Problem(
             "no-cache",
             "Stapling would be on without an SSLStaplingCache, and that ends Apache at its next restart. "
@@ -164,90 +184,89 @@ def _refuse_without_cache(then: ConfigTree) -> None:
         )
 
 
-def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then: ConfigTree) -> Plan:
-    before, after = effective(now.tree), _after(changes, then) if rebuild else effective(then)
-    were, will = _stapling_sites(now.tree, before), _stapling_sites(then, after)
-    affected = [s for s in now.sites if s.responder and were.get(s.name) != will.get(s.name)]
-    losing = tuple(s.name for s in affected if s.must_staple and not will.get(s.name))
-    stays = _lasting(then)
-    last = now.tree.last("SSLUseStapling")
+def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then: ServerState) -> Plan:
+    before = now.server.stapling
+    after = _after(changes, then) if rebuild else then.stapling.on
+    will = _stapling_then(then, after)
+    asking = [one for one in now.server.endpoints if one.responder]
+    affected = [one for one in asking if one.stapling != will.get(one.key)]
+    losing = [one for one in affected if one.must_staple and not will.get(one.key)]
+    names = labels(now.server.endpoints)
+    stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     return Plan(
-        wish.action,
-        wish.who,
-        wish.reason,
-        changes,
-        rebuild,
-        _samples(now, after, will),
-        before,
-        after,
-        _has_cache(now.tree),
-        _has_cache(then),
-        last,
-        _origin(now, last),
-        len(affected),
-        losing,
-        stays,
-        now.front,
-        _cost(now, rebuild, _has_cache(now.tree) and not _has_cache(then)),
-        _warnings(wish, now, then, after or rebuild, losing, stays),
-        wish.return_when_healthy,
+        action=wish.action,
+        who=wish.who,
+        reason=wish.reason,
+        changes=changes,
+        rebuild=rebuild,
+        samples=_samples(now, after, will),
+        stapling_now=before.on,
+        stapling_then=after,
+        cache_now=before.cache is not None,
+        cache_then=then.stapling.cache is not None,
+        decided_by=before.decided_by,
+        origin=before.origin.value,
+        sites_affected=len(affected),
+        must_staple=tuple(names[one.name, one.port] for one in losing),
+        overrides=stays,
+        front=now.front,
+        cost=_cost(now, rebuild, before.cache is not None and then.stapling.cache is None),
+        warnings=_warnings(
+            wish, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
+        ),
+        return_when_healthy=wish.return_when_healthy,
     )
 
 
-def _has_cache(tree: ConfigTree) -> bool:
-    return tree.last("SSLStaplingCache") is not None
+def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
+    """Whether each endpoint staples: by its own line, else by what holds at server level (`on`)."""
+    return {
+        key: is_on(vhost.stapling) if vhost.stapling else on
+        for vhost in then.vhosts
+        for key in keys_of(vhost)
+    }
 
 
-def _stapling_sites(tree: ConfigTree, on: bool) -> dict[str, bool]:
-    """Whether each TLS site staples: its own line, else what holds at server level (`on`)."""
-    return {name_of(v): _says_on(v.stapling) if v.stapling else on for v in tree.vhosts if v.engine}
-
-
-def _lasting(tree: ConfigTree) -> tuple[Directive, ...]:
-    return tuple(v.stapling for v in tree.vhosts if v.engine and v.stapling and _says_on(v.stapling))
-
-
-def _says_on(line: Directive) -> bool:
-    return line.value.lower() == "on"
-
-
-def _after(changes: Changes, then: ConfigTree) -> bool:
+def _after(changes: Changes, then: ServerState) -> bool:
     """What holds after cPanel has written httpd.conf anew, so that it reads the files of our blocks."""
     blocks = [found for c in changes if (found := includes.find(c.content or b""))]
-    return any(b"SSLUseStapling On" in block.body for block in blocks) if blocks else effective(then)
+    return any(b"SSLUseStapling On" in block.body for block in blocks) if blocks else then.stapling.on
 
 
-def _samples(now: Situation, after: bool, will: Mapping[str, bool]) -> tuple[Sample, ...]:
-    """A few sites of every responder, spread over addresses, with the staple expected of each."""
-    found: list[Sample] = []
-    per_responder: dict[str, int] = {}
-    for site in now.sites:
-        stapling = will.get(site.name, after)
-        # A site that goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
-        if site.expired or not site.doors or (stapling and not after):
+def _samples(now: Situation, after: bool, will: Mapping[Key, bool]) -> tuple[Sample, ...]:
+    """A few endpoints of every responder, port and kind of certificate, with the staple expected of each.
+
+    First those for which the change makes a difference: what says `SSLUseStapling off` itself is no sample for an
+    `on`, and one on another port none for the visitors of 443.
+    """
+    found: list[tuple[bool, bool, int, int, Sample]] = []
+    turns: Counter[tuple[str, int, str, bool]] = Counter()
+    for one in now.server.endpoints:
+        stapling = will.get(one.key, after)
+        # What goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
+        if one.expired or (stapling and not after):
             continue
-        turn = per_responder.get(site.responder, 0)
-        if turn < _SAMPLES_PER_RESPONDER:
-            per_responder[site.responder] = turn + 1
-            door = site.doors[turn % len(site.doors)]
-            found.append(Sample(door, site.responder, stapling if site.responder else False))
-    found.sort(key=lambda s: not s.responder)
-    return tuple(found[:_SAMPLES_AT_MOST])
+        doors = [door for door in one.doors if not now.own or door.address in now.own]
+        differs = stapling != one.stapling
+        for door, certificate in _meetings(one, doors):
+            kind = (certificate.responder, one.port, door.key, differs)
+            turn, turns[kind] = turns[kind], turns[kind] + 1
+            if turn < _SAMPLES_PER_KIND:
+                expected = stapling if certificate.can_staple else False
+                here = Sample(doors[turn % len(doors)], host_of(certificate.responder), expected)
+                order = not certificate.responder, not differs, int(one.port != HTTPS), turn
+                found.append((*order, replace(here, door=replace(here.door, key=door.key))))
+    found.sort(key=lambda each: each[:4])
+    return tuple(sample for *_, sample in found[:_SAMPLES_AT_MOST])
 
 
-def _origin(now: Situation, last: Directive | None) -> str:
-    """Where the present state comes from: block, native-switch, template, userdata or hand-written; "default"."""
-    if last is None:
-        return "default"
-    if last.managed:
-        return "managed-block"
-    if last.file == now.layout.conf:
-        return (
-            "native-switch"
-            if last.value.lower() == "off" and now.native_switch.lower() == "off"
-            else "template"
-        )
-    return "hand-written"
+def _meetings(one: Endpoint, doors: Sequence[Door]) -> list[tuple[Door, EndpointCertificate]]:
+    """One meeting for an ordinary client; with RSA and ECDSA side by side one for either kind of client."""
+    if not doors:
+        return []
+    if len(one.certificates) == 1:
+        return [(doors[0], one.certificates[0])]
+    return [(replace(doors[0], key=key_kind(each.file)), each) for each in one.certificates]
 
 
 def _cost(now: Situation, rebuild: bool, whole: bool) -> str:
@@ -260,7 +279,7 @@ def _cost(now: Situation, rebuild: bool, whole: bool) -> str:
 def _warnings(
     wish: Wish,
     now: Situation,
-    then: ConfigTree,
+    then: ServerState,
     after: bool,
     must_staple: Sequence[str],
     stays: Sequence[Directive],
@@ -286,8 +305,8 @@ def _warnings(
     if now.local_templates:
         found.append(f"Local templates shape httpd.conf: {', '.join(now.local_templates[:3])}")
     if wish.action == "on" and not after:
-        where = the_changes.where_off(now, then)
+        where = the_changes.where_off(then)
         found.append(f"Stapling stays off: {where}. `ocsp-stapling on --write-on` turns it on all the same.")
-    elif not after and now.native_switch.lower() == "off":
+    elif not after and not now.server.native.on:
         found.append("WHM's own switch SSL Use Stapling is off too.")
     return tuple(found)

@@ -11,17 +11,17 @@ from typing import Any, Protocol
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change import restart
 from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import FileRecord, Journal
-from ocsp_stapling.change.model import Change, effective, on_off
+from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
 from ocsp_stapling.change.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.whm import scripts
 
 # A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
@@ -44,7 +44,7 @@ class Server:
 
     apache: Apache
     configtest: ConfigTest
-    read: Callable[[], ConfigTree]
+    read: Callable[[], ServerState]
     journal: Journal
     patience: Patience = field(default_factory=Patience)
     watcher: Watcher = lambda _name, _detail, _seconds: None
@@ -314,7 +314,7 @@ def rebuild(server: Server, on: bool) -> None:
     Raises Problem `rebuild-failed`, or `include-not-read` before Apache is restarted in vain.
     """
     scripts.rebuild_httpd_conf()
-    if effective(server.read()) is not on:
+    if server.read().stapling.on is not on:
         raise Problem(
             "include-not-read",
             "cPanel rebuilt httpd.conf, but it still does not read the include, so stapling would not be "

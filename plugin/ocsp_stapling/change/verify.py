@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ocsp_stapling.ocsp.staple import Door, Handshake, handshake, handshakes
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
 
 _PAUSE_SECONDS = 0.05
 _SHORTEST_SECONDS = 0.25

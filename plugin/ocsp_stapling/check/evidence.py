@@ -7,22 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import ResponderFinding
-
-
-class Origin(Enum):
-    """Who decided whether stapling is on: our managed block, WHM's own switch, a person, Apache's default."""
-
-    PLUGIN = "managed-block"
-    WHM = "native-switch"
-    HAND = "hand-written"
-    USERDATA = "userdata"
-    TEMPLATE = "template"
-    DEFAULT = "default"
-    UNKNOWN = "unknown"
 
 
 class NameState(Enum):
@@ -47,6 +36,7 @@ class Site:
     chain_complete: bool = True
     stapling: bool = True
     """Whether stapling is in force for it."""
+    port: int = 443
 
 
 @dataclass(frozen=True)
@@ -104,6 +94,8 @@ class HandshakeEvidence:
     error: str = ""
     staple: str = ""
     repeated: bool = False
+    key: str = ""
+    """`rsa` or `ecdsa` where a client of only that kind was tried, "" for an ordinary one."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +125,15 @@ class AuthorityEvidence:
 
 
 @dataclass(frozen=True)
+class SteeringLine:
+    """A directive that steers whom Apache asks, or who staples; `where` is `FILE:LINE`."""
+
+    name: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True)
 class ConfigurationEvidence:
     """Whether stapling is on at server level and who decided it. `where` is `FILE:LINE` or ""."""
 
@@ -148,6 +149,12 @@ class ConfigurationEvidence:
     findings: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()
     """Every line at server level that takes part, as `FILE:LINE: TEXT`, in the order httpd reads them."""
+    force_url: SteeringLine | None = None
+    """SSLStaplingForceURL: every question goes there, whatever the certificates name."""
+    proxy: SteeringLine | None = None
+    """SSLOCSPProxyURL: every question goes through it."""
+    md_stapling: SteeringLine | None = None
+    """MDStapling: mod_md staples, and SSLUseStapling decides nothing."""
 
 
 @dataclass(frozen=True)

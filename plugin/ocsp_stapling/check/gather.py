@@ -13,12 +13,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TypeVar
 
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
-from ocsp_stapling.apache.native import read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, effective
-from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
@@ -26,14 +21,14 @@ from ocsp_stapling.check.diagnosis.causes import can_hold_up
 from ocsp_stapling.check.evidence import Elsewhere, Evidence, HandshakeEvidence, HostEvidence, LogEvidence
 from ocsp_stapling.check.followup import Followup
 from ocsp_stapling.check.handshakes import meet
-from ocsp_stapling.check.questions import Served, chain_files, sort_sites
+from ocsp_stapling.check.questions import Served, sort_endpoints
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.resolver import check_names
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
-from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.vhosts import read_owners, tls_vhosts
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
 
 _T = TypeVar("_T")
@@ -77,23 +72,21 @@ class _Survey:
 
     def run(self) -> Evidence:
         self.request.progress("reading Apache's configuration and certificates")
-        tree = read_config(self.layout, Httpd(self.layout).binary())
-        state = effective(tree, read_native_switch(self.layout.ea4_conf))
-        vhosts = tls_vhosts(tree, read_owners())
-        sites = inventory.take(vhosts, state, self.settings.state_directory, self.now)
-        served = sort_sites(sites, chain_files(vhosts), directory(self.settings.authorities))
+        state = server.look(self.settings.state_directory, now=self.now, layout=self.layout)
+        served = sort_endpoints(state.endpoints, directory(self.settings.authorities))
         self.request.progress(_asking(served))
-        return self._gather(tree, state, served, network.worker_of(tree))
+        return self._gather(state, served)
 
-    def _gather(self, tree: ConfigTree, state: StaplingState, served: Served, worker: str) -> Evidence:
-        probe = self._part("The probe of the responders", lambda: self._probe(served, tree, worker))
+    def _gather(self, state: ServerState, served: Served) -> Evidence:
+        worker = network.worker_of(state.tree)
+        probe = self._part("The probe of the responders", lambda: self._probe(served, state, worker))
         names = self._part("Name resolution", lambda: check_names(_hosts(served.subjects), self.settings))
         pages = self._part(
             "The authorities' status pages",
             lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
         )
         log = self._part("The error log", lambda: self.request.read_log(self.layout, self.now))
-        host = self._part("This server", lambda: surroundings.read_host(self.layout, tree, worker))
+        host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))
         after = self._follow_up(served, findings, worker)
@@ -108,7 +101,7 @@ class _Survey:
             handshakes=handshakes,
             log=log.result(self.deadline, UNREAD_LOG),
             authorities=pages.result(self.deadline, ()),
-            configuration=surroundings.read_configuration(state, tree, _still_on(served, state)),
+            configuration=surroundings.read_configuration(state),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
@@ -119,16 +112,16 @@ class _Survey:
         self.problems.append(lambda: part.problem)
         return part
 
-    def _probe(self, served: Served, tree: ConfigTree, worker: str) -> tuple[ResponderFinding, ...]:
+    def _probe(self, served: Served, state: ServerState, worker: str) -> tuple[ResponderFinding, ...]:
         if not served.subjects:
             return ()
         whole = self.request.deadline_seconds
         end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 8)
-        who = network.identity(worker, tree.group)
+        who = network.identity(worker, state.tree.group)
         return network.probe(served.subjects, self.settings.probe, who, end)
 
     def _meet(
-        self, served: Served, state: StaplingState, probe: Part[tuple[ResponderFinding, ...]]
+        self, served: Served, state: ServerState, probe: Part[tuple[ResponderFinding, ...]]
     ) -> tuple[HandshakeEvidence, ...]:
         def failing(deadline: float) -> frozenset[str]:
             findings = probe.result(deadline, ())
@@ -136,7 +129,7 @@ class _Survey:
                 found.url for found in findings if not found.outcome.is_good and can_hold_up(found)
             )
 
-        return meet(served.subjects, state.responder_timeout, self.deadline, failing)
+        return meet(served.subjects, state.stapling.responder_timeout, self.deadline, failing)
 
     def _follow_up(self, served: Served, findings: Sequence[ResponderFinding], worker: str) -> Followup:
         request = self.request
@@ -176,12 +169,6 @@ def _late(served: Served) -> tuple[ResponderFinding, ...]:
         ResponderFinding(one.url, one.host, None, one.target.asks, None, 0, (), Outcome.DEADLINE)
         for one in served.subjects
     )
-
-
-def _still_on(served: Served, state: StaplingState) -> list[str]:
-    if state.on:
-        return []
-    return [site.name for one in served.subjects for site in one.sites if site.stapling]
 
 
 def _left_out(served: Served) -> tuple[str, ...]:

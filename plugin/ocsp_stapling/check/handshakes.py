@@ -18,7 +18,8 @@ from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.ocsp.answer import verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
-from ocsp_stapling.ocsp.staple import Door, Handshake, handshakes
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake, handshakes
 from ocsp_stapling.problem import Problem
 
 AT_ONCE = 3
@@ -37,6 +38,15 @@ class _Place:
     door: Door
     url: str
     issuer: Certificate | None
+
+    @property
+    def where(self) -> tuple[str, str, int, str]:
+        """What tells it from other places."""
+        return self.door.name, self.door.address, self.door.port, self.door.key
+
+
+def _where(met: HandshakeEvidence) -> tuple[str, str, int, str]:
+    return met.site, met.address, met.port, met.key
 
 
 def meet(
@@ -67,8 +77,8 @@ def _compared(
     found: Iterable[HandshakeEvidence], places: Sequence[_Place], deadline: float
 ) -> list[HandshakeEvidence]:
     """Meet without asking where asking went wrong: what fails for every client is no matter of stapling."""
-    bad = {(h.site, h.address) for h in found if h.error or h.seconds >= STALL_SECONDS}
-    again = [place for place in places if (place.door.name, place.door.address) in bad]
+    bad = {_where(h) for h in found if h.error or h.seconds >= STALL_SECONDS}
+    again = [place for place in places if place.where in bad]
     return _round(again[:AT_MOST], False, min(STALL_SECONDS + _GRACE_SECONDS, _left(deadline)))
 
 
@@ -112,9 +122,8 @@ def _repeated(
 ) -> list[HandshakeEvidence]:
     """Meet again whoever was slow but came with a good staple: was it just its first fetch?"""
     slow = [h for h in found if h.asked and h.seconds >= STALL_SECONDS and not h.error and h.staple == "good"]
-    wanted = {(h.site, h.address) for h in slow}
-    again = [p for p in places if (p.door.name, p.door.address) in wanted]
-    again = list({(p.door.name, p.door.address): p for p in again}.values())[:AT_ONCE]
+    wanted = {_where(h) for h in slow}
+    again = list({p.where: p for p in places if p.where in wanted}.values())[:AT_ONCE]
     made = _round(again, True, min(STALL_SECONDS, _left(deadline)))
     return [replace(each, repeated=True) for each in made]
 
@@ -129,6 +138,7 @@ def _evidence(place: _Place, made: Handshake) -> HandshakeEvidence:
         made.seconds,
         made.error,
         _staple(place, made),
+        key=made.door.key,
     )
 
 

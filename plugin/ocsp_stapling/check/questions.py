@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.responder import Target
-from ocsp_stapling.ocsp.staple import Door
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.vhosts import TlsVhost
+from ocsp_stapling.server.certificate_files import key_kind
+from ocsp_stapling.server.names import HTTPS
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
 from ocsp_stapling.settings import Authority
 
 _FILE_BYTES = 1 << 20
@@ -29,15 +31,23 @@ _TRIED = 5
 _ISSUERS_PER_RESPONDER = 3
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
-_HTTPS = 443
+Labels = dict[tuple[str, int], str]
+"""How each (name, port) is called."""
 
-_Group = list[inventory.Site]
-Chains = dict[Path, Path]
+
+class Asking(NamedTuple):
+    """One certificate of one endpoint."""
+
+    endpoint: Endpoint
+    certificate: EndpointCertificate
+
+
+_Group = list[Asking]
 
 
 @dataclass(frozen=True)
 class Served:
-    """The sites of this server, sorted by what is to be asked about them."""
+    """The endpoints of this server, sorted by what is to be asked about them."""
 
     count: int
     subjects: tuple[Subject, ...]
@@ -48,46 +58,44 @@ class Served:
     """Responders beyond `MAX_SUBJECTS` that are not asked."""
 
 
-def sort_sites(sites: Sequence[inventory.Site], chains: Chains, directory: Directory) -> Served:
-    """Group the sites by responder and issuer, those of most accounts first.
+def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Served:
+    """Group every certificate of every endpoint by the responder asked and its issuer, those of most accounts first.
 
     No question is put about an expired certificate. Apache does put it, though, so a responder that only expired
-    ones name is probed for whether it keeps Apache waiting. `chains` is the chain file of a certificate file, for
-    those that have one.
+    ones name is probed for whether it keeps Apache waiting.
     """
-    asking = [site for site in sites if site.responder and not site.expired]
+    every = [
+        Asking(endpoint, one) for endpoint in endpoints for one in endpoint.certificates if one.responder
+    ]
+    asking = [each for each in every if not each.certificate.expired]
     groups = _grouped(asking)
     known = {responder for responder, _ in groups}
-    groups |= _grouped(
-        site for site in sites if site.expired and site.stapling and site.responder not in known
-    )
+    expired = (each for each in every if each.certificate.expired and each.endpoint.stapling)
+    groups |= _grouped(each for each in expired if each.certificate.responder not in known)
     merged = sorted(_few_issuers(groups), key=_weight, reverse=True)
-    chosen = (_subject(one, chains, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
+    names = labels(endpoints)
+    chosen = (_subject(one, names, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
+    incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
-        len(sites),
+        len(endpoints),
         tuple(subject for subject in chosen if subject),
-        tuple(_site(site) for site in asking if not site.chain_complete and site.stapling),
+        tuple(_site(one, names) for one in incomplete),
         _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )
 
 
-def _grouped(sites: Iterable[inventory.Site]) -> dict[tuple[str, str], _Group]:
+def _grouped(asking: Iterable[Asking]) -> dict[tuple[str, str], _Group]:
     groups: dict[tuple[str, str], _Group] = {}
-    for site in sites:
-        if site.responder and site.chain_complete:
-            groups.setdefault((site.responder, site.issuer), []).append(site)
+    for one in asking:
+        if one.certificate.chain_complete:
+            groups.setdefault((one.certificate.responder, one.certificate.issuer), []).append(one)
     return groups
 
 
 def _weight(group: _Group) -> tuple[int, int]:
     """Accounts first: one customer alone, with any number of sites, must not crowd out everybody else's responder."""
-    return len({site.owner for site in group}), len(group)
-
-
-def chain_files(vhosts: Iterable[TlsVhost]) -> Chains:
-    """Return the separate chain files, by certificate file."""
-    return {vhost.certificate_file: vhost.chain_file for vhost in vhosts if vhost.chain_file}
+    return len({one.endpoint.owner for one in group}), len(group)
 
 
 def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
@@ -103,29 +111,32 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
     return found
 
 
-def _subject(group: _Group, chains: Chains, directory: Directory, turn: int) -> Subject | None:
-    first = group[0]
-    target = next(filter(None, (_target(site, chains) for site in group[:_TRIED])), None)
+def _subject(group: _Group, names: Labels, directory: Directory, turn: int) -> Subject | None:
+    first = group[0].certificate
+    target = next(filter(None, map(_target, group[:_TRIED])), None)
     if target is None:
         return None
-    sites, doors = tuple(map(_site, group)), tuple(_doors(group, turn))
+    sites, doors = tuple(_site(one, names) for one in group), tuple(_doors(group, turn))
     return Subject(target, _authority_name(first, directory), first.issuer, sites, doors, first.expired)
 
 
-def _target(site: inventory.Site, chains: Chains) -> Target | None:
+def _target(asking: Asking) -> Target | None:
     """Read the certificate and its issuer; the private key in the same file is skipped and never kept."""
+    endpoint, one = asking
     try:
-        blocks = _blocks(site.certificate_file)
-        if chain := chains.get(site.certificate_file):
-            blocks += _blocks(chain)
+        blocks = _blocks(one.file)
+        if one.issuer_file:
+            blocks += _blocks(one.issuer_file)
         leaf, *others = map(parse, blocks)
     except (OSError, ValueError, Problem):
         return None
     issuer = issuer_of(leaf, others)
     if issuer is None:
         return None
-    asks = not site.expired and len(leaf.der) + len(issuer.der) <= _QUESTION_BYTES
-    return Target(site.responder, leaf, issuer) if asks else Target(site.responder)
+    asks = not one.expired and len(leaf.der) + len(issuer.der) <= _QUESTION_BYTES
+    steered = endpoint.force_url is not None or endpoint.proxy is not None
+    via = endpoint.proxy.value if endpoint.proxy else ""
+    return Target(one.responder, leaf if asks else None, issuer if asks else None, steered, via)
 
 
 def _blocks(path: Path) -> list[bytes]:
@@ -136,38 +147,47 @@ def _blocks(path: Path) -> list[bytes]:
         return list(read_pem_chain(file.read(_FILE_BYTES)))
 
 
-def _site(site: inventory.Site) -> Site:
-    return Site(site.name, site.owner or "", site.must_staple, site.chain_complete, site.stapling)
+def _site(asking: Asking, names: Labels) -> Site:
+    endpoint, one = asking
+    return Site(
+        names[endpoint.name, endpoint.port],
+        endpoint.owner or "",
+        one.must_staple,
+        one.chain_complete,
+        endpoint.stapling,
+        endpoint.port,
+    )
 
 
 def _doors(group: _Group, first_turn: int) -> list[Door]:
-    """A few places to meet: sites that staple first, each at another of its addresses in turn."""
-    ordered = sorted(group, key=lambda site: not site.stapling)
+    """A few places to meet: endpoints that staple first, on the visitors' port first, each at another address."""
+    ordered = sorted(group, key=lambda one: (not one.endpoint.stapling, one.endpoint.port != HTTPS))
     found: list[Door] = []
-    for turn, site in enumerate(ordered[:_DOORS], first_turn):
-        places = [_door(site.name, host, port) for host, port in site.addresses]
-        places = [place for place in places if place.port == _HTTPS] or places
-        found += places[turn % len(places) :][:1] if places else []
+    for turn, one in enumerate(ordered[:_DOORS], first_turn):
+        places = one.endpoint.doors
+        found += [_by_key(place, one) for place in places[turn % len(places) :][:1]] if places else []
     return found
 
 
-def _door(name: str, host: str, port: int) -> Door:
-    shown = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - wildcards
-    return Door(shown, port or _HTTPS, name if not name.startswith("*") else "localhost")
+def _by_key(door: Door, asking: Asking) -> Door:
+    """With RSA and ECDSA certificates side by side each has visitors of its own: ask for the one that is meant."""
+    if len(asking.endpoint.certificates) == 1:
+        return door
+    return replace(door, key=key_kind(asking.certificate.file))
 
 
-def _authority(site: inventory.Site, directory: Directory) -> Authority | None:
-    return directory.find(_host(site.responder), site.organization)
+def _authority(one: EndpointCertificate, directory: Directory) -> Authority | None:
+    return directory.find(_host(next(iter(one.ocsp_urls), one.responder)), one.organization)
 
 
-def _authority_name(site: inventory.Site, directory: Directory) -> str:
-    found = _authority(site, directory)
-    return found.name if found else site.organization or site.issuer or _host(site.responder)
+def _authority_name(one: EndpointCertificate, directory: Directory) -> str:
+    found = _authority(one, directory)
+    return found.name if found else one.organization or one.issuer or _host(one.responder)
 
 
-def _authorities(sites: Iterable[inventory.Site], directory: Directory) -> tuple[Authority, ...]:
-    first_of = {(site.responder, site.organization): site for site in sites}
-    found = (_authority(site, directory) for site in first_of.values())
+def _authorities(asking: Iterable[Asking], directory: Directory) -> tuple[Authority, ...]:
+    first_of = {(one.responder, one.organization): one for _, one in asking}
+    found = (_authority(one, directory) for one in first_of.values())
     return tuple({one.name: one for one in found if one}.values())
 
 

@@ -6,32 +6,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.apache.native import read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.apache.stapling import StaplingState
 from ocsp_stapling.change import lock
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation
 from ocsp_stapling.change.note import off_note
 from ocsp_stapling.check import result
-from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.vhosts import tls_vhosts
+from ocsp_stapling.server import state as server
 from ocsp_stapling.settings import Settings
 
 
 def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     """Return how things stand as plain data. Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf`."""
-    layout = read_layout()
-    tree = read_config(layout)
-    state = effective(tree, read_native_switch(layout.ea4_conf))
-    vhosts = tls_vhosts(tree)
-    sites = inventory.take(vhosts, state, settings.state_directory, now)
-    strict = [site.name for site in sites if site.must_staple and not site.expired]
+    here = server.look(settings.state_directory, now=now)
+    state, endpoints = here.stapling, here.endpoints
+    strict = [one.name for one in endpoints if one.must_staple and not one.expired]
     return {
         **_stapling(state),
-        "still_on": [] if state.on else [site.name for site in sites if site.stapling],
-        "sites": len(vhosts),
+        "still_on": [] if state.on else [one.name for one in endpoints if one.stapling],
+        "sites": len(endpoints),
         "must_staple": len(strict),
         "must_staple_sites": strict,
         "last_check": _last_check(settings, now),
@@ -43,8 +36,8 @@ def _stapling(state: StaplingState) -> dict[str, Any]:
     note, line = off_note(state), state.decided_by
     return {
         "stapling": "on" if state.on else "off",
-        "decided_by": {**line.as_json(), "origin": state.origin} if line else None,
-        "origin": state.origin,
+        "decided_by": {**line.as_json(), "origin": state.origin.value} if line else None,
+        "origin": state.origin.value,
         "off_since": note.since.isoformat() if note.since else None,
         "off_by": note.by or None,
         "reason": note.reason or None,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
@@ -16,7 +17,6 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     NameState,
-    Origin,
     ResponderEvidence,
     Site,
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ocsp_stapling.check.evidence import Site
+from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.responder import Target
-from ocsp_stapling.ocsp.staple import Door
 
 
 @dataclass(frozen=True)

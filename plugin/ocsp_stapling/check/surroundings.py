@@ -10,8 +10,7 @@ from ocsp_stapling.apache.errorlog.failures import summarise
 from ocsp_stapling.apache.errorlog.read import entries
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent
-from ocsp_stapling.apache.stapling import StaplingState
-from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.apache.tree import ConfigTree, Directive
 from ocsp_stapling.ca.status import AuthorityStatus, status_of
 from ocsp_stapling.change.note import off_note
 from ocsp_stapling.check.evidence import (
@@ -19,12 +18,13 @@ from ocsp_stapling.check.evidence import (
     ConfigurationEvidence,
     HostEvidence,
     LogEvidence,
-    Origin,
+    SteeringLine,
 )
 from ocsp_stapling.host.listeners import owner_of
 from ocsp_stapling.host.load import read_load
 from ocsp_stapling.host.routes import ipv6_state
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
 
 _DAY = timedelta(days=1)
@@ -46,31 +46,35 @@ def read_log(layout: Layout, now: datetime) -> LogEvidence:
     )
 
 
-def read_configuration(
-    state: StaplingState, tree: ConfigTree, still_on: Sequence[str]
-) -> ConfigurationEvidence:
-    """Return whether stapling is on and who decided it; for our own block also when, who and why."""
-    line = state.decided_by
-    note = off_note(state)
+def read_configuration(server: ServerState) -> ConfigurationEvidence:
+    """Return whether stapling is on, who decided it and who is asked; of our own block also when, who and why."""
+    state = server.stapling
+    line, note = state.decided_by, off_note(state)
     return ConfigurationEvidence(
         on=state.on,
-        origin=_origin(state.origin),
-        where=f"{line.file}:{line.line}" if line else "",
+        origin=state.origin,
+        where=_where(line),
         line=line.text.strip() if line else "",
-        still_on=tuple(still_on) if not state.on else (),
+        still_on=()
+        if state.on
+        else tuple(one.name for one in server.endpoints if one.stapling and one.can_staple),
         off_since=note.since,
         off_by=note.by,
         reason=note.reason,
-        findings=tuple(finding.message for finding in tree.findings),
-        directives=tuple(f"{d.file}:{d.line}: {d.text.strip()}" for d in state.directives if d.vhost is None),
+        findings=tuple(finding.message for finding in server.tree.findings),
+        directives=tuple(f"{_where(d)}: {d.text.strip()}" for d in state.directives if d.vhost is None),
+        force_url=_steering(state.force_url),
+        proxy=_steering(state.proxy),
+        md_stapling=_steering(state.md_stapling),
     )
 
 
-def _origin(text: str) -> Origin:
-    try:
-        return Origin(text)
-    except ValueError:
-        return Origin.UNKNOWN
+def _steering(line: Directive | None) -> SteeringLine | None:
+    return SteeringLine(line.name, line.value, _where(line)) if line else None
+
+
+def _where(line: Directive | None) -> str:
+    return f"{line.file}:{line.line}" if line else ""
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,30 @@ from typing import Any
 import click
 
 from ocsp_stapling.apache import native as whm
-from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
-from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.native import NativeSwitch
 from ocsp_stapling.apache.stapling import (
+    Origin,
     Override,
     StaplingState,
     compare_includes,
-    effective,
     origin,
     state_findings,
 )
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.cli.output import emit_json, printable, table
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.names import host_name
 
 _SHOWN = 10
 _ORIGINS = {
-    "managed-block": "by OCSP Stapling for WHM",
-    "native-switch": "by WHM's own switch SSL Use Stapling",
-    "template": "by cPanel's template",
-    "userdata": "for one site, in userdata",
-    "hand-written": "by hand",
-    "default": "no line says it: Apache's default",
+    Origin.PLUGIN: "by OCSP Stapling for WHM",
+    Origin.WHM: "by WHM's own switch SSL Use Stapling",
+    Origin.TEMPLATE: "by cPanel's template",
+    Origin.USERDATA: "for one site, in userdata",
+    Origin.HAND: "by hand",
+    Origin.DEFAULT: "no line says it: Apache's default",
 }
 
 
@@ -62,6 +61,10 @@ def config(as_json: bool) -> None:
       origin             managed-block, native-switch, template, userdata, hand-written or default
       cache              the SSLStaplingCache in force {file, line, text, name, value} or null
       session_cache      the SSLSessionCache in force, likewise
+      force_url          the SSLStaplingForceURL that all questions go to, likewise
+      proxy              the SSLOCSPProxyURL that questions go through, likewise
+      md_stapling        the MDStapling by which mod_md staples instead, likewise
+      client_checks      an SSLOCSPEnable that has client certificates checked, likewise
       responder_timeout  seconds per address of a responder
       overrides          virtual hosts of their own mind [{site, stapling, origin, file, line, text}]
       directives         every line that takes part [{..., site, condition, certain, in_force, origin}]
@@ -81,16 +84,12 @@ def config(as_json: bool) -> None:
 
 
 def _look() -> _Seen:
-    layout = read_layout()
-    httpd = Httpd(layout)
-    tree = read_config(layout, httpd.binary())
-    if os.geteuid() != 0 and any(f.code == "include-unreadable" for f in tree.findings):
-        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
-    examined = httpd.examine()
+    here = server.look()
+    here.require_readable()
+    layout, tree, native, state = here.layout, here.tree, here.native, here.stapling
+    examined = Httpd(layout).examine()
     if examined.ok:
         require_mod_ssl(examined.modules)
-    native = whm.read_native_switch(layout.ea4_conf)
-    state = effective(tree, native)
     # What httpd lists before it meets an error is no measure of what it reads.
     compared = compare_includes(tree, examined.includes) if examined.ok else ()
     findings = (*tree.findings, *state_findings(state, tree, native), *compared)
@@ -105,10 +104,14 @@ def _document(seen: _Seen) -> dict[str, Any]:
     decided = state.decided_by
     return {
         "stapling": _on_off(state.on),
-        "decided_by": decided.as_json() | {"origin": state.origin} if decided else None,
-        "origin": state.origin,
-        "cache": state.cache.as_json() if state.cache else None,
-        "session_cache": state.session_cache.as_json() if state.session_cache else None,
+        "decided_by": decided.as_json() | {"origin": state.origin.value} if decided else None,
+        "origin": state.origin.value,
+        "cache": _line(state.cache),
+        "session_cache": _line(state.session_cache),
+        "force_url": _line(state.force_url),
+        "proxy": _line(state.proxy),
+        "md_stapling": _line(state.md_stapling),
+        "client_checks": _line(state.client_checks),
         "responder_timeout": state.responder_timeout,
         "overrides": [_override(each) for each in state.overrides],
         "directives": [_directive(each, seen) for each in state.directives],
@@ -129,8 +132,16 @@ def _document(seen: _Seen) -> dict[str, Any]:
     }
 
 
+def _line(line: Directive | None) -> dict[str, Any] | None:
+    return line.as_json() if line else None
+
+
 def _override(each: Override) -> dict[str, Any]:
-    found = {"site": each.vhost.server_name, "stapling": _on_off(each.on), "origin": each.origin}
+    found = {
+        "site": host_name(each.vhost.server_name),
+        "stapling": _on_off(each.on),
+        "origin": each.origin.value,
+    }
     return found | each.directive.as_json()
 
 
@@ -140,7 +151,7 @@ def _directive(each: Directive, seen: _Seen) -> dict[str, Any]:
         "condition": list(each.condition),
         "certain": each.certain,
         "in_force": _in_force(each, seen.tree),
-        "origin": origin(each, seen.tree, seen.native),
+        "origin": origin(each, seen.tree, seen.native).value,
     }
 
 
@@ -196,6 +207,13 @@ def _facts(seen: _Seen) -> str:
         ("Staple cache", f"{state.cache.value}  ({_where(state.cache)})" if state.cache else "none"),
         ("Responder timeout", f"{state.responder_timeout} s per address"),
     ]
+    steering = (
+        ("Questions go to", state.force_url),
+        ("Questions go through", state.proxy),
+        ("mod_md staples", state.md_stapling),
+        ("Client certificates", state.client_checks),
+    )
+    rows += [(what, f"{line.name} {line.value}  ({_where(line)})") for what, line in steering if line]
     for path in seen.layout.pre_virtualhost_files:
         found = _include(path, seen.tree)
         read = (

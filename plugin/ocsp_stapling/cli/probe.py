@@ -21,9 +21,9 @@ from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_p
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server import served
-from ocsp_stapling.server.served import Served
-from ocsp_stapling.server.sites import Site
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint
+from ocsp_stapling.server.state import ServerState
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
 FALLBACK_USER = "nobody"
@@ -38,10 +38,16 @@ class Subject:
     """What the user's word stands for: what to ask (None: nothing), and what must be said about it."""
 
     kind: str
-    target: Target | None
+    targets: tuple[Target, ...]
+    """One for each certificate to ask about; () for nothing to ask."""
     note: str = ""
     conclusive: bool = True
     """Whether an answer settles the matter, or something needed for the question was missing."""
+
+    @property
+    def target(self) -> Target | None:
+        """The first question."""
+        return next(iter(self.targets), None)
 
 
 def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Any:
@@ -80,9 +86,9 @@ def probe(
     configured = chosen.probe
     here = _served(chosen.state_directory)
     subject = find_subject(target, issuer_file, here)
-    uid, gid = _identity(user, here.worker)
+    uid, gid = _identity(user, here.worker if here else "")
     findings = responder.probe(
-        [subject.target] if subject.target else [],
+        subject.targets,
         uid=uid,
         gid=gid,
         deadline_seconds=deadline or configured.deadline_seconds,
@@ -90,64 +96,97 @@ def probe(
         allowed_networks=(*configured.allow_networks, *allow),
         own_addresses=own_addresses(),
     )
-    finding = findings[0] if findings else None
+    worst = sorted(findings, key=lambda one: one.outcome.is_good)
+    finding = worst[0] if worst else None
     if as_json:
-        emit_json(document(target, subject, finding))
+        emit_json(document(target, subject, finding) | {"responders": [one.as_json() for one in findings]})
     else:
-        click.echo(as_text(subject, finding))
+        click.echo("\n\n".join(as_text(subject, one) for one in worst) or subject.note)
     sys.exit(exit_status(subject, finding))
 
 
-def _served(state_directory: Path) -> Served:
+def _served(state_directory: Path) -> ServerState | None:
     """What Apache serves here; nothing where there is no cPanel, or where only root could tell."""
     try:
-        return served.look(state_directory)
+        here = server.look(state_directory)
+        here.require_readable()
+        return here if here.endpoints else None
     except Problem:
-        return Served()
+        return None
 
 
-def find_subject(word: str, issuer_file: str | None, here: Served = Served()) -> Subject:  # noqa: B008 - frozen
+def find_subject(word: str, issuer_file: str | None, here: ServerState | None = None) -> Subject:
     """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem."""
     if "://" in word:
-        return _asked_about(here.asking(word), "url") or Subject("url", Target(word), _REACHABILITY_ONLY)
+        found = _asked_about(here.asking(word) if here else None, word, "url")
+        return found or Subject("url", (Target(word),), _REACHABILITY_ONLY)
     if Path(word).is_file():
         return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
     if "/" in word or not word:
         raise Problem("target-not-found", "There is no such file, and it is neither a URL nor a host.", word)
-    if (site := here.called(word)) is not None:
-        return replace(_certificate_subject(site.certificate_file, None), kind="site")
+    if here and (site := here.called(word)) is not None:
+        return _site_subject(site)
     host = f"[{word}]" if word.count(":") > 1 else word
-    found = _asked_about(here.asking(word.lower()), "host")
-    return found or Subject("host", Target(f"http://{host}/"), _REACHABILITY_ONLY)
+    found = _asked_about(here.asking(word.lower()) if here else None, word.lower(), "host")
+    return found or Subject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY)
 
 
-def _asked_about(site: Site | None, kind: str) -> Subject | None:
+def _asked_about(site: Endpoint | None, responder: str, kind: str) -> Subject | None:
     """Ask a responder about a certificate of this server that names it; None if there is none to ask about."""
     if site is None or not site.can_staple:
         return None
-    subject = _certificate_subject(site.certificate_file, None)
-    return replace(subject, kind=kind, note=f"Asked about the certificate of {site.name}.")
+    subject = _site_subject(site)
+    named = tuple(one for one in subject.targets if responder.strip("/") in one.url) or subject.targets
+    return Subject(kind, named[:1], f"Asked about the certificate of {site.name}.", subject.conclusive)
 
 
-def _certificate_subject(path: Path, issuer_path: Path | None) -> Subject:
+def _site_subject(site: Endpoint) -> Subject:
+    """Every certificate of the site, asked about where and how Apache asks."""
+    subjects = [
+        _steered(_certificate_subject(one.file, None, one.issuer_file), site) for one in site.certificates
+    ]
+    notes = dict.fromkeys(subject.note for subject in subjects if subject.note)
+    return Subject(
+        "site",
+        tuple(target for subject in subjects for target in subject.targets),
+        " ".join([*notes, *_steering(site)]),
+        all(subject.conclusive for subject in subjects),
+    )
+
+
+def _steered(subject: Subject, site: Endpoint) -> Subject:
+    """With SSLStaplingForceURL or SSLOCSPProxyURL Apache asks elsewhere or another way."""
+    url, via = (line.value if line else "" for line in (site.force_url, site.proxy))
+    if not (url or via):
+        return subject
+    targets = (replace(one, url=url or one.url, trusted=True, via=via) for one in subject.targets)
+    return replace(subject, targets=tuple(targets))
+
+
+def _steering(site: Endpoint) -> list[str]:
+    lines = (line for line in (site.force_url, site.proxy) if line)
+    return [f"Apache asks as {line.name} says ({line.file}:{line.line})." for line in lines]
+
+
+def _certificate_subject(path: Path, issuer_path: Path | None, more: Path | None = None) -> Subject:
+    """`issuer_path` is where the issuer stands, `more` where it may stand as well."""
     leaf, *chain = _read_certificates(path)
+    chain += _read_certificates(more) if more else []
     if issuer_path is not None:
         chain = _read_certificates(issuer_path)
     issuer = issuer_of(leaf, chain)
     if not leaf.ocsp_urls:
-        return Subject(
-            "certificate", None, "The certificate names no OCSP responder, so there is none to ask."
-        )
+        return Subject("certificate", (), "The certificate names no OCSP responder, so there is none to ask.")
     target = Target(leaf.ocsp_urls[0], leaf, issuer)
     if issuer is None:
         note = "The issuer is missing from the file, so neither Apache nor the probe can ask: complete the chain."
-        return Subject("certificate", target, note, conclusive=False)
+        return Subject("certificate", (target,), note, conclusive=False)
     if leaf.not_after < datetime.now(UTC):
         note = "The certificate has expired; responders are not asked about expired certificates."
-        return Subject("certificate", replace(target, certificate=None), note, conclusive=False)
+        return Subject("certificate", (replace(target, certificate=None),), note, conclusive=False)
     others = len(leaf.ocsp_urls) - 1
     return Subject(
-        "certificate", target, f"Apache uses only the first of {others + 1} URLs." if others else ""
+        "certificate", (target,), f"Apache uses only the first of {others + 1} URLs." if others else ""
     )
 
 

@@ -10,9 +10,9 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server import served
 from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.sites import Group, Site
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, Group
 
 _SHOWN = 200
 
@@ -28,13 +28,18 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
     \b
     Keys of --json:
       count   number of sites shown
-      sites   [{name, aliases, owner, addresses, certificate_file, issuer, authority, ocsp_urls, responder,
-              must_staple, not_after, expired, self_signed, chain_complete, stapling ("on" or "off"),
+      sites   [{name, aliases, owner, port, addresses,
+              certificates [{file, issuer, issuer_file, authority, ocsp_urls, responder (the URL Apache asks),
+              must_staple, not_after, expired, chain_complete, problem}],
+              certificate_file, issuer, authority, ocsp_urls, responder, must_staple, not_after, expired,
+              self_signed, chain_complete, stapling ("on" or "off"),
               decided_by {file, line, text, name, value} or null, findings [code]}]
       groups  [{authority, responder, count, must_staple, stapling}], the largest first;
               stapling is the number of sites for which it is on
     """
-    found = served.look(settings.load().state_directory).sites
+    here = server.look(settings.load().state_directory)
+    here.require_readable()
+    found = here.endpoints
     chosen = [site for site in found if _wanted(site, authority, must_staple)]
     if name is not None:
         chosen = list(inventory.matching(chosen, name))
@@ -46,17 +51,17 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
         click.echo(_text(chosen, len(found)))
 
 
-def _wanted(site: Site, authority: str | None, must_staple: bool) -> bool:
+def _wanted(site: Endpoint, authority: str | None, must_staple: bool) -> bool:
     if must_staple and not site.must_staple:
         return False
-    texts = (site.organization, site.issuer, *site.ocsp_urls)
+    texts = [t for one in site.certificates for t in (one.organization, one.issuer, *one.ocsp_urls)]
     return authority is None or any(authority.casefold() in text.casefold() for text in texts)
 
 
 # --- for programs ---
 
 
-def _document(chosen: Sequence[Site]) -> dict[str, Any]:
+def _document(chosen: Sequence[Endpoint]) -> dict[str, Any]:
     return {
         "count": len(chosen),
         "sites": [_site(site) for site in chosen],
@@ -64,12 +69,14 @@ def _document(chosen: Sequence[Site]) -> dict[str, Any]:
     }
 
 
-def _site(site: Site) -> dict[str, Any]:
+def _site(site: Endpoint) -> dict[str, Any]:
     return {
         "name": site.name,
         "aliases": site.aliases,
         "owner": site.owner,
+        "port": site.port,
         "addresses": [{"host": host, "port": port} for host, port in site.addresses],
+        "certificates": [_certificate(one) for one in site.certificates],
         "certificate_file": str(site.certificate_file),
         "issuer": site.issuer,
         "authority": site.organization or site.issuer,
@@ -83,6 +90,22 @@ def _site(site: Site) -> dict[str, Any]:
         "stapling": _on_off(site.stapling),
         "decided_by": site.decided_by.as_json() if site.decided_by else None,
         "findings": site.findings(),
+    }
+
+
+def _certificate(one: EndpointCertificate) -> dict[str, Any]:
+    return {
+        "file": str(one.file),
+        "issuer": one.issuer,
+        "issuer_file": str(one.issuer_file) if one.issuer_file else None,
+        "authority": one.organization or one.issuer,
+        "ocsp_urls": one.ocsp_urls,
+        "responder": one.responder or None,
+        "must_staple": one.must_staple,
+        "not_after": one.not_after.isoformat() if one.not_after else None,
+        "expired": one.expired,
+        "chain_complete": one.chain_complete,
+        "problem": one.problem or None,
     }
 
 
@@ -103,14 +126,15 @@ def _on_off(on: bool) -> str:
 # --- for people ---
 
 
-def _text(chosen: Sequence[Site], total: int) -> str:
+def _text(chosen: Sequence[Endpoint], total: int) -> str:
     if not chosen:
         return f"None of {total} TLS site(s) fits." if total else "Apache serves no TLS site."
     parts = [f"{len(chosen)} of {total} TLS site(s)" if len(chosen) < total else f"{total} TLS site(s)"]
     if not any(site.responder for site in chosen):
         parts.append("No certificate names an OCSP responder: an outage of one cannot affect these sites.")
     parts.append(table(map(_group_row, inventory.group(chosen)), _GROUP_HEADER))
-    parts.append(table(map(_row, chosen[:_SHOWN]), _HEADER))
+    names = inventory.labels(chosen)
+    parts.append(table((_row(one, names[one.name, one.port]) for one in chosen[:_SHOWN]), _HEADER))
     if len(chosen) > _SHOWN:
         parts.append(
             f"... and {len(chosen) - _SHOWN} more; --json shows all, --ca, --must-staple or NAME choose."
@@ -128,10 +152,10 @@ def _group_row(each: Group) -> tuple[str, ...]:
     return (*counts, each.authority, each.responder or "none")
 
 
-def _row(site: Site) -> tuple[str, ...]:
+def _row(site: Endpoint, name: str) -> tuple[str, ...]:
     expires = site.not_after.date().isoformat() if site.not_after else "?"
     remarks = (["must-staple"] if site.must_staple else []) + list(site.findings())
     if not site.responder and not site.problem:
         remarks.append("no responder")
     authority = site.organization or site.issuer or "?"
-    return site.name, site.owner or "", authority, _on_off(site.stapling), expires, ", ".join(remarks)
+    return name, site.owner or "", authority, _on_off(site.stapling), expires, ", ".join(remarks)

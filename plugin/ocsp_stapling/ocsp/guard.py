@@ -43,12 +43,14 @@ class ResponderURL:
     host: str
     port: int
     target: str
-    """Path and query, as they stand in the request line."""
+    """Path and query, as they stand in the request line; through a proxy the whole URL."""
+    asked: str = ""
+    """Host and port for the `Host:` line, if others than those connected to."""
 
     @property
     def host_header(self) -> str:
         """What mod_ssl writes after `Host:`: always with the port, and IPv6 addresses without brackets."""
-        return f"{self.host}:{self.port}"
+        return self.asked or f"{self.host}:{self.port}"
 
 
 def parse_url(url: str) -> ResponderURL:
@@ -66,6 +68,13 @@ def parse_url(url: str) -> ResponderURL:
         raise UnusableURLError("there is no such port")
     target = found["target"] or "/"
     return ResponderURL(found["host"].strip("[]"), port, target if target[0] == "/" else "/" + target)
+
+
+def through(url: ResponderURL, proxy: ResponderURL) -> ResponderURL:
+    """Return what is connected to and written when Apache asks `url` through an HTTP proxy."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    port = "" if url.port == 80 else f":{url.port}"
+    return ResponderURL(proxy.host, proxy.port, f"http://{host}{port}{url.target}", url.host_header)
 
 
 def refusal(

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ocsp_stapling.ocsp.answer import verify_answer
@@ -28,6 +28,7 @@ from ocsp_stapling.ocsp.guard import (
     is_allowed,
     parse_url,
     refusal,
+    through,
     unwrapped,
 )
 from ocsp_stapling.ocsp.icmp import Pinger
@@ -39,6 +40,7 @@ MAX_CONNECTIONS_AT_ONCE = 256
 _PING_SECONDS = 1.0
 _RESOLVER_GAVE_UP_SECONDS = 4.0  # a first time-out of the C library's resolver is five
 
+_ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _FAMILIES = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 
 
@@ -49,6 +51,10 @@ class Target:
     url: str
     certificate: Certificate | None = None
     issuer: Certificate | None = None
+    trusted: bool = False
+    """Whether a line of Apache's configuration names it, which only root writes: then any address may be asked."""
+    via: str = ""
+    """The URL of the HTTP proxy through which Apache asks (SSLOCSPProxyURL), "" for none."""
 
     @property
     def asks(self) -> bool:
@@ -147,6 +153,8 @@ class _ResponderProbe:
     async def run(self) -> None:
         try:
             url = parse_url(self._target.url)
+            if self._target.via:
+                url = through(url, parse_url(self._target.via))
         except UnusableURLError as error:
             return self._note(fault=Outcome.URL_UNUSABLE, detail=str(error))
         self._note(host=url.host, port=url.port, fault=Outcome.DNS_TIMEOUT)
@@ -178,7 +186,8 @@ class _ResponderProbe:
         return addresses
 
     def _address_probe(self, url: ResponderURL, family: socket.AddressFamily, address: str) -> _AddressProbe:
-        return _AddressProbe(self._target, url, family, address, self._limits, self._pinger)
+        limits = replace(self._limits, allowed_networks=_ANYWHERE) if self._target.trusted else self._limits
+        return _AddressProbe(self._target, url, family, address, limits, self._pinger)
 
     async def _in_turn(self, probe: _AddressProbe) -> None:
         async with self._places:

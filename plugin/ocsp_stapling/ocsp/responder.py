@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from ocsp_stapling.ocsp.certificate import Certificate
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -81,11 +82,13 @@ def _identity(uid: int | None, gid: int | None) -> tuple[str, str]:
     return str(uid), str(gid)
 
 
-def _as_job(target: Target) -> dict[str, str]:
+def _as_job(target: Target) -> dict[str, Any]:
     return {
         "url": target.url,
         "certificate": _encoded(target.certificate),
         "issuer": _encoded(target.issuer),
+        "trusted": target.trusted,
+        "via": target.via,
     }
 
 

@@ -15,18 +15,12 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL, crypto
 
+from ocsp_stapling.ocsp.door import Door
+
 _STACK_BYTES = 512 * 1024
 _STAPLE_LIMIT = 64 * 1024
 _NAME_BYTES = 255
-
-
-@dataclass(frozen=True)
-class Door:
-    """Where a site is met: an address of this server, a port, and the name sent as SNI."""
-
-    address: str
-    port: int
-    name: str
+_CIPHERS = {"rsa": b"aRSA", "ecdsa": b"aECDSA"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def handshake(door: Door, *, ask: bool, limit: float) -> Handshake:
     try:
         with socket.create_connection((door.address, door.port), max(limit, 0.001)) as raw:
             raw.setblocking(False)
-            connection = _connection(raw, door.name, staples if ask else None)
+            connection = _connection(raw, door, staples if ask else None)
             _complete(connection, raw, begin + limit)
             seconds = time.monotonic() - begin
             chain = _presented(connection)
@@ -96,8 +90,12 @@ def handshakes(doors: Sequence[Door], *, ask: bool, limit: float) -> tuple[Hands
     return tuple(each for each in found if each is not None)
 
 
-def _connection(raw: socket.socket, name: str, staples: list[bytes] | None) -> SSL.Connection:
+def _connection(raw: socket.socket, door: Door, staples: list[bytes] | None) -> SSL.Connection:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    if door.key:
+        # TLS 1.2 names the kind of certificate in its cipher; of TLS 1.3's signature algorithms pyOpenSSL knows none.
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        context.set_cipher_list(_CIPHERS[door.key])
     if staples is not None:
 
         def keep(_connection: SSL.Connection, staple: bytes, _data: object) -> bool:
@@ -106,7 +104,7 @@ def _connection(raw: socket.socket, name: str, staples: list[bytes] | None) -> S
 
         context.set_ocsp_client_callback(keep)
     connection = SSL.Connection(context, raw)
-    if server_name := _server_name(name):
+    if server_name := _server_name(door.name):
         connection.set_tlsext_host_name(server_name)
     if staples is not None:
         connection.request_ocsp()

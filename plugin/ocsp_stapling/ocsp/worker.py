@@ -69,8 +69,9 @@ def _report(number: int, finding: ResponderFinding) -> None:
     print(json.dumps([number, finding.as_json()]), flush=True)
 
 
-def _target(one: dict[str, str]) -> Target:
-    return Target(one["url"], _certificate(one["certificate"]), _certificate(one["issuer"]))
+def _target(one: dict[str, Any]) -> Target:
+    certificates = _certificate(one["certificate"]), _certificate(one["issuer"])
+    return Target(one["url"], *certificates, one["trusted"], one["via"])
 
 
 def _certificate(text: str) -> certificate.Certificate | None:

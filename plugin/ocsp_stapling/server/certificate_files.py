@@ -72,6 +72,21 @@ class CertificateFiles:
         return {pair: entries[pair][1] for pair in wanted}
 
 
+def key_kind(path: Path) -> str:
+    """Return `rsa` or `ecdsa`, the kind of key in a file's first certificate, "" if it is another or unreadable."""
+    from cryptography import x509  # it loads slowly, and few servers have two kinds side by side
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    try:
+        key = x509.load_der_x509_certificate(read_pem_chain(_content(str(path))[0])[0]).public_key()
+    except (OSError, ValueError, IndexError):
+        return ""
+    return (
+        "rsa" if isinstance(key, RSAPublicKey) else "ecdsa" if isinstance(key, EllipticCurvePublicKey) else ""
+    )
+
+
 # --- reading ---
 
 

@@ -1,4 +1,8 @@
-"""The TLS virtual hosts: their names, addresses, certificate files and owners."""
+"""The TLS virtual hosts: their names, addresses, certificate files, owners, and what they say on stapling.
+
+What a virtual host does not say it inherits from the server level (mod_ssl's ssl_engine_config.c); with SSLEngine
+on there, the server itself answers over TLS where no virtual host does.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,42 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Place, VirtualHost
+from ocsp_stapling.server.names import Address, address, host_name, listener
 
 USER_DOMAINS = Path("/etc/userdomains")
 TRUE_USER_DOMAINS = Path("/etc/trueuserdomains")
 _OWNER_LINE = re.compile(rb"^([^\s:*]+):[ \t]*(\S+)", re.MULTILINE)
 _HOME = re.compile(r"/home\d*/([^/]+)/")
 _NOBODY = ("", "nobody")
-
-
-class Address(NamedTuple):
-    """Where a virtual host listens; host `*` is every address, port 0 every port of the server."""
-
-    host: str
-    port: int
+_INHERITED = ("SSLUseStapling", "SSLStaplingForceURL", "SSLOCSPProxyURL", "SSLStaplingResponderTimeout")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsVhost:
-    """A virtual host with SSLEngine on and a certificate."""
+    """A virtual host, or the server itself, with SSLEngine on and a certificate."""
 
     name: str
-    """ServerName without port; if there is none, the first address as written."""
+    """ServerName without scheme and port, in lower case; if there is none, the first address as written."""
     aliases: tuple[str, ...]
     addresses: tuple[Address, ...]
     certificates: tuple[Path, ...]
     """Usually one; a second one where RSA and ECDSA are served side by side."""
     chain_file: Path | None
+    trusted_file: Path | None
+    """`SSLCACertificateFile`: mod_ssl looks for an issuer there too."""
     owner: str | None
     """The cPanel account, None if unknown."""
     stapling: Directive | None
     """Its own SSLUseStapling, None if the server level holds."""
-    place: Place
+    place: Place | None
+    """None: the server itself."""
+    in_userdata: bool = False
+    """Whether its own SSLUseStapling stands in a file that the virtual host includes."""
+    in_force: Mapping[str, Directive] | None = None
+    """The line that holds here, its own or the server's, by name: SSLUseStapling, SSLStaplingForceURL,
+    SSLOCSPProxyURL, SSLStaplingResponderTimeout."""
 
     @property
     def certificate_file(self) -> Path:
@@ -47,22 +53,48 @@ class TlsVhost:
         return self.certificates[0]
 
 
+class _ServerLevel:
+    """What holds where a virtual host says nothing, looked up once."""
+
+    def __init__(self, tree: ConfigTree) -> None:
+        self.tree = tree
+        engine = tree.last("SSLEngine")
+        self.engine = engine is not None and engine.value.lower() in ("on", "optional")
+        self.certificates = tuple(
+            tree.server_root / d.value for d in tree.server_level("SSLCertificateFile") if d.certain
+        )
+        self.chain_file = self._path("SSLCertificateChainFile")
+        self.trusted_file = self._path("SSLCACertificateFile")
+        self.lines = {name: line for name in _INHERITED if (line := tree.last(name))}
+
+    def _path(self, name: str) -> Path | None:
+        line = self.tree.last(name)
+        return self.tree.server_root / line.value if line and line.value else None
+
+    def certificates_of(self, vhost: VirtualHost) -> tuple[Path, ...]:
+        """Its own; of the server's the ones that it has no counterpart for."""
+        return _files(vhost.certificates + self.certificates[len(vhost.certificates) :])
+
+    def lines_of(self, vhost: VirtualHost) -> dict[str, Directive]:
+        """The lines that hold in a virtual host; its own ones win."""
+        own = {line.name: line for line in vhost.own if line.certain and line.name in _INHERITED}
+        if vhost.stapling:
+            own["SSLUseStapling"] = vhost.stapling
+        return self.lines | own if own else self.lines
+
+
 def tls_vhosts(tree: ConfigTree, owners: Mapping[str, str] | None = None) -> tuple[TlsVhost, ...]:
-    """Return the TLS virtual hosts in the order of the configuration.
+    """Return what Apache serves over TLS in the order of the configuration, the server itself last.
 
     `owners` tells the account of a domain (`read_owners`); without it the account is guessed from the paths.
     """
-    engine = tree.last("SSLEngine")
-    server_on = engine is not None and engine.value.lower() in ("on", "optional")
-    server_certificates = tuple(
-        tree.server_root / d.value for d in tree.server_level("SSLCertificateFile") if d.certain
-    )
+    server = _ServerLevel(tree)
     found = []
     for vhost in tree.vhosts:
-        certificates = _files(vhost.certificates or server_certificates)
-        if (server_on if vhost.engine is None else vhost.engine) and certificates:
-            found.append(_tls_vhost(vhost, certificates, tree, owners or {}))
-    return tuple(found)
+        certificates = server.certificates_of(vhost)
+        if (server.engine if vhost.engine is None else vhost.engine) and certificates:
+            found.append(_tls_vhost(vhost, certificates, server, owners or {}))
+    return (*found, *_itself(server, tree))
 
 
 def read_owners(files: Iterable[Path] = (TRUE_USER_DOMAINS, USER_DOMAINS)) -> dict[str, str]:
@@ -79,34 +111,59 @@ def read_owners(files: Iterable[Path] = (TRUE_USER_DOMAINS, USER_DOMAINS)) -> di
 
 
 def _tls_vhost(
-    vhost: VirtualHost, certificates: tuple[Path, ...], tree: ConfigTree, owners: Mapping[str, str]
+    vhost: VirtualHost, certificates: tuple[Path, ...], server: _ServerLevel, owners: Mapping[str, str]
 ) -> TlsVhost:
     addresses = vhost.place.addresses
-    name = _host_name(vhost.server_name) or (addresses[0] if addresses else "")
+    name = host_name(vhost.server_name) or (addresses[0] if addresses else "")
     return TlsVhost(
-        name,
-        vhost.aliases,
-        tuple(map(address, addresses)),
-        certificates,
-        vhost.chain_file,
-        owners.get(name.lower()) or _owner(vhost, tree.userdata),
-        vhost.stapling,
-        vhost.place,
+        name=name,
+        aliases=tuple(map(host_name, vhost.aliases)),
+        addresses=tuple(map(address, addresses)),
+        certificates=certificates,
+        chain_file=vhost.chain_file or server.chain_file,
+        trusted_file=vhost.trusted_file or server.trusted_file,
+        owner=owners.get(name) or _owner(vhost, server.tree.userdata),
+        stapling=vhost.stapling,
+        place=vhost.place,
+        in_userdata=vhost.stapling is not None and vhost.stapling.file in vhost.included,
+        in_force=server.lines_of(vhost),
     )
+
+
+def _itself(server: _ServerLevel, tree: ConfigTree) -> list[TlsVhost]:
+    """The server itself, where it listens and no virtual host takes the connection."""
+    certificates = _files(server.certificates)
+    taken = {address(text) for vhost in tree.vhosts for text in vhost.place.addresses}
+    left = tuple(one for one in map(listener, tree.listen) if one.port and not _is_taken(one, taken))
+    if not (server.engine and certificates and left):
+        return []
+    named = tree.last("ServerName")
+    name = host_name(named.value) if named else f"{left[0].host}:{left[0].port}"
+    lines = server.lines
+    return [
+        TlsVhost(
+            name,
+            (),
+            left,
+            certificates,
+            server.chain_file,
+            server.trusted_file,
+            None,
+            None,
+            None,
+            False,
+            lines,
+        )
+    ]
+
+
+def _is_taken(place: Address, taken: set[Address]) -> bool:
+    return not taken.isdisjoint(Address(host, port) for host in (place.host, "*") for port in (place.port, 0))
 
 
 def _files(certificates: tuple[Path, ...]) -> tuple[Path, ...]:
     """A certificate may also be a key on a token (`pkcs11:...`), which is no file to read."""
-    if len(certificates) == 1:
-        return certificates if "pkcs11:" not in str(certificates[0]) else ()
     return tuple(path for path in dict.fromkeys(certificates) if "pkcs11:" not in str(path))
-
-
-def _host_name(server_name: str) -> str:
-    """ServerName is `[scheme://]host[:port]`."""
-    host = server_name.rpartition("://")[2]
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
 
 
 def _owner(vhost: VirtualHost, userdata: Path) -> str | None:
@@ -116,13 +173,3 @@ def _owner(vhost: VirtualHost, userdata: Path) -> str | None:
             return parts[2]
     found = _HOME.match(vhost.document_root)
     return found[1] if found else None
-
-
-def address(text: str) -> Address:
-    """Read the argument of a `<VirtualHost>`: `192.0.2.1:443`, `[2001:db8::1]:443`, `*:443`, `_default_`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isdecimal() or port == "*") or text.endswith("]"):
-        host, port = text, "0"
-    host = host.removeprefix("[").removesuffix("]")
-    number = int(port) if port.isdecimal() and len(port) <= 5 else 0
-    return Address("*" if host.lower() in ("", "*", "_default_") else host, number)

@@ -9,9 +9,10 @@ from typing import Literal
 from flask import Flask
 
 from ocsp_stapling.apache.errorlog.codes import Kind
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Confidence
-from ocsp_stapling.check.evidence import HandshakeEvidence, Origin
+from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]

@@ -7,7 +7,7 @@ import pytest
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.includes import apply
 from ocsp_stapling.apache.native import NativeSwitch, local_templates, read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, compare_includes, effective, state_findings
+from ocsp_stapling.apache.stapling import Origin, StaplingState, compare_includes, effective, state_findings
 from ocsp_stapling.apache.tree import ConfigTree
 from tests.unit.apache.real_apache import layout_at
 
@@ -56,7 +56,7 @@ def state(tree: ConfigTree, native: str | None = "On") -> StaplingState:
 
 def decided(found: StaplingState) -> tuple[bool, str, int, str]:
     assert found.decided_by is not None
-    return found.on, found.decided_by.file.name, found.decided_by.line, found.origin
+    return found.on, found.decided_by.file.name, found.decided_by.line, found.origin.value
 
 
 def test_the_template_decides_on_an_untouched_server(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_without_any_line_apaches_default_is_off(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/httpd.conf").write_text("Listen 80\n")
     found = effective(read_config(layout_at(tmp_path)))
-    assert (found.on, found.decided_by, found.origin, found.cache) == (False, None, "default", None)
+    assert (found.on, found.decided_by, found.origin, found.cache) == (False, None, Origin.DEFAULT, None)
     assert found.responder_timeout == 10
 
 
 def test_virtual_hosts_of_their_own_mind_are_listed(tmp_path: Path) -> None:
     tree = server(tmp_path, userdata="SSLUseStapling off\nSSLUseStapling On\n")
-    assert [(o.vhost.server_name, o.on, o.origin, o.directive.line) for o in state(tree).overrides] == [
+    assert [(o.vhost.server_name, o.on, o.origin.value, o.directive.line) for o in state(tree).overrides] == [
         ("one.test", True, "userdata", 2),
         ("two.test", False, "template", 20),
     ]

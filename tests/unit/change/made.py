@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
-from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.change.model import PlannedSite, Situation, Wish
+from ocsp_stapling.change.model import Situation, Wish
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.situation import linked_files
-from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.server.state import look
+from tests.unit.ocsp.authority import NOW, issue, make_authority, pem
 
 NOON = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 MODULES = frozenset({"ssl_module", "socache_shmcb_module"})
 SSL = """\
+<IfModule ssl_module>
 SSLUseStapling On
 SSLStaplingCache shmcb:/run/apache2/stapling_cache_shmcb(256000)
 SSLSessionCache shmcb:/run/apache2/ssl_gcache_data_shmcb(1024000)
+</IfModule>
 """
+_CA = make_authority()
+CERTIFICATES = {
+    kind: pem(issue(_CA, "http://ocsp.ca.test", must_staple=kind == "must")) + pem(_CA.certificate)
+    for kind in ("plain", "must")
+}
 CONF = """\
 ServerRoot "{base}"
 LoadModule ssl_module modules/mod_ssl.so
@@ -28,10 +35,10 @@ LoadModule socache_shmcb_module modules/mod_socache_shmcb.so
 {early}{ssl}{includes}{vhosts}{late}
 """
 VHOST = """\
-<VirtualHost 192.0.2.1:443>
+<VirtualHost 192.0.2.1:443 [2001:db8::1]:443>
     ServerName {name}
     SSLEngine on
-    SSLCertificateFile {base}/certificate.pem
+    SSLCertificateFile {base}/{kind}.pem
 {own}</VirtualHost>
 """
 
@@ -53,6 +60,8 @@ class Tree:
             apachectl=base / "apachectl",
             ea4_conf=base / "ea4.conf",
         )
+        for kind, certificate in CERTIFICATES.items():
+            (base / f"{kind}.pem").write_bytes(certificate)
         self.layout.includes.mkdir(exist_ok=True)
         self.layout.userdata.mkdir(exist_ok=True)
         self.pre = self.layout.pre_virtualhost_files
@@ -73,7 +82,12 @@ class Tree:
         names = (*self.pre, *self.post) if named is None else named
         includes = "".join(f"IncludeOptional {path}\n" for path in names if path in self.pre)
         after = "".join(f"IncludeOptional {path}\n" for path in names if path in self.post)
-        vhosts = "".join(VHOST.format(name=name, base=self.base, own=lines) for name, lines in own.items())
+        vhosts = "".join(
+            VHOST.format(
+                name=name, base=self.base, own=lines, kind="must" if name.startswith("must") else "plain"
+            )
+            for name, lines in own.items()
+        )
         self.layout.conf.write_text(
             CONF.format(
                 base=self.base, ssl=ssl, early=early, includes=includes, vhosts=vhosts, late=after + late
@@ -82,22 +96,9 @@ class Tree:
 
     def situation(self, modules: frozenset[str] = MODULES, native: str = "On") -> Situation:
         """Return the situation as a plan sees it; every site has a certificate that names a responder."""
-        simulate = partial(read_config, self.layout, None)
-        tree = simulate()
-        sites = tuple(
-            PlannedSite(
-                vhost.server_name,
-                (Door("192.0.2.1", 443, vhost.server_name), Door("2001:db8::1", 443, vhost.server_name)),
-                "ocsp.ca.test",
-                vhost.server_name.startswith("must"),
-                False,
-                vhost.stapling,
-                bool(vhost.stapling and vhost.stapling.file in vhost.included),
-            )
-            for vhost in tree.vhosts
-        )
-        linked = linked_files(tree)
-        return Situation(self.layout, tree, simulate, sites, modules, native, "httpd", 3, (), linked)
+        self.layout.ea4_conf.write_text(json.dumps({"sslusestapling": native}))
+        server = look(layout=self.layout, now=NOW)
+        return Situation(server, server.foresee, modules, "httpd", 3, (), linked_files(server.tree))
 
 
 def wish(action: str, *, overrides: bool = False, write_on: bool = False) -> Wish:

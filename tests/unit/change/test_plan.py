@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocsp_stapling.change import plan
-from ocsp_stapling.change.model import effective
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, Tree, carry_out, wish
 
@@ -66,13 +65,13 @@ def test_plan_and_result_agree_and_on_gives_back_every_byte(
     assert not off.stapling_then
     if not off.rebuild:
         carry_out(off)
-        assert not effective(tree.situation().tree)
+        assert not tree.situation().server.stapling.on
         again = plan.make(wish("off"), tree.situation())
         assert (again.changes, again.stapling_now) == ((), False)
         if off.changes:
             on = plan.make(wish("on"), tree.situation())
             carry_out(on)
-            assert effective(tree.situation().tree) is on.stapling_then is off.stapling_now
+            assert tree.situation().server.stapling.on is on.stapling_then is off.stapling_now
     for path, content in files.items():
         assert (path.read_bytes() if path.exists() else b"") == (content or b"")
 
@@ -142,7 +141,7 @@ def test_litespeed_in_apaches_place_is_left_alone(tree: Tree) -> None:
     [
         ("Off", SSL.replace("Stapling On", "Stapling off"), "WHM's own switch"),
         ("On", SSL.replace("SSLUseStapling On\n", ""), "nothing in Apache's configuration"),
-        ("On", SSL.replace("Stapling On", "Stapling off"), "httpd.conf line 4"),
+        ("On", SSL.replace("Stapling On", "Stapling off"), "httpd.conf line 5"),
     ],
 )
 def test_on_says_what_else_keeps_stapling_off(tree: Tree, native: str, ssl: str, words: str) -> None:

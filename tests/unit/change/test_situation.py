@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ocsp_stapling.apache.httpd import Httpd
-from ocsp_stapling.apache.tree import Place, VirtualHost
-from ocsp_stapling.change.situation import _pid_file, doors, linked_files, planned_sites
-from ocsp_stapling.ocsp.staple import Door
-from tests.unit.change.made import Tree
-
-
-def vhost(*addresses: str, name: str = "a.test") -> VirtualHost:
-    place = Place(Path("httpd.conf"), 1, addresses)
-    return VirtualHost(place, name, (), "", True, (Path("cert"),), None, None, (), True)
-
-
-@pytest.mark.parametrize(
-    ("addresses", "listen", "wanted"),
-    [
-        (["192.0.2.1:443", "[2001:db8::1]:443"], [], [("192.0.2.1", 443), ("2001:db8::1", 443)]),
-        (["192.0.2.1:8443"], ["443"], [("192.0.2.1", 8443)]),
-        (["192.0.2.1"], [], [("192.0.2.1", 443)]),
-        (["*:443"], ["443"], [("127.0.0.1", 443)]),
-        (["*:443"], ["0.0.0.0:443", "[::]:443 https"], [("127.0.0.1", 443), ("::1", 443)]),
-        (["_default_:443"], ["203.0.113.5:443", "80"], [("203.0.113.5", 443)]),
-        (["name.example:443"], ["443"], []),
-        (["192.0.2.1:99999"], [], [("192.0.2.1", 443)]),
-    ],
-)
-def test_a_site_is_met_at_its_own_addresses(
-    addresses: list[str], listen: list[str], wanted: list[tuple[str, int]]
-) -> None:
-    found = doors(vhost(*addresses), tuple(listen))
-    assert found == tuple(Door(address, port, "a.test") for address, port in wanted)
-
-
-def test_a_wildcard_name_is_never_sent_as_sni() -> None:
-    assert doors(vhost("192.0.2.1:443", name="*.example.test"), ())[0].name == "localhost"
+from ocsp_stapling.change import plan
+from ocsp_stapling.change.situation import _pid_file, linked_files
+from tests.unit.change.made import Tree, wish
 
 
 @pytest.mark.parametrize(
@@ -72,9 +43,9 @@ def test_the_pid_file_is_found_where_apache_writes_it(
 
 
 def test_a_site_is_not_met_at_an_address_that_is_not_this_servers(tmp_path: Path) -> None:
-    made = Tree(tmp_path)
-    sites = planned_sites(made.situation().tree, frozenset({"198.51.100.1"}))
-    assert [(site.name, site.doors) for site in sites] == [("a.test", ()), ("b.test", ())]
+    now = Tree(tmp_path).situation()
+    assert plan.make(wish("off"), now).samples
+    assert plan.make(wish("off"), replace(now, own=frozenset({"198.51.100.1"}))).samples == ()
 
 
 def test_a_linked_file_is_known_by_its_real_path(tmp_path: Path) -> None:
@@ -86,10 +57,7 @@ def test_a_linked_file_is_known_by_its_real_path(tmp_path: Path) -> None:
 
 def test_a_certificate_that_is_a_fifo_holds_nothing_up(tmp_path: Path) -> None:
     made = Tree(tmp_path)
-    tree = made.situation().tree
-    certificate = tree.vhosts[0].certificates[0]
-    certificate.unlink(missing_ok=True)
-    certificate.parent.mkdir(parents=True, exist_ok=True)
-    os.mkfifo(certificate)
-    sites = planned_sites(tree)
-    assert (sites[0].responder, sites[0].expired) == ("", True)
+    (tmp_path / "plain.pem").unlink()
+    os.mkfifo(tmp_path / "plain.pem")
+    first = made.situation().server.endpoints[0]
+    assert (first.responder, first.problem) == ("", "certificate-unreadable")

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from ocsp_stapling.change.verify import Sample, judge, wait_until_served
-from ocsp_stapling.ocsp.staple import Door, Handshake
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake
 
 STAPLE = b"staple"
 

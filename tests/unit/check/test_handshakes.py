@@ -10,8 +10,9 @@ import pytest
 from ocsp_stapling.check import handshakes
 from ocsp_stapling.check.evidence import Site
 from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.responder import Target
-from ocsp_stapling.ocsp.staple import Door, Handshake
+from ocsp_stapling.ocsp.staple import Handshake
 
 LATER = time.monotonic() + 1000
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click import unstyle
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import diagnose
@@ -21,7 +22,6 @@ from ocsp_stapling.check.evidence import (
     Evidence,
     HostEvidence,
     LogEvidence,
-    Origin,
 )
 from ocsp_stapling.check.gather import UNREAD_LOG
 from ocsp_stapling.check.ticket import READERS, reader_for, ticket

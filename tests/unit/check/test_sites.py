@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.layout import Layout, read_layout
-from ocsp_stapling.apache.stapling import StaplingState, effective
 from ocsp_stapling.ca.directory import directory
-from ocsp_stapling.check.questions import Served, chain_files, sort_sites
-from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.vhosts import TlsVhost, tls_vhosts
+from ocsp_stapling.check.questions import Served, sort_endpoints
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.settings import Authority
 from tests.unit.ocsp.authority import NOW, issue, make_authority, pem
 
@@ -41,10 +39,9 @@ class Tree:
             "</VirtualHost>",
         ]
 
-    def read(self) -> tuple[tuple[TlsVhost, ...], StaplingState]:
+    def endpoints(self) -> tuple[Endpoint, ...]:
         (self.root / "httpd.conf").write_text("\n".join(self.lines) + "\n")
-        tree = read_config(self._layout())
-        return tls_vhosts(tree), effective(tree)
+        return server.look(layout=self._layout(), now=NOW).endpoints
 
     def _layout(self) -> Layout:
         paths = self.root / "paths.conf"
@@ -52,8 +49,7 @@ class Tree:
         return read_layout(paths)
 
     def served(self) -> Served:
-        vhosts, state = self.read()
-        return sort_sites(inventory.take(vhosts, state, None, NOW), chain_files(vhosts), KNOWN)
+        return sort_endpoints(self.endpoints(), KNOWN)
 
 
 @pytest.fixture
@@ -175,11 +171,10 @@ def test_a_chain_file_of_its_own_completes_the_chain(tree: Tree) -> None:
 def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tree: Tree) -> None:
     tree.site("a.test", url=URL)
     tree.site("b.test", url=URL)
-    vhosts, state = tree.read()
-    sites = inventory.take(vhosts, state, None, NOW)
+    listed = tree.endpoints()
     (tree.root / "a.test.pem").write_text("gone")
 
-    found = sort_sites(sites, {}, KNOWN)
+    found = sort_endpoints(listed, KNOWN)
 
     assert found.subjects[0].target.certificate is not None
     assert found.subjects[0].target.certificate.common_name == "b.test"

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from ocsp_stapling.apache.includes import apply
 from ocsp_stapling.cli import config as face
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server import state as server_state
 from tests.unit.apache.real_apache import head, layout_at, needs_apache
 
 SSL = """\
@@ -39,7 +40,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ea4.conf").write_text('{"sslusestapling": "On"}')
     text = head(tmp_path) + SSL + "Include conf.d/includes/pre_virtualhost_2.conf\n" + VHOST
     (tmp_path / "conf/httpd.conf").write_text(text)
-    monkeypatch.setattr(face, "read_layout", lambda: layout_at(tmp_path))
+    monkeypatch.setattr(server_state, "read_layout", lambda: layout_at(tmp_path))
     return tmp_path
 
 
@@ -115,5 +116,5 @@ def test_hostile_text_cannot_reach_the_terminal(base: Path, monkeypatch: pytest.
         file.write(
             "<VirtualHost *:18443>\nServerName \x1b]0;evil\x07.test\nSSLUseStapling on\n</VirtualHost>\n"
         )
-    monkeypatch.setattr(face, "read_layout", lambda: replace(layout_at(base), httpd=base / "none"))
+    monkeypatch.setattr(server_state, "read_layout", lambda: replace(layout_at(base), httpd=base / "none"))
     assert "\x1b" not in run().output

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from ocsp_stapling.cli import sites as face
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server import served
+from ocsp_stapling.server import state as server
 from ocsp_stapling.settings import Settings
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.unit.apache.real_apache import layout_at
@@ -31,8 +31,8 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     conf = tmp_path / "conf/httpd.conf"
     conf.parent.mkdir()
     conf.write_text("SSLUseStapling on\n" + "".join(VHOST.format(name=n, file=f) for n, f in files.items()))
-    monkeypatch.setattr(served, "read_layout", lambda: layout_at(tmp_path))
-    monkeypatch.setattr(served, "read_owners", lambda: {"one.test": "anna"})
+    monkeypatch.setattr(server, "read_layout", lambda: layout_at(tmp_path))
+    monkeypatch.setattr(server, "read_owners", lambda: {"one.test": "anna"})
     monkeypatch.setattr("ocsp_stapling.settings.load", lambda: Settings(state_directory=tmp_path / "state"))
     return tmp_path
 

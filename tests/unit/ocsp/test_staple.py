@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
-from ocsp_stapling.ocsp.staple import Door, handshakes
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import handshakes
 from tests.unit.ocsp.authority import issue, key, make_authority
 
 VERSION = bytes.fromhex("a003020102")  # [0] INTEGER 2: version 3

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.server import sites as inventory
-from ocsp_stapling.server.sites import Site
-from ocsp_stapling.server.vhosts import tls_vhosts
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.unit.apache.real_apache import layout_at
 
@@ -30,11 +28,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return make_combined_files(tmp_path_factory.mktemp("tls"), 2)
 
 
-def sites(base: Path, conf: str, now: datetime | None = None) -> tuple[Site, ...]:
+def sites(base: Path, conf: str, now: datetime | None = None) -> tuple[Endpoint, ...]:
     (base / "conf").mkdir(exist_ok=True)
     (base / "conf/httpd.conf").write_text(conf)
-    tree = read_config(layout_at(base))
-    return inventory.take(tls_vhosts(tree), effective(tree), base / "state", now)
+    return server.look(base / "state", layout=layout_at(base), now=now).endpoints
 
 
 def vhost(name: str, file: Path, more: str = "") -> str:
@@ -82,8 +79,8 @@ def test_a_bad_file_is_that_sites_finding(tmp_path: Path, files: list[Path]) -> 
 def test_of_two_certificates_the_readable_one_speaks(tmp_path: Path, files: list[Path]) -> None:
     more = f"SSLCertificateFile {files[0]}"
     (site,) = sites(tmp_path, vhost("a.test", tmp_path / "none", more))
-    assert site.ocsp_urls == (URL,)
-    assert site.findings() == ()
+    assert (site.ocsp_urls, site.responder, site.can_staple) == ((URL,), URL, True)
+    assert site.findings() == ("certificate-missing",)
 
 
 def test_sites_are_grouped_largest_first(tmp_path: Path, files: list[Path]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.server.vhosts import Address, TlsVhost, address, read_owners, tls_vhosts
+from ocsp_stapling.server.names import Address, address
+from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
 from tests.unit.apache.real_apache import layout_at
 
 
@@ -36,7 +37,7 @@ def test_a_tls_virtual_host_is_described(tmp_path: Path) -> None:
 </virtualhost>
 """
     (found,) = vhosts(tmp_path, conf)
-    assert found.name == "One.test"
+    assert found.name == "one.test"
     assert found.aliases == ("www.one.test", "mail.one.test", "*.one.test")
     assert found.addresses == (Address("192.0.2.1", 443), Address("2001:db8::1", 443))
     assert found.certificate_file == Path("/tls/one.test/combined")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
@@ -15,7 +16,6 @@ from ocsp_stapling.check.evidence import (
     HandshakeEvidence,
     HostEvidence,
     LogEvidence,
-    Origin,
     ResponderEvidence,
     Site,
 )

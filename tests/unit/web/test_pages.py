@@ -13,13 +13,15 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
+from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.ocsp.staple import Door
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.server import state as server
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
-from ocsp_stapling.web.pages import configuration, errorlog, picture, sites
+from ocsp_stapling.web.pages import errorlog, picture, sites
 from ocsp_stapling.web.pages import sites_view as sites_view
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
@@ -252,9 +254,8 @@ def test_configuration_lines_are_text(showing: Shown, monkeypatch: pytest.Monkey
     line = Directive("SSLUseStapling", "On", Path("/etc/<b>.conf"), 3, None, (), True, False, made.HOSTILE)
     finding = Finding("odd", made.HOSTILE)
     tree = ConfigTree(Path("/c"), Path("/etc/apache2"), (), (line,), (), (), (finding,), Path("/u"))
-    layout = SimpleNamespace(ea4_conf=Path("/nonexistent"))
-    monkeypatch.setattr(configuration, "read_layout", lambda: layout)
-    monkeypatch.setattr(configuration, "read_config", lambda _layout: tree)
+    here = SimpleNamespace(tree=tree, stapling=effective(tree))
+    monkeypatch.setattr(server, "look", lambda: here)
     text = text_of(showing(None), "p=configuration")
     assert "<script>alert" not in text
     assert "Stapling is on" in text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis.advice import Action, advised, remedy
 from ocsp_stapling.check.diagnosis.causes import Cause, Confidence, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.evidence import Evidence, Origin
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, listed, uncapital
 

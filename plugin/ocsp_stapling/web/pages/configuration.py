@@ -7,12 +7,9 @@ from pathlib import Path
 
 from flask import Blueprint, render_template
 
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.apache.native import read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.apache.stapling import StaplingState
 from ocsp_stapling.apache.tree import Directive
-from ocsp_stapling.check.evidence import Origin
+from ocsp_stapling.server import state as server
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.words import ORIGINS
 
@@ -35,16 +32,15 @@ class Line:
 @operators_only
 def show() -> str:
     """Show what is in force now, read afresh. Raises Problem if httpd.conf cannot be read."""
-    layout = read_layout()
-    tree = read_config(layout)
-    state = effective(tree, read_native_switch(layout.ea4_conf))
+    here = server.look()
+    state = here.stapling
     lines = [_line(one, state) for one in state.directives]
     return render_template(
         "configuration.html",
         state=state,
-        origin=ORIGINS[Origin(state.origin)],
+        origin=ORIGINS[state.origin],
         decided=state.decided_by,
-        findings=[found.message for found in tree.findings[:20]],
+        findings=[found.message for found in here.tree.findings[:20]],
         lines=lines[:_SHOWN],
         more_lines=max(len(lines) - _SHOWN, 0),
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import RUNNING, Operation
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Origin
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
 
 DONE = "done"
 

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.apache.native import read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, effective, is_on
 from ocsp_stapling.ca.directory import Directory, directory
 from ocsp_stapling.ocsp.answer import Answer, verify_answer
 from ocsp_stapling.ocsp.certificate import issuer_of, parse
-from ocsp_stapling.ocsp.staple import Door, Handshake, handshake
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server.certificate_files import CertificateFiles, Reading
-from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint, labels
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.words import Tone, duration, moment
 from ocsp_stapling.whm.accounts import Visible
@@ -27,7 +24,6 @@ Get = Callable[[str, str], str]
 PER_PAGE = 100
 MEET_SECONDS = 8.0
 _QUICK = 1.0
-_HTTPS = 443
 FILTERS = (
     ("must-staple", "Must-Staple only"),
     ("responder", "With a responder"),
@@ -123,35 +119,28 @@ def _fits(row: SiteRow, query: Query) -> bool:
 
 
 def _rows() -> list[SiteRow]:
-    settings, layout = services().settings, read_layout()
-    tree = read_config(layout)
-    state = effective(tree, read_native_switch(layout.ea4_conf))
-    vhosts = tls_vhosts(tree, read_owners())
-    pairs = [(str(v.certificate_file), str(v.chain_file or "")) for v in vhosts]
-    readings = CertificateFiles(settings.state_directory).read(pairs)
-    known, now = directory(settings.authorities), datetime.now(UTC)
-    rows = [_row(v, readings[pair], state, known, now) for v, pair in zip(vhosts, pairs, strict=True)]
+    settings = services().settings
+    here = server.look(settings.state_directory)
+    known, names = directory(settings.authorities), labels(here.endpoints)
+    rows = [_row(one, names[one.name, one.port], here.stapling.on, known) for one in here.endpoints]
     return sorted(rows, key=lambda row: row.name)
 
 
-def _row(vhost: TlsVhost, read: Reading, state: StaplingState, known: Directory, now: datetime) -> SiteRow:
-    url = read.ocsp_urls[0] if read.ocsp_urls else ""
-    host = _host(url)
-    authority = known.find(host, read.organization)
-    expires = datetime.fromtimestamp(read.not_after, UTC) if read.not_after else None
-    on = is_on(vhost.stapling) if vhost.stapling else state.on
-    tone, word = _stapling(on, url, read)
+def _row(one: Endpoint, name: str, server_on: bool, known: Directory) -> SiteRow:
+    host = _host(one.responder)
+    authority = known.find(_host(next(iter(one.ocsp_urls), "")), one.organization)
+    tone, word = _stapling(one)
     return SiteRow(
-        vhost.name,
-        vhost.owner or "",
-        authority.name if authority else read.organization or read.issuer,
+        name,
+        one.owner or "",
+        authority.name if authority else one.organization or one.issuer,
         host,
         tone,
         word,
-        read.must_staple,
-        expires,
-        _note(vhost, read, on, state, expires, now),
-        _door(vhost),
+        one.must_staple,
+        one.not_after,
+        _note(one, server_on),
+        next(iter(one.doors), Door("127.0.0.1", one.port, one.name)),
     )
 
 
@@ -162,35 +151,26 @@ def _host(url: str) -> str:
         return ""
 
 
-def _stapling(on: bool, url: str, read: Reading) -> tuple[Tone, str]:
-    if read.problem:
+def _stapling(one: Endpoint) -> tuple[Tone, str]:
+    if one.problem and not one.responder:
         return "warn", "Certificate unreadable"
-    if not url:
+    if not one.responder:
         return "calm", "No responder"
-    if not on:
+    if not one.stapling:
         return "off", "Off"
-    return ("good", "On") if read.chain_complete else ("warn", "Not possible")
+    return ("good", "On") if one.chain_complete else ("warn", "Not possible")
 
 
-def _note(
-    vhost: TlsVhost, read: Reading, on: bool, state: StaplingState, expires: datetime | None, now: datetime
-) -> str:
-    if read.problem:
+def _note(one: Endpoint, server_on: bool) -> str:
+    if one.problem:
         return "The certificate file cannot be read."
-    if expires and expires <= now:
+    if one.expired:
         return "The certificate has expired."
-    if read.ocsp_urls and not read.chain_complete:
+    if one.responder and not one.chain_complete:
         return "The issuer is missing from the chain, so Apache cannot staple."
-    if read.ocsp_urls and vhost.stapling and on != state.on:
-        return f"Turns stapling {'on' if on else 'off'} for itself."
+    if one.responder and one.override and one.stapling != server_on:
+        return f"Turns stapling {'on' if one.stapling else 'off'} for itself."
     return ""
-
-
-def _door(vhost: TlsVhost) -> Door:
-    places = [place for place in vhost.addresses if place.port in (_HTTPS, 0)] or list(vhost.addresses)
-    host, port = (places[0].host, places[0].port) if places else ("*", 0)
-    shown = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - wildcards
-    return Door(shown, port or _HTTPS, "localhost" if vhost.name.startswith("*") else vhost.name)
 
 
 # -- meeting one --------------------------------------------------------------------------------------------

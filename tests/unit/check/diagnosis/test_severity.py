@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
 from ocsp_stapling.check.evidence import (
@@ -17,7 +18,6 @@ from ocsp_stapling.check.evidence import (
     HandshakeEvidence,
     HostEvidence,
     LogEvidence,
-    Origin,
     ResponderEvidence,
     Site,
 )

@@ -1,0 +1,100 @@
+"""What this server is now: its configuration, what holds for stapling, and its endpoints. Worked out here only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from ocsp_stapling.apache.conditions import Binary
+from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.httpd import Httpd
+from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.native import NativeSwitch, read_native_switch
+from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.sites import Endpoint, host_of, matching, take
+from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
+
+Contents = Mapping[Path, bytes | None]
+"""File contents to read the configuration with; None: the file is absent."""
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """One reading of this server's configuration. Endpoints are worked out when they are first asked for."""
+
+    layout: Layout
+    tree: ConfigTree
+    native: NativeSwitch
+    """WHM's own switch."""
+    binary: Binary = field(repr=False)
+    state_directory: Path | None = None
+    """Where certificates are remembered; None: not at all."""
+    now: datetime | None = None
+
+    @cached_property
+    def stapling(self) -> StaplingState:
+        """What is in force at server level, and which line of which origin decided it."""
+        return effective(self.tree, self.native)
+
+    @cached_property
+    def vhosts(self) -> tuple[TlsVhost, ...]:
+        """What Apache serves over TLS, without what the certificates say."""
+        return tls_vhosts(self.tree, read_owners())
+
+    @cached_property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint, in the order of the configuration."""
+        return take(self.vhosts, self.tree.listen, self.state_directory, self.now)
+
+    @property
+    def worker(self) -> str:
+        """The account of Apache's workers, "" if the configuration names none."""
+        return self.tree.user or ""
+
+    def foresee(self, contents: Contents) -> ServerState:
+        """Return the server as it would be with these file contents."""
+        return replace(self, tree=read_config(self.layout, self.binary, contents))
+
+    def called(self, name: str) -> Endpoint | None:
+        """Return the endpoint of that name or alias, one that can staple first."""
+        return _best(matching(self.endpoints, name))
+
+    def asking(self, responder: str) -> Endpoint | None:
+        """Return an endpoint that asks this URL or host, so that there is a certificate to ask about."""
+        return _best(
+            [one for one in self.endpoints if any(responder in _names(url) for url in one.responders)]
+        )
+
+    def require_readable(self) -> None:
+        """Raise Problem `not-root` where another user than root cannot read the includes."""
+        if os.geteuid() != 0 and any(found.code == "include-unreadable" for found in self.tree.findings):
+            raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+
+
+def look(
+    state_directory: Path | None = None, *, now: datetime | None = None, layout: Layout | None = None
+) -> ServerState:
+    """Return the server as its files say now. Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf`.
+
+    The configuration is read with what the httpd binary says of itself, so that its conditions can be judged.
+    """
+    here = layout or read_layout()
+    binary = Httpd(here).binary()
+    tree = read_config(here, binary)
+    return ServerState(here, tree, read_native_switch(here.ea4_conf), binary, state_directory, now)
+
+
+def _best(endpoints: Sequence[Endpoint]) -> Endpoint | None:
+    return next((one for one in endpoints if one.can_staple), next(iter(endpoints), None))
+
+
+def _names(url: str) -> set[str]:
+    host = host_of(url).rpartition("@")[2]
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    return {url, url.rstrip("/"), f"{url}/", host, name.strip("[]")}
