@@ -31,8 +31,7 @@ from tests.machine.cpanel import PERL
 from tests.machine.whm import Answer, Browser, log_in, open_whm
 from tests.unit.web.made import healthy, responder
 
-from ocsp_stapling.check import report
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
@@ -79,7 +78,7 @@ def remember(directory: Path, evidence: Evidence) -> None:
 def furnish(machine: Machine, evidence: Evidence) -> None:
     """Put the check and the watch's memory in place."""
     state = machine.path(STATE)
-    report.store(state, report.document(evidence, diagnose(evidence)))
+    result.store(state, result.judged(evidence))
     with tempfile.TemporaryDirectory(prefix="bench-page-") as name:
         remember(Path(name), evidence)  # outside: SQLite would resolve the path into the machine
         for file in Path(name).iterdir():

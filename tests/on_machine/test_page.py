@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from selenium.common.exceptions import NoSuchElementException
 
-from ocsp_stapling.check import report
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check import result
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.chromium import AXE, Window, why_no_browser, window
 from tests.machine.cpanel import SUPPORT, VIEWER
@@ -354,7 +353,7 @@ def wait_until(so: object, seconds: float = 60) -> None:
 def test_of_very_many_responders_one_is_unfolded_when_it_is_looked_at(whm: Machine, page: Window) -> None:
     many = tuple(made.responder(f"ocsp{n}.example.com", 3) for n in range(60))
     evidence = replace(made.healthy(), responders=many)
-    report.store(whm.path(STATE), report.document(evidence, diagnose(evidence)))
+    result.store(whm.path(STATE), result.judged(evidence))
     page.open("responders")
     assert "198.51.100.10" not in page.driver.page_source
     page.one("details.ost-responder:nth-of-type(7) > summary").click()

@@ -42,7 +42,7 @@ class _Place:
     @property
     def where(self) -> tuple[str, str, int, str]:
         """What tells it from other places."""
-        return self.door.name, self.door.address, self.door.port, self.door.key
+        return self.door.site, self.door.address, self.door.port, self.door.key
 
 
 def _where(met: HandshakeEvidence) -> tuple[str, str, int, str]:
@@ -130,7 +130,7 @@ def _repeated(
 
 def _evidence(place: _Place, made: Handshake) -> HandshakeEvidence:
     return HandshakeEvidence(
-        made.door.name,
+        made.door.site,
         made.door.address,
         made.door.port,
         place.url,

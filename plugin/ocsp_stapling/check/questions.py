@@ -116,7 +116,7 @@ def _subject(group: _Group, names: Labels, directory: Directory, turn: int) -> S
     target = next(filter(None, map(_target, group[:_TRIED])), None)
     if target is None:
         return None
-    sites, doors = tuple(_site(one, names) for one in group), tuple(_doors(group, turn))
+    sites, doors = tuple(_site(one, names) for one in group), tuple(_doors(group, turn, names))
     return Subject(target, _authority_name(first, directory), first.issuer, sites, doors, first.expired)
 
 
@@ -159,18 +159,19 @@ def _site(asking: Asking, names: Labels) -> Site:
     )
 
 
-def _doors(group: _Group, first_turn: int) -> list[Door]:
+def _doors(group: _Group, first_turn: int, names: Labels) -> list[Door]:
     """A few places to meet: endpoints that staple first, on the visitors' port first, each at another address."""
     ordered = sorted(group, key=lambda one: (not one.endpoint.stapling, one.endpoint.port != HTTPS))
     found: list[Door] = []
     for turn, one in enumerate(ordered[:_DOORS], first_turn):
         places = one.endpoint.doors
-        found += [_by_key(place, one) for place in places[turn % len(places) :][:1]] if places else []
+        found += [_named(place, one, names) for place in places[turn % len(places) :][:1]] if places else []
     return found
 
 
-def _by_key(door: Door, asking: Asking) -> Door:
+def _named(door: Door, asking: Asking, names: Labels) -> Door:
     """With RSA and ECDSA certificates side by side each has visitors of its own: ask for the one that is meant."""
+    door = replace(door, called=names[asking.endpoint.name, asking.endpoint.port])
     if len(asking.endpoint.certificates) == 1:
         return door
     return replace(door, key=key_kind(asking.certificate.file))

@@ -14,11 +14,8 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
+    SteeringLine,
 )
-from ocsp_stapling.check.result import NAME as LAST_CHECK
-from ocsp_stapling.check.result import load, store
-
-__all__ = ["LAST_CHECK", "document", "exit_status", "load", "state_word", "store"]
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 _STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
@@ -117,6 +114,7 @@ def _handshake(one: HandshakeEvidence) -> dict[str, Any]:
         "responder": one.responder,
         "asked": one.asked,
         "repeated": one.repeated,
+        "key": one.key or None,
         "seconds": round(one.seconds, 4),
         "error": one.error or None,
         "stapled": bool(one.staple),
@@ -158,7 +156,14 @@ def _configuration(one: ConfigurationEvidence) -> dict[str, Any]:
         "reason": one.reason or None,
         "findings": list(one.findings),
         "directives": list(one.directives),
+        "force_url": _steering(one.force_url),
+        "proxy": _steering(one.proxy),
+        "md_stapling": _steering(one.md_stapling),
     }
+
+
+def _steering(line: SteeringLine | None) -> dict[str, Any] | None:
+    return {"name": line.name, "value": line.value, "decided_by": line.where} if line else None
 
 
 def _host(one: HostEvidence) -> dict[str, Any]:

@@ -1,38 +1,100 @@
-"""The last check's document, kept in the state directory for `status`, the page and the ticket."""
+"""A check: the evidence stored with its verdict, for `status`, the page and the ticket.
+
+`last-check.json` in the state directory holds the document that `check --json` prints and, under `kept`, evidence and
+diagnosis as they were, nothing lost: whoever reads it sees the verdict that was given, not another one.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `status` reads the document alone, and starts in a tenth of a second
+    from ocsp_stapling.check.diagnosis import Diagnosis
+    from ocsp_stapling.check.evidence import Evidence
 
 NAME = "last-check.json"
-_SIZE_LIMIT = 32 << 20
+_KEPT = "kept"
+_SIZE_LIMIT = 64 << 20
 
 
-def store(directory: Path, found: Mapping[str, Any]) -> None:
-    """Keep the document as the last check, readable for us alone. Raises OSError when it cannot be written."""
+@dataclass(frozen=True)
+class Check:
+    """What was found out, and what it was found to mean."""
+
+    evidence: Evidence
+    diagnosis: Diagnosis
+
+    def document(self) -> dict[str, Any]:
+        """Return what `check --json` prints."""
+        from ocsp_stapling.check import report
+
+        return report.document(self.evidence, self.diagnosis)
+
+
+def judged(evidence: Evidence) -> Check:
+    """Return the evidence with its diagnosis."""
+    from ocsp_stapling.check.diagnosis import diagnose
+
+    return Check(evidence, diagnose(evidence))
+
+
+def store(directory: Path, check: Check) -> dict[str, Any]:
+    """Keep the check as the last one, readable for us alone, and return its document. Raises OSError."""
+    from ocsp_stapling import codec
+
+    document = check.document()
+    kept = {"evidence": codec.plain(check.evidence), "diagnosis": codec.plain(check.diagnosis)}
+    _write(directory, json.dumps(document | {_KEPT: kept}))
+    return document
+
+
+def load(directory: Path) -> Check | None:
+    """Return the last check, None if there is none that can be read or if another version wrote it."""
+    from ocsp_stapling import codec
+    from ocsp_stapling.check.diagnosis import Diagnosis
+    from ocsp_stapling.check.evidence import Evidence
+
+    kept = (_read(directory) or {}).get(_KEPT)
+    if not isinstance(kept, dict):
+        return None
+    try:
+        evidence = codec.from_plain(kept.get("evidence"), Evidence)
+        return Check(evidence, codec.from_plain(kept.get("diagnosis"), Diagnosis))
+    except codec.UnreadableError:
+        return None
+
+
+def load_document(directory: Path) -> dict[str, Any] | None:
+    """Return the last check's document, None if there is none that can be read."""
+    found = _read(directory)
+    if found is None or "cause" not in found:
+        return None
+    return {key: value for key, value in found.items() if key != _KEPT}
+
+
+def _read(directory: Path) -> dict[str, Any] | None:
+    try:
+        with (directory / NAME).open("rb") as file:
+            found = json.loads(file.read(_SIZE_LIMIT))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _write(directory: Path, text: str) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Checks may run side by side: each writes its own file, and the last one to end stays.
     descriptor, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(found, file)
+            file.write(text)
         temporary.replace(directory / NAME)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def load(directory: Path) -> dict[str, Any] | None:
-    """Return the last check's document, None if there is none that can be read."""
-    try:
-        with (directory / NAME).open("rb") as file:
-            found = json.loads(file.read(_SIZE_LIMIT))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and "cause" in found else None

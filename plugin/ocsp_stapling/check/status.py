@@ -46,7 +46,7 @@ def _stapling(state: StaplingState) -> dict[str, Any]:
 
 def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
     """The last check in brief, and how old it is in seconds (None if that cannot be told)."""
-    found = result.load(settings.state_directory)
+    found = result.load_document(settings.state_directory)
     if found is None:
         return None
     keys = ("checked_at", "state", "cause", "severity", "confidence", "action", "sentence", "advice")

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.check import report, vantage
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check import report, result, vantage
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.output import emit_json
@@ -97,10 +96,10 @@ def run_check(
     evidence = survey(request)
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
-    found = report.document(evidence, diagnose(evidence))
+    check = result.judged(evidence)
     with contextlib.suppress(OSError):  # a full disk must not cost the answer
-        report.store(configured.state_directory, found)
-    return found
+        result.store(configured.state_directory, check)
+    return check.document()
 
 
 def _line(text: str) -> None:

@@ -9,7 +9,7 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.change.journal import NAME, Journal, Operation
 from ocsp_stapling.check import metrics as exposition
-from ocsp_stapling.check import report
+from ocsp_stapling.check import result
 from ocsp_stapling.cli.output import emit_json
 
 
@@ -19,7 +19,7 @@ from ocsp_stapling.cli.output import emit_json
 def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory
-    text = exposition.render(report.load(directory), _operations(directory))
+    text = exposition.render(result.load_document(directory), _operations(directory))
     if output is not None:
         exposition.write(output, text)
     elif as_json:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.check import report
+from ocsp_stapling.check import result
 from ocsp_stapling.check import ticket as writer
 from ocsp_stapling.cli.check import run_check
 from ocsp_stapling.cli.output import emit_json
@@ -29,7 +29,7 @@ _TRACING_SECONDS = 12.0
 def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     """Write everything a datacenter, a CA or a root admin needs to act, from a new check."""
     configured = settings.load()
-    found = report.load(configured.state_directory) if last else None
+    found = result.load_document(configured.state_directory) if last else None
     if last and found is None:
         raise Problem("no-check", "There is no last check to write about: leave --last out.")
     if found is None:

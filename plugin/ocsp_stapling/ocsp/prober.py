@@ -152,12 +152,12 @@ class _ResponderProbe:
 
     async def run(self) -> None:
         try:
-            url = parse_url(self._target.url)
+            asked = url = parse_url(self._target.url)
             if self._target.via:
                 url = through(url, parse_url(self._target.via))
         except UnusableURLError as error:
             return self._note(fault=Outcome.URL_UNUSABLE, detail=str(error))
-        self._note(host=url.host, port=url.port, fault=Outcome.DNS_TIMEOUT)
+        self._note(host=asked.host, port=asked.port, fault=Outcome.DNS_TIMEOUT)
         addresses = await self._resolve(url.host)
         self._addresses = [self._address_probe(url, *address) for address in _first_of_each(addresses)]
         async with asyncio.TaskGroup() as group:

@@ -20,8 +20,7 @@ from ocsp_stapling.change.jobs import Operations, Order, launcher
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
 from ocsp_stapling.change.transaction import DONE
-from ocsp_stapling.check import report
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check import result
 from ocsp_stapling.check.gather import Request as SurveyRequest
 from ocsp_stapling.check.gather import survey
 from ocsp_stapling.check.ticket import ticket
@@ -73,11 +72,11 @@ def make_check(settings: Settings) -> Document:
     log = LogReader(settings.state_directory)
     chosen = replace(settings, status_pages=calm)
     evidence = survey(SurveyRequest(chosen, settings.probe.deadline_seconds, read_log=log))
-    document = report.document(evidence, diagnose(evidence))
+    check = result.judged(evidence)
     with contextlib.suppress(OSError):
-        report.store(settings.state_directory, document)
+        result.store(settings.state_directory, check)
     log.wait(_LOG_SECONDS)
-    return document
+    return check.document()
 
 
 def make_switch(action: str, reason: str, settings: Settings) -> Ended:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,27 +65,6 @@ def test_exit_status_as_monitoring_plugins_have_it(made: Evidence, status: int) 
 
     assert found["exit_status"] == status
     assert unstyle(as_text(found)).startswith(f"OCSP STAPLING {report.state_word(status)} - ")
-
-
-def test_the_last_check_is_kept_for_root_alone(tmp_path: Path) -> None:
-    found = document(evidence(FINE))
-
-    report.store(tmp_path / "state", found)
-    report.store(tmp_path / "state", found)
-
-    kept = tmp_path / "state" / report.LAST_CHECK
-    assert report.load(tmp_path / "state") == found
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    assert list(kept.parent.iterdir()) == [kept]
-
-
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
-def test_a_damaged_last_check_counts_as_none(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / report.LAST_CHECK).write_bytes(content)
-
-    assert report.load(tmp_path) is None
 
 
 @pytest.mark.parametrize("make", [evidence, unstapled, stalled])

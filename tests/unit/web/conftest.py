@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from ocsp_stapling.check import report
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.app import create_app
@@ -24,7 +23,7 @@ def showing(tmp_path: Path) -> Shown:
 
     def make(evidence: Evidence | None) -> Flask:
         if evidence is not None:
-            report.store(tmp_path, report.document(evidence, diagnose(evidence)))
+            result.store(tmp_path, result.judged(evidence))
         return create_app(replace(Settings(), state_directory=tmp_path))
 
     return make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +10,8 @@ import pytest
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
-from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.check.stored import evidence_of
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide
 from ocsp_stapling.web.pages.operations import operation_view
@@ -24,14 +21,6 @@ from tests.unit.web import made
 
 NOON = datetime(2026, 11, 22, 12, 34)
 WORDS = {"Done", "Needs you", "Not possible here", "Not needed", "Later"}
-
-
-@pytest.mark.parametrize("state", sorted(made.everything()))
-def test_a_stored_check_leads_to_the_same_diagnosis(state: str) -> None:
-    before = made.everything()[state]
-    document = report.document(before, diagnose(before))
-    after = evidence_of(json.loads(json.dumps(document)))
-    assert report.document(after, diagnose(after)) == document | {"checked_at": document["checked_at"]}
 
 
 def test_the_chart_has_a_column_for_every_hour_with_failures_and_the_rest_in_others() -> None:

@@ -33,6 +33,8 @@ FIXES = {
     Cause.IPV6_BROKEN: "Repair this server's IPv6 (route, firewall), or take its IPv6 address away until it works.",
     Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there.",
     Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
+    Cause.FORCED_URL: "Mend what answers there, or take that line out and restart Apache: it then asks the CAs.",
+    Cause.PROXY: "Mend the proxy, or take that line out and restart Apache: it then asks the CAs itself.",
     Cause.CHAIN_INCOMPLETE: "Install the certificate with its CA bundle, so that Apache finds the issuer.",
 }
 _REMEDIES = {
@@ -45,6 +47,8 @@ _REMEDIES = {
     Cause.CERTIFICATE_REVOKED: Action.REISSUE,
     Cause.CHAIN_INCOMPLETE: Action.FIX_HERE,
     Cause.BAD_OCSP_URL: Action.REISSUE,
+    Cause.FORCED_URL: Action.FIX_HERE,
+    Cause.PROXY: Action.FIX_HERE,
 }
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.check.evidence import Evidence, NameState, ResponderEvidence
+from ocsp_stapling.check.evidence import Evidence, NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
-from ocsp_stapling.text import shown
+from ocsp_stapling.text import capital, shown, uncapital
 
 SLOW_MS = 1000.0
 """An answer that takes longer makes visitors wait, although Apache still takes it."""
@@ -34,6 +34,9 @@ class Cause(Enum):
     CERTIFICATE_REVOKED = "certificate-revoked"
     CHAIN_INCOMPLETE = "chain-incomplete"
     BAD_OCSP_URL = "bad-ocsp-url"
+    FORCED_URL = "forced-url"
+    PROXY = "proxy"
+    MOD_MD = "mod-md"
     NOT_IN_FRONT = "not-in-front"
     UNKNOWN = "unknown"
 
@@ -51,6 +54,7 @@ MUTE = frozenset({Outcome.REPLY_TIMEOUT, Outcome.RESET, Outcome.EMPTY_REPLY})
 HANGING = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.SLOW, Outcome.DNS_TIMEOUT})
 """Outcomes for which a handshake waits."""
 _HOLDING_UP = HANGING | {Outcome.DEADLINE, Outcome.ADDRESS_FORBIDDEN, Outcome.URL_UNUSABLE}
+_UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE})
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
 _EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
@@ -97,6 +101,8 @@ class Surroundings:
     """Whether any responder answered over IPv6."""
     ipv6: Ipv6Kind
     levels: Mapping[str, Level]
+    force_url: SteeringLine | None = None
+    proxy: SteeringLine | None = None
 
 
 def surroundings(evidence: Evidence) -> Surroundings:
@@ -116,6 +122,8 @@ def surroundings(evidence: Evidence) -> Surroundings:
         "ipv6" in answers,
         evidence.host.ipv6,
         {one.name: one.level for one in evidence.authorities},
+        evidence.configuration.force_url,
+        evidence.configuration.proxy,
     )
 
 
@@ -145,7 +153,7 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     if one.expired_only and not can_hold_up(one.finding):
         sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
-    judges = (_name, _local, _ipv6, _way, _answer)
+    judges = (_steered, _name, _local, _ipv6, _way, _answer)
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
@@ -183,6 +191,31 @@ def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     return Explanation(Cause.CA_OUTAGE, Confidence.LOW, Outcome.SLOW, sentence, late=True)
 
 
+def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """A line of Apache's configuration sends the question elsewhere, or another way, and that place fails."""
+    if outcome is Outcome.DEADLINE:
+        return None
+    line = around.force_url
+    if line and one.url == line.value:
+        sentence = (
+            f"{line.name} ({line.where}) sends every question to {shown(one.url)}, which does not serve: "
+        )
+        why = ("The responders that the certificates name are not asked at all.",)
+        told = f"{sentence}{uncapital(outcome.sentence)}"
+        return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
+    line = around.proxy
+    if line and outcome in UNCONNECTED | MUTE | _UNRESOLVED:
+        sure = Confidence.MEDIUM if outcome in MUTE else Confidence.HIGH
+        sentence = (
+            f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: "
+        )
+        why = (f"Apache does not connect to {_host(one)} itself.",)
+        return Explanation(
+            Cause.PROXY, sure, outcome, f"{sentence}{uncapital(outcome.sentence)}", why, local=True
+        )
+    return None
+
+
 def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
     """Faults of the URL, of the name and of what the name leads to."""
     if outcome is Outcome.URL_UNUSABLE:
@@ -205,7 +238,7 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
 
 
 def _dns(one: ResponderEvidence, outcome: Outcome, confidence: Confidence, sentence: str) -> Explanation:
-    why = (_capital(one.name_sentence),) if one.name_sentence else (outcome.sentence,)
+    why = (capital(one.name_sentence),) if one.name_sentence else (outcome.sentence,)
     return Explanation(Cause.DNS, confidence, outcome, sentence, why, local=True)
 
 
@@ -285,7 +318,7 @@ def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     local = any(found.route is False for found in one.finding.addresses)
     where = "this server's routing table has no entry" if local else "the network answers that there is none"
     sentence = f"There is no route from this server to {_host(one)}{_partly(one)}."
-    return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (_capital(where),), local=local)
+    return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (capital(where),), local=local)
 
 
 def _by_elsewhere(one: ResponderEvidence, outcome: Outcome) -> Explanation | None:
@@ -410,7 +443,3 @@ def _down(one: ResponderEvidence) -> str:
 
 def _host(one: ResponderEvidence) -> str:
     return shown(one.finding.host or one.url)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -53,6 +53,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
     return (
         beside.not_served(evidence, measured)
         or beside.not_in_front(evidence, measured)
+        or beside.mod_md(evidence, measured)
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (

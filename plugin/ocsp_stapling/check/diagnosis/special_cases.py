@@ -71,6 +71,26 @@ _FRONTS = {
 }
 
 
+def mod_md(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """mod_md staples in mod_ssl's place: it fetches in the background, and no visitor waits for it."""
+    line = evidence.configuration.md_stapling
+    if line is None or not evidence.responders:
+        return None
+    sentence = (
+        f"mod_md staples on this server ({line.name} {line.value}, {line.where}), in the background: SSLUseStapling "
+        "decides nothing, and no visitor waits for a responder."
+    )
+    if measured.stalling:
+        advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
+        return Diagnosis(
+            Cause.MOD_MD, Severity.STALLING, Confidence.MEDIUM, Action.FIX_HERE, sentence, advice
+        )
+    advice = (
+        "Nothing needs to be done here; turning stapling off or on with this plugin would change nothing."
+    )
+    return Diagnosis(Cause.MOD_MD, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
+
+
 def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """Nothing on this server can be affected: a normal, calm result."""
     harmless = all(one.expired_only and not can_hold_up(one.finding) for one in evidence.responders)

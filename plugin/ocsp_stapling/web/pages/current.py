@@ -34,15 +34,18 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
     on = last.plan.get("stapling_then") == "on"
     when = datetime.fromtimestamp(last.finished, UTC)
     changed = Changed(last.id, on, when, str(last.result.get("message", "")))
-    return replace(evidence, configuration=_configuration(last, on, when), handshakes=()), changed
+    configuration = _configuration(evidence.configuration, last, on, when)
+    return replace(evidence, configuration=configuration, handshakes=()), changed
 
 
-def _configuration(last: Operation, on: bool, when: datetime) -> ConfigurationEvidence:
+def _configuration(
+    before: ConfigurationEvidence, last: Operation, on: bool, when: datetime
+) -> ConfigurationEvidence:
+    """What the change decided; whom Apache asks, and sites of their own mind, stay what they were."""
+    bare = replace(before, on=on, where="", line="", off_since=None, off_by="", reason="", directives=())
     if on:
-        return ConfigurationEvidence(on=True, origin=Origin.UNKNOWN)
-    return ConfigurationEvidence(
-        on=False, origin=Origin.PLUGIN, off_since=when, off_by=last.who, reason=last.reason
-    )
+        return replace(bare, origin=Origin.UNKNOWN, still_on=())
+    return replace(bare, origin=Origin.PLUGIN, off_since=when, off_by=last.who, reason=last.reason)
 
 
 def running(operations: Sequence[Operation]) -> Operation | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.change.journal import Journal, Operation
-from ocsp_stapling.check import report
+from ocsp_stapling.check import result
 from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.check.stored import evidence_of
+from ocsp_stapling.check.result import Check
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.pages import current
 from ocsp_stapling.web.restricted import restricted
@@ -39,13 +39,15 @@ def picture() -> Picture:
     directory = services().settings.state_directory
     visible = visible_to(caller())
     operations = recent_operations(directory)
-    evidence = last_evidence(directory)
+    last = last_check(directory)
     under_way = current.running(operations)
-    if evidence is None:
+    if last is None:
         return Picture(None, None, None, under_way, None, visible)
-    evidence, changed = current.up_to_date(evidence, operations)
-    evidence = restricted(evidence, visible)
+    evidence, changed = current.up_to_date(last.evidence, operations)
     returns = returns_by_itself(operations)
+    if changed is None and visible.everything:
+        return Picture(last.evidence, last.diagnosis, None, under_way, returns, visible)
+    evidence = restricted(evidence, visible)
     return Picture(evidence, diagnose(evidence), changed, under_way, returns, visible)
 
 
@@ -57,22 +59,18 @@ def recent_operations(directory: Path) -> list[Operation]:
         return journal.operations(limit=_RECENT)
 
 
-def last_evidence(directory: Path) -> Evidence | None:
-    """Return the last check's evidence, None if there is none or another version wrote it."""
+def last_check(directory: Path) -> Check | None:
+    """Return the last check, None if there is none or another version wrote it."""
     try:
-        status = (directory / report.LAST_CHECK).stat()
+        status = (directory / result.NAME).stat()
     except OSError:
         return None
-    return _evidence(directory, status.st_mtime_ns, status.st_ino, status.st_size)
+    return _check(directory, status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 @lru_cache(maxsize=1)
-def _evidence(directory: Path, _time: int, _inode: int, _size: int) -> Evidence | None:
-    document = report.load(directory)
-    try:
-        return evidence_of(document) if document else None
-    except (ValueError, TypeError, KeyError):
-        return None
+def _check(directory: Path, _time: int, _inode: int, _size: int) -> Check | None:
+    return result.load(directory)
 
 
 def returns_by_itself(operations: Sequence[Operation]) -> bool | None:

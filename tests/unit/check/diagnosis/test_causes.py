@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, diagnose
+from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity, diagnose
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
+    ConfigurationEvidence,
     Elsewhere,
     HostEvidence,
     NameState,
     ResponderEvidence,
+    SteeringLine,
 )
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome
-from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder, unstapled
+from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder, stalled, unstapled
 
 FINE = responder("zeta")
 URL = "http://ocsp.alpha.example"
@@ -252,3 +254,43 @@ def test_a_hostile_url_neither_floods_nor_breaks_a_sentence(url: str) -> None:
 
     assert len(found.sentence) < 500
     assert found.sentence.isprintable()
+
+
+FORCED = SteeringLine("SSLStaplingForceURL", "http://ocsp.alpha.example", "/etc/apache2/x.conf:1")
+PROXY = SteeringLine("SSLOCSPProxyURL", "http://proxy.example:3128", "/etc/apache2/x.conf:2")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.HTML, Outcome.HTTP_ERROR],
+)
+def test_a_line_that_sends_every_question_to_a_dead_place_is_the_cause(outcome: Outcome) -> None:
+    made = stalled(responder(v4=outcome), configuration=ConfigurationEvidence(force_url=FORCED))
+    found = diagnose(made)
+    assert (found.cause, found.afterwards) == (Cause.FORCED_URL, Action.FIX_HERE)
+    assert "SSLStaplingForceURL (/etc/apache2/x.conf:1)" in found.sentence
+
+
+def test_a_line_that_sends_questions_to_a_place_that_serves_is_none() -> None:
+    made = evidence(responder(), configuration=ConfigurationEvidence(force_url=FORCED))
+    assert diagnose(made).cause is Cause.HEALTHY
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT])
+def test_a_dead_proxy_is_the_cause_and_not_the_network(outcome: Outcome) -> None:
+    several = responder(v4=outcome), responder("beta", outcome), responder("gamma", outcome)
+    found = diagnose(stalled(*several, configuration=ConfigurationEvidence(proxy=PROXY)))
+    assert (found.cause, found.afterwards) == (Cause.PROXY, Action.FIX_HERE)
+    assert "http://proxy.example:3128" in found.sentence
+
+
+def test_an_error_that_a_working_proxy_hands_on_is_not_the_proxys() -> None:
+    made = unstapled(responder(v4=Outcome.UNAUTHORIZED), configuration=ConfigurationEvidence(proxy=PROXY))
+    assert diagnose(made).cause is Cause.CA_BAD_ANSWER
+
+
+def test_where_mod_md_staples_nothing_is_to_be_switched() -> None:
+    line = SteeringLine("MDStapling", "on", "/etc/apache2/md.conf:1")
+    for on in (True, False):
+        found = diagnose(evidence(responder(), configuration=ConfigurationEvidence(on=on, md_stapling=line)))
+        assert (found.cause, found.severity, found.action) == (Cause.MOD_MD, Severity.NONE, Action.NOTHING)
