@@ -206,8 +206,8 @@ class _Walk:
             vhost.stapling = directive
 
     def _value(self, name: bytes, args: bytes) -> bytes:
-        """Only Listen takes two arguments; httpd ignores what follows On or Off, such as a comment."""
-        if name == b"listen":
+        """Only these take several arguments; httpd ignores what follows On or Off, such as a comment."""
+        if name in (b"listen", b"loglevel"):
             return b" ".join(words(args, self.known.lookup))
         return self._first(args)
 

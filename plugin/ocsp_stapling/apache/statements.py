@@ -20,8 +20,10 @@ NAMES = {
     name.lower(): name
     for name in (
         "DocumentRoot",
+        "ErrorLog",
         "Group",
         "Listen",
+        "LogLevel",
         "MDStapleOthers",
         "MDStapling",
         "PidFile",
@@ -55,7 +57,7 @@ _NAME = (
 )
 _MARKER = b"(?:" + includes.BEGIN + b"|" + includes.END + b")"
 _BLANK = rb"[ \t\r\x0b\x0c]*+"
-_INITIAL = rb"[<#\"'dgilmpstu]"  # with which a line of interest can begin
+_INITIAL = rb"[<#\"'degilmpstu]"  # with which a line of interest can begin
 
 
 def _idle_section(depth: int) -> bytes:

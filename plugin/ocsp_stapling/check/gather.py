@@ -28,6 +28,7 @@ from ocsp_stapling.host.resolver import check_names
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.logs import ErrorLogs, error_logs
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
 
@@ -50,7 +51,7 @@ class Request:
     trace: bool = False
     """Whether to trace the route to addresses that cannot be reached."""
     progress: Callable[[str], None] = lambda _text: None
-    read_log: Callable[[Layout, datetime], LogEvidence] = surroundings.read_log
+    read_log: Callable[[ErrorLogs, datetime], LogEvidence] = surroundings.read_log
     """How the error log is read: whole, or (by the watch) from where the last look ended."""
 
 
@@ -85,7 +86,7 @@ class _Survey:
             "The authorities' status pages",
             lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
         )
-        log = self._part("The error log", lambda: self.request.read_log(self.layout, self.now))
+        log = self._part("The error log", lambda: self.request.read_log(error_logs(state), self.now))
         host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))

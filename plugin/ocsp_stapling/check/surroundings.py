@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ocsp_stapling.apache.errorlog.failures import summarise
-from ocsp_stapling.apache.errorlog.read import entries
+from ocsp_stapling.apache.errorlog.read import entries_of_all
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent
 from ocsp_stapling.apache.tree import ConfigTree, Directive
@@ -24,17 +24,18 @@ from ocsp_stapling.host.listeners import owner_of
 from ocsp_stapling.host.load import read_load
 from ocsp_stapling.host.routes import ipv6_state
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
 
 _DAY = timedelta(days=1)
 
 
-def read_log(layout: Layout, now: datetime) -> LogEvidence:
-    """Return the stapling failures of the last day in Apache's error log; never raises."""
+def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
+    """Return the stapling failures of the last day in Apache's error logs; never raises."""
     local = now.astimezone().replace(tzinfo=None)
     try:
-        found = summarise(entries(layout.error_log, local - _DAY, numbered=False), local)
+        found = summarise(entries_of_all(logs.files, local - _DAY), local, logs.client_checks)
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence)
     return LogEvidence(

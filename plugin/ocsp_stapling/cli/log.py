@@ -4,25 +4,71 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
-from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream
+from ocsp_stapling.apache.errorlog.paste import Paste
+from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, pasted_entries
 from ocsp_stapling.cli.output import printable, table
+from ocsp_stapling.problem import Problem
 
-PERIODS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "all": None}
-_IN_WORDS = {"1h": "in the last hour", "24h": "in the last 24 hours", "all": "in the whole file"}
+if TYPE_CHECKING:
+    from ocsp_stapling.server.logs import ErrorLogs
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_NAMES = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
+_LENGTH = re.compile(r"(\d{1,5})\s*([mhdw])")
+
+
+@dataclass(frozen=True)
+class Period:
+    """Since when (naive local time, None: ever) and in words."""
+
+    since: datetime | None
+    words: str
+    whole: bool = False
+
+
+class PeriodType(click.ParamType):  # type: ignore[type-arg]
+    """`all`, a length (`90m`, `12h`, `3d`, `2w`) or a date (`2026-11-24`, `2026-11-24 03:00`)."""
+
+    name = "period"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Period:
+        """Return the period, counted from now."""
+        text = str(value).strip()
+        if text == "all":
+            return WHOLE
+        if (length := _LENGTH.fullmatch(text)) and int(length[1]):
+            count, unit = int(length[1]), length[2]
+            what = _NAMES[unit] if count == 1 else f"{count} {_NAMES[unit]}s"
+            return Period(datetime.now() - count * _UNITS[unit], f"in the last {what}")
+        try:
+            since = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{printable(text)} is no period: give 12h, 3d, a date or all.",
+                param,
+                ctx,
+            )
+        since = since.astimezone().replace(tzinfo=None) if since.tzinfo else since
+        return Period(since, f"since {since:%Y-%m-%d %H:%M}")
+
+
+WHOLE = Period(None, "in the whole file", whole=True)
 
 # What each kind means, for people.
 WORDS = {
@@ -43,34 +89,76 @@ WORDS = {
 _UNNAMED = "(not named in the log)"
 
 
+@dataclass
+class _Source:
+    """Where the lines come from, and what is to be said about it."""
+
+    lines: Iterable[Entry]
+    client_checks: bool | None
+    paste: Paste | None = None
+    logs: ErrorLogs | None = None
+
+
 @click.command()
 @click.argument("file", required=False)
-@click.option("--since", type=click.Choice(list(PERIODS)), help="Period [24h; whole FILE if one is named].")
+@click.option(
+    "--since",
+    type=PeriodType(),
+    metavar="PERIOD",
+    help="90m, 12h, 3d, a date, or all [24h; whole FILE if one is named].",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for every line about stapling.")
-def log(file: str | None, since: str | None, as_json: bool) -> None:
+def log(file: str | None, since: Period | None, as_json: bool) -> None:
     """Show stapling failures in Apache's error log.
 
-    FILE is a log, or - for standard input; without it, the error log of this server's Apache is read, rotated files
-    included where the period needs them.
+    FILE is a log, or a paste of one, or - for standard input; without it, the error logs of this server's Apache are
+    read, those of virtual hosts too, rotated files included where the period needs them.
     """
-    period = since or ("all" if file else "24h")
-    now = datetime.now()
-    length = PERIODS[period]
-    with _reader_may_leave(), _lines(file, now - length if length else None, as_json) as lines:
+    period = since or (
+        WHOLE if file else Period(datetime.now() - timedelta(hours=24), "in the last 24 hours")
+    )
+    with _reader_may_leave(), _source(file, period.since, as_json) as source:
         if as_json:
-            _print_objects(lines, at_once=_stream_of(file) is not None)
+            _print_objects(source, at_once=_stream_of(file) is not None)
         else:
-            _print_summary(summarise(lines, now), period)
+            _print_summary(summarise(source.lines, datetime.now(), source.client_checks), period, source)
 
 
 @contextmanager
-def _lines(file: str | None, since: datetime | None, numbered: bool) -> Iterator[Iterable[Entry]]:
-    descriptor = _stream_of(file)
-    if descriptor is None:
-        yield entries(Path(file) if file else _default_log(), since, numbered)
+def _source(file: str | None, since: datetime | None, numbered: bool) -> Iterator[_Source]:
+    if file is None:
+        yield _of_this_server(since, numbered)
         return
-    with _open_stream(descriptor) as stream:
-        yield entries_of_stream(stream, since)
+    descriptor, paste = _stream_of(file), Paste()
+    if descriptor is not None:
+        with _open_stream(descriptor) as stream:
+            yield _Source(entries_of_stream(stream, paste, since), None, paste)
+    elif since is None:
+        yield _Source(pasted_entries(Path(file), paste), None, paste)
+    else:
+        yield _Source(entries(Path(file), since, numbered), None)
+
+
+def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
+    """The logs that the configuration names; if it cannot be read, the one that paths.conf names."""
+    from ocsp_stapling.apache.layout import read_layout  # only needed without FILE
+    from ocsp_stapling.server import state as server
+    from ocsp_stapling.server.logs import error_logs
+
+    layout = read_layout()
+    try:
+        logs = error_logs(server.look(layout=layout))
+    except Problem:
+        return _Source(entries(layout.error_log, since, numbered), None)
+    lines = _of_all(logs.files, since, numbered)
+    return _Source(lines, logs.client_checks, logs=logs)
+
+
+def _of_all(paths: Sequence[Path], since: datetime | None, numbered: bool) -> Iterator[Entry]:
+    yield from entries(paths[0], since, numbered)
+    for path in paths[1:]:
+        with suppress(Problem):
+            yield from entries(path, since, numbered)
 
 
 def _stream_of(file: str | None) -> str | int | None:
@@ -93,12 +181,6 @@ def _open_stream(descriptor: str | int) -> IO[bytes]:
     return open(descriptor, "rb", closefd=descriptor != 0)
 
 
-def _default_log() -> Path:
-    from ocsp_stapling.apache.layout import read_layout  # only needed without FILE
-
-    return read_layout().error_log
-
-
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
     """Let `log | head` end quietly when head has seen enough."""
@@ -110,11 +192,12 @@ def _reader_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_objects(lines: Iterable[Entry], at_once: bool) -> None:
+def _print_objects(source: _Source, at_once: bool) -> None:
     """Print one object a line; gathered unless somebody may be watching a live stream."""
     batch: list[str] = []
-    for line in lines:
-        batch.append(_object(line))
+    sure = source.client_checks is False
+    for line in source.lines:
+        batch.append(_object(line._replace(stapling=True) if sure and line.stapling is None else line))
         if at_once or len(batch) >= 512:
             sys.stdout.write("".join(batch))
             batch.clear()
@@ -144,26 +227,52 @@ def _named(responder: str | None) -> str:
     return json.dumps(responder)
 
 
-def _print_summary(found: Summary, period: str) -> None:
-    where = _IN_WORDS[period]
-    if not found.total:
-        click.echo(f"No stapling failures {where}.")
-    else:
-        click.echo(f"{_plural(found.total, 'stapling failure')} {where}{_recently(found, period)}.")
+def _print_summary(found: Summary, period: Period, source: _Source) -> None:
+    if found.total:
+        click.echo(f"{_plural(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
         click.echo()
         header = ["RESPONDER", "FAILURES", "FIRST", "LAST", "WHAT"]
         click.echo(table(_responder_rows(found), header))
         click.echo("\nLast ones:")
         click.echo(table(_recent_row(failure) for failure in found.recent))
+    else:
+        click.echo(_without_failures(period, source))
     _print_notes(found)
+    _print_about(source)
 
 
-def _recently(found: Summary, period: str) -> str:
-    if period == "1h" or not found.last_day:
+def _without_failures(period: Period, source: _Source) -> str:
+    unclear = source.paste.unclear if source.paste else 0
+    if unclear:
+        return f"No stapling failure in Apache's own form {period.words}."
+    if source.logs and source.logs.hidden_by:
+        return f"No stapling failures are logged {period.words}."
+    return f"No stapling failures {period.words}."
+
+
+def _print_about(source: _Source) -> None:
+    """What could not be understood, what was read besides, and what Apache does not write."""
+    paste, logs = source.paste, source.logs
+    if paste and paste.unclear:
+        verb = "looks like" if paste.unclear == 1 else "look like"
+        click.echo(
+            f"\n{_plural(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's."
+        )
+    if paste and paste.nginx:
+        click.echo("nginx wrote some of them: it fetches staples beside its visitors, and none waits for it.")
+    if logs and len(logs.files) > 1:
+        more = f"; {logs.left_out:,} more were not read" if logs.left_out else ""
+        click.echo(f"\nRead, too: {_plural(len(logs.files) - 1, 'log')} of virtual hosts{more}.")
+    if logs and (line := logs.hidden_by):
+        place = printable(f"{line.file}:{line.line}")
+        click.echo(f"\nApache does not log stapling's errors: {printable(line.text.strip())} ({place}).")
+
+
+def _recently(found: Summary, period: Period) -> str:
+    if not found.last_day or (period.since and datetime.now() - period.since < timedelta(minutes=61)):
         return ""
-    return f", {found.last_hour:,} in the last hour" + (
-        f", {found.last_day:,} in the last 24 hours" if period == "all" else ""
-    )
+    day = f", {found.last_day:,} in the last 24 hours" if found.last_day < found.total or period.whole else ""
+    return f", {found.last_hour:,} in the last hour{day}"
 
 
 def _responder_rows(found: Summary) -> Iterator[list[str]]:
@@ -188,6 +297,11 @@ def _print_notes(found: Summary) -> None:
     if found.unproven:
         what = _plural(found.unproven, "OCSP error line")
         click.echo(f"\nNot counted: {what} that may be about client certificates instead.")
+    if found.probable:
+        what = _plural(found.probable, "line")
+        click.echo(
+            f"\nProbably stapling: {what} that could be about client certificates as well, where Apache checks those."
+        )
     if found.undated:
         click.echo(f"\n{_plural(found.undated, 'failure')} without a time in the log.")
 

@@ -9,7 +9,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 from ocsp_stapling.apache.errorlog.failures import OTHERS, summarise
 from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
-from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.check.evidence import LogEvidence
 from ocsp_stapling.check.surroundings import read_log
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.watch.memory import Memory
 
 NAME = "log"
@@ -39,19 +39,22 @@ class LogReader:
         self._directory = directory
         self._begun, self._done = threading.Event(), threading.Event()
 
-    def __call__(self, layout: Layout, now: datetime) -> LogEvidence:
+    def __call__(self, logs: ErrorLogs, now: datetime) -> LogEvidence:
         """Return the failures of the last day; the whole day is read where nothing can be remembered."""
         self._begun.set()
         try:
+            local = now.astimezone().replace(tzinfo=None)
+            found = []
             with Memory(self._directory) as memory:
-                found, known = read_on(
-                    layout.error_log, memory.recall(NAME), now.astimezone().replace(tzinfo=None)
-                )
-                if known is not None:
-                    memory.remember(NAME, known)
-            return found
+                for number, path in enumerate(logs.files):
+                    name = f"{NAME} {path}" if number else NAME
+                    one, known = read_on(path, memory.recall(name), local, logs.client_checks)
+                    if known is not None:
+                        memory.remember(name, known)
+                    found.append(one)
+            return _together(found)
         except (sqlite3.Error, OSError):
-            return read_log(layout, now)
+            return read_log(logs, now)
         finally:
             self._done.set()
 
@@ -61,7 +64,26 @@ class LogReader:
             self._done.wait(seconds)
 
 
-def read_on(path: Path, known: Mapping[str, Any], now: datetime) -> tuple[LogEvidence, dict[str, Any] | None]:
+def _together(found: Sequence[LogEvidence]) -> LogEvidence:
+    """What all logs say. That the server's own cannot be read is said; one of a virtual host may be missing."""
+    responders: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for one in found:
+        responders.update(one.responders)
+        kinds.update(one.kinds)
+    return LogEvidence(
+        sum(one.last_hour for one in found),
+        sum(one.last_day for one in found),
+        max(one.last for one in found),
+        dict(responders.most_common()),
+        dict(kinds.most_common()),
+        found[0].unreadable,
+    )
+
+
+def read_on(
+    path: Path, known: Mapping[str, Any], now: datetime, client_checks: bool = True
+) -> tuple[LogEvidence, dict[str, Any] | None]:
     """Return what the log says of the last day, and what to know next time (None: nothing new, it is unreadable).
 
     `now` is naive local time, as the log's own times are.
@@ -71,7 +93,7 @@ def read_on(path: Path, known: Mapping[str, Any], now: datetime) -> tuple[LogEvi
         lines, following = new_entries(path, bookmark, now - _DAY)
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence), None
-    fresh = summarise(lines, now)
+    fresh = summarise(lines, now, client_checks)
     failures.update({(minute, responder or ""): n for minute, responder, n in fresh.minutes})
     hour = _text(now)[:_HOUR_LENGTH]
     kinds.update({(hour, kind.value): n for kind, n in (*fresh.kinds, *fresh.noted)})

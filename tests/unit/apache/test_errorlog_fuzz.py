@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocsp_stapling.apache.errorlog.attribution import prove
 from ocsp_stapling.apache.errorlog.failures import failures
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, _parse_unusual, moment, parse, time_of
-from ocsp_stapling.apache.errorlog.read import entries_of_stream
+from ocsp_stapling.apache.errorlog.paste import Paste
+from ocsp_stapling.apache.errorlog.read import _of_stream, entries_of_stream
 from tests.unit.apache.errorlog_lines import SUMMARY, TIME, TIMEOUT, UNREACHABLE, fixture, line
 
 REAL = [raw for name in ("event", "client-refused", "client-stale-debug", "prefork") for raw in fixture(name)]
@@ -32,7 +34,7 @@ any_line = (near_lines | st.binary(max_size=200)).map(lambda raw: raw.replace(b"
 
 
 def read(data: bytes) -> list[Entry]:
-    return list(entries_of_stream(io.BytesIO(data)))
+    return list(prove(_of_stream(io.BytesIO(data).readinto)))
 
 
 def mutated(raw: bytes, at: int, put: bytes, drop: int) -> bytes:
@@ -113,7 +115,7 @@ def test_reading_much_keeps_little() -> None:
 
     def passes(count: int) -> None:
         for _ in range(count):
-            for _ in entries_of_stream(io.BytesIO(data)):
+            for _ in entries_of_stream(io.BytesIO(data), Paste()):
                 pass
 
     passes(1)

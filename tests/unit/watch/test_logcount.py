@@ -75,7 +75,7 @@ def test_only_new_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     _, known = read_on(log, {}, NOW)
     seen: list[int] = []
 
-    def counting(lines: Sequence[Entry], now: datetime) -> Summary:
+    def counting(lines: Sequence[Entry], now: datetime, _checks: bool) -> Summary:
         seen.append(len(lines))
         return summarise(lines, now)
 

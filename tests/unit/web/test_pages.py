@@ -19,6 +19,7 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, sites
@@ -243,7 +244,8 @@ def test_the_error_log_is_charted_told_and_escaped(
         "could not connect to OCSP responder '<b>evil</b>'\n"
         f"[{stamp}] [ssl:error] [pid 7:tid 8] AH01941: stapling_renew_response: responder error\n"
     )
-    monkeypatch.setattr(errorlog, "read_layout", lambda: SimpleNamespace(error_log=log))
+    monkeypatch.setattr(server, "look", lambda: None)
+    monkeypatch.setattr(errorlog, "error_logs", lambda _here: ErrorLogs((log,), False))
     text = text_of(showing(None), "p=errorlog")
     assert "<b>evil" not in text
     assert "1 failure</strong> in 24 hours" in text

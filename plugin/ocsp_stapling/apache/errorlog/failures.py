@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ocsp_stapling.apache.errorlog.attribution import Worker, together, worker_of
-from ocsp_stapling.apache.errorlog.codes import Kind, Scope
+from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Scope
 from ocsp_stapling.apache.errorlog.line import Entry, moment
 
 # The last line of a failure -> the codes of the lines that may explain it (None: any line of the shared query).
@@ -32,6 +32,9 @@ OTHERS = "others"
 _RECENT = 5
 _WORKERS = 4096  # whose causes wait for their last line at a time
 _WAITING = 8  # causes of one worker
+_UNPAIRED = 64  # causes without an end, and ends without a cause, kept in case the other half comes
+_SAME_PROCESS, _UNNAMED, _RACE = timedelta(seconds=1), timedelta(seconds=1), timedelta(milliseconds=1)
+"""How far apart the halves may be: written by one process, by one that is not told, by different ones."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Summary:
     """Failures counted. Times are ISO 8601, local; `minutes` covers the 24 hours before `now`.
 
     `total` counts failed fetches and aborted handshakes. `noted` counts the rest by kind: complaints at start and
-    certificates whose status is not good. `unproven`: lines that may be about client certificates instead.
+    certificates whose status is not good. `unproven`: lines that may be about client certificates instead, not
+    counted; `probable`: how many failures rest on such lines, counted because nothing says that client certificates
+    are checked.
     """
 
     total: int
@@ -77,10 +82,53 @@ class Summary:
     recent: tuple[Failure, ...]
     unproven: int
     undated: int
+    probable: int = 0
 
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
-    """Yield one Failure per failure. Lines not proven to be about stapling, and mere information, are left out."""
+    """Yield one Failure per failure. Lines not proven to be about stapling, and mere information, are left out.
+
+    A cause and its AH01941 are one failure even where they stand in the wrong order, or where the process that wrote
+    them is not told: writers race by microseconds, and people shorten what they paste.
+    """
+    unpaired: list[Failure] = []
+    for found in _of_workers(lines):
+        if not (_is_bare(found) or _is_lone_cause(found)):
+            yield found
+            continue
+        other = next((one for one in unpaired if _belong(one, found)), None)
+        if other is None:
+            unpaired.append(found)
+            if len(unpaired) > _UNPAIRED:
+                yield unpaired.pop(0)
+            continue
+        unpaired.remove(other)
+        cause, closing = (found, other) if _is_bare(other) else (other, found)
+        yield replace(cause, time=found.time or other.time, codes=(*cause.codes, *closing.codes))
+    yield from unpaired
+
+
+def _is_bare(found: Failure) -> bool:
+    return found.codes == ("AH01941",)
+
+
+def _is_lone_cause(found: Failure) -> bool:
+    return len(found.codes) == 1 and RULES[found.codes[0].encode()].scope is Scope.SHARED
+
+
+def _belong(one: Failure, other: Failure) -> bool:
+    if _is_bare(one) == _is_bare(other):
+        return False
+    first, second = (moment(found.time) if found.time else None for found in (one, other))
+    apart = abs(second - first) if first and second else None
+    if one.pid is not None and one.pid == other.pid:
+        return apart is None or apart <= _SAME_PROCESS
+    unnamed = one.pid is None or other.pid is None
+    return (apart is None and unnamed) or (apart is not None and apart <= (_UNNAMED if unnamed else _RACE))
+
+
+def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:
+    """Yield one Failure for what one process and thread wrote in order."""
     waiting: dict[Worker, list[Entry]] = {}
     for line in lines:
         if not line.stapling or line.kind is None or line.kind is Kind.OK_INFO:
@@ -128,9 +176,13 @@ def _failure(lines: list[Entry]) -> Failure:
     )
 
 
-def summarise(lines: Iterable[Entry], now: datetime) -> Summary:
-    """Return the counts of `lines`; `now` is naive local time, as the log's own times are."""
-    tally = _Tally(now)
+def summarise(lines: Iterable[Entry], now: datetime, client_checks: bool | None = True) -> Summary:
+    """Return the counts of `lines`; `now` is naive local time, as the log's own times are.
+
+    `client_checks` says whether client certificates are checked by OCSP (SSLOCSPEnable). If not, every failed
+    question is stapling's; None: nobody knows, as of a log from elsewhere, so probably.
+    """
+    tally = _Tally(now, client_checks)
     for failure in failures(tally.seen(lines)):
         tally.add(failure)
     return tally.result()
@@ -153,19 +205,25 @@ class _PerResponder:
 
 
 class _Tally:
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, client_checks: bool | None) -> None:
+        self._client_checks = client_checks
         self._hour, self._day, self._now = now - timedelta(hours=1), now - timedelta(days=1), now
         self._all = _PerResponder()
         self._responders: dict[str | None, _PerResponder] = {}
         self._minutes: Counter[tuple[str, str | None]] = Counter()
         self._noted: Counter[Kind] = Counter()
         self._recent: deque[Failure] = deque(maxlen=_RECENT)
-        self._last_hour = self._last_day = self._unproven = self._undated = 0
+        self._last_hour = self._last_day = self._unproven = self._undated = self._probable = 0
 
     def seen(self, lines: Iterable[Entry]) -> Iterator[Entry]:
         """Pass the lines on, counting those that no failure will hold."""
         for line in lines:
-            self._unproven += line.stapling is None and line.kind is not Kind.OK_INFO
+            if line.stapling is None and line.kind is not Kind.OK_INFO:
+                if self._client_checks:
+                    self._unproven += 1
+                else:
+                    self._probable += self._client_checks is None
+                    line = line._replace(stapling=True)
             yield line
 
     def add(self, failure: Failure) -> None:
@@ -205,4 +263,5 @@ class _Tally:
             tuple(self._recent),
             self._unproven,
             self._undated,
+            self._probable,
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from ocsp_stapling.apache.errorlog.line import moment, time_of
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
@@ -102,6 +105,65 @@ def unpacked(log: LogFile) -> Iterator[Fill]:
             return len(data)
 
         yield fill
+
+
+HEAD_BYTES = 64 * 1024
+_LOGGED = re.compile(
+    rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
+    re.MULTILINE,
+)
+_ELSE = (
+    ("a certificate or key", re.compile(rb"(?:[^\n]*\n){0,40}?-----BEGIN [A-Z ]+-----")),
+    ("a web page", re.compile(rb"\s*<(?:!doctype|html|head|\?xml)", re.IGNORECASE)),
+    ("no text", re.compile(rb"[^\0]{0,4096}\0[^\0]*\0", re.DOTALL)),
+    (
+        "a configuration file",
+        re.compile(
+            rb"(?:\s*#[^\n]*\n|\s*\n){0,200}\s*(?:</?(?:VirtualHost|IfModule|Directory|Location)\b|"
+            rb"(?:SSL\w+|ServerName|ServerRoot|Listen|LoadModule|Include\w*|DocumentRoot|ErrorLog|CustomLog)[ \t])"
+        ),
+    ),
+)
+
+
+def is_packed(head: bytes) -> bool:
+    """Say whether a file that begins so is gzipped, whatever its name."""
+    return head.startswith(b"\x1f\x8b")
+
+
+def what_else(head: bytes) -> str:
+    """Return what a file that begins so is, if it is no log; "" if it may be one."""
+    for what, pattern in _ELSE[:3]:
+        if pattern.match(head):
+            return what
+    if _LOGGED.search(head):
+        return ""
+    return next((what for what, pattern in _ELSE[3:] if pattern.match(head)), "")
+
+
+@contextmanager
+def reader(log: LogFile, packed: bool) -> Iterator[IO[bytes]]:
+    """Give a log's bytes as a stream; of a gzipped one at most so many as `unpacked` gives."""
+    if not packed:
+        with os.fdopen(os.dup(log.fd), "rb") as plain:
+            plain.seek(0)
+            yield plain
+        return
+    with unpacked(log) as fill, io.BufferedReader(_Filled(fill)) as stream:
+        yield stream
+
+
+class _Filled(io.RawIOBase):
+    """A raw stream over a function that fills a buffer."""
+
+    def __init__(self, fill: Fill) -> None:
+        self._fill = fill
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self._fill(memoryview(buffer))
 
 
 def first_time(log: LogFile) -> datetime | None:

@@ -127,6 +127,22 @@ def _entry(
     said: Said, line_number: int, time: str | None, pid: bytes | None, tid: bytes | None, client: bytes | None
 ) -> Entry:
     rule, kind, responder = said
+    return entry_of(rule, kind, responder, line_number, time, pid, tid, client)
+
+
+def entry_of(
+    rule: Rule,
+    kind: Kind | None,
+    responder: str | bytes | None,
+    line_number: int,
+    time: str | None,
+    pid: bytes | None,
+    tid: bytes | None,
+    client: bytes | None = None,
+) -> Entry:
+    """Return the entry for a message of `rule`."""
+    if isinstance(responder, bytes):
+        responder = _text(responder)
     stapling = None if rule.scope is Scope.SHARED else rule.scope is Scope.STAPLING
     return Entry(
         line_number,

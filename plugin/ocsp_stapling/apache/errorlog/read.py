@@ -1,15 +1,17 @@
 """What Apache's error log says about stapling: its lines, of a period or since the last look.
 
-The parts: errorlog_scan finds lines fast, errorlog_parts shares that work among processes, errorlog_line reads
-one line, errorlog_codes knows the messages, errorlog_proof tells stapling from OCSP for client certificates,
-errorlog_files handles rotation, errorlog_failures groups and counts.
+The parts: `scan` finds lines fast, `parts` shares that work among processes, `line` reads one line, `paste` what
+people hand on, `codes` knows the messages, `attribution` tells stapling from OCSP for client certificates, `files`
+handles rotation, `failures` groups and counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +21,11 @@ from ocsp_stapling.apache.errorlog.codes import NEEDLES
 from ocsp_stapling.apache.errorlog.files import Bookmark, LogFile
 from ocsp_stapling.apache.errorlog.line import Entry, moment, parse
 from ocsp_stapling.apache.errorlog.parts import read_parts
+from ocsp_stapling.apache.errorlog.paste import MOST, Paste
 from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
 from ocsp_stapling.problem import Problem
 
-__all__ = ["Bookmark", "entries", "entries_of_stream", "new_entries"]
+__all__ = ["Bookmark", "entries", "entries_of_all", "entries_of_stream", "new_entries", "pasted_entries"]
 
 
 def entries(path: Path, since: datetime | None = None, numbered: bool = True) -> Iterator[Entry]:
@@ -42,10 +45,46 @@ def entries(path: Path, since: datetime | None = None, numbered: bool = True) ->
             yield from (e for e in prove(_of_period(log, since, numbered)) if not _before(e, since))
 
 
-def entries_of_stream(stream: IO[bytes], since: datetime | None = None) -> Iterator[Entry]:
-    """Yield every stapling line of a pipe as it comes; with `since` (naive local time) only those not older."""
+def entries_of_all(paths: Sequence[Path], since: datetime) -> Iterator[Entry]:
+    """Yield the stapling lines since then of several logs, one log after the other; numbers are 0.
+
+    Raises Problem when the first, the server's own, cannot be read; others that cannot be are passed over.
+    """
+    yield from entries(paths[0], since, numbered=False)
+    for path in paths[1:]:
+        with suppress(Problem):
+            yield from entries(path, since, numbered=False)
+
+
+def entries_of_stream(stream: IO[bytes], paste: Paste, since: datetime | None = None) -> Iterator[Entry]:
+    """Yield every stapling line of a pipe as it comes; with `since` (naive local time) only those not older.
+
+    The beginning is read as a paste: what is not in Apache's form is counted in `paste`.
+    """
     read: Fill = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
-    return (e for e in prove(_of_stream(read)) if since is None or not _before(e, since))
+    lines = chain(paste.entries(stream.readline), _of_stream(read))
+    return (e for e in prove(lines) if since is None or not _before(e, since))
+
+
+def pasted_entries(path: Path, paste: Paste) -> Iterator[Entry]:
+    """Yield every stapling line of a file that somebody names, read as a paste if it is no larger than one.
+
+    What is not in Apache's form is counted in `paste`. Raises Problem when the file cannot be read, and
+    `log-not-a-log` when it is something else than a log.
+    """
+    with files.opened(path) as log:
+        head = os.pread(log.fd, files.HEAD_BYTES, 0)
+        packed = files.is_packed(head)
+        if not packed and (what := files.what_else(head)):
+            raise Problem(
+                "log-not-a-log",
+                f"{path} is {what}, not an error log. Name Apache's error log, or leave the name out.",
+            )
+        if not packed and log.size > MOST:
+            yield from prove(_of_file(log, 0, True))
+            return
+        with files.reader(log, packed) as stream:
+            yield from entries_of_stream(stream, paste)
 
 
 def new_entries(

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from flask import Blueprint, render_template
 
 from ocsp_stapling.apache.errorlog.failures import Failure, ResponderCount, summarise
-from ocsp_stapling.apache.errorlog.read import entries
-from ocsp_stapling.apache.layout import read_layout
+from ocsp_stapling.apache.errorlog.read import entries_of_all
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.logs import error_logs
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages.chart import UNNAMED, failures_chart
 from ocsp_stapling.web.words import FAILURES, counted, sentence, zone
@@ -21,8 +22,8 @@ _DAY = timedelta(days=1)
 @operators_only
 def show() -> str:
     """Show the failures of the last day. Raises Problem if the log cannot be read."""
-    file, now = read_layout().error_log, datetime.now()
-    found = summarise(entries(file, now - _DAY, numbered=False), now)
+    logs, now = error_logs(server.look()), datetime.now()
+    found = summarise(entries_of_all(logs.files, now - _DAY), now, logs.client_checks)
     return render_template(
         "errorlog.html",
         summary=found,
@@ -30,7 +31,9 @@ def show() -> str:
         responders=[_responder(one) for one in found.responders],
         recent=[_recent(one) for one in reversed(found.recent)],
         noted=[f"{counted(count, 'time')}: {FAILURES[kind]}." for kind, count in found.noted],
-        file=file,
+        file=logs.files[0],
+        more_files=len(logs.files) - 1,
+        hidden_by=logs.hidden_by,
         zone=zone(),
     )
 

@@ -1,0 +1,93 @@
+"""Where this server's Apache logs what it says about stapling, and whether its LogLevel lets it say so."""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocsp_stapling.apache.tree import ConfigTree, Directive
+from ocsp_stapling.server.state import ServerState
+
+MOST_FILES = 40
+_HIDING = ("emerg", "alert", "crit")
+"""Levels at which mod_ssl's complaints about responders (`error`) are not written."""
+
+
+@dataclass(frozen=True)
+class ErrorLogs:
+    """The logs to read. `client_checks`: whether client certificates are checked by OCSP, whose lines look alike."""
+
+    files: tuple[Path, ...]
+    """The server's first, then those of virtual hosts."""
+    client_checks: bool
+    hidden_by: Directive | None = None
+    """The LogLevel that keeps stapling's errors out of the log."""
+    left_out: int = 0
+    """Logs of virtual hosts beyond MOST_FILES."""
+
+
+def error_logs(server: ServerState) -> ErrorLogs:
+    """Return the error logs of the server and of its virtual hosts; of piped ones the file at the end."""
+    main = server.layout.error_log
+    found = dict.fromkeys(path for line in _lines(server.tree) for path in _files(line.value, server.tree))
+    own = [path for path in found if not _same(path, main)]
+    return ErrorLogs(
+        (main, *own[:MOST_FILES]),
+        server.stapling.client_checks is not None,
+        _hiding(server.tree),
+        max(len(own) - MOST_FILES, 0),
+    )
+
+
+def _lines(tree: ConfigTree) -> Iterator[Directive]:
+    return (line for line in tree.directives if line.name == "ErrorLog" and line.certain)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _files(value: str, tree: ConfigTree) -> list[Path]:
+    """The file of an ErrorLog, or those that its program writes: whatever absolute path follows the program."""
+    if not value.startswith("|"):
+        return [] if value.startswith("syslog") else _existing(str(tree.server_root / value))
+    try:
+        words = shlex.split(value.lstrip("|$"))[1:]
+    except ValueError:
+        return []
+    paths = (word.partition("=")[2] if word.startswith("--") else word for word in words)
+    return [found for path in paths if path.startswith("/") for found in _existing(path)]
+
+
+def _existing(path: str) -> list[Path]:
+    """The file, or (rotatelogs writes the time into the name) the newest that fits."""
+    if "%" not in path:
+        return [Path(path)] if Path(path).is_file() else []
+    pattern = re.sub(r"%[A-Za-z]", "*", glob.escape(path))
+    names = glob.iglob(pattern)  # noqa: PTH207 - an absolute pattern
+    fitting = [found for name in names if (found := Path(name)).is_file()]
+    return sorted(fitting, key=lambda one: one.stat().st_mtime)[-1:]
+
+
+def _hiding(tree: ConfigTree) -> Directive | None:
+    line = tree.last("LogLevel")
+    return line if line and _ssl_level(line.value) in _HIDING else None
+
+
+def _ssl_level(value: str) -> str:
+    """The level that holds for mod_ssl in `LogLevel warn ssl:crit`."""
+    general, own = "warn", ""
+    for word in value.lower().split():
+        module, colon, level = word.rpartition(":")
+        if not colon:
+            general = level
+        elif module in ("ssl", "mod_ssl.c", "ssl_module"):
+            own = level
+    return own or general

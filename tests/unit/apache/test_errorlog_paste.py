@@ -1,0 +1,208 @@
+"""A log as people hand it on is understood as a human would; what is not is counted, never called an all-clear."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ocsp_stapling.apache.errorlog.codes import Kind
+from ocsp_stapling.apache.errorlog.failures import failures, summarise
+from ocsp_stapling.apache.errorlog.line import Entry
+from ocsp_stapling.apache.errorlog.paste import Paste
+from ocsp_stapling.apache.errorlog.read import entries_of_stream
+from ocsp_stapling.cli.log import log
+from tests.unit.apache.errorlog_lines import SUMMARY, TIMEOUT, UNREACHABLE, line
+
+NOW = datetime(2026, 11, 22, 4, 0)
+MESSAGES = {
+    SUMMARY: Kind.SUMMARY,
+    TIMEOUT: Kind.TIMEOUT,
+    UNREACHABLE: Kind.UNREACHABLE,
+    "[client 203.0.113.7:5858] AH01972: could not resolve address of OCSP responder ocsp.example.com": Kind.DNS,
+    "[client 203.0.113.7:5858] AH01980: bad response from OCSP server: (none)": Kind.BAD_RESPONSE,
+    "(104)Reset by peer: [client 203.0.113.7:5] AH01977: failed reading line from OCSP server": Kind.BAD_RESPONSE,
+    "AH01940: stapling_renew_response: Unsupported uri https://ocsp.example.com": Kind.BAD_URI,
+    "AH01955: stapling_cb: fatal error renewing response": Kind.ABORTED,
+    "AH02217: ssl_stapling_init_cert: can't retrieve issuer certificate! [subject: CN=a]": Kind.NO_ISSUER,
+    "AH02604: Unable to configure certificate a.example:443:0 for stapling": Kind.NOT_CONFIGURED,
+    "AH01936: stapling_check_response: response times invalid": Kind.INVALID,
+    "AH01958: SSLStapling: no stapling cache available": Kind.NO_CACHE,
+}
+DRESSES: dict[str, Callable[[str], str]] = {
+    "bare": lambda text: text,
+    "wrapped": lambda text: "\n".join(text[at : at + 80] for at in range(0, len(text), 80)),
+    "wrapped by words": lambda text: "\n".join(textwrap.wrap(text, 78, break_long_words=False)),
+    "filled up to the width": lambda text: (" " * 78).join(text[at : at + 80] for at in range(0, len(text), 80)),
+    "quoted": lambda text: f"> {text}",
+    "twice quoted": lambda text: f"> > {text}",
+    "listed": lambda text: f"  * `{text}`",
+    "fenced": lambda text: f"```\n{text}\n```",
+    "grep -H": lambda text: f"/var/log/apache2/error_log:{text}",
+    "grep -Hn": lambda text: f"/etc/apache2/logs/error_log.1:1234:{text}",
+    "grep -n": lambda text: f"1234:{text}",
+    "zgrep": lambda text: f"error_log-20261101.gz:{text}",
+    "grep -C": lambda text: f"/var/log/httpd/error_log-{text}",
+    "cat -n": lambda text: f"  12\t{text}",
+    "coloured": lambda text: f"\x1b[31m{text}\x1b[0m",
+    "dots before": lambda text: f"...{text}",
+    "of a page": lambda text: "<p>" + text.replace("'", "&#39;").replace("(", "&#40;") + "</p>",
+    "windows": lambda text: f"{text}\r",
+    "syslog": lambda text: f"Nov 22 03:04:05 server httpd[4711]: {text}",
+    "journald": lambda text: f"Nov 22 03:04:05 server.example.com apachectl[4711]: {text}",
+    "compose": lambda text: f"web-1  | {text}",
+    "docker": lambda text: f"2026-11-22T03:04:05.123456789Z {text}",
+    "quotation": lambda text: f'"{text}",',
+    "indented": lambda text: f"\t\t{text}",
+    "without its date": lambda text: text.partition("] ")[2],
+    "cut at its beginning": lambda text: text[20:],
+    "without its header": lambda text: text[text.index("AH0") :],
+}  # fmt: skip
+
+
+def read(text: str | bytes) -> tuple[list[Entry], Paste]:
+    paste = Paste()
+    data = text.encode() if isinstance(text, str) else text
+    return list(entries_of_stream(io.BytesIO(data), paste)), paste
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda text: str(text)[str(text).index("AH") :][:7])
+def test_a_line_is_understood_however_it_is_dressed(message: str, dress: str) -> None:
+    text = DRESSES[dress](line(message))
+    found, paste = read(f"{text}\n")
+    wanted = MESSAGES[message]
+    if dress == "without its header" and wanted is Kind.TIMEOUT:
+        wanted = Kind.BAD_RESPONSE  # the operating system's words stood before the number
+    if dress == "without its header" and message.startswith("(104)"):
+        wanted = Kind.BAD_RESPONSE
+    assert [entry.kind for entry in found] == [wanted]
+    assert not paste.unclear
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda text: str(text)[str(text).index("AH") :][:7])
+def test_a_message_cut_at_its_end_is_understood(message: str) -> None:
+    code, text = message[message.index("AH") :].split(": ", 1)
+    found, _ = read(f"[ssl:error] [pid 1] {code}: {text[:24]}...\n")
+    assert [entry.code for entry in found] == [code]
+
+
+def test_the_lines_that_every_article_shows_are_two_failures_with_their_causes() -> None:
+    late = TIMEOUT.replace("203.0.113.7", "203.0.113.8")
+    for order in ((SUMMARY, late, SUMMARY, UNREACHABLE), (late, SUMMARY, UNREACHABLE, SUMMARY)):
+        for pids in ((1, 1, 2, 2), (7, 7, 7, 7)):
+            text = "\n".join(line(one, pid, None) for one, pid in zip(order, pids, strict=True))
+            found, _ = read(text)
+            told = summarise(found, NOW, None)
+            assert (told.total, dict(told.kinds)) == (2, {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1})
+            assert [one.responder for one in told.responders if one.responder] == ["ocsp.example.com"]
+
+
+def test_causes_without_their_last_line_count_where_no_client_certificates_are_checked() -> None:
+    text = "\n".join(line(one) for one in (TIMEOUT, UNREACHABLE))
+    found, _ = read(text)
+    assert [entry.stapling for entry in found] == [None, None]
+    assert summarise(found, NOW, False).total == 2
+    probably = summarise(found, NOW, None)
+    assert (probably.total, probably.probable) == (2, 2)
+    nothing = summarise(found, NOW, True)
+    assert (nothing.total, nothing.unproven) == (0, 2)
+
+
+def test_halves_that_are_written_in_the_wrong_order_are_one_failure() -> None:
+    early, late = "Sun Nov 22 03:04:05.123456 2026", "Sun Nov 22 03:04:05.123461 2026"
+    lines = [line(SUMMARY, 7, 1, time=early), line(UNREACHABLE, 7, 1, time=late)]
+    (found,) = failures(entry._replace(stapling=True) for entry in read("\n".join(lines))[0])
+    assert (found.kind, found.codes) == (Kind.UNREACHABLE, ("AH01974", "AH01941"))
+
+
+def test_halves_of_different_moments_stay_apart() -> None:
+    lines = [line(SUMMARY, 7, 1), line(UNREACHABLE, 7, 1, time="Sun Nov 22 03:14:05.123461 2026")]
+    found = list(failures(entry._replace(stapling=True) for entry in read("\n".join(lines))[0]))
+    assert len(found) == 2
+
+
+FOREIGN = """\
+# "AH01941: stapling_cb: OCSP response not available for certificate"
+AH01941: stapling_cb: OCSP response not available for certificate
+PHP message: AH01941: stapling_renew_response: responder error
+[Sun Nov 22 03:04:05 2026] [php:error] [pid 7] AH01941: stapling_renew_response: responder error
+[Sun Nov 22 03:04:05 2026] [proxy_fcgi:error] [pid 7] [client 192.0.2.1:5] AH01071: Got error 'AH01941: stapling'
+[Sun Nov 22 03:04:05 2026] [core:error] [pid 7] [client 192.0.2.1:5] AH00126: Invalid URI in request GET AH01941:
+192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /?AH01941:%20stapling_renew_response:%20responder%20error" 200
+192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "AH01941: stapling_renew_response: responder error"
+grep -v 'AH01941' | # stapling_renew_response: responder error
+2026/11/22 03:04:05 [error] 10#10: OCSP responder timed out (110: Connection timed out) while requesting status
+nginx: [warn] "ssl_stapling" ignored, no OCSP responder URL in the certificate
+[Sun Nov 22 03:04:05 2026] [gnutls:error] [pid 7] (104)Connection reset by peer: Caching a fresh OCSP response failed
+[Sun Nov 22 03:04:05 2026] [md:info] [pid 7] AH10071: mod_md (v2.4), initializing...
+An error occurred: SEC_ERROR_OCSP_SERVER_ERROR
+"""
+
+
+@pytest.mark.parametrize("text", FOREIGN.splitlines())
+def test_what_only_looks_like_stapling_is_no_line_of_apaches(text: str) -> None:
+    found, _ = read(f"{text}\n{line('AH00094: Command line: httpd')}\n")
+    assert not found
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(log, arguments)
+
+
+def test_what_is_in_another_form_is_counted_and_never_an_all_clear(tmp_path: Path) -> None:
+    (tmp_path / "paste").write_text(FOREIGN)
+    told = call(str(tmp_path / "paste")).output
+    assert "No stapling failures" not in told
+    assert "look like stapling or OCSP in another form" in told
+    assert "nginx" in told
+    (tmp_path / "other").write_text("stapling_renew_response: responder error???\n")
+    assert "1 line looks like" in call(str(tmp_path / "other")).output
+
+
+OTHER_FILES = {
+    "a certificate or key": b"-----BEGIN CERTIFICATE-----\nMIIB\n",
+    "a web page": b"<!DOCTYPE html>\n<p>AH01941</p>",
+    "a configuration file": b"# comment\n\n<VirtualHost *:443>\nSSLUseStapling on\n",
+    "no text": b"\x7fELF\x02\x01\x00\x00\x00\x00rest",
+}
+
+
+@pytest.mark.parametrize("what", OTHER_FILES)
+def test_a_file_that_is_no_log_is_called_what_it_is(tmp_path: Path, what: str) -> None:
+    (tmp_path / "file").write_bytes(OTHER_FILES[what])
+    error = call(str(tmp_path / "file")).exception
+    assert getattr(error, "code", "") == "log-not-a-log"
+    assert what in getattr(error, "sentence", "")
+
+
+@pytest.mark.parametrize(
+    ("period", "total"),
+    [
+        ("all", 2),
+        ("3d", 1),
+        ("72h", 1),
+        ("2026-01-01", 2),
+        ("2026-01-01 10:00", 2),
+        ("4320m", 1),
+        ("100w", 2),
+    ],
+)
+def test_a_period_may_be_a_length_or_a_date(tmp_path: Path, period: str, total: int) -> None:
+    recent = f"{datetime.now():%a %b %d %H:%M:%S.%f %Y}"
+    (tmp_path / "log").write_text(
+        "\n".join(line(SUMMARY, time=time) for time in ("Thu Nov 05 03:04:05.1 2026", recent)) + "\n"
+    )
+    assert f"{total} stapling failure" in call(str(tmp_path / "log"), "--since", period).output
+
+
+@pytest.mark.parametrize("period", ["yesterday-ish", "0h", "-3d", "3", "2026-13-01", "999999h"])
+def test_what_is_no_period_is_refused_with_examples(period: str) -> None:
+    found = call("--since", period)
+    assert found.exit_code == 2
+    assert "12h, 3d, a date or all" in found.output
