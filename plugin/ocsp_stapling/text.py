@@ -30,6 +30,15 @@ def uncapital(text: str) -> str:
     return text[:1].lower() + text[1:] if not text[:2].isupper() else text
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time in the one unit that fits it: `40 seconds`, `12 minutes`, `3 hours`, `2 days`."""
+    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        count = round(seconds / unit)
+        if count >= 2 or (unit == 1):
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    raise AssertionError
+
+
 def shown(url: str) -> str:
     """Return a foreign certificate's URL as a sentence can hold it: short, on one line, no control characters."""
     text = "".join(c if c.isprintable() else "?" for c in url[:_URL_SHOWN])

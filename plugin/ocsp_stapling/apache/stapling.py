@@ -71,6 +71,21 @@ class StaplingState:
     md_stapling: Directive | None
     """The MDStapling with which mod_md staples in mod_ssl's place: then SSLUseStapling decides nothing."""
 
+    @property
+    def cache_places(self) -> int | None:
+        """How many staples the cache holds (first in, first out); None for a kind without such a limit."""
+        value = self.cache.value if self.cache else ""
+        if not value.startswith("shmcb:"):
+            return None
+        found = _SHMCB.match(value)
+        return (int(found[1]) if found else _SHMCB_DEFAULT_BYTES) // _BYTES_PER_STAPLE
+
+
+# mod_socache_shmcb gives each object a place of 1,500 bytes on average and 20 of its name.
+_BYTES_PER_STAPLE = 1520
+_SHMCB = re.compile(r"shmcb:.*\((\d{1,12})\)\s*\Z", re.DOTALL)
+_SHMCB_DEFAULT_BYTES = 512 * 1024
+
 
 def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingState:
     """Return what is in force. At server level the last line wins, wherever it stands; without one it is Off.

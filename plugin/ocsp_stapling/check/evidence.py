@@ -134,6 +134,15 @@ class SteeringLine:
 
 
 @dataclass(frozen=True)
+class OwnSwitch:
+    """A site's own `SSLUseStapling On`; with `userdata` it stands in an include that `off --overrides` can follow."""
+
+    site: str
+    where: str
+    userdata: bool
+
+
+@dataclass(frozen=True)
 class ConfigurationEvidence:
     """Whether stapling is on at server level and who decided it. `where` is `FILE:LINE` or ""."""
 
@@ -153,6 +162,16 @@ class ConfigurationEvidence:
     """SSLStaplingForceURL: every question goes there, whatever the certificates name."""
     proxy: SteeringLine | None = None
     """SSLOCSPProxyURL: every question goes through it."""
+    own_on: tuple[OwnSwitch, ...] = ()
+    """Sites that turn stapling on by a line of their own, whatever the server level says."""
+    refused: str = ""
+    """httpd's own words if it does not accept its configuration as the files are now."""
+    has_cache: bool = True
+    """Whether an SSLStaplingCache is in force; stapling without one ends Apache at its next start (AH01958)."""
+    cache_places: int | None = None
+    """How many staples the cache holds; None if that cannot be told from its line."""
+    stapled_certificates: int = 0
+    """How many different certificates Apache asks about and keeps staples of."""
     md_stapling: SteeringLine | None = None
     """MDStapling: mod_md staples, and SSLUseStapling decides nothing."""
 

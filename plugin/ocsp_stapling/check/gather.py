@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TypeVar
 
+from ocsp_stapling.apache.httpd import ConfigTest, Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
@@ -34,6 +35,7 @@ from ocsp_stapling.settings import Settings
 
 _T = TypeVar("_T")
 _MARGIN_SECONDS = 0.15
+_SECOND_LOOK_SECONDS = 0.15
 _AFTERWARDS_SECONDS = 1.2
 """What is kept for the questions that follow a failed probe."""
 UNREAD_LOG = LogEvidence(unreadable="not read to its end in time")
@@ -87,12 +89,16 @@ class _Survey:
             lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
         )
         log = self._part("The error log", lambda: self.request.read_log(error_logs(state), self.now))
+        tested: Part[ConfigTest | None] = self._part(
+            "The configuration test", lambda: Httpd(self.layout).configtest()
+        )
         host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))
         after = self._follow_up(served, findings, worker)
         checks = {check.name: check for check in names.result(self.deadline, ())}
         handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
+        log = self._log_at_last(state, log, handshakes)
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
@@ -102,11 +108,24 @@ class _Survey:
             handshakes=handshakes,
             log=log.result(self.deadline, UNREAD_LOG),
             authorities=pages.result(self.deadline, ()),
-            configuration=surroundings.read_configuration(state),
+            configuration=surroundings.read_configuration(
+                state, _refused(tested.result(self.deadline, None))
+            ),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _log_at_last(
+        self, state: ServerState, first: Part[LogEvidence], met: Sequence[HandshakeEvidence]
+    ) -> Part[LogEvidence]:
+        """While visitors wait the log is read once more: what they wait for was not in it yet at the beginning."""
+        waited = any(h.asked and (h.error == "timeout" or h.seconds >= 1.0) for h in met)
+        if not waited or self.deadline - time.monotonic() < _SECOND_LOOK_SECONDS:
+            return first
+        again = Part("The error log", lambda: self.request.read_log(error_logs(state), datetime.now(UTC)))
+        again.result(min(self.deadline, time.monotonic() + 4 * _SECOND_LOOK_SECONDS), UNREAD_LOG)
+        return first if again.problem else again
 
     def _part(self, what: str, work: Callable[[], _T]) -> Part[_T]:
         part = Part(what, work)
@@ -170,6 +189,10 @@ def _late(served: Served) -> tuple[ResponderFinding, ...]:
         ResponderFinding(one.url, one.host, None, one.target.asks, None, 0, (), Outcome.DEADLINE)
         for one in served.subjects
     )
+
+
+def _refused(tested: ConfigTest | None) -> str:
+    return tested.message or "httpd gave no reason." if tested and not tested.ok else ""
 
 
 def _left_out(served: Served) -> tuple[str, ...]:

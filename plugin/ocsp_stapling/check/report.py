@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocsp_stapling.check.diagnosis import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -26,7 +26,7 @@ def exit_status(found: Diagnosis) -> int:
 
     Off is a warning, since it is meant to be temporary; so are failing staples on quick sites.
     """
-    if found.severity is Severity.STALLING:
+    if found.severity is Severity.STALLING or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED):
         return CRITICAL
     if found.severity is Severity.FAILING:
         return WARNING

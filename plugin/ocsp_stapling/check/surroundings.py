@@ -18,6 +18,7 @@ from ocsp_stapling.check.evidence import (
     ConfigurationEvidence,
     HostEvidence,
     LogEvidence,
+    OwnSwitch,
     SteeringLine,
 )
 from ocsp_stapling.host.listeners import owner_of
@@ -47,8 +48,11 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
     )
 
 
-def read_configuration(server: ServerState) -> ConfigurationEvidence:
-    """Return whether stapling is on, who decided it and who is asked; of our own block also when, who and why."""
+def read_configuration(server: ServerState, refused: str = "") -> ConfigurationEvidence:
+    """Return whether stapling is on, who decided it and who is asked; of our own block also when, who and why.
+
+    `refused` are httpd's words if it does not accept its configuration.
+    """
     state = server.stapling
     line, note = state.decided_by, off_note(state)
     return ConfigurationEvidence(
@@ -67,6 +71,17 @@ def read_configuration(server: ServerState) -> ConfigurationEvidence:
         force_url=_steering(state.force_url),
         proxy=_steering(state.proxy),
         md_stapling=_steering(state.md_stapling),
+        own_on=tuple(
+            OwnSwitch(one.name, _where(one.override), one.override_in_userdata)
+            for one in server.endpoints
+            if one.override and one.stapling and one.can_staple
+        ),
+        refused=refused,
+        has_cache=state.cache is not None,
+        cache_places=state.cache_places,
+        stapled_certificates=len(
+            {c.file for one in server.endpoints if one.stapling for c in one.certificates if c.can_staple}
+        ),
     )
 
 

@@ -12,6 +12,8 @@ import os
 import re
 import socket
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 from ocsp_stapling.ocsp.answer import MAX_ANSWER_BYTES
 from ocsp_stapling.ocsp.finding import Outcome
@@ -20,6 +22,7 @@ from ocsp_stapling.ocsp.guard import ResponderURL
 _MAX_HEADER_BYTES = 65_536
 _CHUNK = 4096
 _STATUS_LINE = re.compile(rb"HTTP/[^ \r\n]* +(\d{3})(?!\d)[^\n]*\n")
+_DATE = re.compile(rb"\r?\ndate:[ \t]*([^\r\n]{10,40})", re.IGNORECASE)
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 _CONNECT_ERRORS = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -54,6 +57,16 @@ class Reply:
     def body(self) -> bytes:
         """The body as far as it was read."""
         return b"" if self.header_end is None else bytes(self.received[self.header_end :])
+
+    @property
+    def date(self) -> datetime | None:
+        """The `Date` of the reply (RFC 9110 section 6.6.1), aware; None if there is none that can be read."""
+        found = _DATE.search(self.received, 0, self.header_end or 0)
+        try:
+            when = parsedate_to_datetime(found[1].decode("ascii", "replace")) if found else None
+        except ValueError:
+            return None
+        return when if when and when.tzinfo else None
 
     @property
     def is_html(self) -> bool:

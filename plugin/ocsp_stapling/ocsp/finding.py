@@ -114,6 +114,8 @@ class AddressFinding:
     certificate_status: str = ""
     this_update: datetime | None = None
     next_update: datetime | None = None
+    clock_ahead: float | None = None
+    """Seconds by which this server's clock is ahead of the `Date` that came with the reply; unsigned, so evidence."""
 
     @property
     def sentence(self) -> str:

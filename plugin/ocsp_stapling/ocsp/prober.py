@@ -291,7 +291,11 @@ class _AddressProbe:
         finally:
             if self._reply.received:
                 took = (time.perf_counter() - connected) * 1000
-                self._note(http_status=self._reply.status, http_ms=took)
+                self._note(http_status=self._reply.status, http_ms=took, clock_ahead=self._clock_ahead())
+
+    def _clock_ahead(self) -> float | None:
+        date = self._reply.date
+        return (datetime.now(UTC) - date).total_seconds() if date else None
 
     def _question(self) -> bytes | None:
         certificate, issuer = self._target.certificate, self._target.issuer

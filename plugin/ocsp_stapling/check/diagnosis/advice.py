@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from ocsp_stapling.check.diagnosis.causes import Cause, Explanation
+from ocsp_stapling.check.evidence import ConfigurationEvidence
+from ocsp_stapling.text import listed
 
 
 class Action(Enum):
@@ -33,6 +35,10 @@ FIXES = {
     Cause.IPV6_BROKEN: "Repair this server's IPv6 (route, firewall), or take its IPv6 address away until it works.",
     Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there.",
     Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
+    Cause.CLOCK: "Set this server's clock and keep it right (timedatectl, chronyc; of a container: the host's).",
+    Cause.BAD_OCSP_URL: "If the authority is your own, name its network in allow_networks (config.toml, [probe]); if a "
+    "customer's certificate names it by mistake, have that issued anew.",
+    Cause.CONFIG_BROKEN: "Mend what httpd names, then look again: until then no restart would succeed.",
     Cause.FORCED_URL: "Mend what answers there, or take that line out and restart Apache: it then asks the CAs.",
     Cause.PROXY: "Mend the proxy, or take that line out and restart Apache: it then asks the CAs itself.",
     Cause.CHAIN_INCOMPLETE: "Install the certificate with its CA bundle, so that Apache finds the issuer.",
@@ -47,13 +53,37 @@ _REMEDIES = {
     Cause.CERTIFICATE_REVOKED: Action.REISSUE,
     Cause.CHAIN_INCOMPLETE: Action.FIX_HERE,
     Cause.BAD_OCSP_URL: Action.REISSUE,
+    Cause.CLOCK: Action.FIX_HERE,
     Cause.FORCED_URL: Action.FIX_HERE,
     Cause.PROXY: Action.FIX_HERE,
 }
 
 
+def cache_advice(certificates: int) -> str:
+    """Return how to make the staple cache large enough; 4 KiB a certificate leave room for answers of every size."""
+    size = max(1 << 20, 4096 * certificates)
+    return (
+        f'Add SSLStaplingCache "shmcb:logs/stapling_cache_shmcb({size})" to the Pre VirtualHost include (the last '
+        "such line counts) and restart Apache."
+    )
+
+
+def turning_off(configuration: ConfigurationEvidence) -> str:
+    """Return how stapling is turned off here: sites that turn it on themselves need more than the server's switch."""
+    own = configuration.own_on
+    by_hand = [one for one in own if not one.userdata]
+    command = "ocsp-stapling off --overrides" if len(by_hand) < len(own) else "ocsp-stapling off"
+    told = f"Turn stapling off now: {command}."
+    if by_hand:
+        places = listed([f"{one.site} ({one.where})" for one in by_hand])
+        told += f" Take SSLUseStapling On out of these virtual hosts by hand: {places}."
+    return told
+
+
 def remedy(why: Explanation) -> Action:
     """Return what ends this cause; turning stapling off never does, it only ends the waiting."""
+    if why.cause is Cause.BAD_OCSP_URL and why.local:
+        return Action.FIX_HERE
     if why.cause in (Cause.NO_ROUTE, Cause.IPV6_BROKEN):
         return Action.FIX_HERE if why.local else Action.CONTACT_DATACENTER
     return _REMEDIES.get(why.cause, Action.NOTHING)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from statistics import median
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.evidence import Evidence, NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
-from ocsp_stapling.text import capital, shown, uncapital
+from ocsp_stapling.text import capital, duration, shown, uncapital
 
+_WRONG_CLOCK_SECONDS, _AGREEING_SECONDS = 300.0, 120.0
 SLOW_MS = 1000.0
 """An answer that takes longer makes visitors wait, although Apache still takes it."""
 
@@ -37,6 +39,11 @@ class Cause(Enum):
     FORCED_URL = "forced-url"
     PROXY = "proxy"
     MOD_MD = "mod-md"
+    CLOCK = "clock"
+    NO_CACHE = "no-cache"
+    NOT_SERVED = "not-served"
+    CACHE_TOO_SMALL = "cache-too-small"
+    CONFIG_BROKEN = "config-broken"
     NOT_IN_FRONT = "not-in-front"
     UNKNOWN = "unknown"
 
@@ -103,6 +110,8 @@ class Surroundings:
     levels: Mapping[str, Level]
     force_url: SteeringLine | None = None
     proxy: SteeringLine | None = None
+    clock_ahead: float | None = None
+    """Seconds, from the dates of all who told one and agree; None if they do not."""
 
 
 def surroundings(evidence: Evidence) -> Surroundings:
@@ -124,6 +133,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
         {one.name: one.level for one in evidence.authorities},
         evidence.configuration.force_url,
         evidence.configuration.proxy,
+        _clock_ahead(evidence.responders),
     )
 
 
@@ -153,7 +163,7 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     if one.expired_only and not can_hold_up(one.finding):
         sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
-    judges = (_steered, _name, _local, _ipv6, _way, _answer)
+    judges = (_steered, _name, _local, _ipv6, _way, _clock, _answer)
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
@@ -246,8 +256,10 @@ def _forbidden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     if one.name_state is NameState.PRIVATE_ANSWER:
         sentence = f"This server resolves {_host(one)} to an address that is not public."
         return _dns(one, outcome, Confidence.MEDIUM, sentence)
-    sentence = f"The OCSP URL {shown(one.url)} leads to an address that is not public."
-    return Explanation(Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, (outcome.sentence,))
+    sentence = f"The OCSP URL {shown(one.url)} leads to an address that is not public, so it was not asked."
+    return Explanation(
+        Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, (outcome.sentence,), local=True
+    )
 
 
 def _unresolved(one: ResponderEvidence, outcome: Outcome) -> Explanation:
@@ -349,6 +361,41 @@ def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings)
     return Explanation(Cause.NETWORK_BLOCK, confidence, outcome, _blocked(one), (outcome.sentence,), against)
 
 
+def _clock_ahead(responders: Sequence[ResponderEvidence]) -> float | None:
+    told = [
+        found.clock_ahead
+        for one in _witnesses(responders)
+        for found in one.finding.addresses
+        if found.clock_ahead is not None
+    ]
+    return median(told) if told and max(told) - min(told) <= _AGREEING_SECONDS else None
+
+
+def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """Answers from the past or the future: of one authority its own fault, of several this server's clock."""
+    if outcome not in (Outcome.STALE, Outcome.NOT_YET_VALID):
+        return None
+    ahead = around.clock_ahead
+    wrong = ahead is not None and abs(ahead) >= _WRONG_CLOCK_SECONDS
+    if ahead is not None and not wrong:
+        return None  # the clock is right, whoever else gives old answers
+    if not wrong and outcome not in around.shared:
+        return None
+    way = "ahead" if outcome is Outcome.STALE else "behind"
+    told = f"{duration(abs(ahead))} {way}" if wrong and ahead is not None else way
+    seem = "expired" if outcome is Outcome.STALE else "from the future"
+    sentence = f"This server's clock is {told}, so that valid answers look {seem}."
+    why = [outcome.sentence]
+    if outcome in around.shared:
+        why.append(
+            f"All {around.authorities} authorities give such times at once, and they do not fail together."
+        )
+    if wrong:
+        why.append("The dates that came with their replies say the same.")
+    sure = Confidence.HIGH if wrong and around.authorities > 1 else Confidence.MEDIUM
+    return Explanation(Cause.CLOCK, sure, outcome, sentence, tuple(why), local=True)
+
+
 def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """Something came back, but not what should have."""
     why = (outcome.sentence,)
@@ -362,10 +409,7 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     if outcome is Outcome.DEADLINE:
         return None
     sentence = f"{_host(one)} is reached, but its answers are wrong{_partly(one)}."
-    against: tuple[str, ...] = ()
-    if outcome in (Outcome.STALE, Outcome.NOT_YET_VALID) and outcome in around.shared:
-        against = ("Several authorities at once give such times: look at this server's clock first.",)
-    return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why, against)
+    return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)
 
 
 def _foreign(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:

@@ -11,7 +11,15 @@ from dataclasses import replace
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import special_cases as beside
-from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, advised, remedy
+from ocsp_stapling.check.diagnosis.advice import (
+    ADVICE,
+    FIXES,
+    Action,
+    advised,
+    cache_advice,
+    remedy,
+    turning_off,
+)
 from ocsp_stapling.check.diagnosis.causes import (
     HANGING,
     Cause,
@@ -32,7 +40,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     around = surroundings(evidence)
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
-    verdict = _verdict(evidence, found, measured)
+    verdict = beside.refused(evidence, _verdict(evidence, found, measured))
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
@@ -58,7 +66,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (
             _faulty(evidence, leading, found, measured)
-            if leading is not None and to_blame
+            if leading is not None and to_blame and not (leading.why.late and overflowing(evidence))
             else _nothing_wrong(evidence, measured)
         )
     )
@@ -112,7 +120,7 @@ def _faulty(
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, broken, severity, measured),
-        _faulty_advice(action, cure, leading.why, will_wait),
+        _faulty_advice(action, cure, leading.why, will_wait, evidence),
         (*leading.why.reasons_for, leading.concerning),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         sites,
@@ -178,12 +186,23 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "The sites answer quickly and with staples, from the address that Apache tries first."
     if _lives_on_old_staples(evidence, leading, measured):
         return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
-    return "The sites answer quickly, but without a good staple."
+    return _quick_words(leading, measured)
 
 
-def _faulty_advice(action: Action, cure: Action, why: Explanation, will_wait: bool) -> str:
+def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
+    """What the table of handshakes shows of this responder's sites, and no more."""
+    bare = [h for h in (*measured.without_staple, *measured.bad_staple) if h.responder == leading.url]
+    if _is_stapled(measured, leading):
+        how = ", some of them without a good staple." if bare else " and with staples."
+        return f"The sites answer quickly{how}"
+    return "The sites answer quickly, but without a good staple." if bare else "The sites answer quickly."
+
+
+def _faulty_advice(
+    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence
+) -> str:
     if action is Action.TURN_OFF:
-        return f"{ADVICE[action]} Then: {uncapital(advised(why, cure))}"
+        return f"{turning_off(evidence.configuration)} Then: {uncapital(advised(why, cure))}"
     advice = advised(why, cure)
     if will_wait:
         advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
@@ -202,7 +221,7 @@ def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
 
 
 def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
-    if measured.stalling and not measured.once_only:
+    if measured.stalling and not measured.once_only and not overflowing(evidence):
         return _slow_for_no_reason(evidence, measured)
     if measured.unmet and not measured.judged:
         return _nobody_met(measured)
@@ -219,6 +238,8 @@ def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
             "Run it as root.",
             evidence.problems,
         )
+    if overflowing(evidence):
+        return _cache_too_small(evidence, measured)
     missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
     if missing and not measured.stapled:
         sentence = (
@@ -229,6 +250,37 @@ def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
             Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice, sites=missing
         )
     return _healthy(evidence, measured)
+
+
+def overflowing(evidence: Evidence) -> bool:
+    """Say whether Apache's staple cache holds fewer staples than there are: each new one then drops the oldest."""
+    places = evidence.configuration.cache_places
+    return bool(evidence.configuration.on and places and evidence.configuration.stapled_certificates > places)
+
+
+def _cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
+    """Every visit then asks a responder again, one at a time for the whole server: each is as slow as that one."""
+    configuration = evidence.configuration
+    waits = measured.stalling
+    effect = (
+        "Visitors' handshakes wait for it."
+        if waits
+        else "The sites that were met answer quickly all the same."
+    )
+    sentence = (
+        f"Apache's staple cache holds {configuration.cache_places} staples and {configuration.stapled_certificates} "
+        f"certificates need one, so Apache asks again and again. {effect}"
+    )
+    return Diagnosis(
+        Cause.CACHE_TOO_SMALL,
+        Severity.STALLING if waits else Severity.FAILING,
+        Confidence.HIGH,
+        Action.FIX_HERE,
+        sentence,
+        cache_advice(configuration.stapled_certificates),
+        reasons_against=() if waits else ("Only the responders' quick answers keep visitors from waiting.",),
+        sites=tuple(dict.fromkeys(h.site for h in measured.slow)),
+    )
 
 
 def _nobody_met(measured: Measured) -> Diagnosis:
@@ -301,7 +353,9 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
     sentence = (
         "Handshakes that ask for a staple wait, although every responder answers rightly when asked now."
     )
-    advice = f"{ADVICE[Action.TURN_OFF]} If the cause has just gone, a look in a minute will tell."
+    advice = (
+        f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."
+    )
     return Diagnosis(
         Cause.UNKNOWN, Severity.STALLING, Confidence.LOW, Action.TURN_OFF, sentence, advice, sites=sites
     )

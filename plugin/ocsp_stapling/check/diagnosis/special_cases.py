@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ocsp_stapling.apache.stapling import Origin
-from ocsp_stapling.check.diagnosis.advice import Action, advised, remedy
+from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy, turning_off
 from ocsp_stapling.check.diagnosis.causes import Cause, Confidence, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
@@ -22,20 +24,66 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         return None
     if not evidence.site_count:
         return None
+    if _died_of_stapling(evidence):
+        return Diagnosis(
+            Cause.NO_CACHE,
+            Severity.FAILING,
+            Confidence.HIGH,
+            Action.TURN_OFF,
+            "Apache does not run, and cannot start: stapling is on without an SSLStaplingCache (AH01958).",
+            "Revive it now: ocsp-stapling off turns stapling off and starts Apache. Then ocsp-stapling on "
+            "--write-on turns it on again, with a cache.",
+            reasons_for=(capital(evidence.host.front_sentence),),
+            afterwards=Action.TURN_ON,
+        )
     sentence = "Apache does not run: no site is served, which is not a matter of stapling."
-    if evidence.log.kinds.get(_NO_CACHE):
-        sentence = "Apache does not run; its log says that stapling is on without a SSLStaplingCache."
-    elif not nobody:
+    if not nobody:
         sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
     return Diagnosis(
-        Cause.UNKNOWN,
+        Cause.NOT_SERVED,
         Severity.FAILING,
         Confidence.HIGH,
         Action.FIX_HERE,
         sentence,
         advice,
         reasons_for=(capital(evidence.host.front_sentence),),
+    )
+
+
+def _died_of_stapling(evidence: Evidence) -> bool:
+    """The log says so, in whichever file, or the configuration leaves Apache no other end."""
+    configuration = evidence.configuration
+    on = configuration.on or bool(configuration.own_on)
+    return bool(evidence.log.kinds.get(_NO_CACHE)) or (on and not configuration.has_cache)
+
+
+def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
+    """What httpd says of its configuration comes first: while it refuses that, no advice to restart it would work."""
+    words = evidence.configuration.refused.strip()
+    if not words or (found.cause is Cause.NOT_APPLICABLE and not evidence.site_count):
+        return found
+    first = capital(" ".join(words.split())[:300])
+    advice = FIXES[Cause.CONFIG_BROKEN]
+    if found.severity is Severity.STALLING or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED):
+        then = found.action if found.action is not Action.FIX_HERE else found.afterwards
+        return replace(
+            found,
+            sentence=f"Apache refuses its configuration, so nothing can be changed yet. {found.sentence}",
+            action=Action.FIX_HERE,
+            advice=f"{advice} Then: {uncapital(found.advice)}",
+            afterwards=then,
+            reasons_for=(first, *found.reasons_for),
+        )
+    return replace(
+        found,
+        cause=Cause.CONFIG_BROKEN,
+        severity=Severity.FAILING,
+        confidence=Confidence.HIGH,
+        action=Action.FIX_HERE,
+        sentence=f"Apache refuses its configuration: its next restart would end it. {found.sentence}",
+        advice=advice,
+        reasons_for=(first, *found.reasons_for),
     )
 
 
@@ -143,9 +191,13 @@ def _off_words(evidence: Evidence) -> str:
 
 
 def _off_and_slow(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
-    still = evidence.configuration.still_on
+    configuration = evidence.configuration
+    still = configuration.still_on
     if still:
-        advice = f"These sites turn it on for themselves, so their handshakes still wait: {listed(still)}."
+        advice = (
+            f"These sites turn it on for themselves, so their handshakes still wait: {listed(still)}. "
+            f"{turning_off(configuration)}"
+        )
     else:
         advice = (
             "Handshakes are slow all the same: restart Apache if that was not done, else look at the load."

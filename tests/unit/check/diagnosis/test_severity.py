@@ -18,9 +18,11 @@ from ocsp_stapling.check.evidence import (
     HandshakeEvidence,
     HostEvidence,
     LogEvidence,
+    OwnSwitch,
     ResponderEvidence,
     Site,
 )
+from ocsp_stapling.check.report import exit_status
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import NOW, address, evidence, meeting, responder, stalled, unstapled
@@ -291,7 +293,7 @@ def test_apache_that_does_not_run_is_no_matter_of_stapling() -> None:
 
     found = diagnose(evidence(FINE, host=host, handshakes=refused))
 
-    assert (found.cause, found.action) == (Cause.UNKNOWN, Action.FIX_HERE)
+    assert (found.cause, found.action) == (Cause.NOT_SERVED, Action.FIX_HERE)
     assert "Apache does not run" in found.sentence
 
 
@@ -355,3 +357,72 @@ def test_every_diagnosis_ends_its_sentences(
     for text in (found.sentence, found.advice, *found.reasons_for, *found.reasons_against):
         assert text.endswith("."), text
         assert ".." not in text, text
+
+
+def test_apache_that_died_of_stapling_is_revived_by_turning_it_off() -> None:
+    host = HostEvidence(front=Server.NOBODY, apache_running=False)
+    refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
+    cases: tuple[dict[str, Any], ...] = (
+        {"log": LogEvidence(kinds={"startup-fatal-no-cache": 1})},
+        {"configuration": ConfigurationEvidence(has_cache=False)},
+    )
+    for more in cases:
+        made = evidence(FINE, host=host, handshakes=refused, **more)
+        found = diagnose(made)
+        assert (found.cause, found.action) == (Cause.NO_CACHE, Action.TURN_OFF)
+        assert "ocsp-stapling off" in found.advice
+        assert exit_status(found) == 2
+
+
+BROKEN = (
+    "AH00526: Syntax error on line 6 of /x.conf:\nSSLStaplingCache cannot occur within <VirtualHost> section"
+)
+
+
+def test_what_httpd_refuses_comes_before_any_advice_to_switch() -> None:
+    found = diagnose(stalled(HANGS, configuration=ConfigurationEvidence(refused=BROKEN)))
+    assert (found.severity, found.action, found.afterwards) == (
+        Severity.STALLING,
+        Action.FIX_HERE,
+        Action.TURN_OFF,
+    )
+    assert found.sentence.startswith("Apache refuses its configuration")
+    assert "line 6 of /x.conf" in found.reasons_for[0]
+
+
+def test_a_refused_configuration_of_a_healthy_server_is_a_warning() -> None:
+    found = diagnose(evidence(FINE, configuration=ConfigurationEvidence(refused=BROKEN)))
+    assert (found.cause, exit_status(found)) == (Cause.CONFIG_BROKEN, 1)
+
+
+def test_sites_that_turn_stapling_on_themselves_are_named_with_the_way_to_turn_them_off() -> None:
+    own = OwnSwitch("alpha0.example", "/u/ssl/2_4/x.conf:1", True)
+    found = diagnose(stalled(HANGS, configuration=ConfigurationEvidence(own_on=(own,))))
+    assert "ocsp-stapling off --overrides" in found.advice
+    by_hand = OwnSwitch("alpha1.example", "/c/y.conf:7", False)
+    found = diagnose(stalled(HANGS, configuration=ConfigurationEvidence(own_on=(own, by_hand))))
+    assert "alpha1.example (/c/y.conf:7)" in found.advice
+
+
+SMALL = ConfigurationEvidence(cache_places=168, stapled_certificates=300)
+
+
+def test_a_cache_that_is_too_small_is_no_ok_however_quick_the_check_was_served() -> None:
+    found = diagnose(evidence(FINE, configuration=SMALL, handshakes=tuple(meeting(FINE))))
+    assert (found.cause, found.severity, exit_status(found)) == (Cause.CACHE_TOO_SMALL, Severity.FAILING, 1)
+    assert "shmcb_size" not in found.advice
+    assert "(1228800)" in found.advice
+
+
+def test_a_first_wait_with_a_cache_that_is_too_small_comes_again_and_again() -> None:
+    slow = meeting(FINE, seconds=2.0)
+    once = (*slow, replace(slow[1], seconds=0.01, repeated=True))
+    assert diagnose(evidence(FINE, handshakes=once)).severity is not Severity.STALLING
+    found = diagnose(evidence(FINE, handshakes=once, configuration=SMALL))
+    assert (found.cause, found.severity) == (Cause.CACHE_TOO_SMALL, Severity.STALLING)
+
+
+@pytest.mark.parametrize("more", [{"cache_places": None}, {"cache_places": 300}, {"on": False}])
+def test_a_cache_that_is_large_enough_is_none(more: dict[str, Any]) -> None:
+    made = evidence(FINE, configuration=replace(SMALL, **more), handshakes=tuple(meeting(FINE)))
+    assert diagnose(made).cause is not Cause.CACHE_TOO_SMALL
