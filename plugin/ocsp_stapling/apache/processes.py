@@ -7,6 +7,7 @@ it; so a restart can succeed while no worker is free to serve. Ending the old ge
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable
@@ -30,13 +31,14 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
     """Return Apache's parent process, None if there is none.
 
     The pid file is asked first; if it is missing, stale or names something else, the process that leads a
-    session and runs httpd is taken, provided there is exactly one.
+    session and runs httpd is taken, provided there is exactly one. It must be root's: any customer can run httpd on
+    a port of their own, from the same program file.
     """
     programs = _programs(httpd)
     pid = named_by(pid_file)
-    if pid > 0 and (found := _process(pid)) and _is_parent(found, programs):
+    if pid > 0 and (found := _process(pid)) and _is_parent(found, programs) and _is_ours(found.pid):
         return found
-    leaders = [each for each in _running(programs) if _leads_session(each)]
+    leaders = [each for each in _running(programs) if _leads_session(each) and _is_ours(each.pid)]
     return leaders[0] if len(leaders) == 1 else None
 
 
@@ -69,7 +71,19 @@ def workers(of: Process) -> frozenset[Process]:
 def orphans(httpd: Path) -> frozenset[Process]:
     """Return workers whose parent is gone; they keep the ports, so that no new parent can start."""
     found = _running(_programs(httpd))
-    return frozenset(each for each in found if not _leads_session(each) and _field(each, _PARENT) == "1")
+    return frozenset(
+        each
+        for each in found
+        if not _leads_session(each) and _field(each, _PARENT) == "1" and not _is_customers(each)
+    )
+
+
+def _is_customers(process: Process) -> bool:
+    """A worker without a parent whose session was never led by root: started by an account holder."""
+    session = _field(process, _SESSION)
+    return (
+        _user(process.pid) not in (0, None) and session.isdecimal() and _user(int(session)) not in (0, None)
+    )
 
 
 def end(processes: Iterable[Process]) -> int:
@@ -174,11 +188,23 @@ def _is_httpd(pid: int, programs: set[str]) -> bool:
     return program in programs or (Path(program).name.startswith(("httpd", "apache2")) and _is_roots(pid))
 
 
+def _is_ours(pid: int) -> bool:
+    """Whether the process runs as root throughout, or as whoever we are where that is not root (in tests)."""
+    return _user(pid) in (0, os.geteuid())
+
+
 def _is_roots(pid: int) -> bool:
+    return _user(pid) == 0
+
+
+def _user(pid: int) -> int | None:
+    """The real user of a process (`Uid:` in /proc/PID/status), None if it is gone."""
     try:
-        return (PROC / str(pid)).stat().st_uid == 0
+        text = (PROC / str(pid) / "status").read_text(errors="replace")
     except OSError:
-        return False
+        return None
+    found = re.search(r"^Uid:\t(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _programs(httpd: Path) -> set[str]:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,15 @@ _READING_SECONDS = 30.0
 _BUSY_TICKS = 5
 _STOP_SECONDS = 12.0
 _START_SECONDS = 15.0
+_RESET_SECONDS = 5.0
 _STEADY_SECONDS = 2.0
+_NEVER_SECONDS = 3600.0
+_WORD_SECONDS = 20.0
+"""How long WHM's answer is waited for once Apache serves."""
+_HELP_SECONDS = 2.0
+"""After which workers that hang are ended while WHM's restart is awaited: whmapi1 itself takes a second."""
+_NO_SIGN_SECONDS = 8.0
+"""Without any sign of a restart while visitors wait, WHM has put it off."""
 _LAST_CACHE = (
     "The files have no SSLStaplingCache any more, and Apache does not survive that at a graceful restart."
 )
@@ -41,11 +49,12 @@ class Patience:
     """How long to wait at each rung, in seconds. `quick` is the most a served handshake may take.
 
     `stalled` and `calm` bound the wait after WHM's restart: when visitors hang already, waiting for the workers
-    that hang with them helps nobody; when the sites are quick, workers deserve time to finish their requests.
+    that hang with them helps nobody; when the sites are quick, workers deserve time to finish their requests. `api`
+    bounds WHM's restart: a stop and start of a large server takes minutes.
     """
 
     quick: float = 1.0
-    api: float = 20.0
+    api: float = 240.0
     stalled: float = 1.2
     calm: float = 6.0
     ended: float = 5.0
@@ -117,8 +126,8 @@ def restart(
     `whole`: Apache would not survive a graceful restart (its last SSLStaplingCache is gone from the files, AH01872),
     so it is stopped and started at once.
 
-    Raises RestartError when WHM's API cannot be used, when Apache is dead after it, or when the last rung was
-    in vain. Run httpd's own configuration test first: WHM's restart may not.
+    Raises RestartError when WHM's API cannot be used, or when the last rung was in vain. Run httpd's own
+    configuration test first: WHM's restart may not.
     """
     mark = apache.mark()
     if whole:
@@ -128,7 +137,16 @@ def restart(
     rungs = _mend_pid_file(apache, mark, report)
     rungs.append("whm-api")
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
-    verdict, warnings = _through_whm(apache, mark, samples, patience, stalled)
+    verdict, mark, warnings = _through_whm(apache, mark, samples, patience, stalled, report)
+    if _steady_parent(apache) is None:
+        rungs.append("start")
+        report("restart", {"rung": "start", "because": _dead().sentence})
+        _start(apache)
+        verdict = _watched(apache, samples, patience.started, patience)
+        warnings = (
+            *warnings,
+            "WHM's restart left Apache stopped; it was started with what its files say now.",
+        )
     for name, rung in _RUNGS:
         if name == "signal-parent" and _reloaded(apache, mark) and not verdict.served:
             continue
@@ -183,43 +201,101 @@ def _mend_pid_file(apache: Apache, mark: Mark, report: Report) -> list[str]:
     return ["signal-parent"]
 
 
+class _WhmCall:
+    """WHM's restart, under way in a thread. It is never ended by us: that could happen between stop and start."""
+
+    def __init__(self) -> None:
+        self.failure: Problem | None = None
+        self.said = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.said = api.restart_httpd(_NEVER_SECONDS)
+        except Problem as problem:
+            self.failure = problem
+
+    @property
+    def is_running(self) -> bool:
+        """Whether WHM has not answered yet."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for WHM's answer, so long at most."""
+        self._thread.join(max(seconds, 0.0))
+
+
 def _through_whm(
-    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
-) -> tuple[Verdict, tuple[str, ...]]:
-    """Let WHM restart Apache; its word is awaited, but the effect is watched meanwhile."""
-    failure: list[Problem] = []
-    call = threading.Thread(target=_call_whm, args=(patience.api, failure), daemon=True)
-    call.start()
-    while call.is_alive() and not _reloaded(apache, mark):
-        call.join(_TICK)
-    if not call.is_alive():
-        _refuse_failed(failure)
+    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool, report: Report
+) -> tuple[Verdict, Mark, tuple[str, ...]]:
+    """Let WHM restart Apache; its word is awaited, but the effect is watched meanwhile.
+
+    Returns what visitors met, the mark with every worker of before, and warnings. WHM may stop Apache and start it,
+    which takes as long as it takes; it may also wait before it acts at all.
+    """
+    end = time.monotonic() + patience.api
+    call = _WhmCall()
+    mark = _until_reloaded(apache, mark, call, end, stalled, patience, report)
+    if not call.is_running and call.failure and apache.parent() is not None:
+        _refuse_failed(call.failure)
     # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
-    reloaded = _wait_until_read(apache, mark)
-    within = patience.after(stalled) if reloaded else 0.0
-    verdict = _watched(apache, samples, within, patience)
-    call.join(patience.api)
-    if _steady_parent(apache) is None:
-        raise RestartError(_dead(), True)
+    reloaded = _reloaded(apache, mark) if call.is_running else _wait_until_read(apache, mark)
+    verdict = _watched(apache, samples, patience.after(stalled) if reloaded else 0.0, patience)
     good = verdict.served and verdict.as_wanted and _reloaded(apache, mark)
-    if good and failure and failure[0].code == "whmapi-timeout":
-        # Taking a verified change back for that would bring the outage back.
-        return verdict, (f"Apache restarted and serves, but {failure[0].sentence}",)
-    _refuse_failed(failure)
-    return verdict, ()
+    call.wait(min(_WORD_SECONDS, patience.api) if good or not stalled else 0.0)
+    if call.said:
+        report("whm-said", {"message": call.said.strip()[-500:]})
+    if call.is_running:
+        waited = round(time.monotonic() + patience.api - end)
+        told = f"WHM's API did not answer restartservice within {waited} seconds."
+        if not good and not stalled and not _reloaded(apache, mark):
+            raise RestartError(Problem("whmapi-timeout", told), True)
+        return verdict, mark, (f"Apache restarted and serves, but {told}",) if good else (told,)
+    if call.failure and apache.parent() is not None:
+        _refuse_failed(call.failure)
+    return verdict, mark, ()
 
 
-def _refuse_failed(failure: Sequence[Problem]) -> None:
-    if failure:
-        # However the call ended, it may have started a restart that outlives it.
-        raise RestartError(failure[0], failure[0].code != "whmapi-missing")
+def _until_reloaded(
+    apache: Apache,
+    mark: Mark,
+    call: _WhmCall,
+    end: float,
+    stalled: bool,
+    patience: Patience,
+    report: Report,
+) -> Mark:
+    """Wait while WHM's restart is under way: until Apache has read its files, or until nothing shows that it comes.
+
+    Where visitors hang, the workers that hang with them are ended, since a stop would wait for them; and a restart
+    of which there is no sign (WHM can put it off) is not waited for, since the next rung is ours to take.
+    """
+    began = sign = time.monotonic()
+    ticks, helped, old = _ticks(apache), False, set(mark.workers)
+    while call.is_running and not _reloaded(apache, mark) and time.monotonic() < end:
+        call.wait(_TICK)
+        now, fresh, parent = time.monotonic(), _ticks(apache), apache.parent()
+        if parent is None or fresh - ticks >= _BUSY_TICKS:
+            sign, ticks = now, fresh
+        if parent is None or not stalled:
+            continue
+        if not helped and now - began >= min(_HELP_SECONDS, patience.api / 2):
+            because = "Its workers hang, and a stop would wait for them."
+            report("restart", {"rung": "end-old-workers", "because": because})
+            old |= apache.mark().workers if not _reloaded(apache, mark) else set()
+            processes.end(old)
+            helped, sign = True, now
+        if helped and now - sign >= _NO_SIGN_SECONDS:
+            break
+    if helped and not _reloaded(apache, mark):
+        old |= apache.mark().workers
+    return replace(mark, workers=frozenset(old))
 
 
-def _call_whm(timeout: float, failure: list[Problem]) -> None:
-    try:
-        api.restart_httpd(timeout)
-    except Problem as problem:
-        failure.append(problem)
+def _refuse_failed(failure: Problem) -> None:
+    # However the call ended, it may have started a restart that outlives it.
+    raise RestartError(failure, failure.code != "whmapi-missing")
 
 
 def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience: Patience) -> Verdict:
@@ -277,6 +353,8 @@ _RUNGS = (
 def _start(apache: Apache) -> bool:
     """Start Apache by cPanel's script, and by httpd itself if that fails: it must not stay down."""
     processes.end(_orphans(apache))
+    # After five starts in ten seconds systemd refuses the sixth, and the script with it.
+    run(["systemctl", "reset-failed", "httpd.service"], timeout=_RESET_SECONDS)
     scripts.start_httpd(_START_SECONDS)
     if _steady_parent(apache) is None:
         run([str(apache.httpd), "-f", str(apache.conf), "-k", "start"], timeout=_START_SECONDS)

@@ -208,6 +208,10 @@ class _Run:
             told = "It could not be put right: Apache does not run with the restored files."
             return self._result(FAILED, f"{problem.sentence} {told}", problem)
         seen = wait_until_served(any_staple(self.plan.samples), within=patience.stalled, quick=patience.quick)
+        if (down := _down(seen.handshakes)) and not _down(self.before.cut()):
+            names = ", ".join(sorted({each.door.site for each in down})[:3])
+            told = f"The files are as they were before, but no site answers ({names}). Try: {scripts.RESTART}"
+            return self._result(FAILED, f"{problem.sentence} {told}", problem, seen)
         told = f"Everything is as it was before. {seen.sentence}"
         return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
 
@@ -292,6 +296,12 @@ class _Before:
                 for i, door in enumerate(self._doors)
             )
         return self._cut
+
+
+def _down(met: Sequence[Handshake]) -> Sequence[Handshake]:
+    """The handshakes, if at none of the places anybody answered; else none."""
+    nobody = met and all(each.error in ("refused", "unreachable", "reset") for each in met)
+    return met if nobody else ()
 
 
 def _unexpected(error: Exception) -> Problem:

@@ -204,6 +204,10 @@ class Evidence:
     responders: tuple[ResponderEvidence, ...] = ()
     incomplete_chains: tuple[Site, ...] = ()
     """Sites that Apache cannot staple because the issuer is missing from their chain."""
+    never_stapled: tuple[Site, ...] = ()
+    """Sites whose certificate demands a staple and names no responder: its authority has ended OCSP."""
+    unreadable: tuple[Site, ...] = ()
+    """Sites with a certificate that could not be read; Apache may read it, and ask a responder that nobody knows."""
     handshakes: tuple[HandshakeEvidence, ...] = ()
     log: LogEvidence = LogEvidence()
     authorities: tuple[AuthorityEvidence, ...] = ()

@@ -24,12 +24,13 @@ from ocsp_stapling.check.followup import Followup
 from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, sort_endpoints
 from ocsp_stapling.check.subject import Subject
-from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.host.listeners import Server, owner_of
 from ocsp_stapling.host.resolver import check_names
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs, error_logs
+from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
 
@@ -105,6 +106,8 @@ class _Survey:
             site_count=served.count,
             responders=after.responders(checks, self.deadline),
             incomplete_chains=served.incomplete,
+            never_stapled=served.never_stapled,
+            unreadable=served.unreadable,
             handshakes=handshakes,
             log=log.result(self.deadline, UNREAD_LOG),
             authorities=pages.result(self.deadline, ()),
@@ -149,7 +152,8 @@ class _Survey:
                 found.url for found in findings if not found.outcome.is_good and can_hold_up(found)
             )
 
-        return meet(served.subjects, state.stapling.responder_timeout, self.deadline, failing)
+        subjects = _at_the_front(served.subjects)
+        return meet(subjects, state.stapling.responder_timeout, self.deadline, failing)
 
     def _follow_up(self, served: Served, findings: Sequence[ResponderFinding], worker: str) -> Followup:
         request = self.request
@@ -189,6 +193,13 @@ def _late(served: Served) -> tuple[ResponderFinding, ...]:
         ResponderFinding(one.url, one.host, None, one.target.asks, None, 0, (), Outcome.DEADLINE)
         for one in served.subjects
     )
+
+
+def _at_the_front(subjects: Sequence[Subject]) -> Sequence[Subject]:
+    """Where another server answers visitors, they are met there: what Apache does behind it is not what they meet."""
+    if owner_of(HTTPS).server in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
+        return subjects
+    return [replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors)) for one in subjects]
 
 
 def _refused(tested: ConfigTest | None) -> str:

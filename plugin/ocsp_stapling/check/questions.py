@@ -53,6 +53,10 @@ class Served:
     subjects: tuple[Subject, ...]
     incomplete: tuple[Site, ...]
     """Sites that should staple and cannot, for want of their issuer."""
+    never_stapled: tuple[Site, ...]
+    """Sites that must staple and whose certificate names no responder."""
+    unreadable: tuple[Site, ...]
+    """Sites with a certificate that could not be read."""
     authorities: tuple[Authority, ...]
     left_out: int
     """Responders beyond `MAX_SUBJECTS` that are not asked."""
@@ -64,9 +68,9 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
     No question is put about an expired certificate. Apache does put it, though, so a responder that only expired
     ones name is probed for whether it keeps Apache waiting.
     """
-    every = [
-        Asking(endpoint, one) for endpoint in endpoints for one in endpoint.certificates if one.responder
-    ]
+    both = [Asking(endpoint, one) for endpoint in endpoints for one in endpoint.certificates]
+    every = [each for each in both if each.certificate.responder]
+    alone = [each for each in both if not each.certificate.responder]
     asking = [each for each in every if not each.certificate.expired]
     groups = _grouped(asking)
     known = {responder for responder, _ in groups}
@@ -80,6 +84,10 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
         len(endpoints),
         tuple(subject for subject in chosen if subject),
         tuple(_site(one, names) for one in incomplete),
+        tuple(
+            _site(one, names) for one in alone if one.certificate.must_staple and not one.certificate.expired
+        ),
+        tuple(_site(one, names) for one in alone if one.certificate.problem and one.endpoint.stapling),
         _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )

@@ -66,6 +66,8 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "incomplete_chains": [
             {"name": site.name, "must_staple": site.must_staple} for site in evidence.incomplete_chains
         ],
+        "never_stapled": [site.name for site in evidence.never_stapled],
+        "unreadable": [site.name for site in evidence.unreadable],
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
         "authorities": [_authority(one) for one in evidence.authorities],

@@ -41,6 +41,8 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         site_count=len({site.name for one in responders for site in one.sites if not is_other(site.name)}),
         responders=responders,
         incomplete_chains=tuple(site for site in evidence.incomplete_chains if visible.domain(site.name)),
+        never_stapled=tuple(site for site in evidence.never_stapled if visible.domain(site.name)),
+        unreadable=tuple(site for site in evidence.unreadable if visible.domain(site.name)),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),
         log=LogEvidence(),
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),

@@ -50,7 +50,14 @@ def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: 
         raise _failed(function, str(metadata.get("reason") or f"exit status {done.code}"), done.err)
     data = document.get("data")
     found = data if isinstance(data, dict) else {}
-    return Answer(found, str(found.get("output") or ""))
+    return Answer(found, _told(found, metadata))
+
+
+def _told(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """What was printed for people: the documentation says `data.output`, WHM writes `metadata.output.raw`."""
+    output = metadata.get("output")
+    raw = output.get("raw") if isinstance(output, dict) else output
+    return str(raw or data.get("output") or "")
 
 
 def restart_httpd(timeout: float = 60) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 HTTPD = "/usr/sbin/httpd"
 PID_FILE = Path("/run/apache2/httpd.pid")
+MOOD = Path("/run/machine/restart.mood")
 
 
 def parent() -> int | None:
@@ -41,6 +42,10 @@ def stop() -> int:
         return 0
     os.kill(pid, signal.SIGTERM)
     # The pid file goes first; the children, and with them the ports, only with the parent itself.
+    slow = MOOD.read_text().split() if MOOD.exists() else []
+    if slow[:1] == ["stop-start"] and len(slow) > 1:
+        _wait(lambda: not Path(f"/proc/{pid}").exists(), 15)
+        time.sleep(float(slow[1]))  # what systemd, hooks and a loaded server need between stop and start
     if not _wait(lambda: not Path(f"/proc/{pid}").exists(), 15):
         os.kill(pid, signal.SIGKILL)
     return 0

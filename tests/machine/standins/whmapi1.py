@@ -3,7 +3,9 @@
 Follows "Use WHM API to restart services: restartservice", "servicestatus", "version",
 "get_appconfig_application_list", "fetch_ssl_vhosts" and "Guide to WHM API 1 - Return data"
 (api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail, hang, silent,
-garbage, lie.
+garbage, lie. How a restart goes is set in /run/machine/restart.mood: WHM's may be a stop and start, and it may be
+put off ("Minimum time between Apache graceful restarts" of Tweak Settings). As observed of WHM 11.120, `result` is 1
+for a restart that failed, and the text stands in `metadata.output.raw`.
 """
 
 import json
@@ -23,9 +25,13 @@ def restartservice(args: dict[str, str]) -> tuple[dict[str, object], str]:
         return {}, "The service is not known."
     if mode() == "lie":
         return {"service": "httpd"}, ""
-    done = subprocess.run([RESTART], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    reason = "" if done.returncode == 0 else "The service failed to restart."
-    return {"service": "httpd", "output": done.stdout + done.stderr}, reason
+    action = mood("restart")
+    if action.startswith("deferred"):
+        time.sleep(float(action.partition(" ")[2] or 25))
+    command = [RESTART, "--hard"] if action.startswith("stop-start") else [RESTART]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    RAW.append(done.stdout + done.stderr)
+    return {"service": "httpd"}, ""
 
 
 def servicestatus(args: dict[str, str]) -> tuple[dict[str, object], str]:
@@ -65,6 +71,16 @@ FUNCTIONS = {
 }
 
 
+RAW: list[str] = []
+"""What the command printed: in `metadata.output.raw`, while `result` is 1 even for a restart that failed."""
+
+
+def mood(name: str) -> str:
+    """How the restart goes: "" gracefully, `stop-start`, or `deferred SECONDS` before anything is done."""
+    path = MODE.with_name(f"{name}.mood")
+    return path.read_text().strip() if path.exists() else ""
+
+
 def mode() -> str:
     return MODE.read_text().strip() if MODE.exists() else ""
 
@@ -96,6 +112,8 @@ def main() -> int:
     if mode() == "fail":
         data, reason = {}, "The request failed on purpose."
     metadata = {"command": name, "version": 1, "result": int(not reason), "reason": reason or "OK"}
+    if RAW:
+        metadata["output"] = {"raw": RAW[-1]}
     print(json.dumps({"metadata": metadata, "data": data}))
     return int(bool(reason))
 

@@ -27,7 +27,15 @@ class Proc:
         (root / "self").symlink_to("1")
 
     def add(
-        self, pid: int, exe: str, *, above: int = 1, session: int = 0, state: str = "S", cpu: int = 0
+        self,
+        pid: int,
+        exe: str,
+        *,
+        above: int = 1,
+        session: int = 0,
+        state: str = "S",
+        cpu: int = 0,
+        user: int | None = None,
     ) -> None:
         home = self.root / str(pid)
         (home / "ns").mkdir(parents=True)
@@ -38,6 +46,8 @@ class Proc:
         name = "a ) b"  # a command name may hold anything
         fields = f"{state} {above} {pid} {session or pid} {middle} {cpu} {cpu} {rest} {1000 + pid} 0"
         (home / "stat").write_text(f"{pid} ({name}) {fields}\n")
+        real = os.geteuid() if user is None else user
+        (home / "status").write_text(f"Name:\thttpd\nUid:\t{real}\t0\t0\t0\nGid:\t0\t0\t0\t0\n")
 
 
 @pytest.fixture
@@ -74,6 +84,25 @@ def test_two_candidates_or_a_zombie_are_no_parent(proc: Proc, tmp_path: Path) ->
     proc.add(300, "/usr/sbin/httpd")
     proc.add(400, "/usr/sbin/httpd")
     assert processes.parent(pid_file(tmp_path, "999"), HTTPD) is None
+
+
+CUSTOMER = 123_456
+
+
+@pytest.mark.parametrize("content", ["100\n", "200\n", ""])
+def test_an_httpd_of_a_customers_own_is_never_the_parent(proc: Proc, tmp_path: Path, content: str) -> None:
+    """The same program file, leading a session of its own; even a pid file that names it does not help."""
+    proc.add(200, "/usr/sbin/httpd", user=CUSTOMER)
+    assert processes.parent(pid_file(tmp_path, content), HTTPD) is None
+    proc.add(100, "/usr/sbin/httpd")
+    assert processes.parent(pid_file(tmp_path, content), HTTPD) == Process(100, 1100)
+
+
+def test_a_customers_workers_are_no_orphans_of_apache(proc: Proc) -> None:
+    proc.add(200, "/usr/sbin/httpd", user=CUSTOMER)
+    proc.add(201, "/usr/sbin/httpd", above=1, session=200, user=CUSTOMER)
+    proc.add(103, "/usr/sbin/httpd", above=1, session=99, user=65534)
+    assert processes.orphans(HTTPD) == {Process(103, 1103)}
 
 
 def test_workers_are_httpd_itself_and_orphans_have_lost_their_parent(proc: Proc) -> None:

@@ -36,8 +36,8 @@ FIXES = {
     Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there.",
     Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
     Cause.CLOCK: "Set this server's clock and keep it right (timedatectl, chronyc; of a container: the host's).",
-    Cause.BAD_OCSP_URL: "If the authority is your own, name its network in allow_networks (config.toml, [probe]); if a "
-    "customer's certificate names it by mistake, have that issued anew.",
+    Cause.BAD_OCSP_URL: "If the authority is your own, name its network in allow_networks (config.toml, [probe]); if "
+    "a customer's certificate names it by mistake, have that issued anew.",
     Cause.CONFIG_BROKEN: "Mend what httpd names, then look again: until then no restart would succeed.",
     Cause.FORCED_URL: "Mend what answers there, or take that line out and restart Apache: it then asks the CAs.",
     Cause.PROXY: "Mend the proxy, or take that line out and restart Apache: it then asks the CAs itself.",

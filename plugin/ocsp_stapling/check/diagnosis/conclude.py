@@ -34,6 +34,8 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, S
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.text import capital, host_of, listed, once, uncapital
 
+_ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
+
 
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Return what the evidence means."""
@@ -112,7 +114,8 @@ def _faulty(
     strict = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
     severity = _severity(_holding_up(evidence, found), broken, measured)
     cure = remedy(leading.why)
-    action = Action.TURN_OFF if severity is Severity.STALLING else cure
+    handed_on = _errors_handed_on(measured, leading)
+    action = Action.TURN_OFF if severity is Severity.STALLING or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
     return Diagnosis(
         leading.cause,
@@ -127,6 +130,11 @@ def _faulty(
         strict,
         afterwards=cure if action is Action.TURN_OFF else Action.NOTHING,
     )
+
+
+def _errors_handed_on(measured: Measured, leading: ResponderDiagnosis) -> bool:
+    """Whether Apache staples a responder's error (SSLStaplingReturnResponderErrors or SSLStaplingFakeTryLater on)."""
+    return any(h.responder == leading.url and h.staple in _ERROR_STAPLES for h in measured.bad_staple)
 
 
 def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
@@ -178,6 +186,11 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "Browsers refuse it."
     if not measured.judged:
         return "Whether visitors wait could not be measured."
+    if _errors_handed_on(measured, leading):
+        return (
+            "Apache hands the error on as a staple, which browsers may refuse (SSLStaplingReturnResponderErrors, "
+            "SSLStaplingFakeTryLater)."
+        )
     if measured.once_only:
         return "The first visitor waits until a staple is fetched; those after him are served at once."
     if severity is Severity.NOISE:
@@ -240,6 +253,10 @@ def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
         )
     if overflowing(evidence):
         return _cache_too_small(evidence, measured)
+    if evidence.unreadable:
+        return beside.unreadable(evidence)
+    if evidence.never_stapled:
+        return beside.never_stapled(evidence)
     missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
     if missing and not measured.stapled:
         sentence = (

@@ -20,7 +20,9 @@ _NO_CACHE = "startup-fatal-no-cache"
 def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """Apache does not run, or nobody holds the port."""
     nobody = evidence.host.front is Server.NOBODY
-    if not nobody and (evidence.host.apache_running is not False or measured.served):
+    running = evidence.host.apache_running is not False
+    # With nobody on port 443 of this machine Apache may serve on other ports, behind a load balancer.
+    if (measured.served and running) or (not nobody and (running or measured.served)):
         return None
     if not evidence.site_count:
         return None
@@ -104,9 +106,13 @@ def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     advice = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
     if reads_apache:
         advice = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
+    elif front is Server.NGINX:
+        advice += (
+            " nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its visitors."
+        )
     if measured.stalling:
         severity, action = Severity.STALLING, Action.FIX_HERE
-        advice += " It does make visitors wait: look at its own error log."
+        advice += " Handshakes with it are slow all the same: look at its own error log and at the load."
     else:
         severity, action = Severity.NONE, Action.NOTHING
     return Diagnosis(Cause.NOT_IN_FRONT, severity, Confidence.HIGH, action, sentence, advice)
@@ -142,7 +148,7 @@ def mod_md(evidence: Evidence, measured: Measured) -> Diagnosis | None:
 def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """Nothing on this server can be affected: a normal, calm result."""
     harmless = all(one.expired_only and not can_hold_up(one.finding) for one in evidence.responders)
-    if not harmless or evidence.incomplete_chains or evidence.problems:
+    if not harmless or evidence.incomplete_chains or evidence.problems or evidence.unreadable:
         return None
     valid = " valid" if evidence.responders else ""
     sentence = f"No{valid} certificate in use names an OCSP responder, so stapling cannot make any site wait."
@@ -153,8 +159,43 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         return Diagnosis(
             Cause.NOT_APPLICABLE, Severity.STALLING, Confidence.HIGH, Action.FIX_HERE, sentence, advice
         )
+    if evidence.never_stapled:
+        return never_stapled(evidence)
     advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
     return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
+
+
+def never_stapled(evidence: Evidence) -> Diagnosis:
+    """Certificates that demand what nobody can give: browsers that insist refuse these sites for good."""
+    names = tuple(site.name for site in evidence.never_stapled)
+    sentence = (
+        f"The certificate of {listed(names)} demands a staple and names no responder, so Firefox refuses it: its "
+        "authority has ended OCSP."
+    )
+    advice = "Have it issued anew without Must-Staple (in AutoSSL: it does so by itself at the next renewal)."
+    return Diagnosis(
+        Cause.MUST_STAPLE_WITHOUT_URL,
+        Severity.FAILING,
+        Confidence.HIGH,
+        Action.REISSUE,
+        sentence,
+        advice,
+        sites=names,
+        must_staple=names,
+    )
+
+
+def unreadable(evidence: Evidence) -> Diagnosis:
+    """What we cannot read Apache may: then nobody knows whom it asks, and all is well is more than can be said."""
+    names = tuple(site.name for site in evidence.unreadable)
+    sentence = (
+        f"The certificate of {listed(names)} could not be read, so nobody knows which responder Apache asks for it. "
+        "Nothing else is wrong."
+    )
+    advice = "Look at the file with: openssl x509 -noout -text -in FILE; install the certificate again."
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=names
+    )
 
 
 def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measured) -> Diagnosis | None:

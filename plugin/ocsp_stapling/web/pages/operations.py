@@ -30,6 +30,7 @@ _STEPS = {
     "configtest": "Testing the configuration with httpd",
     "rebuild": "Letting cPanel rebuild httpd.conf",
     "restart": "Restarting Apache",
+    "whm-said": "WHM's own words",
     "verify": "Meeting sites to see the effect",
     "restore": "Putting everything back as it was",
     "recover": "Bringing the interrupted change to its end",
