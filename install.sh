@@ -306,6 +306,8 @@ put_in_force() {
     # A release that failed may have used up the starts that systemd allows in a while.
     for unit in $(units_of "$release" '*'); do systemctl reset-failed "$unit" >>"$LOG" 2>&1 || true; done
     for unit in $(started_units "$release"); do systemctl --quiet enable --now "$unit" >>"$LOG" 2>&1; done
+    # The relay runs only where the shield was turned on.
+    if systemctl --quiet is-enabled "$SHIELD_UNIT" >>"$LOG" 2>&1; then systemctl start "$SHIELD_UNIT" >>"$LOG" 2>&1 || true; fi
     if ! cmp -s "$release/whm_app.conf" "$APP"; then
         "$CPANEL/bin/register_appconfig" "$release/whm_app.conf" >>"$LOG" 2>&1 </dev/null 9>&-
     fi

@@ -54,7 +54,7 @@ settle_stapling() {
     local includes answer
     includes=$(includes_with_block)
     if [ -z "$includes" ]; then return 0; fi
-    say "This plugin has turned stapling off on this server; its block stands in:"
+    say "This plugin decides on stapling on this server; its block stands in:"
     printf '  %s\n' "${includes//$'\n'/$'\n  '}"
     if [ -n "$ASK" ]; then
         [ -t 0 ] || refuse "without a terminal to ask on, say --yes (turn stapling on again first) or --keep-off."
@@ -68,7 +68,9 @@ turn_on() {
     [ -x "$CURRENT/bin/$NAME" ] || refuse \
         "the plugin's program is damaged and cannot turn stapling on again, so nothing was removed." \
         "Run install.sh again first, or use --keep-off."
-    "$CURRENT/bin/$NAME" on --yes --reason "removal of the plugin" </dev/null 9>&- || refuse \
+    local command=(on)
+    if [ -e "$STATE_DIR/shield.json" ]; then command=(shield off); fi
+    "$CURRENT/bin/$NAME" "${command[@]}" --yes --reason "removal of the plugin" </dev/null 9>&- || refuse \
         "stapling could not be turned on again (see above), so nothing was removed." \
         "Mend it and try again, or use --keep-off."
     if [ -n "$(includes_with_block)" ]; then refuse "our block still stands in Apache's includes; nothing was removed."; fi
@@ -93,7 +95,7 @@ keep_off() {
 }
 
 purge() {
-    rm -rf "$CONFIG_DIR" "$STATE_DIR"
+    rm -rf "$CONFIG_DIR" "$STATE_DIR" "$SHIELD_DIR"
     say "Settings, history and backups are removed, too."
 }
 

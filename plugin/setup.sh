@@ -8,6 +8,8 @@
 
 NAME=ocsp-stapling
 HOME_DIR=/opt/ocsp-stapling
+SHIELD_DIR=/var/lib/ocsp-stapling-shield
+SHIELD_UNIT=ocsp-stapling-shield.service
 RELEASES=$HOME_DIR/releases
 CURRENT=$HOME_DIR/current
 PREVIOUS=$HOME_DIR/previous
@@ -123,6 +125,8 @@ stop_units() {
         systemctl --quiet disable --now "$unit" >>"$LOG" 2>&1 || true
     done
     for unit in $(units_of "$1" '*.service'); do systemctl stop "$unit" >>"$LOG" 2>&1 || true; done
+    systemctl --quiet disable "$SHIELD_UNIT" >>"$LOG" 2>&1 || true
+    rm -rf "$UNITS/$SHIELD_UNIT.d"
 }
 
 # Directories that installing made go if nothing is in them; the last made first.

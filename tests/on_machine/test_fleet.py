@@ -37,14 +37,6 @@ exec nsenter -t "$pid" -m -n -p -u -i -- /bin/sh -c "cd / && $*"
 """
 
 
-@pytest.fixture(scope="module")
-def kit(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Kit:
-    base = tmp_path_factory.getbasetemp()
-    directory = (base.parent if hasattr(request.config, "workerinput") else base) / "installing"
-    directory.mkdir(exist_ok=True)
-    return Kit(directory)
-
-
 class Fleet:
     """Ansible at work on machines."""
 

@@ -27,15 +27,6 @@ KEPT = ("/etc/ocsp-stapling", "/var/lib/ocsp-stapling")
 Start = Callable[[Shape], Machine]
 
 
-@pytest.fixture(scope="session")
-def kit(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Kit:
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if hasattr(request.config, "workerinput") else base
-    directory = shared / "installing"
-    directory.mkdir(exist_ok=True)
-    return Kit(directory)
-
-
 @pytest.fixture
 def server(start_machine: Start) -> Machine:
     return start_machine(SERVER)

@@ -35,7 +35,42 @@ def on_block(who: str, reason: str, now: datetime.datetime, cache: str | None) -
     return [*_notes("on", who, reason, now), *_guarded([*lines, "SSLUseStapling On"])]
 
 
-def cache_line(tree: ConfigTree, modules: frozenset[str]) -> str:
+def shield_block(
+    who: str, reason: str, now: datetime.datetime, cache: str, port: int, turns_on: bool
+) -> list[str]:
+    """Return the lines by which Apache asks the relay on this machine, and nobody else.
+
+    `cache` is the SSLStaplingCache line, large enough for every certificate; `turns_on` says whether stapling must
+    be turned on as well. The address is always written in exactly this form: without a scheme Apache's children
+    crash at each handshake, and its configuration test says OK.
+    """
+    lines = [
+        cache,
+        f"SSLStaplingForceURL http://127.0.0.1:{port}/",
+        "SSLStaplingResponderTimeout 1",
+        "SSLStaplingStandardCacheTimeout 3600",
+        "SSLStaplingErrorCacheTimeout 10",
+        "SSLStaplingReturnResponderErrors off",
+        "SSLStaplingFakeTryLater off",
+        *(["SSLUseStapling On"] if turns_on else []),
+    ]
+    told = f"# The shield was turned on at {now:%Y-%m-%d %H:%M:%S %z} by {_one_line(who)}"
+    because = _one_line(reason)
+    return [
+        f"{told}: {because}" if because else told,
+        "# Apache asks the relay on this machine (ocsp-stapling shield status). To undo: ocsp-stapling shield off",
+        *_guarded(lines),
+    ]
+
+
+def shield_cache_bytes(certificates: int) -> int:
+    """Return the size of a staple cache that holds every certificate's answer, whatever its size."""
+    return max(1 << 20, 4096 * certificates)
+
+
+def cache_line(
+    tree: ConfigTree, modules: frozenset[str], size: int = _CACHE_BYTES, name: str = "ocsp_stapling"
+) -> str:
     """Return the SSLStaplingCache line that uses the provider and directory of SSLSessionCache.
 
     Raises Problem `no-socache` when Apache lacks the module of that provider, `no-session-cache` when there is
@@ -57,9 +92,9 @@ def cache_line(tree: ConfigTree, modules: frozenset[str]) -> str:
         )
         raise Problem("no-socache", sentence)
     directory = path.rpartition("/")[0]
-    target = f"{directory}/ocsp_stapling_{provider}" if directory else f"ocsp_stapling_{provider}"
+    target = f"{directory}/{name}_{provider}" if directory else f"{name}_{provider}"
     return (
-        f'SSLStaplingCache "{provider}:{target}({_CACHE_BYTES})"'
+        f'SSLStaplingCache "{provider}:{target}({size})"'
         if provider == "shmcb"
         else (f'SSLStaplingCache "{provider}:{target}"')
     )

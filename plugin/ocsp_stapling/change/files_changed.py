@@ -42,6 +42,8 @@ def on(wish: Wish, now: Situation) -> Changes:
 
     Raises Problem `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`.
     """
+    if wish.shield_port:
+        return shield_on(wish, now)
     ours = tuple(_without_block(each) for each in managed(now))
     bare = now.foresee(ours)
     if bare.stapling.on:
@@ -56,6 +58,41 @@ def on(wish: Wish, now: Situation) -> Changes:
     if ours:
         return ours
     raise off_elsewhere(now.server)
+
+
+def shield_on(wish: Wish, now: Situation) -> Changes:
+    """Return the changes after which Apache asks the relay; blocks that turn single sites off go.
+
+    Raises Problem `shield-proxy`, `nothing-to-shield`, `overridden`, `no-session-cache`, `no-socache`,
+    `block-damaged`.
+    """
+    proxy = now.server.stapling.proxy
+    if proxy:
+        raise Problem(
+            "shield-proxy",
+            f"{proxy.file} line {proxy.line} sends Apache's questions through a proxy ({proxy.value}), and would "
+            "those to the shield's relay, too. Nothing was touched; take that line out first.",
+        )
+    ours = tuple(_without_block(each) for each in managed(now))
+    bare = now.foresee(ours)
+    certificates = (c for one in now.server.endpoints for c in one.certificates)
+    count = len({c.file for c in certificates if c.ocsp_urls and not c.expired})
+    if not count:
+        raise Problem(
+            "nothing-to-shield",
+            "No certificate in use names a responder, so there is nothing to shield and no visitor can wait for one.",
+        )
+    size = managed_block.shield_cache_bytes(count)
+    cache = managed_block.cache_line(bare.tree, now.modules, size, "ocsp_stapling_shield")
+    lines = managed_block.shield_block(
+        wish.who, wish.reason, wish.now, cache, wish.shield_port, not bare.stapling.on
+    )
+    return _winning(lines, now, ours, want=True)
+
+
+def shield_off(now: Situation) -> Changes:
+    """Return the changes after which no block of ours is left: the configuration decides as it did before."""
+    return tuple(_without_block(each) for each in managed(now))
 
 
 def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:

@@ -54,7 +54,10 @@ class Situation:
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for: `off`, `on` or `undo`, by whom and why, and how far it may go."""
+    """What was asked for: `off`, `on`, `undo`, `shield-on` or `shield-off`, by whom and why, and how far it may go.
+
+    `shield_port` is that of the relay where the shield is wished for, 0 where it is not: then `on` returns to it.
+    """
 
     action: str
     who: str
@@ -62,6 +65,7 @@ class Wish:
     with_overrides: bool = False
     write_on: bool = False
     return_when_healthy: bool = False
+    shield_port: int = 0
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
 
 

@@ -23,6 +23,7 @@ from ocsp_stapling.change.verify import judge
 from ocsp_stapling.ocsp.staple import handshakes
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
+from ocsp_stapling.shield.standing import wished_port
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Request:
     identity: str = ""
     tag: str = ""
     wait: float = 0.0
+    shield_port: int = 0
     began: float = field(default_factory=time.monotonic)
 
 
@@ -113,6 +115,7 @@ class Operator:
             asked.with_overrides,
             asked.write_on,
             asked.return_when_healthy,
+            asked.shield_port if asked.action == "shield-on" else wished_port(self.state_directory),
         )
         changes = _way_back(journal, asked.undone) if asked.action == "undo" else ()
         return plan.make(wish, situation, changes)

@@ -19,7 +19,7 @@ from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, Wish, on_off
-from ocsp_stapling.change.verify import Sample
+from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import key_kind
@@ -159,6 +159,8 @@ def _refuse_mod_md(now: Situation) -> None:
 def _wanted(wish: Wish, now: Situation, undo: Changes) -> Changes:
     if wish.action == "undo":
         return undo
+    if wish.action == "shield-off":
+        return the_changes.shield_off(now)
     return the_changes.off(wish, now) if wish.action == "off" else the_changes.on(wish, now)
 
 
@@ -199,7 +201,7 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
         reason=wish.reason,
         changes=changes,
         rebuild=rebuild,
-        samples=_samples(now, after, will),
+        samples=_shielded(wish, _samples(now, after, will)),
         stapling_now=before.on,
         stapling_then=after,
         cache_now=before.cache is not None,
@@ -218,6 +220,11 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
     )
 
 
+def _shielded(wish: Wish, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """Whether staples come depends on what the relay holds; that nobody waits does not."""
+    return tuple(any_staple(samples)) if wish.shield_port or wish.action == "shield-off" else samples
+
+
 def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
     """Whether each endpoint staples: by its own line, else by what holds at server level (`on`)."""
     return {
@@ -230,7 +237,9 @@ def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
 def _after(changes: Changes, then: ServerState) -> bool:
     """What holds after cPanel has written httpd.conf anew, so that it reads the files of our blocks."""
     blocks = [found for c in changes if (found := includes.find(c.content or b""))]
-    return any(b"SSLUseStapling On" in block.body for block in blocks) if blocks else then.stapling.on
+    turning_on = (b"SSLUseStapling On", b"SSLStaplingForceURL")
+    says_on = [any(words in block.body for words in turning_on) for block in blocks]
+    return any(says_on) if blocks else then.stapling.on
 
 
 def _samples(now: Situation, after: bool, will: Mapping[Key, bool]) -> tuple[Sample, ...]:

@@ -177,6 +177,19 @@ class ConfigurationEvidence:
 
 
 @dataclass(frozen=True)
+class ShieldEvidence:
+    """How the shield stands: Apache asks a relay on this machine, which holds answers fetched ahead."""
+
+    answering: bool
+    held_count: int
+    certificate_count: int
+    missing_must_staple: tuple[str, ...] = ()
+    """Sites that browsers refuse without a staple, and for which none is held."""
+    earliest_end: datetime | None = None
+    """When the first of the answers ends."""
+
+
+@dataclass(frozen=True)
 class HostEvidence:
     """This server: who owns the port that visitors reach, whether Apache runs, IPv6, load."""
 
@@ -213,4 +226,6 @@ class Evidence:
     authorities: tuple[AuthorityEvidence, ...] = ()
     configuration: ConfigurationEvidence = ConfigurationEvidence()
     host: HostEvidence = HostEvidence()
+    shield: ShieldEvidence | None = None
+    """None: the shield is not on."""
     problems: tuple[str, ...] = ()

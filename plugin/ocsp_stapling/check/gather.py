@@ -19,7 +19,14 @@ from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.diagnosis.causes import can_hold_up
-from ocsp_stapling.check.evidence import Elsewhere, Evidence, HandshakeEvidence, HostEvidence, LogEvidence
+from ocsp_stapling.check.evidence import (
+    Elsewhere,
+    Evidence,
+    HandshakeEvidence,
+    HostEvidence,
+    LogEvidence,
+    ShieldEvidence,
+)
 from ocsp_stapling.check.followup import Followup
 from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, sort_endpoints
@@ -94,6 +101,9 @@ class _Survey:
             "The configuration test", lambda: Httpd(self.layout).configtest()
         )
         host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
+        shield: Part[ShieldEvidence | None] = self._part(
+            "The shield", lambda: surroundings.read_shield(state, self.settings)
+        )
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))
         after = self._follow_up(served, findings, worker)
@@ -114,6 +124,7 @@ class _Survey:
             configuration=surroundings.read_configuration(
                 state, _refused(tested.result(self.deadline, None))
             ),
+            shield=shield.result(self.deadline, None),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))

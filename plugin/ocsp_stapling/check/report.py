@@ -14,6 +14,7 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
+    ShieldEvidence,
     SteeringLine,
 )
 
@@ -73,6 +74,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "authorities": [_authority(one) for one in evidence.authorities],
         "configuration": _configuration(evidence.configuration),
         "host": _host(evidence.host),
+        "shield": _shield(evidence.shield),
         "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
         "problems": list(evidence.problems),
     }
@@ -180,6 +182,18 @@ def _host(one: HostEvidence) -> dict[str, Any]:
         "load_normal": one.load_normal,
         "load_sentence": one.load_sentence,
         "traces": dict(one.traces),
+    }
+
+
+def _shield(one: ShieldEvidence | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "answering": one.answering,
+        "held_count": one.held_count,
+        "certificate_count": one.certificate_count,
+        "missing_must_staple": list(one.missing_must_staple),
+        "earliest_end": one.earliest_end.isoformat() if one.earliest_end else None,
     }
 
 

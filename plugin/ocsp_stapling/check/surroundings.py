@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ocsp_stapling.apache.errorlog.failures import summarise
 from ocsp_stapling.apache.errorlog.read import entries_of_all
@@ -19,6 +19,7 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     OwnSwitch,
+    ShieldEvidence,
     SteeringLine,
 )
 from ocsp_stapling.host.listeners import owner_of
@@ -28,6 +29,8 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
+from ocsp_stapling.shield.refresh import DIRECTORY, wanted
+from ocsp_stapling.shield.standing import standing
 
 _DAY = timedelta(days=1)
 
@@ -68,7 +71,7 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         reason=note.reason,
         findings=tuple(finding.message for finding in server.tree.findings),
         directives=tuple(f"{_where(d)}: {d.text.strip()}" for d in state.directives if d.vhost is None),
-        force_url=_steering(state.force_url),
+        force_url=None if server.shielded else _steering(state.force_url),
         proxy=_steering(state.proxy),
         md_stapling=_steering(state.md_stapling),
         own_on=tuple(
@@ -91,6 +94,17 @@ def _steering(line: Directive | None) -> SteeringLine | None:
 
 def _where(line: Directive | None) -> str:
     return f"{line.file}:{line.line}" if line else ""
+
+
+def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | None:
+    """Return how the shield stands, None if it is not on."""
+    if not server.shielded:
+        return None
+    found = standing(wanted(server.endpoints), settings.state_directory, DIRECTORY)
+    ends = datetime.fromtimestamp(found.earliest_end, UTC) if found.earliest_end else None
+    return ShieldEvidence(
+        found.answering, found.held_count, found.certificate_count, found.missing_must_staple, ends
+    )
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:

@@ -23,6 +23,7 @@ COMMANDS = {
     "on": "switching:on",
     "probe": "probe:probe",
     "serve": "serve:serve",
+    "shield": "shield:shield",
     "sites": "sites:sites",
     "status": "status:status",
     "ticket": "ticket:ticket",

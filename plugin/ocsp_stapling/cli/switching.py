@@ -26,6 +26,7 @@ _RUNGS = {
     "signal-parent": "by a signal to Apache's parent",
     "end-old-workers": "ending the old workers",
     "stop-start": "stopping and starting Apache",
+    "start": "starting Apache, which WHM's restart left stopped",
 }
 
 
@@ -116,6 +117,19 @@ def _operate(action: str, options: Mapping[str, Any]) -> None:
         show_problem(problem, as_json)
         code = REFUSED_EXIT
     sys.exit(code)
+
+
+def carry_out(action: str, options: Mapping[str, Any], shield_port: int, before: Callable[[], None]) -> int:
+    """Plan, ask and carry out `shield-on` or `shield-off`; `before` comes after the consent. Raises Problem."""
+    as_json = bool(options["as_json"])
+    request = Request(action=action, who=_who(), reason=options["reason"], shield_port=shield_port)
+    operator = Operator(request, watcher=_silent if as_json else _tell)
+    if options["dry_run"]:
+        return _dry_run(operator, as_json)
+    if not options["yes"]:
+        operator.expect(_consented(operator, as_json))
+    before()
+    return _carry_out(operator, {**options, "yes": True})
 
 
 def _dry_run(operator: Operator, as_json: bool) -> int:

@@ -116,6 +116,8 @@ class AddressFinding:
     next_update: datetime | None = None
     clock_ahead: float | None = None
     """Seconds by which this server's clock is ahead of the `Date` that came with the reply; unsigned, so evidence."""
+    answer: str = ""
+    """The answer in base64, where the target asked for it to be kept."""
 
     @property
     def sentence(self) -> str:

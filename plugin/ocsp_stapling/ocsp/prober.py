@@ -6,6 +6,7 @@ Runs in the child that has given up root (`worker`); what it is told to ask come
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -55,6 +56,8 @@ class Target:
     """Whether a line of Apache's configuration names it, which only root writes: then any address may be asked."""
     via: str = ""
     """The URL of the HTTP proxy through which Apache asks (SSLOCSPProxyURL), "" for none."""
+    keep: bool = False
+    """Whether the finding shall hold the answer itself."""
 
     @property
     def asks(self) -> bool:
@@ -318,6 +321,7 @@ class _AddressProbe:
             certificate_status=answer.certificate_status,
             this_update=answer.this_update,
             next_update=answer.next_update,
+            answer=base64.b64encode(self._reply.body).decode() if self._target.keep else "",
         )
         outcome = Outcome.of(answer.verdict)
         return Outcome.SLOW if outcome.is_good and self._took_too_long() else outcome

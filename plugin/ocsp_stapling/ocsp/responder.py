@@ -89,6 +89,7 @@ def _as_job(target: Target) -> dict[str, Any]:
         "issuer": _encoded(target.issuer),
         "trusted": target.trusted,
         "via": target.via,
+        "keep": target.keep,
     }
 
 

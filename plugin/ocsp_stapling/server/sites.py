@@ -276,6 +276,8 @@ def _endpoints(
     line, force, timeout = (
         lines.get(name) for name in ("SSLUseStapling", "SSLStaplingForceURL", "SSLStaplingResponderTimeout")
     )
+    if force and force.managed:
+        force = None  # the shield's: its relay asks whom the certificates name
     certificates = tuple(
         _certificate(path, vhost, readings, force.value if force else "", now) for path in vhost.certificates
     )

@@ -53,6 +53,12 @@ class ServerState:
         return take(self.vhosts, self.tree.listen, self.state_directory, self.now)
 
     @property
+    def shielded(self) -> bool:
+        """Whether Apache asks our own relay: the line that sends it there is in our block."""
+        line = self.stapling.force_url
+        return line is not None and line.managed and self.stapling.on
+
+    @property
     def worker(self) -> str:
         """The account of Apache's workers, "" if the configuration names none."""
         return self.tree.user or ""

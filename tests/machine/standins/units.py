@@ -35,6 +35,8 @@ NOT_IMITATED = {
         *("ProtectClock", "ProtectHostname", "ProtectProc", "PrivateDevices", "RestrictAddressFamilies"),
         *("RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"),
         *("SystemCallArchitectures", "SystemCallFilter", "MemoryDenyWriteExecute", "LimitNOFILE"),
+        *("RestartSec", "WatchdogSec", "WatchdogSignal", "DynamicUser", "AmbientCapabilities"),
+        *("IPAddressDeny", "IPAddressAllow"),
         *("RuntimeMaxSec", "SyslogIdentifier", "OOMScoreAdjust", "StandardOutput", "StandardError"),
     },
     "Socket": {"Backlog", "FileDescriptorName", "Accept"},

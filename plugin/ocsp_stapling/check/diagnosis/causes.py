@@ -44,6 +44,7 @@ class Cause(Enum):
     NOT_SERVED = "not-served"
     CACHE_TOO_SMALL = "cache-too-small"
     CONFIG_BROKEN = "config-broken"
+    SHIELD_DOWN = "shield-down"
     MUST_STAPLE_WITHOUT_URL = "must-staple-without-ocsp-url"
     NOT_IN_FRONT = "not-in-front"
     UNKNOWN = "unknown"

@@ -43,6 +43,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
+    verdict = beside.shielded(evidence, verdict, [one for one in found if not one.ok], measured)
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)

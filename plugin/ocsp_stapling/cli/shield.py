@@ -1,0 +1,210 @@
+"""`ocsp-stapling shield`: stapling that never waits, so that it need not be turned off in an outage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
+_PREFETCH_SECONDS = 3.0
+_PASS_SECONDS = 60.0
+
+
+@click.group()
+def shield() -> None:
+    """Keep stapling on through outages: answers are fetched ahead and handed to Apache at once."""
+
+
+def _json(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+@shield.command()
+@click.option("--port", type=click.IntRange(1, 1023), help="The relay's port on the loopback address [340].")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the include and in the history.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before the change.")
+@_json
+def on(port: int | None, **options: Any) -> None:
+    """Have Apache ask a relay on this machine instead of the authorities, verified.
+
+    The relay is started and asked before anything is written. Stapling is turned on where it is off.
+
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    """
+    from ocsp_stapling import settings
+    from ocsp_stapling.shield import service, standing
+
+    chosen = port or standing.wished_port(settings.load().state_directory) or standing.PORT
+
+    def before() -> None:
+        configured = settings.load()
+        _refuse_others_in_front()
+        service.start(chosen)
+        standing.wish(configured.state_directory, chosen)
+        _refresh(_PREFETCH_SECONDS)
+
+    def after(code: int) -> None:
+        if code:
+            standing.wish(settings.load().state_directory, 0)
+            service.stop()
+        else:
+            _refresh(_PASS_SECONDS)
+
+    _change("shield-on", chosen, options, before, after)
+
+
+@shield.command()
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before the change.")
+@_json
+def off(**options: Any) -> None:
+    """Have Apache ask the authorities again, as the configuration says; the relay is stopped afterwards.
+
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    """
+    from ocsp_stapling import settings
+    from ocsp_stapling.shield import service, standing
+
+    def after(code: int) -> None:
+        if code == 0:
+            standing.wish(settings.load().state_directory, 0)
+            service.stop()
+
+    _change("shield-off", 0, options, lambda: None, after)
+
+
+def _change(
+    action: str, port: int, options: dict[str, Any], before: Callable[[], None], after: Callable[[int], None]
+) -> None:
+    from ocsp_stapling.change.operate import require_root
+    from ocsp_stapling.cli import show_problem
+    from ocsp_stapling.cli.switching import REFUSED_EXIT, carry_out
+    from ocsp_stapling.problem import Problem
+
+    try:
+        require_root()
+        code = carry_out(action, options, port, before)
+    except Problem as problem:
+        show_problem(problem, bool(options["as_json"]))
+        code = REFUSED_EXIT
+        if action == "shield-on" and not options["dry_run"] and problem.code != "not-confirmed":
+            after(code)
+        sys.exit(code)
+    if not options["dry_run"]:
+        after(code)
+    sys.exit(code)
+
+
+def _refuse_others_in_front() -> None:
+    from ocsp_stapling.host.listeners import Server, owner_of
+    from ocsp_stapling.problem import Problem
+
+    owner = owner_of()
+    if owner.server not in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
+        raise Problem(
+            "shield-not-in-front",
+            f"{owner.sentence}: visitors do not meet Apache's stapling, so a shield would change nothing for them. "
+            "Nothing was touched.",
+        )
+
+
+@shield.command()
+@_json
+def refresh(as_json: bool) -> None:
+    """Ask for the answers that are due, and keep the good ones. The watch does it by itself."""
+    from ocsp_stapling.cli.output import emit_json
+
+    done = _refresh(_PASS_SECONDS)
+    document = {"asked": done.asked, "stored": done.stored, "failed": dict(done.failed), "left": done.left}
+    if as_json:
+        emit_json(document)
+    else:
+        click.echo(
+            f"Asked for {done.asked}, stored {done.stored}, failed {len(done.failed)}, left {done.left}."
+        )
+    sys.exit(1 if done.failed else 0)
+
+
+def _refresh(seconds: float) -> Any:
+    from ocsp_stapling import settings
+    from ocsp_stapling.shield.keeping import refresh_now
+
+    return refresh_now(settings.load(), seconds)
+
+
+@shield.command()
+@_json
+def status(as_json: bool) -> None:
+    """Show whether the relay answers, which answers it holds, and which are missing. Changes nothing.
+
+    Exit status: 0 all is held, or the shield is off; 1 something is missing; 2 the relay does not answer.
+    """
+    from dataclasses import asdict
+
+    from ocsp_stapling import settings
+    from ocsp_stapling.cli.output import emit_json
+    from ocsp_stapling.shield.keeping import look
+
+    here, found = look(settings.load())
+    in_force = here.shielded
+    if as_json:
+        emit_json({"on": bool(found.port), "in_force": in_force, **_dated(asdict(found))})
+    else:
+        click.echo(_text(found, in_force))
+    sys.exit(0 if not found.port else 2 if not found.answering else int(bool(found.missing or found.revoked)))
+
+
+def _dated(found: dict[str, Any]) -> dict[str, Any]:
+    for name in ("earliest_end", "oldest"):
+        if found[name] is not None:
+            found[name] = datetime.fromtimestamp(found[name]).astimezone().isoformat(timespec="seconds")
+    found["failures"] = [{"reason": reason, "count": count} for reason, count in found["failures"]]
+    return found
+
+
+def _text(found: Any, in_force: bool) -> str:
+    from ocsp_stapling.cli.output import printable, table
+    from ocsp_stapling.text import listed
+
+    if not found.port:
+        return "The shield is off. Apache asks the authorities itself: ocsp-stapling shield on changes that."
+    word = "answers" if found.answering else "DOES NOT ANSWER"
+    rows = [
+        ("Relay", f"127.0.0.1:{found.port}, {word}"),
+        (
+            "Apache",
+            "asks the relay" if in_force else "does not ask it: stapling is off, or another line decides",
+        ),
+        ("Answers", f"{found.held_count} of {found.certificate_count} held"),
+    ]
+    if found.earliest_end:
+        ends = datetime.fromtimestamp(found.earliest_end).astimezone()
+        rows.append(("First to end", f"{ends:%Y-%m-%d %H:%M %Z}"))
+    if found.missing:
+        rows.append(("Missing", printable(listed(found.missing))))
+    if found.missing_must_staple:
+        rows.append(("Must-Staple", f"without an answer: {printable(listed(found.missing_must_staple))}"))
+    if found.revoked:
+        rows.append(("REVOKED", printable(listed(found.revoked))))
+    rows += [("Failed", f"{count}: {printable(reason)}") for reason, count in found.failures[:3]]
+    rows += [("Damaged", printable(text)) for text in found.damaged[:3]]
+    return f"The shield is {click.style('on', fg='green' if found.answering else 'red', bold=True)}.\n{table(rows)}"
+
+
+@shield.command()
+@click.option("--directory", type=click.Path(path_type=Path), hidden=True)
+@click.option("--port", type=int, hidden=True)
+def serve(directory: Path | None, port: int | None) -> None:
+    """Run the relay (systemd does, in ocsp-stapling-shield.service)."""
+    from ocsp_stapling.shield import relay
+
+    chosen = port if port is not None else int(os.environ.get(PORT_VARIABLE, "340"))
+    sys.exit(relay.main(directory or Path("/var/lib/ocsp-stapling-shield"), chosen))

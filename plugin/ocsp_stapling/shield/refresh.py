@@ -1,0 +1,271 @@
+"""The fetcher: asks for what Apache would ask, ahead of time, verifies, and keeps what can be stapled.
+
+An answer is due at half of its life. The asking is done by the probe's child without root, with its guard; root
+verifies again before anything is stored. A failure never replaces a valid answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ocsp_stapling.host.routes import own_addresses
+from ocsp_stapling.ocsp import responder
+from ocsp_stapling.ocsp.answer import Verdict, verify_answer
+from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.finding import AddressFinding, ResponderFinding
+from ocsp_stapling.ocsp.request import certificate_id
+from ocsp_stapling.ocsp.responder import Target
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, host_of
+from ocsp_stapling.settings import ProbeSettings
+from ocsp_stapling.shield import store
+from ocsp_stapling.shield.store import Kept
+
+DIRECTORY = Path("/var/lib/ocsp-stapling-shield")
+ATTEMPTS = "shield-attempts.json"
+AT_ONCE = 5
+"""Questions to one responder side by side; two rounds a second make ten."""
+_ROUND_SECONDS = 0.5
+_REST_AFTER = 3
+"""Failures in a row after which a responder rests for the pass."""
+_BACK_OFF_SECONDS = (300.0, 3600.0)
+_PROBE_SECONDS = 6.0
+_WITHOUT_END_SECONDS = 12 * 3600
+_WITHOUT_END_KEPT_SECONDS = 7 * 86400
+_REVOKED_SECONDS = 3600
+_FILE_BYTES = 1 << 20
+
+Ask = Callable[[Sequence[Target]], Sequence[ResponderFinding]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A certificate about which Apache asks."""
+
+    cert_id: str
+    certificate: Certificate
+    issuer: Certificate
+    url: str
+    """The responder that the certificate itself names."""
+    site: str
+    must_staple: bool
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How asking about one certificate failed last: how often in a row, why, and when it may be tried again."""
+
+    failures: int
+    next_try: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass did: how many answers were stored, and what failed, by CertID."""
+
+    asked: int = 0
+    stored: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+    left: int = 0
+    """Due and not asked: their responder rests, or the time was up."""
+
+
+def wanted(endpoints: Iterable[Endpoint]) -> list[Wanted]:
+    """Return every certificate that Apache staples, once each, with its issuer and the responder it names."""
+    found: dict[str, Wanted] = {}
+    for endpoint in endpoints:
+        for one in endpoint.certificates:
+            if endpoint.stapling and one.ocsp_urls and one.chain_complete and not one.expired:
+                pair = _read(one)
+                if pair is not None:
+                    each = Wanted(cert_id_of(*pair), *pair, one.ocsp_urls[0], endpoint.name, one.must_staple)
+                    found.setdefault(each.cert_id, each)
+    return list(found.values())
+
+
+def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
+    try:
+        blocks = [*_blocks(one.file), *(_blocks(one.issuer_file) if one.issuer_file else ())]
+        leaf, *others = map(parse, blocks)
+    except (OSError, ValueError, Problem):
+        return None
+    issuer = issuer_of(leaf, others)
+    return (leaf, issuer) if issuer else None
+
+
+def _blocks(path: Path) -> tuple[bytes, ...]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        return read_pem_chain(file.read(_FILE_BYTES))
+
+
+def cert_id_of(certificate: Certificate, issuer: Certificate) -> str:
+    """Return the CertID by which mod_ssl asks, in hexadecimal."""
+    found = certificate_id(certificate, issuer)
+    serial = found.serial.to_bytes(found.serial.bit_length() // 8 + 1, "big", signed=True)
+    return (found.issuer_name_hash + found.issuer_key_hash + serial).hex()
+
+
+def due_at(kept: Kept, stored_at: float) -> float:
+    """Return when an answer is to be asked for again (seconds since the epoch); spread, lest all come at once."""
+    if kept.status != "good":
+        return stored_at + _REVOKED_SECONDS
+    if kept.next_update is None:
+        return stored_at + _WITHOUT_END_SECONDS
+    spread = int(kept.cert_id[-4:], 16) / 0xFFFF
+    return kept.this_update + (0.50 + 0.10 * spread) * (kept.next_update - kept.this_update)
+
+
+class Refresher:
+    """One pass over what is due. `ask` puts the questions; a test brings its own `clock` and `sleep`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        state_directory: Path,
+        ask: Ask,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.directory, self.ask, self.clock, self.sleep = directory, ask, clock, sleep
+        self._notes = state_directory / ATTEMPTS
+        self._attempts = read_attempts(state_directory)
+
+    def run(self, every: Sequence[Wanted], seconds: float) -> Pass:
+        """Ask for what is due, for `seconds` at most, and keep what is good. Raises OSError if that cannot be."""
+        kept, _ = store.load(self.directory)
+        store.make_directory(self.directory)
+        queues: dict[str, list[Wanted]] = {}
+        for one in every:
+            if self._is_due(one, kept.get(one.cert_id)):
+                queues.setdefault(host_of(one.url), []).append(one)
+        found = self._rounds(queues, kept, self.clock() + seconds)
+        store.discard_all_but(self.directory, {one.cert_id for one in every})
+        known = {one.cert_id for one in every}
+        self._remember({name: each for name, each in self._attempts.items() if name in known})
+        return found
+
+    def _is_due(self, one: Wanted, kept: Kept | None) -> bool:
+        now = self.clock()
+        attempt = self._attempts.get(one.cert_id)
+        if attempt and now < attempt.next_try:
+            return False
+        if kept is None or kept.until <= now:
+            return True
+        try:
+            stored_at = (self.directory / store.name_of(one.cert_id)).stat().st_mtime
+        except OSError:
+            return True
+        return now >= due_at(kept, stored_at)
+
+    def _rounds(self, queues: dict[str, list[Wanted]], kept: Mapping[str, Kept], end: float) -> Pass:
+        asked = stored = 0
+        failed: dict[str, str] = {}
+        in_a_row: dict[str, int] = {}
+        while self.clock() < end:
+            awake = (queue for host, queue in queues.items() if in_a_row.get(host, 0) < _REST_AFTER)
+            batch = [one for queue in awake for one in queue[:AT_ONCE]]
+            if not batch:
+                break
+            for host in {host_of(one.url) for one in batch}:
+                queues[host] = queues[host][AT_ONCE:]
+            begun = self.clock()
+            findings = self.ask([Target(one.url, one.certificate, one.issuer, keep=True) for one in batch])
+            for one, finding in zip(batch, findings, strict=True):
+                asked += 1
+                reason = self._take(one, finding, kept.get(one.cert_id))
+                host = host_of(one.url)
+                stored += not reason
+                in_a_row[host] = in_a_row.get(host, 0) + 1 if reason else 0
+                if reason:
+                    failed[one.cert_id] = reason
+            self.sleep(max(0.0, _ROUND_SECONDS - (self.clock() - begun)))
+        return Pass(asked, stored, failed, sum(map(len, queues.values())))
+
+    def _take(self, one: Wanted, finding: ResponderFinding, before: Kept | None) -> str:
+        """Keep the first good answer of any address; return "" or why there is none."""
+        reason = finding.sentence if finding.fault or not finding.addresses else ""
+        for address in finding.addresses:
+            made, told = self._verified(one, finding, address)
+            if made is None:
+                reason = reason or told
+                continue
+            if before and before.until > self.clock() and made.this_update < before.this_update:
+                reason = reason or "The answer is older than the one that is kept."
+                continue
+            store.write(self.directory, made)
+            self._attempts.pop(one.cert_id, None)
+            return ""
+        failures = self._attempts.get(one.cert_id, Attempt(0, 0.0, "")).failures + 1
+        shortest, longest = _BACK_OFF_SECONDS
+        wait = min(shortest * 2 ** (failures - 1), longest) if failures < 10 else longest
+        self._attempts[one.cert_id] = Attempt(failures, self.clock() + wait, reason or "no answer")
+        return reason or "no answer"
+
+    def _verified(
+        self, one: Wanted, finding: ResponderFinding, address: AddressFinding
+    ) -> tuple[Kept | None, str]:
+        try:
+            answer = base64.b64decode(address.answer, validate=True)
+        except (binascii.Error, ValueError):
+            answer = b""
+        if not answer:
+            return None, address.sentence
+        if len(answer) > store.MAX_ANSWER_BYTES:
+            return None, "The answer is larger than Apache keeps."
+        now = self.clock()
+        said = verify_answer(answer, one.certificate, one.issuer, datetime.fromtimestamp(now, UTC))
+        if said.verdict not in (Verdict.GOOD, Verdict.REVOKED) or said.this_update is None:
+            return None, said.verdict.sentence
+        ends = round(said.next_update.timestamp()) if said.next_update else None
+        until = ends if ends is not None else round(now) + _WITHOUT_END_KEPT_SECONDS
+        status = "good" if said.verdict is Verdict.GOOD else "revoked"
+        return Kept(
+            one.cert_id, answer, round(said.this_update.timestamp()), ends, until, status, finding.url
+        ), ""
+
+    def _remember(self, attempts: Mapping[str, Attempt]) -> None:
+        text = json.dumps({name: asdict(each) for name, each in attempts.items()})
+        self._notes.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._notes.with_name(f".{self._notes.name}.{os.getpid()}")
+        fresh.write_text(text)
+        fresh.replace(self._notes)
+
+
+def read_attempts(state_directory: Path) -> dict[str, Attempt]:
+    """Return how asking failed last, by CertID; nothing if that cannot be read."""
+    try:
+        found = json.loads((state_directory / ATTEMPTS).read_text())
+        return {
+            str(name): Attempt(int(each["failures"]), float(each["next_try"]), str(each["reason"]))
+            for name, each in found.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def asking(settings: ProbeSettings, who: tuple[int, int] | None) -> Ask:
+    """Return what puts questions as Apache's worker user does, with the guard and within one deadline."""
+    uid, gid = who or (None, None)
+
+    def ask(targets: Sequence[Target]) -> Sequence[ResponderFinding]:
+        return responder.probe(
+            [replace(target, keep=True) for target in targets],
+            uid=uid,
+            gid=gid,
+            deadline_seconds=_PROBE_SECONDS,
+            timeout_seconds=settings.timeout_seconds,
+            allowed_networks=settings.allow_networks,
+            own_addresses=own_addresses(),
+        )
+
+    return ask

@@ -1,0 +1,144 @@
+"""The kept answers: one file a certificate, written whole or not at all, damaged ones ignored and named.
+
+Standard library alone, for the relay reads it too. What is kept is public: anybody can ask for it.
+
+A file holds a line `OCSP1`, a line of JSON (cert_id, this_update, next_update, until, status, url, digest) and the
+answer (DER). `cert_id` is the SHA-1 CertID that mod_ssl asks with, in hexadecimal: name hash, key hash, serial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MAX_ANSWER_BYTES = 10_239
+"""mod_ssl keeps no larger answer, so it would ask again at each handshake."""
+MAX_FILE_BYTES = 16 * 1024
+_MAGIC = b"OCSP1\n"
+_SUFFIX = ".ocsp"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One answer, verified when it was stored. Times are seconds since the epoch."""
+
+    cert_id: str
+    answer: bytes
+    this_update: int
+    next_update: int | None
+    until: int
+    """Until when it may be handed out."""
+    status: str
+    """`good` or `revoked`."""
+    url: str
+    """The responder that gave it."""
+
+
+class Damaged(ValueError):  # noqa: N818 - what the file is
+    """The file is no kept answer, or not as it was written."""
+
+
+def name_of(cert_id: str) -> str:
+    """Return the file name for a CertID."""
+    return hashlib.sha256(cert_id.encode()).hexdigest()[:40] + _SUFFIX
+
+
+def read(path: Path) -> Kept:
+    """Return the answer in a file. Raises Damaged, or OSError if it cannot be read."""
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    head, _, answer = data.removeprefix(_MAGIC).partition(b"\n")
+    if not data.startswith(_MAGIC) or len(data) > MAX_FILE_BYTES or not answer:
+        raise Damaged(f"{path.name} holds no kept answer")
+    try:
+        facts = json.loads(head)
+        digest = facts.pop("digest")
+        kept = Kept(answer=answer, **facts)
+        numbers = (kept.this_update, kept.until, kept.next_update or 0)
+        whole = isinstance(kept.cert_id, str) and all(isinstance(number, int) for number in numbers)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path.name} cannot be understood") from error
+    if not whole or digest != _digest(head_of(kept), answer) or name_of(kept.cert_id) != path.name:
+        raise Damaged(f"{path.name} is not as it was written")
+    return kept
+
+
+def head_of(kept: Kept) -> str:
+    """Return the facts as they are written, in one spelling."""
+    facts = asdict(kept)
+    del facts["answer"]
+    return json.dumps(facts, sort_keys=True)
+
+
+def _digest(head: str, answer: bytes) -> str:
+    return hashlib.sha256(head.encode() + b"\n" + answer).hexdigest()
+
+
+def write(directory: Path, kept: Kept) -> None:
+    """Keep an answer: complete and on disk, or as it was before. Raises OSError, ValueError for one too large."""
+    if not 0 < len(kept.answer) <= MAX_ANSWER_BYTES:
+        raise ValueError("the answer has no size that mod_ssl keeps")
+    head = head_of(kept)
+    facts = json.loads(head) | {"digest": _digest(head, kept.answer)}
+    make_directory(directory)
+    descriptor, name = tempfile.mkstemp(dir=directory, prefix=".new-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_MAGIC + json.dumps(facts, sort_keys=True).encode() + b"\n" + kept.answer)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        os.replace(name, directory / name_of(kept.cert_id))  # noqa: PTH105 - a str
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory that everybody may read and only root may write."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def entries(directory: Path) -> Iterator[Path]:
+    """Yield the files of kept answers; none if there is no such directory."""
+    with contextlib.suppress(OSError), os.scandir(directory) as listing:
+        for item in listing:
+            if item.name.endswith(_SUFFIX) and item.is_file(follow_symlinks=False):
+                yield Path(item.path)
+
+
+def load(directory: Path) -> tuple[dict[str, Kept], tuple[str, ...]]:
+    """Return all kept answers by CertID, and what is wrong with the files that hold none."""
+    found: dict[str, Kept] = {}
+    damaged = []
+    for path in entries(directory):
+        try:
+            kept = read(path)
+        except Damaged as error:
+            damaged.append(str(error))
+        except OSError as error:
+            damaged.append(f"{path.name} cannot be read ({error.strerror})")
+        else:
+            found[kept.cert_id] = kept
+    return found, tuple(damaged)
+
+
+def discard_all_but(directory: Path, wanted: set[str]) -> int:
+    """Remove the answers about certificates that are no longer served, and what a killed writer left."""
+    names = {name_of(cert_id) for cert_id in wanted}
+    gone = 0
+    with contextlib.suppress(OSError), os.scandir(directory) as listing:
+        for item in listing:
+            left_over = item.name.startswith(".new-")
+            if left_over or (item.name.endswith(_SUFFIX) and item.name not in names):
+                with contextlib.suppress(OSError):
+                    os.unlink(item.path)  # noqa: PTH108
+                    gone += 1
+    return gone

@@ -1,0 +1,166 @@
+"""Answers are fetched ahead, verified, and never lost to a failure; a dead responder delays nobody else's."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from ocsp_stapling.ocsp.certificate import parse
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
+from ocsp_stapling.shield import store
+from ocsp_stapling.shield.refresh import Refresher, Wanted, cert_id_of, due_at, read_attempts
+from tests.unit.ocsp.authority import NOW, answer, issue, make_authority
+
+CA, STRANGER = make_authority(), make_authority("A stranger", 7)
+ISSUER = parse(CA.certificate.public_bytes(Encoding.DER))
+GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
+
+
+class World:
+    """Responders that do as told, and a clock that only moves when somebody waits."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.now = base, NOW.timestamp()
+        self.behaviour: dict[str, str] = {}
+        self.answers: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.certificates: list[Wanted] = []
+
+    def site(self, host: str = "ocsp.a.test", name: str = "a.test") -> Wanted:
+        made = issue(CA, f"http://{host}", common_name=name)
+        leaf = parse(made.public_bytes(Encoding.DER))
+        one = Wanted(cert_id_of(leaf, ISSUER), leaf, ISSUER, f"http://{host}", name, False)
+        self.answers[one.cert_id] = answer(CA, made, GOOD)
+        self.certificates.append(one)
+        self.made = made
+        return one
+
+    def ask(self, targets: Sequence[Target]) -> list[ResponderFinding]:
+        found = []
+        slow = False
+        for target in targets:
+            assert target.certificate is not None
+            host = target.url.removeprefix("http://")
+            self.asked.append(host)
+            how = self.behaviour.get(host, "good")
+            slow = slow or how == "hang"
+            cert_id = cert_id_of(target.certificate, ISSUER)
+            outcome = Outcome.REPLY_TIMEOUT if how == "hang" else Outcome.OK
+            text = "" if how == "hang" else base64.b64encode(self.answers[cert_id]).decode()
+            address = AddressFinding("192.0.2.1", "ipv4", outcome, answer=text)
+            found.append(ResponderFinding(target.url, host, 80, True, 1.0, 1, (address,)))
+        self.now += 3.0 if slow else 0.05
+        return found
+
+    def run(self, seconds: float = 60.0) -> object:
+        def sleep(pause: float) -> None:
+            self.now += pause
+
+        refresher = Refresher(self.base / "store", self.base / "state", self.ask, lambda: self.now, sleep)
+        return refresher.run(self.certificates, seconds)
+
+    def held(self) -> dict[str, store.Kept]:
+        return store.load(self.base / "store")[0]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_good_answer_is_kept_and_not_asked_for_again_before_half_its_life(world: World) -> None:
+    one = world.site()
+    world.run()
+    kept = world.held()[one.cert_id]
+    assert (kept.status, kept.answer) == ("good", world.answers[one.cert_id])
+    world.run()
+    assert world.asked == ["ocsp.a.test"]
+    assert kept.next_update is not None
+    due = due_at(kept, world.now)
+    life = kept.next_update - kept.this_update
+    assert 0.5 * life <= due - kept.this_update <= 0.6 * life
+
+
+def test_a_failure_never_takes_a_valid_answer_away_and_is_tried_again_ever_later(world: World) -> None:
+    one = world.site()
+    world.run()
+    kept = world.held()[one.cert_id]
+    world.behaviour["ocsp.a.test"] = "hang"
+    assert kept.next_update is not None
+    world.now = kept.this_update + 0.7 * (kept.next_update - kept.this_update)
+    waits = []
+    for _ in range(6):
+        world.run()
+        attempt = read_attempts(world.base / "state")[one.cert_id]
+        waits.append(round((attempt.next_try - world.now) / 60))
+        world.now = attempt.next_try + 1
+    assert world.held()[one.cert_id] == kept
+    assert waits == [5, 10, 20, 40, 60, 60]
+    assert "silent" in attempt.reason or attempt.reason
+
+
+@pytest.mark.parametrize("status", [UNKNOWN])
+def test_an_answer_that_says_nothing_good_is_not_kept(world: World, status: ocsp.OCSPCertStatus) -> None:
+    one = world.site()
+    world.answers[one.cert_id] = answer(CA, world.made, status)
+    world.run()
+    assert world.held() == {}
+    assert read_attempts(world.base / "state")[one.cert_id].reason
+
+
+def test_an_answer_that_a_stranger_signed_or_that_is_too_large_is_not_kept(world: World) -> None:
+    one = world.site()
+    for bad in (answer(STRANGER, world.made, GOOD), b"0" * 10_240, b"", b"<html>"):
+        world.answers[one.cert_id] = bad
+        world.run()
+        world.now += 4000
+        assert world.held() == {}
+
+
+def test_a_verified_revocation_replaces_a_good_answer_at_once(world: World) -> None:
+    one = world.site()
+    world.run()
+    world.answers[one.cert_id] = answer(CA, world.made, REVOKED)
+    kept = world.held()[one.cert_id]
+    assert kept.next_update is not None
+    world.now = kept.this_update + 0.7 * (kept.next_update - kept.this_update)
+    world.run()
+    assert world.held()[one.cert_id].status == "revoked"
+
+
+def test_one_dead_responder_with_very_many_certificates_delays_the_others_by_seconds(world: World) -> None:
+    leaf = world.site("ocsp.dead.test")
+    for number in range(1000):
+        world.certificates.append(
+            Wanted(f"{number:088x}", leaf.certificate, ISSUER, "http://ocsp.dead.test", "d.test", False)
+        )
+    others = [world.site("ocsp.b.test", f"b{number}.test") for number in range(12)]
+    world.behaviour["ocsp.dead.test"] = "hang"
+    begun = world.now
+    world.run()
+    assert all(one.cert_id in world.held() for one in others)
+    assert world.now - begun < 15
+    assert world.asked.count("ocsp.dead.test") <= 5
+
+
+def test_what_is_not_served_any_more_is_not_kept(world: World) -> None:
+    world.site()
+    world.run()
+    world.certificates = []
+    world.run()
+    assert world.held() == {}
+
+
+def test_an_expired_answer_is_asked_for_and_one_without_an_end_after_half_a_day() -> None:
+    kept = store.Kept("ab" * 44, b"x", 0, None, 10, "good", "u")
+    assert due_at(kept, 1000.0) == 1000.0 + 12 * 3600
+    revoked = store.Kept("ab" * 44, b"x", 0, 99_999, 99_999, "revoked", "u")
+    assert due_at(revoked, 1000.0) == 1000.0 + 3600
+    assert timedelta(seconds=1) < datetime.now(UTC) - datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,238 @@
+"""The relay answers everything at once: what it holds, else tryLater; a worker that hangs is replaced."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocsp_stapling.ocsp import der
+from ocsp_stapling.ocsp.certificate import Certificate, parse
+from ocsp_stapling.ocsp.request import certificate_id, ocsp_request
+from ocsp_stapling.shield import relay, store
+from ocsp_stapling.shield.refresh import cert_id_of
+from ocsp_stapling.shield.relay import TRY_LATER
+from ocsp_stapling.shield.standing import answers
+from ocsp_stapling.shield.store import Kept
+from tests.unit.ocsp.authority import issue, make_authority
+
+CA = make_authority()
+ISSUER = parse(CA.certificate.public_bytes(Encoding.DER))
+ANSWER = b"an answer of this very certificate"
+
+
+def certificate() -> Certificate:
+    return parse(issue(CA, "http://ocsp.test").public_bytes(Encoding.DER))
+
+
+LEAF = certificate()
+ID = cert_id_of(LEAF, ISSUER)
+QUESTION = ocsp_request(LEAF, ISSUER)
+
+
+class Relay:
+    """A relay in a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        code = "import sys; from pathlib import Path; from ocsp_stapling.shield.relay import main; "
+        code += "sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))"
+        self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), str(self.port)])
+        deadline = time.monotonic() + 10
+        while not answers(self.port):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def ask(self, question: bytes, extra: bytes = b"") -> bytes:
+        head = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % (len(question) + len(extra))
+        return self.send(head + question + extra)
+
+    def send(self, *pieces: bytes, pause: float = 0.0) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), 5) as opened:
+            for piece in pieces:
+                opened.sendall(piece)
+                time.sleep(pause)
+            reply = b""
+            while chunk := opened.recv(65536):
+                reply += chunk
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 200 OK"), head
+        return body
+
+    def workers(self) -> list[int]:
+        return [
+            int(pid)
+            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("held")
+    now = round(time.time())
+    store.write(directory, Kept(ID, ANSWER, now, now + 900, now + 900, "good", "http://ocsp.test"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def running(held: Path) -> Iterator[Relay]:
+    made = Relay(held)
+    yield made
+    made.process.terminate()
+    assert made.process.wait(5) == 0
+
+
+def test_what_is_held_is_handed_out_and_anything_else_is_try_later(running: Relay) -> None:
+    assert running.ask(QUESTION) == ANSWER
+    other = ocsp_request(certificate(), ISSUER)
+    assert running.ask(other) == TRY_LATER
+
+
+@pytest.mark.parametrize("size", [15_000, 60_000])
+def test_a_visitors_own_extensions_do_not_matter_whatever_they_hold(running: Relay, size: int) -> None:
+    crafted = ocsp_request(certificate(), ISSUER)  # somebody else's CertID, where a visitor can put it
+    assert running.ask(QUESTION, crafted + os.urandom(size)) == ANSWER
+
+
+def test_a_question_by_get_is_answered_too(running: Relay) -> None:
+    path = quote(base64.b64encode(QUESTION), safe="").encode()
+    assert running.send(b"GET /" + path + b" HTTP/1.0\r\n\r\n") == ANSWER
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET /%%% HTTP/1.0\r\n\r\n",
+        b"HEAD / HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nContent-Length: 99999\r\n\r\n",
+        b"POST / HTTP/1.0\r\nContent-Length: -5\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 9000,
+        b"A" * 20_000,
+        b"\r\n\r\n",
+    ],
+)
+def test_nonsense_is_answered_try_later(running: Relay, request_bytes: bytes) -> None:
+    assert running.send(request_bytes) == TRY_LATER
+
+
+def test_a_question_that_comes_in_drops_or_never_is_answered_within_its_time(running: Relay) -> None:
+    head = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(QUESTION)
+    assert running.send(head + QUESTION[:20], QUESTION[20:], pause=0.05) == ANSWER
+    begun = time.monotonic()
+    assert running.send(head + QUESTION[:20]) == TRY_LATER
+    assert time.monotonic() - begun < 2
+
+
+def test_idle_connections_without_number_keep_nobody_from_an_answer(running: Relay) -> None:
+    idle = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(600)]
+    for each in idle:
+        each.send(b"P")
+    begun = time.monotonic()
+    assert running.ask(QUESTION) == ANSWER
+    assert time.monotonic() - begun < 2
+    for each in idle:
+        each.close()
+
+
+def test_a_worker_that_hangs_is_replaced_and_nobody_waits_meanwhile(running: Relay) -> None:
+    first = running.workers()
+    os.kill(first[0], signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while first[0] in running.workers():
+        begun = time.monotonic()
+        assert running.ask(QUESTION) == ANSWER
+        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() < deadline
+    while len(running.workers()) != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_worker_that_dies_is_replaced(running: Relay) -> None:
+    for pid in running.workers():
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not answers(running.port):
+        assert time.monotonic() < deadline
+    assert running.ask(QUESTION) == ANSWER
+
+
+def test_a_new_answer_is_handed_out_without_a_restart_and_an_old_one_is_not(tmp_path: Path) -> None:
+    made = Relay(tmp_path)
+    try:
+        assert made.ask(QUESTION) == TRY_LATER
+        now = round(time.time())
+        store.write(tmp_path, Kept(ID, ANSWER, now, now + 2, now + 2, "good", "u"))
+        deadline = time.monotonic() + 5
+        while made.ask(QUESTION) != ANSWER:
+            assert time.monotonic() < deadline
+        while made.ask(QUESTION) == ANSWER:
+            assert time.monotonic() < deadline + 5
+        assert made.ask(QUESTION) == TRY_LATER
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_many_at_once_are_all_answered(running: Relay) -> None:
+    got: list[bytes] = []
+    threads = [threading.Thread(target=lambda: got.append(running.ask(QUESTION))) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [ANSWER] * 100
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300), st.binary(max_size=60))
+def test_no_bytes_make_it_stumble(held: Path, question: bytes, path: bytes) -> None:
+    book = relay.Book(held)
+    book.refresh(time.monotonic() + 10)
+    assert book.answer(question, time.time()) in (TRY_LATER, ANSWER)
+    assert relay.question_in(b"GET /" + path + b" HTTP/1.0\r\n\r\n") is not None
+    relay.question_in(question)
+
+
+def test_the_cert_id_is_the_one_that_apache_asks_with() -> None:
+    assert relay.cert_id_of(QUESTION) == ID
+    assert certificate_id(LEAF, ISSUER).serial == LEAF.serial
+    assert relay.cert_id_of(der.encode(der.SEQUENCE, b"")) == ""
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(
+    running: Relay, held: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert relay.main(held, running.port) == 1
+    assert "cannot be listened on" in capsys.readouterr().err
+
+
+def test_it_loads_nothing_that_it_does_not_need() -> None:
+    code = "import sys; import ocsp_stapling.shield.relay; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    ours = {name for name in loaded if name.startswith("ocsp_stapling")}
+    assert ours == {
+        "ocsp_stapling",
+        "ocsp_stapling.shield",
+        "ocsp_stapling.shield.relay",
+        "ocsp_stapling.shield.store",
+    }
+    assert not {"cryptography", "OpenSSL", "requests", "click", "asyncio", "ssl"} & set(loaded)
