@@ -20,6 +20,7 @@ DNS = ("dns", "fix-here")
 INTERCEPTED = ("interception", "contact-datacenter")
 OUTAGE = ("ca-outage", "wait-for-ca")
 WRONG = ("ca-bad-answer", "wait-for-ca")
+CLOCK = ("clock", "fix-here")
 REVOKED = ("certificate-revoked", "reissue")
 
 PLACES = ("all", "6", "4")
@@ -44,6 +45,8 @@ EVERYBODY: dict[str, tuple[tuple[Verdict, Verdict, Verdict], tuple[Verdict, Verd
 EVERYBODY |= {
     kind: ((WRONG, WRONG, WRONG), (WRONG, WRONG, WRONG)) for kind in ANSWERS if kind not in EVERYBODY
 }
+# Of every authority at once, at every address, times from the past or the future are this server's clock.
+EVERYBODY |= dict.fromkeys(("stale", "future"), ((WRONG, WRONG, WRONG), (CLOCK, WRONG, WRONG)))
 RESOLVER: dict[str, tuple[Verdict, Verdict]] = dict.fromkeys(NAMES, (DNS, DNS))
 
 WAITS = frozenset({"drop", "hang", "dns-hang"})

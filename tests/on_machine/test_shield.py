@@ -116,7 +116,8 @@ def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is
             "openssl", "s_server", "-accept", "127.0.0.1:340", "-nocert", "-cipher", "aNULL"
         )
         try:
-            time.sleep(0.5)
+            while ":340 " not in machine.run("ss", "-ltn").stdout:
+                time.sleep(0.05)
             assert shield(machine, "on", "--yes")["error"]["code"] == "shield-port"  # type: ignore[index]
         finally:
             taker.kill()

@@ -55,6 +55,23 @@ def as_json(text: str) -> dict[str, Any]:
 Family = tuple[str, str, str, list[Sample]]
 
 
+def _of_shield(shield: Mapping[str, Any]) -> list[Family]:
+    """Nothing while the shield is off."""
+    held, wanted = shield.get("held_count"), shield.get("certificate_count")
+    missing = wanted - held if isinstance(held, int) and isinstance(wanted, int) else None
+    up = float(shield["answering"]) if "answering" in shield else None
+    return [
+        _gauge("shield_relay_up", "Whether the shield's relay answers.", _known(up)),
+        _gauge("shield_answers_held", "Certificates with a valid answer.", _known(held)),
+        _gauge("shield_answers_missing", "Certificates without one.", _known(missing)),
+        _gauge(
+            "shield_earliest_end_timestamp_seconds",
+            "When the first of the answers ends.",
+            _known(_timestamp(shield.get("earliest_end"))),
+        ),
+    ]
+
+
 def _of_check(check: Mapping[str, Any]) -> list[Family]:
     configuration, log = _part(check, "configuration"), _part(check, "log")
     off_since = _timestamp(configuration.get("off_since"))
@@ -64,6 +81,7 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         _gauge(
             "off_since_timestamp_seconds", "Since when stapling is off by this plugin.", _known(off_since)
         ),
+        *_of_shield(_part(check, "shield")),
         _gauge("check_status", "0 ok, 1 warning, 2 critical, 3 unknown.", _known(check.get("exit_status"))),
         _gauge(
             "check_timestamp_seconds", "When the last check was.", _known(_timestamp(check.get("checked_at")))

@@ -130,6 +130,8 @@ class AddressFinding:
         found["verdict"] = self.verdict.value if self.verdict else None
         for name in ("this_update", "next_update"):
             found[name] = found[name].isoformat() if found[name] else None
+        if not self.answer:
+            del found["answer"]
         return found
 
     @classmethod

@@ -9,6 +9,7 @@ from ocsp_stapling import files
 from ocsp_stapling.apache import includes
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.transaction import DONE
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.outages import Reading
@@ -56,10 +57,24 @@ def is_stalled(check: Document) -> bool:
     """Whether stapling makes the server's visitors wait, so that turning it off would help them.
 
     Not an overload that is slow for every client, and not a certificate whose unusable OCSP URL aborts the
-    handshakes of its own site: a single customer could have stapling turned off for all with such a one.
+    handshakes of its own site: a single customer could have stapling turned off for all with such a one. But whose
+    fault it is never decides whether others wait: where other sites were measured to wait, they do.
     """
     waits = check["severity"] == "stalling" and check["action"] == "turn-off"
-    return waits and check["cause"] not in _OWN_FAULTS
+    return waits and (check["cause"] not in _OWN_FAULTS or _others_wait(check))
+
+
+def _others_wait(check: Document) -> bool:
+    """Whether a site waited for a staple whose own certificate is not at fault."""
+    at_fault = {
+        site for one in check.get("responders", ()) if one["cause"] in _OWN_FAULTS for site in one["sites"]
+    }
+    waited = (one for one in check.get("handshakes", ()) if one["asked"] and not one["repeated"])
+    return any(
+        (one["error"] == "timeout" or one["seconds"] >= STALL_SECONDS) and one["site"] not in at_fault
+        for one in waited
+        if one["error"] in (None, "timeout")
+    )
 
 
 def _stapling(check: Document) -> str:

@@ -17,6 +17,7 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
 from ocsp_stapling.watch.policy import Action, ActionKind, State, Wishes, decide, switched
+from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import REAL, Document, Tools, noting
 
 _LOCK = "watch.lock"
@@ -69,6 +70,7 @@ class _Pass:
         with noting(self.problems):
             self.busy = self.tools.recover(self.settings)
         check = self.tools.check(self.settings)
+        self._shield(check)
         now = self.tools.clock()
         try:
             with Memory(self.settings.state_directory) as memory:
@@ -94,6 +96,21 @@ class _Pass:
         for action in actions:
             state = self._act(action, state, check)
             memory.remember(_POLICY, state.as_json())
+
+    def _shield(self, check: Document) -> None:
+        """Keep the shield's answers fresh; where its relay cannot be revived, Apache asks somebody else or nobody."""
+        with noting(self.problems):
+            dead = self.tools.shield(self.settings, self.problems)
+            if not dead or self.busy:
+                return
+            healthy = all(one["ok"] for one in check["responders"])
+            name = "on" if healthy else "off"
+            ended = self.tools.switch(name, "the shield's relay does not answer", self.settings)
+            told = (
+                f"The shield's relay cannot be revived; stapling was turned {name} without it: {ended.state}"
+            )
+            self.done.append(told)
+            self._tell(Action(ActionKind.NOTIFY, told, Topic.SWITCH, "shield-down"), check)
 
     def _act(self, action: Action, state: State, check: Document) -> State:
         if action.kind is ActionKind.NOTIFY:

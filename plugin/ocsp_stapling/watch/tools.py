@@ -26,6 +26,9 @@ from ocsp_stapling.check.gather import survey
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
+from ocsp_stapling.shield import service
+from ocsp_stapling.shield.keeping import refresh_now
+from ocsp_stapling.shield.standing import answers, wish, wished_port
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Action
@@ -39,6 +42,7 @@ _RECOVERY_SECONDS = 180.0
 _IDLE_SECONDS = 10.0
 _LOG_SECONDS = 60.0
 _TICK = 0.2
+_REFRESH_SECONDS = 30.0
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
 
 
@@ -63,6 +67,8 @@ class Tools:
     recover: Callable[[Settings], bool]
     tell: Callable[[Action, Document, Settings], list[str]]
     clock: Callable[[], float] = time.time
+    shield: Callable[[Settings, list[str]], bool] = lambda _settings, _problems: False
+    """Refreshes the shield's answers; says whether its relay is dead for good."""
 
 
 def make_check(settings: Settings) -> Document:
@@ -132,6 +138,21 @@ def _is_unfinished(directory: Path) -> bool:
         return bool(journal.operations(limit=1, state=RUNNING))
 
 
+def keep_shield(settings: Settings, problems: list[str]) -> bool:
+    """Ask for what is due and see that the relay answers; start it anew if it does not. True: it is dead for good."""
+    port = wished_port(settings.state_directory)
+    if not port:
+        return False
+    with noting(problems):
+        done = refresh_now(settings, _REFRESH_SECONDS)
+        if done.failed:
+            problems.append(f"The shield got no answer for {len(done.failed)} of {done.asked} certificates.")
+    if answers(port) or answers(port) or service.restart(port):
+        return False
+    wish(settings.state_directory, 0)
+    return True
+
+
 def tell(action: Action, check: Document, settings: Settings) -> list[str]:
     """Mail the server's contact and run the operator's hook; return in sentences what failed."""
     problems: list[str] = []
@@ -186,4 +207,4 @@ def _document(action: Action, check: Document) -> dict[str, Any]:
     }
 
 
-REAL = Tools(make_check, make_switch, recover, tell)
+REAL = Tools(make_check, make_switch, recover, tell, shield=keep_shield)

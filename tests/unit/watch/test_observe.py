@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import report
@@ -49,3 +50,18 @@ def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> Non
     assert healthy(tmp_path, fine, responder(v4=Outcome.REVOKED))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.REVOKED, v6=Outcome.REPLY_TIMEOUT))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.UNKNOWN))
+
+
+def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
+    """An OCSP URL of one customer's makes everybody wait: nobody may hide that behind its being his own fault."""
+    at_fault = {"cause": "bad-ocsp-url", "sites": ["his.test"]}
+    base = {"severity": "stalling", "action": "turn-off", "cause": "bad-ocsp-url", "responders": [at_fault]}
+
+    def waited(site: str, **more: Any) -> dict[str, Any]:
+        return {"site": site, "asked": True, "repeated": False, "seconds": 3.0, "error": None} | more
+
+    assert not is_stalled(base | {"handshakes": [waited("his.test")]})
+    assert not is_stalled(base | {"handshakes": [waited("other.test", seconds=0.1)]})
+    assert not is_stalled(base | {"handshakes": [waited("other.test", asked=False)]})
+    assert is_stalled(base | {"handshakes": [waited("other.test")]})
+    assert is_stalled(base | {"handshakes": [waited("other.test", error="timeout")]})

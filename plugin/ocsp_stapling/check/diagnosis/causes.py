@@ -114,6 +114,8 @@ class Surroundings:
     proxy: SteeringLine | None = None
     clock_ahead: float | None = None
     """Seconds, from the dates of all who told one and agree; None if they do not."""
+    some_good: bool = False
+    """Whether any answer was right: then this server's clock is."""
 
 
 def surroundings(evidence: Evidence) -> Surroundings:
@@ -136,6 +138,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
         evidence.configuration.force_url,
         evidence.configuration.proxy,
         _clock_ahead(evidence.responders),
+        any(a.outcome.is_good for one in _witnesses(evidence.responders) for a in one.finding.addresses),
     )
 
 
@@ -381,7 +384,7 @@ def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     wrong = ahead is not None and abs(ahead) >= _WRONG_CLOCK_SECONDS
     if ahead is not None and not wrong:
         return None  # the clock is right, whoever else gives old answers
-    if not wrong and outcome not in around.shared:
+    if not wrong and (outcome not in around.shared or around.some_good):
         return None
     way = "ahead" if outcome is Outcome.STALE else "behind"
     told = f"{duration(abs(ahead))} {way}" if wrong and ahead is not None else way

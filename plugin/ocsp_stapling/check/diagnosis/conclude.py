@@ -114,6 +114,8 @@ def _faulty(
     sites = tuple(dict.fromkeys(name for one in broken for name in one.sites))
     strict = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
     severity = _severity(_holding_up(evidence, found), broken, measured)
+    if _concerns_only_itself(leading, measured):
+        severity = Severity.FAILING
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
     action = Action.TURN_OFF if severity is Severity.STALLING or handed_on else cure
@@ -124,12 +126,28 @@ def _faulty(
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, broken, severity, measured),
-        _faulty_advice(action, cure, leading.why, will_wait, evidence),
+        _faulty_advice(
+            action, cure, leading.why, will_wait, evidence, bool(measured.aborted) and not measured.slow
+        ),
         (*leading.why.reasons_for, leading.concerning),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         sites,
         strict,
         afterwards=cure if action is Action.TURN_OFF else Action.NOTHING,
+    )
+
+
+def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bool:
+    """Whether Apache turns away visitors of the sites alone whose certificate has a URL that it cannot use.
+
+    Turning stapling off for everybody would be too much: one customer's certificate would cost all others' staples.
+    """
+    away = {h.site for h in measured.aborted}
+    return (
+        leading.cause is Cause.BAD_OCSP_URL
+        and not measured.slow
+        and measured.quick
+        and away <= set(leading.sites)
     )
 
 
@@ -181,6 +199,8 @@ def _lives_on_old_staples(evidence: Evidence, leading: ResponderDiagnosis, measu
 
 
 def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
+    if severity is not Severity.STALLING and measured.aborted and not measured.slow:
+        return f"Apache turns away whoever asks {listed(sorted(leading.sites))} for a staple; other sites are served."
     if severity is Severity.STALLING:
         return "Visitors' handshakes wait for it." if measured.slow else "Visitors are turned away."
     if leading.cause is Cause.CERTIFICATE_REVOKED:
@@ -213,11 +233,15 @@ def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
 
 
 def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence
+    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, turned_away: bool
 ) -> str:
     if action is Action.TURN_OFF:
         return f"{turning_off(evidence.configuration)} Then: {uncapital(advised(why, cure))}"
     advice = advised(why, cure)
+    if why.cause is Cause.BAD_OCSP_URL and turned_away:
+        advice = (
+            f"Turn stapling off for that site alone (SSLUseStapling off in its userdata include). {advice}"
+        )
     if will_wait:
         advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
     return advice

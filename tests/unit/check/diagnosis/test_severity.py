@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     OwnSwitch,
     ResponderEvidence,
+    ShieldEvidence,
     Site,
 )
 from ocsp_stapling.check.report import exit_status
@@ -75,14 +77,48 @@ def test_error_lines_on_quick_sites_are_noise() -> None:
     assert any("900" in reason for reason in found.reasons_against)
 
 
-def test_an_aborted_handshake_counts_as_a_stall() -> None:
+ABORTED = {"error": "tls: tlsv1 alert internal error", "staple": ""}
+
+
+def test_an_unusable_url_of_one_site_is_no_stall_of_the_server() -> None:
+    """One customer's certificate must not have stapling turned off for everybody."""
     one = responder(fault=Outcome.URL_UNUSABLE)
-    aborted = tuple(meeting(one, error="tls: tlsv1 alert internal error", staple=""))
 
-    found = diagnose(evidence(one, FINE, handshakes=(*aborted, *meeting(FINE))))
+    found = diagnose(evidence(one, FINE, handshakes=(*meeting(one, **ABORTED), *meeting(FINE))))
 
-    assert seen(found) == (Cause.BAD_OCSP_URL, Severity.STALLING, Action.TURN_OFF)
-    assert found.afterwards is Action.REISSUE
+    assert seen(found) == (Cause.BAD_OCSP_URL, Severity.FAILING, Action.REISSUE)
+    assert "that site alone" in found.advice
+
+
+def test_where_others_wait_beside_it_or_nobody_is_served_it_is_a_stall() -> None:
+    one = responder(fault=Outcome.URL_UNUSABLE)
+    waiting = meeting(FINE, seconds=3.0, error="timeout", staple="")
+    for others in (waiting, []):
+        found = diagnose(evidence(one, FINE, handshakes=(*meeting(one, **ABORTED), *others)))
+        assert (found.severity, found.action) == (Severity.STALLING, Action.TURN_OFF)
+
+
+def shield(**more: Any) -> ShieldEvidence:
+    facts: dict[str, Any] = {"held_count": 2, "certificate_count": 2, "earliest_end": NOW + timedelta(days=3)}
+    return ShieldEvidence(**({"answering": True} | facts | more))
+
+
+def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_answers_end() -> None:
+    made = evidence(HANGS, handshakes=tuple(meeting(HANGS)), shield=shield())
+    found = diagnose(made)
+    assert (found.severity, found.action, exit_status(found)) == (Severity.NOISE, Action.NOTHING, 0)
+    assert "Not one visitor waits" in found.sentence
+    soon = diagnose(replace(made, shield=shield(earliest_end=NOW + timedelta(hours=20))))
+    assert (soon.severity, exit_status(soon)) == (Severity.FAILING, 1)
+    bare = diagnose(replace(made, shield=shield(missing_must_staple=("a.example",))))
+    assert exit_status(bare) == 1
+
+
+def test_a_relay_that_does_not_answer_is_named_and_a_stall_behind_it_is_a_stall() -> None:
+    down = diagnose(evidence(FINE, handshakes=tuple(meeting(FINE)), shield=shield(answering=False)))
+    assert (down.cause, down.severity, down.action) == (Cause.SHIELD_DOWN, Severity.FAILING, Action.FIX_HERE)
+    slow = diagnose(stalled(FINE, shield=shield(answering=False)))
+    assert (slow.severity, slow.action) == (Severity.STALLING, Action.TURN_OFF)
 
 
 def test_stalls_behind_healthy_responders_stay_unexplained_but_are_ended() -> None:
