@@ -462,3 +462,23 @@ def test_a_first_wait_with_a_cache_that_is_too_small_comes_again_and_again() -> 
 def test_a_cache_that_is_large_enough_is_none(more: dict[str, Any]) -> None:
     made = evidence(FINE, configuration=replace(SMALL, **more), handshakes=tuple(meeting(FINE)))
     assert diagnose(made).cause is not Cause.CACHE_TOO_SMALL
+
+
+def test_a_certificate_that_cannot_be_read_forbids_that_all_is_well() -> None:
+    unknown = (Site("odd.example"),)
+    for made in (evidence(FINE, handshakes=tuple(meeting(FINE))), evidence()):
+        found = diagnose(replace(made, unreadable=unknown))
+        assert found.cause is not Cause.NOT_APPLICABLE
+        assert exit_status(found) == 1
+        assert "odd.example" in found.sentence
+
+
+def test_a_certificate_that_demands_a_staple_nobody_can_give_is_a_warning() -> None:
+    strict = (Site("strict.example", must_staple=True),)
+    for made in (evidence(FINE, handshakes=tuple(meeting(FINE))), evidence()):
+        found = diagnose(replace(made, never_stapled=strict))
+        assert (found.cause, found.action, exit_status(found)) == (
+            Cause.MUST_STAPLE_WITHOUT_URL,
+            Action.REISSUE,
+            1,
+        )
