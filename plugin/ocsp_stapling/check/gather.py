@@ -18,7 +18,7 @@ from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
-from ocsp_stapling.check.diagnosis.causes import can_hold_up
+from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
     Elsewhere,
     Evidence,

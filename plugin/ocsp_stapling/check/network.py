@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from itertools import islice
 
 from ocsp_stapling.apache.tree import ConfigTree
-from ocsp_stapling.check.diagnosis.causes import UNCONNECTED
+from ocsp_stapling.check.diagnosis.explanation import UNCONNECTED
 from ocsp_stapling.check.evidence import NameState
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall

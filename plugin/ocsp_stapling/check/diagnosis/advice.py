@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from ocsp_stapling.check.diagnosis.causes import Cause, Explanation
+from ocsp_stapling.check.diagnosis.explanation import Cause, Explanation
 from ocsp_stapling.check.evidence import ConfigurationEvidence
 from ocsp_stapling.text import listed
 

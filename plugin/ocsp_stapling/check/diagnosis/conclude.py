@@ -12,25 +12,22 @@ from dataclasses import replace
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis.advice import (
-    ADVICE,
-    FIXES,
     Action,
     advised,
-    cache_advice,
     remedy,
     turning_off,
 )
-from ocsp_stapling.check.diagnosis.causes import (
+from ocsp_stapling.check.diagnosis.causes import explain
+from ocsp_stapling.check.diagnosis.explanation import (
     HANGING,
     Cause,
-    Confidence,
     Explanation,
     can_hold_up,
-    explain,
     surroundings,
 )
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, overflowing
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.text import capital, host_of, listed, once, uncapital
 
@@ -70,7 +67,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or (
             _faulty(evidence, leading, found, measured)
             if leading is not None and to_blame and not (leading.why.late and overflowing(evidence))
-            else _nothing_wrong(evidence, measured)
+            else nothing_wrong(evidence, measured)
         )
     )
 
@@ -252,172 +249,6 @@ def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
         return ()
     return (
         f"Must-Staple: Firefox refuses these sites without a staple, now and while it is off: {listed(strict)}.",
-    )
-
-
-# --- nothing is wrong with the responders ----------------------------------------------------------------
-
-
-def _nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
-    if measured.stalling and not measured.once_only and not overflowing(evidence):
-        return _slow_for_no_reason(evidence, measured)
-    if measured.unmet and not measured.judged:
-        return _nobody_met(measured)
-    if evidence.incomplete_chains:
-        return _chain_incomplete(evidence)
-    if not found_anything(evidence):
-        sentence = "Too little could be found out for a diagnosis."
-        return Diagnosis(
-            Cause.UNKNOWN,
-            Severity.NONE,
-            Confidence.LOW,
-            Action.NOTHING,
-            sentence,
-            "Run it as root.",
-            evidence.problems,
-        )
-    if overflowing(evidence):
-        return _cache_too_small(evidence, measured)
-    if evidence.unreadable:
-        return beside.unreadable(evidence)
-    if evidence.never_stapled:
-        return beside.never_stapled(evidence)
-    missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
-    if missing and not measured.stapled:
-        sentence = (
-            f"The responders answer rightly, yet Apache sends no staple ({listed(missing)}), though quickly."
-        )
-        advice = "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
-        return Diagnosis(
-            Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice, sites=missing
-        )
-    return _healthy(evidence, measured)
-
-
-def overflowing(evidence: Evidence) -> bool:
-    """Say whether Apache's staple cache holds fewer staples than there are: each new one then drops the oldest."""
-    places = evidence.configuration.cache_places
-    return bool(evidence.configuration.on and places and evidence.configuration.stapled_certificates > places)
-
-
-def _cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
-    """Every visit then asks a responder again, one at a time for the whole server: each is as slow as that one."""
-    configuration = evidence.configuration
-    waits = measured.stalling
-    effect = (
-        "Visitors' handshakes wait for it."
-        if waits
-        else "The sites that were met answer quickly all the same."
-    )
-    sentence = (
-        f"Apache's staple cache holds {configuration.cache_places} staples and {configuration.stapled_certificates} "
-        f"certificates need one, so Apache asks again and again. {effect}"
-    )
-    return Diagnosis(
-        Cause.CACHE_TOO_SMALL,
-        Severity.STALLING if waits else Severity.FAILING,
-        Confidence.HIGH,
-        Action.FIX_HERE,
-        sentence,
-        cache_advice(configuration.stapled_certificates),
-        reasons_against=() if waits else ("Only the responders' quick answers keep visitors from waiting.",),
-        sites=tuple(dict.fromkeys(h.site for h in measured.slow)),
-    )
-
-
-def _nobody_met(measured: Measured) -> Diagnosis:
-    sites = tuple(dict.fromkeys(h.site for h in measured.unmet))
-    places = listed([f"{h.site} at {h.address} ({h.error})" for h in measured.unmet])
-    sentence = f"The responders answer rightly, but no site could be met at its address: {places}."
-    advice = "See whether Apache listens there and whether these are this server's addresses."
-    return Diagnosis(
-        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
-    )
-
-
-def found_anything(evidence: Evidence) -> bool:
-    """Say whether any responder was asked or there was certainly none to ask."""
-    return bool(evidence.responders) or not evidence.problems
-
-
-def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
-    count = len({one.url for one in evidence.responders if not one.expired_only})
-    noun = "The responder answers" if count < 2 else f"All {count} responders answer"
-    quick = (
-        "and the sites answer quickly"
-        if measured.judged
-        else "but no site could be met to see whether it waits"
-    )
-    sentence = f"{noun} rightly at every address, {quick}."
-    against = []
-    if measured.once_only:
-        against.append("A first handshake had to wait for the staple to be fetched; the next one was quick.")
-    if measured.without_staple:
-        names = listed([h.site for h in measured.without_staple])
-        against.append(f"No staple came from {names}; Apache remembers a failed answer for 60 seconds.")
-    if measured.unmet:
-        names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
-        against.append(f"Not met, so not judged: {names}.")
-    noisy = evidence.log.last_day > 0
-    if noisy:
-        sentence = f"{sentence} The failures in the error log are over, or concern few visitors."
-    return Diagnosis(
-        Cause.HEALTHY,
-        Severity.NOISE if noisy else Severity.NONE,
-        Confidence.MEDIUM if evidence.problems or not measured.judged else Confidence.HIGH,
-        Action.NOTHING,
-        sentence,
-        ADVICE[Action.NOTHING],
-        reasons_against=tuple(against),
-    )
-
-
-def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
-    sites = tuple(dict.fromkeys(h.site for h in (*measured.slow, *measured.aborted)))
-    if not measured.plain_quick:
-        silent = all(each.error for each in measured.slow) and not measured.quick
-        what = "answers no client in time" if silent else "is slow for every client"
-        sentence = f"Apache {what}, and no responder makes it wait: stapling is not to blame."
-        advice = "Look at the load, at MaxRequestWorkers and at the end of Apache's error log."
-        if silent:
-            advice = f"See whether a firewall drops connections to port 443. {advice}"
-        reasons = (capital(evidence.host.load_sentence),)
-        return Diagnosis(
-            Cause.UNKNOWN,
-            Severity.STALLING,
-            Confidence.LOW,
-            Action.FIX_HERE,
-            sentence,
-            advice,
-            reasons,
-            sites=sites,
-        )
-    sentence = (
-        "Handshakes that ask for a staple wait, although every responder answers rightly when asked now."
-    )
-    advice = (
-        f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."
-    )
-    return Diagnosis(
-        Cause.UNKNOWN, Severity.STALLING, Confidence.LOW, Action.TURN_OFF, sentence, advice, sites=sites
-    )
-
-
-def _chain_incomplete(evidence: Evidence) -> Diagnosis:
-    names = tuple(site.name for site in evidence.incomplete_chains)
-    strict = tuple(site.name for site in evidence.incomplete_chains if site.must_staple)
-    sentence = (
-        f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there, but answers quickly."
-    )
-    return Diagnosis(
-        Cause.CHAIN_INCOMPLETE,
-        Severity.FAILING,
-        Confidence.HIGH,
-        Action.FIX_HERE,
-        sentence,
-        FIXES[Cause.CHAIN_INCOMPLETE],
-        sites=names,
-        must_staple=strict,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ocsp_stapling.check.diagnosis.advice import Action
-from ocsp_stapling.check.diagnosis.causes import Cause, Confidence, Explanation
+from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, Explanation
 
 
 class Severity(Enum):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy, turning_off
-from ocsp_stapling.check.diagnosis.causes import Cause, Confidence, can_hold_up
+from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence
