@@ -113,9 +113,8 @@ def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is
     with Machine(SITES) as machine:
         kit.installed(machine)
         before = machine.path(GLOBAL).read_bytes()
-        taker = machine.popen(
-            "openssl", "s_server", "-accept", "127.0.0.1:340", "-nocert", "-cipher", "aNULL"
-        )
+        code = "import socket, time; held = socket.create_server(('127.0.0.1', 340)); time.sleep(60)"
+        taker = machine.popen("python3", "-c", code)
         try:
             while ":340 " not in machine.run("ss", "-ltn").stdout:
                 time.sleep(0.05)

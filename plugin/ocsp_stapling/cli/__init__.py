@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 
 import click
@@ -55,12 +56,39 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line; a Problem that no command handled ends as one sentence and exit status 1."""
+    """Run the command line. Whatever ends it is one sentence with a code, as JSON where that was asked for.
+
+    Exit status 1 for a Problem that no command handled and for an unexpected error, click's own for a mistake in the
+    command line (2; 3 for `check`, whose 2 monitoring reads as critical).
+    """
+    as_json = "--json" in sys.argv
     try:
-        group(prog_name="ocsp-stapling")
+        sys.exit(group(prog_name="ocsp-stapling", standalone_mode=not as_json) or 0)
     except Problem as problem:
-        show_problem(problem, as_json="--json" in sys.argv)
+        show_problem(problem, as_json)
         sys.exit(1)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as misuse:
+        show_problem(Problem("usage", misuse.format_message()), as_json)
+        sys.exit(misuse.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        show_problem(_of_system(error), as_json)
+        sys.exit(1)
+
+
+def _of_system(error: OSError) -> Problem:
+    """A file or the system that refuses is no fault of the program's, so it gets a sentence and no traceback."""
+    what = error.filename or "something this command needs"
+    reason = error.strerror or type(error).__name__
+    return Problem(
+        "system-refused", f"{what} cannot be used ({reason}), so the command ended. Mend that and repeat it."
+    )
 
 
 def show_problem(problem: Problem, as_json: bool) -> None:

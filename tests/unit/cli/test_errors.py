@@ -1,0 +1,73 @@
+"""Whatever goes wrong, a command ends with one sentence and a code, as JSON where that was asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.cli import COMMANDS
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from ocsp_stapling.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "no-such-command"])
+def test_a_mistake_in_the_command_line_is_json_under_json(command: str) -> None:
+    done = call(command, "--no-such-option", "--json")
+    assert done.returncode in (2, 3)
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "usage"
+    assert "no-such" in error["message"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_without_json_is_clicks_own_words() -> None:
+    done = call("log", "--no-such-option")
+    assert done.returncode == 2
+    assert "no-such-option" in done.stderr
+    assert "Usage" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["/nonexistent/directory/metrics.prom", "/dev/null/metrics.prom"])
+def test_a_file_that_cannot_be_written_is_a_sentence(output: str) -> None:
+    for more in ((), ("--json",)):
+        done = call("metrics", "--output", output, *more)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        told = json.loads(done.stdout)["error"]["code"] if more else done.stderr
+        assert "system-refused" in told
+
+
+FILES = {
+    "missing": None,
+    "empty": b"",
+    "binary": bytes(range(256)) * 200,
+    "huge line": b"A" * 3_000_000,
+    "nul": b"\0" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("command", [("log",), ("probe",), ("check", "--elsewhere")])
+def test_no_file_makes_a_traceback(tmp_path: Path, command: tuple[str, ...], kind: str) -> None:
+    path = tmp_path / "file"
+    if (content := FILES[kind]) is not None:
+        path.write_bytes(content)
+    for name in (str(path), str(tmp_path), "/dev/null"):
+        done = call(*command, name)
+        assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_help_of_every_command_ends_well() -> None:
+    for command in COMMANDS:
+        assert call(command, "--help").returncode == 0
+        if command != "shield":  # a group: its commands take --json
+            assert call(command, "--help", "--json").returncode == 0
