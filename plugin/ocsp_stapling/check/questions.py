@@ -22,7 +22,7 @@ from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
 from ocsp_stapling.settings import Authority
 
-_FILE_BYTES = 1 << 20
+_FILE_BYTES = 8 << 20
 _QUESTION_BYTES = 64 << 10
 """Together with its issuer; hundreds of larger ones would cost the probe its memory. Real ones have 2 to 4 KiB."""
 _DOORS = 6

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from ocsp_stapling.check.evidence import Elsewhere
 from ocsp_stapling.ocsp.answer import MAX_ANSWER_BYTES, Verdict, verify_answer
-from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
+from ocsp_stapling.ocsp.guard import is_plain
 from ocsp_stapling.ocsp.request import get_url, ocsp_request
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
@@ -61,7 +61,7 @@ def command(target: Target, seconds: int = _SECONDS) -> str:
 
     Certificates are foreign, so every part that comes from one is quoted for the shell.
     """
-    if target.certificate is None or target.issuer is None or not _usable(target.url):
+    if target.certificate is None or target.issuer is None or not is_plain(target.url):
         return ""
     question = ocsp_request(target.certificate, target.issuer)
     url = get_url(target.url, question)
@@ -75,14 +75,6 @@ def command(target: Target, seconds: int = _SECONDS) -> str:
         encoded = base64.b64encode(question).decode()
         ask = f"echo {encoded} | base64 -d | curl {options} {posted} {shlex.quote(target.url)}"
     return f'f=$(mktemp) && {{ {ask}; base64 <"$f"; echo {_END}; rm -f "$f"; }}'
-
-
-def _usable(url: str) -> bool:
-    try:
-        parse_url(url)
-    except UnusableURLError:
-        return False
-    return True
 
 
 def parse(text: str) -> tuple[Reply, ...]:

@@ -21,7 +21,7 @@ from ocsp_stapling.ocsp import der as asn1
 from ocsp_stapling.ocsp.der import DerError, Element
 from ocsp_stapling.problem import Problem
 
-MAX_CERTIFICATE_BYTES = 262_144
+MAX_CERTIFICATE_BYTES = 2_097_152
 MAX_URLS = 16
 MAX_URL_BYTES = 2100
 """Of a longer URL this much is shown; nobody asks at one that long (`guard.MAX_URL_LENGTH`)."""
@@ -37,7 +37,7 @@ _WANTED = {_AUTHORITY_INFORMATION, _TLS_FEATURE, _SUBJECT_KEY_ID, _SUBJECT_ALT_N
 _STATUS_REQUEST = 5
 _URI, _DNS_NAME, _IP_ADDRESS, _KEY_IDENTIFIER = 0x86, 0x82, 0x87, 0x80
 _ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
-_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_BEGIN = re.compile(rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE-----)")
 _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:Z|([+-])(\d\d)(\d\d))")
 
 
@@ -103,21 +103,29 @@ class _Parts(NamedTuple):
 
 
 def read_pem_chain(data: bytes) -> tuple[bytes, ...]:
-    """Return the DER of every CERTIFICATE block of a combined PEM file, in file order; never raises.
+    """Return the DER of every certificate of a combined PEM file, in file order; never raises.
 
-    Key blocks and everything else between the certificates are skipped and never copied.
+    Key blocks and everything else between the certificates are skipped and never copied. As OpenSSL reads them
+    (PEM_read_bio_X509_AUX): `CERTIFICATE`, `X509 CERTIFICATE` and `TRUSTED CERTIFICATE`, whose trust settings follow.
     """
     found = []
-    begin = data.find(_BEGIN)
-    while begin >= 0:
-        body = begin + len(_BEGIN)
-        end = data.find(b"-----", body)
+    for begin in _BEGIN.finditer(data):
+        end = data.find(b"-----", begin.end())
         if end < 0:
             break
-        if data.startswith(_END, end) and (decoded := _decode_base64(data[body:end])):
-            found.append(decoded)
-        begin = data.find(_BEGIN, end)
+        if data.startswith(b"-----END " + begin[1], end) and (
+            decoded := _decode_base64(data[begin.end() : end])
+        ):
+            found.append(_without_trust(decoded) if begin[1].startswith(b"TRUSTED") else decoded)
     return tuple(found)
+
+
+def _without_trust(der: bytes) -> bytes:
+    """The certificate alone: of a trusted one a second element follows."""
+    try:
+        return der[: asn1.expect(der, 0, len(der), asn1.SEQUENCE).stop]
+    except (DerError, IndexError, ValueError):
+        return der
 
 
 def parse(der: bytes) -> Certificate:
@@ -271,14 +279,16 @@ def _extension_value(der: bytes, at: int, stop: int) -> bytes:
 
 
 def _ocsp_urls(value: bytes) -> tuple[str, ...]:
-    """The first few: Apache asks only the first. What is oddly large is not kept in memory."""
+    """The first few in OpenSSL's order: Apache asks only the first. What is oddly large is not kept in memory."""
     return _known_urls(value) if len(value) <= _CACHED_BYTES else _read_urls(value)
 
 
 def _read_urls(value: bytes) -> tuple[str, ...]:
     try:
-        found = filter(None, (_ocsp_url(value, item) for item in asn1.members(value)))
-        return tuple(islice(dict.fromkeys(found), MAX_URLS))
+        found = [url for item in asn1.members(value) if (url := _ocsp_url(value, item))]
+        return tuple(
+            url.decode("ascii", "backslashreplace") for url in islice(_in_openssls_order(found), MAX_URLS)
+        )
     except DerError:
         return ()
 
@@ -287,13 +297,26 @@ def _read_urls(value: bytes) -> tuple[str, ...]:
 _known_urls = lru_cache(maxsize=4096)(_read_urls)
 
 
-def _ocsp_url(value: bytes, description: Element) -> str:
+def _in_openssls_order(urls: Sequence[bytes]) -> list[bytes]:
+    """X509_get1_ocsp (OpenSSL, crypto/x509/v3_utl.c) looks for each URL among those before it, which sorts them.
+
+    So all but the last stand sorted; after a repetition, which is looked for and not added, all do.
+    """
+    once = list(dict.fromkeys(urls))
+    if not once:
+        return []
+    last_is_new = urls[-1] not in urls[:-1]
+    return [*sorted(once[:-1]), once[-1]] if last_is_new else sorted(once)
+
+
+def _ocsp_url(value: bytes, description: Element) -> bytes:
+    """The URL, b"" for what is none; one with a NUL in it is passed over as OpenSSL does."""
     method = asn1.read(value, description.start, description.stop)
     location = asn1.read(value, method.stop, description.stop)
     if value[method.start : method.stop] != _AD_OCSP or location.tag != _URI:
-        return ""
+        return b""
     text = value[location.start : min(location.stop, location.start + MAX_URL_BYTES)]
-    return text.decode("ascii", "backslashreplace")
+    return text if b"\0" not in text else b""
 
 
 @lru_cache(maxsize=64)

@@ -15,19 +15,22 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 MAX_URL_LENGTH = 2048
-_URL = re.compile(
-    r"http://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,253})(?::(?P<port>[0-9]{0,5}))?(?P<target>[/?][^#]*)?(?:#.*)?",
-    re.IGNORECASE,
+_SCHEME = re.compile(r"([^:/?#]+)://")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_PORT = re.compile(r"[ \t]*[+-]?[0-9]{1,18}|")
+_LINE_END = re.compile(r"[\r\n\0]")
+_PLAIN = re.compile(
+    r"http://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,253})(?::[0-9]{0,5})?(?:[/?][\x21-\x7e]*)?", re.IGNORECASE
 )
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 # Outside these, or inside a reserved part of them, nothing public lives (IANA special-purpose registries).
 # Written out because `is_global` differs between Python versions and misses transition addresses.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 _RESERVED_NETWORKS = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
+    168.63.129.16/32 192.31.196.0/24 192.52.193.0/24 192.175.48.0/24
     192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
-    2001::/23 2001:db8::/32 2002::/16 3fff::/20
+    2001::/23 2001:4:112::/48 2620:4f:8000::/48 2001:db8::/32 2002::/16 3fff::/20
 """
 _RESERVED = tuple(ip_network(text) for text in _RESERVED_NETWORKS.split())
 
@@ -54,20 +57,45 @@ class ResponderURL:
 
 
 def parse_url(url: str) -> ResponderURL:
-    """Take a responder's URL apart; raises UnusableURLError for anything but plain http to a plain host."""
-    if len(url) > MAX_URL_LENGTH or not _PRINTABLE.fullmatch(url):
+    """Take a responder's URL apart as Apache does; raises UnusableURLError for one that Apache cannot ask.
+
+    Follows apr_uri_parse (APR-util, apr_uri.c) and mod_ssl (ssl_util_stapling.c): the scheme is compared as it is
+    written, a user name is passed over, the host ends at its first colon, a port is taken modulo 65536. Without
+    `://` mod_ssl has no scheme to compare and its child crashes. Line ends, which would end the request line, are
+    refused by us alone.
+    """
+    if len(url) > MAX_URL_LENGTH or _LINE_END.search(url):
         raise UnusableURLError("it is too long or has characters that do not belong into a URL")
-    scheme = url.partition(":")[0].lower()
-    if scheme != "http":
-        raise UnusableURLError("Apache can ask over http only" if "://" in url else "it is not a URL")
-    found = _URL.fullmatch(url)
+    found = _SCHEME.match(url)
     if found is None:
-        raise UnusableURLError("its host or port cannot be read, or it carries a user name")
-    port = int(found["port"] or 80)
-    if not 1 <= port <= 65535:
-        raise UnusableURLError("there is no such port")
-    target = found["target"] or "/"
-    return ResponderURL(found["host"].strip("[]"), port, target if target[0] == "/" else "/" + target)
+        raise UnusableURLError("it is not a URL")
+    if found[1] != "http":
+        raise UnusableURLError("Apache can ask over http only, written in small letters")
+    rest = url[found.end() :]
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    host, port = _host_and_port(authority.rpartition("@")[2])
+    if not host:
+        raise UnusableURLError("it names no host")
+    target = rest[len(authority) :].partition("#")[0]
+    return ResponderURL(host, port, target if target.startswith("/") else f"/{target}")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise UnusableURLError("its host cannot be read")
+        port = port[1:]
+    else:
+        host, _, port = text.partition(":")
+    if not _PORT.fullmatch(port):
+        raise UnusableURLError("its port cannot be read")
+    return host, int(port or 0) % 65536 or 80
+
+
+def is_plain(url: str) -> bool:
+    """Say whether the URL is one that a shell, curl and a person read alike: no user name, no odd characters."""
+    return len(url) <= MAX_URL_LENGTH and _PLAIN.fullmatch(url) is not None
 
 
 def through(url: ResponderURL, proxy: ResponderURL) -> ResponderURL:

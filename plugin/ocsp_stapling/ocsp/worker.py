@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from ocsp_stapling.ocsp.prober import Limits, Target, probe_all
 
 MEMORY_BYTES = 512 * 1024 * 1024
 _THREAD_STACK_BYTES = 512 * 1024
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _OPEN_FILES = 1024
 
 
@@ -52,11 +54,21 @@ def _confine() -> None:
 
 
 def _give_up_root(uid: int, gid: int) -> None:
+    _drop_rights()
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     if 0 in os.getresuid() or 0 in os.getresgid():
         sys.exit("still root")
+
+
+def _drop_rights() -> None:
+    """Nothing that this process starts or becomes shall gain rights: prctl(2), capabilities(7)."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for capability in range(64):
+        if prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break  # the kernel knows no more of them
 
 
 async def _work(job: dict[str, Any], sockets: dict[socket.AddressFamily, socket.socket]) -> None:

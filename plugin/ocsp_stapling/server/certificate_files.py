@@ -21,7 +21,7 @@ from ocsp_stapling.ocsp.certificate import Certificate, Leaf, issuer_of, parse, 
 from ocsp_stapling.problem import Problem
 
 CACHE_NAME = "certificates.json"
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 8 << 20
 MAX_CACHE_BYTES = 64 << 20
 _CACHED_CHAIN_BYTES = 32 << 10
 _VERSION = 1

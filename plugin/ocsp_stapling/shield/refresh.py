@@ -41,7 +41,7 @@ _PROBE_SECONDS = 6.0
 _WITHOUT_END_SECONDS = 12 * 3600
 _WITHOUT_END_KEPT_SECONDS = 7 * 86400
 _REVOKED_SECONDS = 3600
-_FILE_BYTES = 1 << 20
+_FILE_BYTES = 8 << 20
 
 Ask = Callable[[Sequence[Target]], Sequence[ResponderFinding]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
@@ -124,9 +125,28 @@ def test_a_negative_serial_is_read() -> None:
     assert parse(data.replace(serial, b"\xff" + serial[1:])).serial < 0
 
 
-def test_several_urls_keep_their_order() -> None:
-    urls = ["http://one.example/", "http://two.example/"]
-    assert parse(encoded(issue(make_authority(), urls))).ocsp_urls == tuple(urls)
+CA = make_authority()
+
+
+@given(st.lists(st.sampled_from([f"http://{letter}.example/" for letter in "abcde"]), min_size=1, max_size=6))
+def test_several_urls_stand_in_openssls_order(urls: list[str]) -> None:
+    """Apache asks the first that OpenSSL gives, which sorts them in passing."""
+    leaf = issue(CA, urls)
+    told = subprocess.run(
+        ["openssl", "x509", "-noout", "-ocsp_uri"], input=pem(leaf), capture_output=True, check=True
+    ).stdout
+    assert list(parse(encoded(leaf)).ocsp_urls) == told.decode().split()
+
+
+@pytest.mark.parametrize("label", ["X509 CERTIFICATE", "TRUSTED CERTIFICATE", "CERTIFICATE"])
+def test_certificates_are_found_under_every_name_that_openssl_takes(label: str) -> None:
+    leaf = issue(CA, "http://ocsp.example/")
+    trust = bytes.fromhex("300a300806062a03040506") if label.startswith("TRUSTED") else b""
+    text = b64encode(encoded(leaf) + trust)
+    data = b"-----BEGIN " + label.encode() + b"-----\n" + text + b"\n-----END " + label.encode() + b"-----\n"
+    (found,) = read_pem_chain(b"junk\n" + data)
+    assert found == encoded(leaf)
+    assert parse(found).ocsp_urls == ("http://ocsp.example/",)
 
 
 @pytest.mark.parametrize(

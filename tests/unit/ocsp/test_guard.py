@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url, refusal
+from ocsp_stapling.ocsp.guard import UnusableURLError, is_plain, parse_url, refusal
 from ocsp_stapling.ocsp.prober import resolve
 
 FORBIDDEN = """
     0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.255 127.0.0.1 127.255.255.254 169.254.169.254 172.16.0.1
     172.31.255.255 192.0.0.1 192.0.0.170 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.19.255.255 198.51.100.1
+    168.63.129.16 192.31.196.1 192.52.193.1 192.175.48.6 2620:4f:8000::6 2001:4:112::6
     203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
     :: ::1 ::7f00:1 ::127.0.0.1 ::8.8.8.8 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1
     64:ff9b::7f00:1 64:ff9b::8.8.8.8 64:ff9b:1::1 64:ff9b:1::a9fe:a9fe 100::1 2001::1 2001:0:53aa:64c::1 2001:10::1
@@ -76,27 +77,18 @@ def test_numeric_spellings_of_loopback_are_seen_through(host: str) -> None:
         "http:ocsp.example.com",
         "http://",
         "http:///path",
-        "http://user@ocsp.example.com/",
-        "http://user:secret@ocsp.example.com/",
-        "http://ocsp.example.com@127.0.0.1/",
-        "http://ocsp.example.com\\@127.0.0.1/",
-        "http://ocsp.example.com:0/",
-        "http://ocsp.example.com:65536/",
+        "http://user@/",
+        "HTTP://ocsp.example.com/",
+        "Http://ocsp.example.com/",
         "http://ocsp.example.com:80:80/",
-        "http://ocsp.example.com:-80/",
+        "http://ocsp.example.com:80x/",
+        "http://ocsp.example.com:x/",
         "http://ocsp.example.com:８０/",
         "http://[::1",
         "http://::1/",
-        "http://[fe80::1%25eth0]/",
         "http://[::1]127.0.0.1/",
         "http://ocsp.example.com/\r\nX: y",
-        "http://ocsp.example.com/ HTTP/1.1",
         "http://ocsp.example.com\x00.evil.example/",
-        "http://ocsp.example.com\t/",
-        "http://öcsp.example.com/",
-        "http://ⓛocalhost/",
-        "http://a%2eb/",
-        "http://" + "a" * 254 + "/",
         "http://ocsp.example.com/" + "a" * 3000,
         "",
         " http://ocsp.example.com/",
@@ -113,13 +105,30 @@ def test_unusable_urls(url: str) -> None:
         ("http://ocsp.example.com", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
         ("http://ocsp.example.com/", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
         (
-            "HTTP://OCSP.example.com:8080/a/b?c=d#e",
+            "http://OCSP.example.com:8080/a/b?c=d#e",
             ("OCSP.example.com", 8080, "/a/b?c=d", "OCSP.example.com:8080"),
         ),
         ("http://ocsp.example.com:/x", ("ocsp.example.com", 80, "/x", "ocsp.example.com:80")),
         ("http://ocsp.example.com?q", ("ocsp.example.com", 80, "/?q", "ocsp.example.com:80")),
         ("http://[2606:4700::1]:81/", ("2606:4700::1", 81, "/", "2606:4700::1:81")),
         ("http://under_score.example/", ("under_score.example", 80, "/", "under_score.example:80")),
+        ("http://user@ocsp.example.com/", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
+        (
+            "http://user:secret@ocsp.example.com:8080/",
+            ("ocsp.example.com", 8080, "/", "ocsp.example.com:8080"),
+        ),
+        ("http://ocsp.example.com@127.0.0.1/", ("127.0.0.1", 80, "/", "127.0.0.1:80")),
+        ("http://a@b@127.0.0.1/x@y", ("127.0.0.1", 80, "/x@y", "127.0.0.1:80")),
+        ("http://ocsp.example.com\\@127.0.0.1/", ("127.0.0.1", 80, "/", "127.0.0.1:80")),
+        ("http://ocsp.example.com:0/", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
+        ("http://ocsp.example.com:65536/", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
+        ("http://ocsp.example.com:65617/", ("ocsp.example.com", 81, "/", "ocsp.example.com:81")),
+        ("http://ocsp.example.com:-80/", ("ocsp.example.com", 65456, "/", "ocsp.example.com:65456")),
+        ("http://ocsp.example.com/ HTTP/1.1", ("ocsp.example.com", 80, "/ HTTP/1.1", "ocsp.example.com:80")),
+        ("http://ocsp.example.com\t/", ("ocsp.example.com\t", 80, "/", "ocsp.example.com\t:80")),
+        ("http://a%2eb/", ("a%2eb", 80, "/", "a%2eb:80")),
+        ("http://ocsp.example.com#x/y", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
+        ("http://ocsp.example.com//x", ("ocsp.example.com", 80, "//x", "ocsp.example.com:80")),
     ],
 )
 def test_urls_are_taken_apart_as_apache_does(url: str, expected: tuple[str, int, str, str]) -> None:
@@ -135,8 +144,15 @@ def test_no_text_breaks_the_url_reader(url: str) -> None:
         return
     assert 1 <= found.port <= 65535
     assert found.target.startswith("/")
-    assert (found.host + found.target).isascii()
-    assert not set(found.host + found.target) & set(" \r\n\t\0")
+    assert found.host
+    assert not set(found.host + found.target) & set("\r\n\0")
+
+
+@given(st.text(max_size=80).map("http://".__add__))
+def test_what_is_handed_to_a_shell_is_plain(url: str) -> None:
+    if is_plain(url):
+        assert url.isascii()
+        assert not set(url) & set(" @\r\n\t\0")
 
 
 @given(st.ip_addresses())

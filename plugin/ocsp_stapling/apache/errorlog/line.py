@@ -38,6 +38,7 @@ _PREFIX = (
     rb"|" + _WORD + rb" " + _WORD + rb" (?:\d{1,10}|-) " + _WORD + rb" (?:-|\[[^\[\]]{0,200}\]) )?)?"
 )
 _PID = rb"(?:\[pid (?P<pid%d>\d{1,10})(?::tid (?P<tid%d>\d{1,20}))?\] )?"
+_LEVEL = rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])"
 _ERROR = rb"(?P<error%d>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,160}?: )?"
 _HEADER = re.compile(
     rb"\0*"
@@ -45,7 +46,8 @@ _HEADER = re.compile(
     + rb"(?:\[(?P<time>[\w :.,+-]{10,48})\] )?"
     + _PID % (1, 1)
     + rb"\[(?:(?P<module>\w{1,32}):)?"
-    rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])\] "
+    + _LEVEL
+    + rb"\] "
     + _PID % (2, 2)
     + rb"(?:\[tid (?P<tid3>\d{1,20})\] )?(?:(?P<file>[\w./-]{1,200})\(\d{1,7}\): )?"
     + _ERROR % 1
@@ -61,7 +63,7 @@ _APACHE_TIME = re.compile(
 # httpd's default format, read faster: in an outage nearly all lines are of it.
 _USUAL = re.compile(
     rb"\[[A-Z][a-z]{2} ([A-Z][a-z]{2} [ \d]\d) "
-    rb"([0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{1,9})?) (\d{4})\] \[ssl:[a-z]{4,6}\d?\] "
+    rb"([0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{1,9})?) (\d{4})\] \[ssl:" + _LEVEL + rb"\] "
     rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\] (\((?:\d{1,8}|EAI -?\d{1,5})\)[^\[\]\"]{0,160}?: )?"
     rb"(?:\[client ([^\[\]\s\"]{1,120})\] )?(AH\d{5}): (.{1,600})\Z",
     re.DOTALL,
