@@ -11,7 +11,6 @@ from ocsp_stapling.problem import Problem
 # Read last in a userdata directory, for names are taken in order.
 OVERRIDE_NAME = "zzz_ocsp_stapling.conf"
 
-_TEXT_LIMIT = 200
 _CACHE_BYTES = 512_000
 _NOTE = re.compile(
     r"^# Stapling was turned (?P<what>off|on) at (?P<when>\S+ \S+ \S+) by (?P<who>.*?)(?:: (?P<reason>.*))?$",
@@ -118,7 +117,7 @@ def _notes(what: str, who: str, reason: str, now: datetime.datetime) -> list[str
 
 def _one_line(text: str) -> str:
     """Printable, on one line, and without the backslash at the end that would continue a comment."""
-    shown = "".join(c if c.isprintable() else " " for c in text[:_TEXT_LIMIT])
+    shown = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(shown.split()).rstrip("\\ ")
 
 

@@ -14,7 +14,8 @@ from ocsp_stapling import files
 from ocsp_stapling.apache import includes, managed_block
 from ocsp_stapling.apache.stapling import Origin, is_on
 from ocsp_stapling.apache.tree import Directive
-from ocsp_stapling.change.model import Change, Situation, Wish
+from ocsp_stapling.change.model import Change, Situation
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.sites import Endpoint
@@ -24,26 +25,26 @@ Changes = tuple[Change, ...]
 _SAYS_ON = re.compile(rb"^[ \t]*SSLUseStapling[ \t]+on[ \t\r]*$", re.I | re.M)
 
 
-def off(wish: Wish, now: Situation) -> Changes:
+def off(request: ChangeRequest, now: Situation) -> Changes:
     """Return the changes after which stapling is off; () if it is.
 
     Raises Problem `overridden` if a line that no include of ours can follow says On, `block-damaged`, or what
     reading a file raises.
     """
-    lines = managed_block.off_block(wish.who, wish.reason, wish.now)
-    overrides = _override_changes(lines, now) if wish.with_overrides else ()
-    with_cache = managed_block.off_block(wish.who, wish.reason, wish.now, _our_cache(now))
+    lines = managed_block.off_block(request.who, request.reason, request.now)
+    overrides = _override_changes(lines, now) if request.with_overrides else ()
+    with_cache = managed_block.off_block(request.who, request.reason, request.now, _our_cache(now))
     main = _winning(with_cache, now, (), want=False) if now.server.stapling.on else ()
     return (*main, *overrides)
 
 
-def on(wish: Wish, now: Situation) -> Changes:
+def on(request: ChangeRequest, now: Situation) -> Changes:
     """Return the changes after which nothing of ours turns stapling off; with consent a block that turns it on.
 
     Raises Problem `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`.
     """
-    if wish.shield_port:
-        return shield_on(wish, now)
+    if request.shield_port:
+        return shield_on(request, now)
     ours = tuple(_without_block(each) for each in managed(now))
     bare = now.foresee(ours)
     if bare.stapling.on:
@@ -51,16 +52,16 @@ def on(wish: Wish, now: Situation) -> Changes:
     if now.server.stapling.on:
         # A block of ours turns it on: only what turns single sites off goes.
         return tuple(each for each in ours if not _turns_on(each.old))
-    if wish.write_on:
+    if request.write_on:
         cache = None if bare.stapling.cache else managed_block.cache_line(bare.tree, now.modules)
-        lines = managed_block.on_block(wish.who, wish.reason, wish.now, cache)
+        lines = managed_block.on_block(request.who, request.reason, request.now, cache)
         return _winning(lines, now, ours, want=True)
     if ours:
         return ours
     raise off_elsewhere(now.server)
 
 
-def shield_on(wish: Wish, now: Situation) -> Changes:
+def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     """Return the changes after which Apache asks the relay; blocks that turn single sites off go.
 
     Raises Problem `shield-proxy`, `nothing-to-shield`, `overridden`, `no-session-cache`, `no-socache`,
@@ -85,7 +86,7 @@ def shield_on(wish: Wish, now: Situation) -> Changes:
     size = managed_block.shield_cache_bytes(count)
     cache = managed_block.cache_line(bare.tree, now.modules, size, "ocsp_stapling_shield")
     lines = managed_block.shield_block(
-        wish.who, wish.reason, wish.now, cache, wish.shield_port, not bare.stapling.on
+        request.who, request.reason, request.now, cache, request.shield_port, not bare.stapling.on
     )
     return _winning(lines, now, ours, want=True)
 

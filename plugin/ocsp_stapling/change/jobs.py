@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +16,13 @@ from typing import Any
 from ocsp_stapling.change import lock
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation, Step
+from ocsp_stapling.change.request import IDENTITY, ChangeRequest
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import SAFE_PATH, Completed, run
 from ocsp_stapling.settings import PATH_VARIABLE
 
-ACTIONS = ("off", "on", "undo")
 STARTING, INTERRUPTED, REFUSED = "starting", "interrupted", "refused"
 ENDED = ("done", REFUSED, "restored", "failed", INTERRUPTED)
-IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 
 _DIRECTORY = "operations"
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
@@ -36,37 +34,6 @@ _OUTPUT_LIMIT = 1024 * 1024
 LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -n 9 && exec "$@" >&9 2>&9'
 
 Launcher = Callable[[str, Sequence[str]], Completed]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to start. `tag` is that of the plan that was shown; `undone` names the operation to take back."""
-
-    action: str
-    who: str
-    reason: str = ""
-    tag: str = ""
-    undone: str = ""
-    with_overrides: bool = False
-    write_on: bool = False
-    return_when_healthy: bool = False
-
-    def arguments(self, identity: str) -> list[str]:
-        """Return the command's arguments; every value is glued to its option, so none can become an option."""
-        given = {"operation": identity, "who": self.who, "reason": self.reason, "tag": self.tag}
-        flags = {
-            "--overrides": self.with_overrides,
-            "--write-on": self.write_on,
-            "--return": self.return_when_healthy,
-        }
-        return [
-            self.action,
-            "--yes",
-            "--json",
-            *[f"--{name}={value}" for name, value in given.items() if value],
-            *[flag for flag, wanted in flags.items() if wanted],
-            *(["--", self.undone] if self.undone else []),
-        ]
 
 
 @dataclass(frozen=True)
@@ -118,22 +85,25 @@ class Operations:
         self._launch = launch or launcher()
         self._command = command
 
-    def start(self, identity: str, order: Order) -> None:
+    def start(self, request: ChangeRequest) -> None:
         """Start an operation; does nothing if one of that identity was started before (a form sent twice).
 
         Raises Problem `invalid-input` or `start-failed`.
         """
-        _check(identity, order)
+        _check(request)
+        identity = request.identity
         self._forget_old()
         if not self._reserve(identity):
             return
         argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output(identity)), str(self._command)]
-        done = self._launch(identity, [*argv, *order.arguments(identity)])
+        words = request.arguments()
+        done = self._launch(identity, [*argv, *words])
         if not done.ok:
             self._output(identity).unlink(missing_ok=True)
             raise Problem(
                 "start-failed",
-                f"The change could not be started, so nothing was changed. Use ssh: ocsp-stapling {order.action}",
+                "The change could not be started, so nothing was changed. Use ssh: ocsp-stapling "
+                + request.action.replace("-", " "),
                 (done.out + done.err)[-2000:],
             )
 
@@ -210,19 +180,14 @@ class _Output:
     text: str
 
 
-def _check(identity: str, order: Order) -> None:
-    texts = (order.who, order.reason, order.tag, order.undone)
-    well_formed = (
-        IDENTITY.fullmatch(identity)
-        and order.action in ACTIONS
-        and all(text.isprintable() and len(text) <= 500 for text in texts)
-        and (not order.undone or (order.action == "undo" and IDENTITY.fullmatch(order.undone)))
-        and not (order.with_overrides and order.action != "off")
-        and not (order.write_on and order.action != "on")
-        and not (order.return_when_healthy and order.action != "off")
-    )
-    if not well_formed:
-        raise Problem("invalid-input", "The form holds something that is not allowed; nothing was done.")
+def _check(request: ChangeRequest) -> None:
+    """A request that a form brought: its names are identities and nothing else."""
+    if not IDENTITY.fullmatch(request.identity) or (
+        request.undone and not IDENTITY.fullmatch(request.undone)
+    ):
+        raise Problem(
+            "invalid-input", "The form does not name its operation, so nothing was done. Open the page anew."
+        )
 
 
 def _lockable(descriptor: int) -> bool:

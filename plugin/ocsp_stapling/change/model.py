@@ -1,8 +1,7 @@
-"""What plans are made from and of: the server as it is, the wish, and the change of each file."""
+"""What plans are made from and of: the server as it is, and the change of each file."""
 
 from __future__ import annotations
 
-import datetime
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,23 +49,6 @@ class Situation:
         contents = {change.old.path: change.content for change in changes}
         names = {other: contents[real] for real in contents for other in self.linked.get(real, ())}
         return self.simulate(contents | names)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for: `off`, `on`, `undo`, `shield-on` or `shield-off`, by whom and why, and how far it may go.
-
-    `shield_port` is that of the relay where the shield is wished for, 0 where it is not: then `on` returns to it.
-    """
-
-    action: str
-    who: str
-    reason: str = ""
-    with_overrides: bool = False
-    write_on: bool = False
-    return_when_healthy: bool = False
-    shield_port: int = 0
-    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -14,8 +14,9 @@ from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change import lock, plan, recovery, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
-from ocsp_stapling.change.model import Change, Situation, Wish, on_off
+from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, REFUSED, Result, Server, Watcher
@@ -26,29 +27,12 @@ from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.shield.standing import wished_port
 
 
-@dataclass(frozen=True)
-class Request:
-    """What somebody asked for. `tag` is that of the plan they saw; `began` is time.monotonic() at the call."""
-
-    action: str
-    who: str
-    reason: str = ""
-    with_overrides: bool = False
-    write_on: bool = False
-    return_when_healthy: bool = False
-    undone: str = ""
-    identity: str = ""
-    tag: str = ""
-    wait: float = 0.0
-    shield_port: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-
 class Operator:
     """Plans and carries out one request on this server."""
 
-    def __init__(self, request: Request, watcher: Watcher, settings: Settings | None = None) -> None:
+    def __init__(self, request: ChangeRequest, watcher: Watcher, settings: Settings | None = None) -> None:
         self.request = request
+        self.began = time.monotonic()
         self.watcher = watcher
         self.settings = settings or load()
 
@@ -59,7 +43,7 @@ class Operator:
 
     def expect(self, tag: str) -> None:
         """Carry out only the plan with this tag; times count from now, not from before somebody thought it over."""
-        self.request = replace(self.request, tag=tag, began=time.monotonic())
+        self.request, self.began = replace(self.request, tag=tag), time.monotonic()
 
     def plan(self) -> Plan:
         """Return the plan for the request as the server is now; nothing is changed."""
@@ -104,21 +88,14 @@ class Operator:
                 )
             if not made.changes and (settled := self._settled(made, server, surroundings.situation)):
                 return settled
-            return transaction.execute(made, server, self.request.identity, self.request.began)
+            return transaction.execute(made, server, self.request.identity, self.began)
 
     def _plan(self, situation: Situation, journal: Journal) -> Plan:
         asked = self.request
-        wish = Wish(
-            asked.action,
-            asked.who,
-            asked.reason,
-            asked.with_overrides,
-            asked.write_on,
-            asked.return_when_healthy,
-            asked.shield_port if asked.action == "shield-on" else wished_port(self.state_directory),
-        )
-        changes = _way_back(journal, asked.undone) if asked.action == "undo" else ()
-        return plan.make(wish, situation, changes)
+        if asked.action != SHIELD_ON:
+            asked = replace(asked, shield_port=wished_port(self.state_directory))
+        changes = _way_back(journal, asked.undone) if asked.action == UNDO else ()
+        return plan.make(asked, situation, changes)
 
     def _settled(self, made: Plan, server: Server, now: Situation) -> Result | None:
         """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted).
@@ -132,14 +109,14 @@ class Operator:
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
         sentence = f"Stapling is {on_off(made.stapling_now)} already; nothing was changed. {verdict.sentence}"
-        seconds = time.monotonic() - self.request.began
+        seconds = time.monotonic() - self.began
         return Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
         )
 
     def _tell_recovered(self, results: Sequence[Result]) -> None:
         for each in results:
-            self.watcher("recover", {"message": each.sentence}, time.monotonic() - self.request.began)
+            self.watcher("recover", {"message": each.sentence}, time.monotonic() - self.began)
 
     def _record_refusal(self, problem: Problem) -> None:
         if not self.request.identity:

@@ -18,7 +18,8 @@ from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change.files_changed import Changes
-from ocsp_stapling.change.model import Change, Situation, Wish, on_off
+from ocsp_stapling.change.model import Change, Situation, on_off
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.problem import Problem
@@ -111,7 +112,7 @@ def sample_from_json(found: Mapping[str, Any]) -> Sample:
     return Sample(door, str(found["responder"]), found["staple"])
 
 
-def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
+def make(request: ChangeRequest, now: Situation, undo: Changes = ()) -> Plan:
     """Return the plan for a wish; for an undo with the changes that lead back.
 
     A plan without changes means that the files say what is wished already. Raises Problem: `no-mod-ssl`,
@@ -125,13 +126,13 @@ def make(wish: Wish, now: Situation, undo: Changes = ()) -> Plan:
         raise Problem("no-mod-ssl", sentence)
     _refuse_litespeed(now)
     _refuse_mod_md(now)
-    wanted = _wanted(wish, now, undo)
+    wanted = _wanted(request, now, undo)
     found = tuple(_kept(now, each) for each in wanted if each.content != each.old.content)
     rebuild = the_changes.needs_rebuild(now, found)
     then = now.foresee(found)
     if found and then.stapling.on:
         _refuse_without_cache(then)
-    return _described(wish, now, found, rebuild, then)
+    return _described(request, now, found, rebuild, then)
 
 
 def _refuse_litespeed(now: Situation) -> None:
@@ -156,12 +157,12 @@ def _refuse_mod_md(now: Situation) -> None:
         )
 
 
-def _wanted(wish: Wish, now: Situation, undo: Changes) -> Changes:
-    if wish.action == "undo":
+def _wanted(request: ChangeRequest, now: Situation, undo: Changes) -> Changes:
+    if request.action == "undo":
         return undo
-    if wish.action == "shield-off":
+    if request.action == "shield-off":
         return the_changes.shield_off(now)
-    return the_changes.off(wish, now) if wish.action == "off" else the_changes.on(wish, now)
+    return the_changes.off(request, now) if request.action == "off" else the_changes.on(request, now)
 
 
 def _kept(now: Situation, change: Change) -> Change:
@@ -186,7 +187,9 @@ def _refuse_without_cache(then: ServerState) -> None:
         )
 
 
-def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then: ServerState) -> Plan:
+def _described(
+    request: ChangeRequest, now: Situation, changes: Changes, rebuild: bool, then: ServerState
+) -> Plan:
     before = now.server.stapling
     after = _after(changes, then) if rebuild else then.stapling.on
     will = _stapling_then(then, after)
@@ -196,12 +199,12 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
     names = labels(now.server.endpoints)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     return Plan(
-        action=wish.action,
-        who=wish.who,
-        reason=wish.reason,
+        action=request.action,
+        who=request.who,
+        reason=request.reason,
         changes=changes,
         rebuild=rebuild,
-        samples=_shielded(wish, _samples(now, after, will)),
+        samples=_shielded(request, _samples(now, after, will)),
         stapling_now=before.on,
         stapling_then=after,
         cache_now=before.cache is not None,
@@ -214,15 +217,15 @@ def _described(wish: Wish, now: Situation, changes: Changes, rebuild: bool, then
         front=now.front,
         cost=_cost(now, rebuild, before.cache is not None and then.stapling.cache is None),
         warnings=_warnings(
-            wish, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
+            request, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
         ),
-        return_when_healthy=wish.return_when_healthy,
+        return_when_healthy=request.return_when_healthy,
     )
 
 
-def _shielded(wish: Wish, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+def _shielded(request: ChangeRequest, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """Whether staples come depends on what the relay holds; that nobody waits does not."""
-    return tuple(any_staple(samples)) if wish.shield_port or wish.action == "shield-off" else samples
+    return tuple(any_staple(samples)) if request.shield_port or request.action == "shield-off" else samples
 
 
 def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
@@ -282,11 +285,11 @@ def _cost(now: Situation, rebuild: bool, whole: bool) -> str:
     if whole:
         return "Apache is stopped and started, for it does not survive a graceful restart without the stapling cache."
     first = "cPanel rebuilds httpd.conf; then Apache" if rebuild else "Apache"
-    return f"{first} reads its configuration anew (graceful, {now.workers} workers now); its cached staples are gone."
+    return f"{first} reads its configuration anew ({now.workers} workers now); its cached staples are gone."
 
 
 def _warnings(
-    wish: Wish,
+    request: ChangeRequest,
     now: Situation,
     then: ServerState,
     after: bool,
@@ -303,7 +306,7 @@ def _warnings(
         places = [f"{each.file}:{each.line}" for each in stays]
         how = (
             ""
-            if wish.with_overrides
+            if request.with_overrides
             else " (`ocsp-stapling off --overrides` turns those in userdata off too)"
         )
         found.append(
@@ -313,7 +316,7 @@ def _warnings(
         found.append(f"{now.front} answers on port 443, so visitors do not meet Apache's stapling directly.")
     if now.local_templates:
         found.append(f"Local templates shape httpd.conf: {', '.join(now.local_templates[:3])}")
-    if wish.action == "on" and not after:
+    if request.action == "on" and not after:
         where = the_changes.where_off(then)
         found.append(f"Stapling stays off: {where}. `ocsp-stapling on --write-on` turns it on all the same.")
     elif not after and not now.server.native.on:

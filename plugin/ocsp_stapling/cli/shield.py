@@ -11,9 +11,12 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.cli.change_options import change_options
+
 PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
 _PREFETCH_SECONDS = 3.0
 _PASS_SECONDS = 60.0
+_NOT_RESTORED = 4
 
 
 @click.group()
@@ -27,10 +30,7 @@ def _json(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @shield.command()
 @click.option("--port", type=click.IntRange(1, 1023), help="The relay's port on the loopback address [340].")
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the include and in the history.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before the change.")
-@_json
+@change_options
 def on(port: int | None, **options: Any) -> None:
     """Have Apache ask a relay on this machine instead of the authorities, verified.
 
@@ -41,30 +41,31 @@ def on(port: int | None, **options: Any) -> None:
     from ocsp_stapling import settings
     from ocsp_stapling.shield import service, standing
 
-    chosen = port or standing.wished_port(settings.load().state_directory) or standing.PORT
+    directory = settings.load().state_directory
+    earlier = standing.wished_port(directory)
+    chosen = port or earlier or standing.PORT
+    begun = False
 
     def before() -> None:
-        configured = settings.load()
+        nonlocal begun
         _refuse_others_in_front()
+        begun = True
         service.start(chosen)
-        standing.wish(configured.state_directory, chosen)
+        standing.wish(directory, chosen)
         _refresh(_PREFETCH_SECONDS)
 
     def after(code: int) -> None:
-        if code:
-            standing.wish(settings.load().state_directory, 0)
-            service.stop()
-        else:
+        if code == 0:
             _refresh(_PASS_SECONDS)
+        elif begun and code != _NOT_RESTORED:  # else the block may be in force, and Apache ask the relay
+            standing.wish(directory, earlier)
+            service.start(earlier) if earlier else service.stop()
 
     _change("shield-on", chosen, options, before, after)
 
 
 @shield.command()
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before the change.")
-@_json
+@change_options
 def off(**options: Any) -> None:
     """Have Apache ask the authorities again, as the configuration says; the relay is stopped afterwards.
 
@@ -95,9 +96,6 @@ def _change(
     except Problem as problem:
         show_problem(problem, bool(options["as_json"]))
         code = REFUSED_EXIT
-        if action == "shield-on" and not options["dry_run"] and problem.code != "not-confirmed":
-            after(code)
-        sys.exit(code)
     if not options["dry_run"]:
         after(code)
     sys.exit(code)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from ocsp_stapling.change.operate import Operator, Request
+from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.cli import show_problem
+from ocsp_stapling.cli.change_options import change_options
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
@@ -30,30 +31,6 @@ _RUNGS = {
 }
 
 
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that off, on and undo share."""
-    for option in reversed(
-        (
-            click.option(
-                "--reason", default="", metavar="TEXT", help="Why; kept in the include and in the history."
-            ),
-            click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
-            click.option("--yes", is_flag=True, help="Do not ask before the change."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-            click.option(
-                "--wait", type=float, default=0.0, help="Seconds to wait for another change to end."
-            ),
-            click.option("--tag", default="", hidden=True, help="The tag of the plan that was shown."),
-            click.option(
-                "--operation", default="", hidden=True, help="The identity to record the operation under."
-            ),
-            click.option("--who", default="", hidden=True, help="On whose behalf."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
@@ -64,7 +41,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     is_flag=True,
     help="Let the watch turn it on again when the responders are healthy.",
 )
-@_options
+@change_options
 def off(**options: Any) -> None:
     """Turn stapling off, verified; everything is put back if a step fails.
 
@@ -75,7 +52,7 @@ def off(**options: Any) -> None:
 
 @click.command()
 @click.option("--write-on", is_flag=True, help="Write SSLUseStapling On if stapling is off elsewhere.")
-@_options
+@change_options
 def on(**options: Any) -> None:
     """Turn stapling on again by taking our block away, verified.
 
@@ -86,7 +63,7 @@ def on(**options: Any) -> None:
 
 @click.command()
 @click.argument("undone", metavar="[OPERATION]", default="")
-@_options
+@change_options
 def undo(**options: Any) -> None:
     """Take back the last change, or an earlier one whose files have not changed since.
 
@@ -96,9 +73,42 @@ def undo(**options: Any) -> None:
 
 
 def _operate(action: str, options: Mapping[str, Any]) -> None:
+    try:
+        code = carry_out(action, options)
+    except Problem as problem:
+        show_problem(problem, bool(options["as_json"]))
+        code = REFUSED_EXIT
+    sys.exit(code)
+
+
+def carry_out(
+    action: str, options: Mapping[str, Any], shield_port: int = 0, before: Callable[[], None] | None = None
+) -> int:
+    """Plan, ask and carry out one change; `before` comes after the consent. Returns the exit status.
+
+    Raises Problem for what refuses it before anything was touched.
+    """
     as_json = bool(options["as_json"])
-    request = Request(
-        action=action,
+    operator = Operator(_request(action, options, shield_port), watcher=_silent if as_json else _tell)
+    if options["dry_run"]:
+        return _dry_run(operator, as_json)
+    if not options["yes"]:
+        operator.expect(_consented(operator, as_json))
+    if before:
+        before()
+    result = operator.run()
+    try:
+        emit_json(result.as_json()) if as_json else _show(result)
+        sys.stdout.flush()
+    except OSError:
+        # Nobody reads any more; the exit status still tells what became of the server.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return result.exit_code
+
+
+def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:
+    return ChangeRequest(
+        action,
         who=options["who"] or _who(),
         reason=options["reason"],
         with_overrides=bool(options.get("with_overrides")),
@@ -108,47 +118,14 @@ def _operate(action: str, options: Mapping[str, Any]) -> None:
         identity=options["operation"],
         tag=options["tag"],
         wait=options["wait"],
-        began=time.monotonic(),
+        shield_port=shield_port,
     )
-    operator = Operator(request, watcher=_silent if as_json else _tell)
-    try:
-        code = _dry_run(operator, as_json) if options["dry_run"] else _carry_out(operator, options)
-    except Problem as problem:
-        show_problem(problem, as_json)
-        code = REFUSED_EXIT
-    sys.exit(code)
-
-
-def carry_out(action: str, options: Mapping[str, Any], shield_port: int, before: Callable[[], None]) -> int:
-    """Plan, ask and carry out `shield-on` or `shield-off`; `before` comes after the consent. Raises Problem."""
-    as_json = bool(options["as_json"])
-    request = Request(action=action, who=_who(), reason=options["reason"], shield_port=shield_port)
-    operator = Operator(request, watcher=_silent if as_json else _tell)
-    if options["dry_run"]:
-        return _dry_run(operator, as_json)
-    if not options["yes"]:
-        operator.expect(_consented(operator, as_json))
-    before()
-    return _carry_out(operator, {**options, "yes": True})
 
 
 def _dry_run(operator: Operator, as_json: bool) -> int:
     plan = operator.plan()
     emit_json(plan.as_json()) if as_json else click.echo(_plan_text(plan))
     return 0
-
-
-def _carry_out(operator: Operator, options: Mapping[str, Any]) -> int:
-    if not options["yes"]:
-        operator.expect(_consented(operator, bool(options["as_json"])))
-    result = operator.run()
-    try:
-        emit_json(result.as_json()) if options["as_json"] else _show(result)
-        sys.stdout.flush()
-    except OSError:
-        # Nobody reads any more; the exit status still tells what became of the server.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return result.exit_code
 
 
 def _consented(operator: Operator, as_json: bool) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.change import lock
-from ocsp_stapling.change.jobs import Operations, Order, launcher
+from ocsp_stapling.change.jobs import Operations, launcher
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
+from ocsp_stapling.change.request import OFF, REASON_LIMIT, ChangeRequest
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import result
 from ocsp_stapling.check.gather import Request as SurveyRequest
@@ -89,7 +90,10 @@ def make_switch(action: str, reason: str, settings: Settings) -> Ended:
     """Carry out `off` or `on` in the watch's name. An `off` of the watch returns by itself."""
     operations, identity = Operations(settings.state_directory), new_identity()
     try:
-        operations.start(identity, Order(action, WHO, reason, return_when_healthy=action == "off"))
+        request = ChangeRequest(
+            action, WHO, reason[:REASON_LIMIT], return_when_healthy=action == OFF, identity=identity
+        )
+        operations.start(request)
         deadline = time.monotonic() + _SWITCH_SECONDS
         while not (found := operations.follow(identity)).ended and time.monotonic() < deadline:
             time.sleep(_TICK)

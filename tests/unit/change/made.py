@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.change.model import Situation, Wish
+from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.change.situation import linked_files
 from ocsp_stapling.server.state import look
 from tests.unit.ocsp.authority import NOW, issue, make_authority, pem
@@ -101,9 +102,9 @@ class Tree:
         return Situation(server, server.foresee, modules, "httpd", 3, (), linked_files(server.tree))
 
 
-def wish(action: str, *, overrides: bool = False, write_on: bool = False) -> Wish:
+def wish(action: str, *, overrides: bool = False, write_on: bool = False) -> ChangeRequest:
     """Return a wish of root's at noon."""
-    return Wish(action, "root", "a trial", overrides, write_on, now=NOON)
+    return ChangeRequest(action, "root", "a trial", overrides, write_on, now=NOON)
 
 
 def carry_out(plan: Plan) -> None:

@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.change import lock
-from ocsp_stapling.change.jobs import Operations, Order, Progress
+from ocsp_stapling.change.jobs import Operations, Progress
 from ocsp_stapling.change.journal import Journal, new_identity
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import Completed
 
 # Written out, for workers that share the tests must name them alike.
 FRESH = "20250101T000000-012345"
-OFF = Order("off", "root (WHM)", "ca hangs")
+
+
+def off(identity: str = FRESH) -> ChangeRequest:
+    return ChangeRequest("off", "root (WHM)", "ca hangs", identity=identity)
 
 
 def command(directory: Path, body: str) -> Path:
@@ -68,7 +72,10 @@ def wait_for(path: Path) -> str:
 def test_the_command_gets_the_order_and_its_answer_is_the_result(tmp_path: Path) -> None:
     identity = new_identity()
     found = operations(tmp_path, SAY)
-    found.start(identity, Order("undo", "root (WHM)", "--json; rm -rf /", undone="20250101T000000-abcdef"))
+    asked = ChangeRequest(
+        "undo", "root (WHM)", "--json; rm -rf /", undone="20250101T000000-abcdef", identity=identity
+    )
+    found.start(asked)
     progress = ended(found, identity)
     assert (progress.state, progress.action) == ("done", "undo")
     assert progress.result is not None
@@ -87,9 +94,9 @@ def test_the_command_gets_the_order_and_its_answer_is_the_result(tmp_path: Path)
 def test_the_same_form_twice_starts_one_change(tmp_path: Path) -> None:
     identity = new_identity()
     found = operations(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'a').write('x')\n{SAY}")
-    found.start(identity, OFF)
+    found.start(off(identity))
     ended(found, identity)
-    found.start(identity, OFF)
+    found.start(off(identity))
     assert ended(found, identity).state == "done"
     assert (tmp_path / "ran").read_text() == "x"
 
@@ -100,7 +107,7 @@ def test_the_change_is_nobodys_child_and_knows_nothing_of_our_environment(tmp_pa
     os.environ["REMOTE_PASSWORD"] = "the-password"
     try:
         found = operations(tmp_path, f"time.sleep(0.3)\n{look}")
-        found.start(identity, OFF)
+        found.start(off(identity))
     finally:
         del os.environ["REMOTE_PASSWORD"]
     result = ended(found, identity).result
@@ -116,7 +123,7 @@ def test_steps_come_from_the_journal_while_it_runs_and_its_end_too(tmp_path: Pat
     body = f"{WITH_JOURNAL}\n{waits}\njournal.finish(identity, 'restored', {{'message': 'm'}})"
     identity = new_identity()
     found = operations(tmp_path, body)
-    found.start(identity, OFF)
+    found.start(off(identity))
     deadline = time.monotonic() + 60
     while not (progress := found.follow(identity)).steps:
         assert time.monotonic() < deadline
@@ -132,7 +139,7 @@ def test_a_killed_change_is_seen_as_interrupted(tmp_path: Path) -> None:
     found = operations(
         tmp_path, f"{WITH_JOURNAL}\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
-    found.start(identity, OFF)
+    found.start(off(identity))
     os.kill(int(wait_for(pid_file)), signal.SIGKILL)
     assert ended(found, identity).state == "interrupted"
 
@@ -142,7 +149,7 @@ def test_a_refusal_that_never_reached_the_journal_is_the_result(tmp_path: Path) 
     found = operations(
         tmp_path, "print(json.dumps({'error': {'code': 'busy', 'message': 'm'}})); sys.exit(1)"
     )
-    found.start(identity, OFF)
+    found.start(off(identity))
     progress = ended(found, identity)
     assert progress.state == "refused"
     assert progress.as_json()["result"] == {"error": {"code": "busy", "message": "m"}}
@@ -151,7 +158,7 @@ def test_a_refusal_that_never_reached_the_journal_is_the_result(tmp_path: Path) 
 def test_a_command_that_breaks_is_told_with_its_last_words(tmp_path: Path) -> None:
     identity = new_identity()
     found = operations(tmp_path, "raise SystemExit('no such module')")
-    found.start(identity, OFF)
+    found.start(off(identity))
     progress = ended(found, identity)
     assert progress.state == "interrupted"
     assert "no such module" in str(progress.result)
@@ -165,26 +172,22 @@ def test_an_unknown_operation_is_unknown(tmp_path: Path, identity: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "order"),
+    "request_",
     [
-        ("x", OFF),
-        ("../20250101T000000-abcdef", OFF),
-        (FRESH, Order("rm", "root")),
-        (FRESH, Order("off", "root", reason="a\nb")),
-        (FRESH, Order("off", "root", reason="x" * 501)),
-        (FRESH, Order("off", "root", tag="\x1b[2J")),
-        (FRESH, Order("undo", "root", undone="--help")),
-        (FRESH, Order("off", "root", undone="20250101T000000-abcdef")),
-        (FRESH, Order("on", "root", with_overrides=True)),
-        (FRESH, Order("off", "root", write_on=True)),
+        off("x"),
+        off("../20250101T000000-abcdef"),
+        ChangeRequest("off", "root"),
+        ChangeRequest("undo", "root", undone="--help", identity=FRESH),
     ],
 )
-def test_an_order_that_is_not_well_formed_starts_nothing(tmp_path: Path, identity: str, order: Order) -> None:
+def test_a_form_that_does_not_name_its_operation_starts_nothing(
+    tmp_path: Path, request_: ChangeRequest
+) -> None:
     def never(_identity: str, _argv: Sequence[str]) -> Completed:
         raise AssertionError("started")
 
     with pytest.raises(Problem) as caught:
-        Operations(tmp_path, never).start(identity, order)
+        Operations(tmp_path, never).start(request_)
     assert caught.value.code == "invalid-input"
 
 
@@ -193,9 +196,9 @@ def test_a_start_that_fails_says_so_and_can_be_tried_again(tmp_path: Path) -> No
     found = Operations(tmp_path, lambda _identity, _argv: answers.pop(0))
     identity = new_identity()
     with pytest.raises(Problem) as caught:
-        found.start(identity, OFF)
+        found.start(off(identity))
     assert caught.value.code == "start-failed"
-    found.start(identity, OFF)
+    found.start(off(identity))
     assert found.follow(identity).state == "starting"
 
 
@@ -211,11 +214,11 @@ def test_a_change_made_at_a_terminal_can_be_followed(tmp_path: Path) -> None:
 def test_output_is_for_root_alone_and_does_not_pile_up(tmp_path: Path) -> None:
     found = Operations(tmp_path, lambda _identity, _argv: Completed(0, "", ""))
     first, second = "20250101T000000-abcdef", new_identity()
-    found.start(first, OFF)
+    found.start(off(first))
     path = tmp_path / "operations" / f"{first}.json"
     assert path.stat().st_mode & 0o777 == 0o600
     os.utime(path, (0, 0))
-    found.start(second, OFF)
+    found.start(off(second))
     assert [each.stem for each in path.parent.iterdir()] == [second]
 
 
@@ -230,7 +233,7 @@ def test_with_systemd_it_is_a_transient_unit(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("ocsp_stapling.change.jobs.run", record)
     identity = new_identity()
     found = operations(tmp_path, SAY)
-    found.start(identity, OFF)
+    found.start(off(identity))
     unit = list(seen[0])
     assert unit[0] == "systemd-run"
     assert f"--unit=ocsp-stapling-operation-{identity}" in unit

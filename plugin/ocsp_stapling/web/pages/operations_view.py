@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
-from ocsp_stapling.change.jobs import Order
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
@@ -13,7 +12,6 @@ from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages.operations import operation_view, step_lines
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
-REASON_LIMIT = 300
 
 
 @blueprint.post("")
@@ -26,7 +24,7 @@ def start() -> Response:
     `write_on`, `return`.
     """
     identity = request.form.get("operation", "")
-    services().operations.start(identity, _order())
+    services().operations.start(_request(identity))
     if wants_json():
         return make_response(jsonify(operation=identity), 202)
     return routing.see_other("operations.follow", identity=identity)
@@ -44,20 +42,16 @@ def follow(identity: str) -> Response:
     return make_response(render_template("operation.html", view=operation_view(found)))
 
 
-def _order() -> Order:
+def _request(identity: str) -> ChangeRequest:
     form = request.form
-    reason = " ".join(form.get("reason", "").split())
-    if len(reason) > REASON_LIMIT:
-        raise Problem(
-            "invalid-input", f"The reason is longer than {REASON_LIMIT} characters; nothing was done."
-        )
-    return Order(
-        action=form.get("action", ""),
+    return ChangeRequest(
+        form.get("action", ""),
         who=f"{caller().user} (WHM)",
-        reason=reason,
-        tag=form.get("tag", ""),
-        undone=form.get("undone", ""),
+        reason=form.get("reason", ""),
         with_overrides=form.get("overrides") == "yes",
         write_on=form.get("write_on") == "yes",
         return_when_healthy=form.get("return") == "yes",
+        undone=form.get("undone", ""),
+        identity=identity,
+        tag=form.get("tag", ""),
     )

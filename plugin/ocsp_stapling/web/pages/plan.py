@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 
-from ocsp_stapling.change.jobs import ACTIONS
 from ocsp_stapling.change.journal import new_identity
-from ocsp_stapling.change.operate import Operator, Request
+from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import REASON_LIMIT, ChangeRequest
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
@@ -29,7 +29,7 @@ _CONFIRM = {"off": "Turn stapling off", "on": "Turn stapling on", "undo": "Take 
 @operators_only
 def show(action: str) -> str:
     """Show the plan; parameters `undone` (an operation), `write_on=yes`, `overrides=yes`. Raises Problem."""
-    if action not in ACTIONS:
+    if action not in _TITLES:
         raise Problem("not-found", "There is no such page.")
     options = {name: request.args.get(name) == "yes" for name in ("write_on", "overrides")}
     undone = request.args.get("undone", "")
@@ -50,6 +50,7 @@ def show(action: str) -> str:
         warnings=[text for text in plan.warnings if "Must-Staple" not in text],
         identity=new_identity(),
         undone=undone,
+        reason_limit=REASON_LIMIT,
         options=options,
         returns=services().settings.watch.return_by_itself if action == "off" else "",
         choices=_choices(plan, options),
@@ -57,7 +58,7 @@ def show(action: str) -> str:
 
 
 def _plan(action: str, undone: str, options: Mapping[str, bool]) -> Plan:
-    asked = Request(
+    asked = ChangeRequest(
         action,
         who=caller().user,
         undone=undone if action == "undo" else "",
@@ -68,7 +69,7 @@ def _plan(action: str, undone: str, options: Mapping[str, bool]) -> Plan:
 
 
 def _meaning(plan: Plan) -> list[str]:
-    lines = ["Apache's configuration is tested before and after; Apache restarts gracefully, through WHM."]
+    lines = ["Apache's configuration is tested before and after; WHM restarts Apache."]
     if plan.rebuild:
         lines.append("cPanel rebuilds httpd.conf first, because it does not read the include yet.")
     if plan.stapling_then:

@@ -1,0 +1,83 @@
+"""What somebody asked for: one form from the terminal, the page and the watch to the block in the file."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+
+from ocsp_stapling.problem import Problem
+
+OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF = "off", "on", "undo", "shield-on", "shield-off"
+ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF)
+IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+REASON_LIMIT = 300
+"""Characters of a reason: for the form, the history and the note in the file alike."""
+_NAME_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class ChangeRequest:
+    """A change as it was asked for, checked when it is made. Raises Problem `invalid-input`.
+
+    `tag` is that of the plan that was shown; `undone` names the operation to take back; `identity` is the one to
+    record the operation under (empty: a new one). `shield_port` is that of the relay where the shield is wished
+    for, 0 where it is not: then `on` returns to it. `wait` is how many seconds another change is waited for.
+    """
+
+    action: str
+    who: str
+    reason: str = ""
+    with_overrides: bool = False
+    write_on: bool = False
+    return_when_healthy: bool = False
+    undone: str = ""
+    identity: str = ""
+    tag: str = ""
+    wait: float = 0.0
+    shield_port: int = 0
+    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", " ".join(self.reason.split()))
+        if len(self.reason) > REASON_LIMIT:
+            raise Problem(
+                "invalid-input",
+                f"The reason has {len(self.reason)} characters, and {REASON_LIMIT} fit, so nothing was done.",
+            )
+        if not self._is_well_formed():
+            raise Problem(
+                "invalid-input",
+                "The request holds something that is not allowed with it, so nothing was done. "
+                "Look at the plan again and confirm that.",
+            )
+
+    def _is_well_formed(self) -> bool:
+        texts = (self.who, self.reason, self.tag, self.undone)
+        return (
+            self.action in ACTIONS
+            and all(text.isprintable() and len(text) <= REASON_LIMIT for text in texts)
+            and len(self.who) <= _NAME_LIMIT
+            and (not self.undone or self.action == UNDO)
+            and not (self.with_overrides and self.action != OFF)
+            and not (self.write_on and self.action != ON)
+            and not (self.return_when_healthy and self.action != OFF)
+        )
+
+    def arguments(self) -> list[str]:
+        """Return the command's arguments; every value is glued to its option, so none can become an option."""
+        given = {"operation": self.identity, "who": self.who, "reason": self.reason, "tag": self.tag}
+        flags = {
+            "--overrides": self.with_overrides,
+            "--write-on": self.write_on,
+            "--return": self.return_when_healthy,
+        }
+        return [
+            *self.action.split("-"),
+            "--yes",
+            "--json",
+            *[f"--{name}={value}" for name, value in given.items() if value],
+            *([f"--port={self.shield_port}"] if self.action == SHIELD_ON and self.shield_port else []),
+            *[flag for flag, wanted in flags.items() if wanted],
+            *(["--", self.undone] if self.undone else []),
+        ]
