@@ -96,12 +96,14 @@ class Authority:
 
     `responders` are host names that stand for themselves and everything below them; `issuers` are patterns
     (`*` for any text, case ignored) for the organisation in a certificate's issuer. `ocsp_ended` is the ISO
-    date since which it runs no responders, empty while it does.
+    date since which it runs no responders, empty while it does. `operator` is who runs its responders, empty if it
+    does itself: brands of one operator fail together.
     """
 
     name: str = _setting("", rules.name)
     responders: tuple[str, ...] = _setting((), rules.host_names)
     issuers: tuple[str, ...] = _setting((), rules.patterns)
+    operator: str = _setting("", rules.note)
     status_page: str = _setting("", rules.https_url)
     kind: str = _setting("link", rules.one_of(STATUS_PAGE_KINDS))
     status_id: str = _setting("", rules.status_id)

@@ -70,6 +70,8 @@ class ResponderEvidence:
     """Whether certificates of more than one account name it."""
     expired_only: bool = False
     """Whether only expired certificates name it: Apache asks all the same, but no answer about them can be good."""
+    operator: str = ""
+    """Who runs it: brands of one operator fail together. "" if that is not known."""
 
     @property
     def url(self) -> str:

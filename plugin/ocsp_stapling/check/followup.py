@@ -115,4 +115,5 @@ def _evidence(
         command=vantage.command(subject.target) if _is_public(found) else "",
         shared=subject.weight[0] > 1,
         expired_only=subject.expired,
+        operator=subject.operator,
     )

@@ -125,7 +125,15 @@ def _subject(group: _Group, names: Labels, directory: Directory, turn: int) -> S
     if target is None:
         return None
     sites, doors = tuple(_site(one, names) for one in group), tuple(_doors(group, turn, names))
-    return Subject(target, _authority_name(first, directory), first.issuer, sites, doors, first.expired)
+    known = _authority(first, directory)
+    name = known.name if known else first.organization or first.issuer or _host(first.responder)
+    operator = (known.operator or known.name) if known and _named_by_host(first, known) else ""
+    return Subject(target, name, first.issuer, sites, doors, first.expired, operator)
+
+
+def _named_by_host(one: EndpointCertificate, known: Authority) -> bool:
+    """An organisation in a certificate is anybody's words; only a responder's host tells who runs it."""
+    return Directory((known,)).find(_host(one.responder)) is not None
 
 
 def _target(asking: Asking) -> Target | None:
@@ -189,15 +197,11 @@ def _authority(one: EndpointCertificate, directory: Directory) -> Authority | No
     return directory.find(_host(next(iter(one.ocsp_urls), one.responder)), one.organization)
 
 
-def _authority_name(one: EndpointCertificate, directory: Directory) -> str:
-    found = _authority(one, directory)
-    return found.name if found else one.organization or one.issuer or _host(one.responder)
-
-
 def _authorities(asking: Iterable[Asking], directory: Directory) -> tuple[Authority, ...]:
     first_of = {(one.responder, one.organization): one for _, one in asking}
-    found = (_authority(one, directory) for one in first_of.values())
-    return tuple({one.name: one for one in found if one}.values())
+    found = [known for one in first_of.values() if (known := _authority(one, directory))]
+    operators = [directory.named(one.operator) for one in found if one.operator]
+    return tuple({one.name: one for one in (*found, *operators) if one}.values())
 
 
 def _host(url: str) -> str:

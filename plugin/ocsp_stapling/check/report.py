@@ -85,6 +85,7 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "url": one.url,
         "host": one.finding.host,
         "authority": one.authority,
+        "operator": one.operator,
         "issuer": one.issuer,
         "ok": why.ok,
         "cause": why.cause.value,

@@ -21,6 +21,8 @@ class Subject:
     doors: tuple[Door, ...]
     expired: bool = False
     """Whether all these sites' certificates have expired."""
+    operator: str = ""
+    """Who runs the responder, "" if that is not known."""
 
     @property
     def weight(self) -> tuple[int, int]:

@@ -12,13 +12,13 @@ from ocsp_stapling.check.diagnosis.explanation import (
     Cause,
     Confidence,
     Explanation,
-    Surroundings,
     can_hold_up,
     failing,
 )
+from ocsp_stapling.check.diagnosis.witnesses import Surroundings
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import capital, duration, shown, uncapital
+from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
 _WRONG_CLOCK_SECONDS = 300.0
 _UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE})
@@ -196,8 +196,8 @@ def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Expl
     from_elsewhere = _by_elsewhere(one, outcome)
     if from_elsewhere is not None:
         return from_elsewhere
-    if around.levels.get(one.authority) in (Level.OUTAGE, Level.DEGRADED):
-        why = (f"{one.authority} reports trouble on its status page.", outcome.sentence)
+    if who := _in_trouble(one, around):
+        why = (f"{who} reports trouble on its status page.", outcome.sentence)
         return Explanation(Cause.CA_OUTAGE, Confidence.HIGH, outcome, _down(one), why)
     if outcome in MUTE:
         return _mute(one, outcome, around)
@@ -234,9 +234,27 @@ def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings)
     if around.unconnected_everywhere:
         why = (outcome.sentence, _several(around, "cannot be connected to"))
         return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), why)
+    if names := around.down_together.get(one.finding.host):
+        return _operator_down(one, outcome, names)
     confidence = Confidence.LOW if outcome is Outcome.REFUSED else Confidence.MEDIUM
     against = ("The authority could be down as well: ask from another machine to be sure.",)
     return Explanation(Cause.NETWORK_BLOCK, confidence, outcome, _blocked(one), (outcome.sentence,), against)
+
+
+def _operator_down(one: ResponderEvidence, outcome: Outcome, names: tuple[str, ...]) -> Explanation:
+    """Brands of one operator are one witness: that they fail together is no sign of a block."""
+    who = one.operator or "one operator"
+    why = (outcome.sentence, f"All responders of {who} that were asked fail together: {listed(names)}.")
+    against = (
+        f"A block of {who}'s addresses on the way looks the same: ask from another machine to be sure.",
+    )
+    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), why, against)
+
+
+def _in_trouble(one: ResponderEvidence, around: Surroundings) -> str:
+    """The authority, or who runs its responders, if its own status page reports trouble; else ""."""
+    told = (one.authority, one.operator)
+    return next((who for who in told if around.levels.get(who) in (Level.OUTAGE, Level.DEGRADED)), "")
 
 
 def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
@@ -256,11 +274,11 @@ def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     why = [outcome.sentence]
     if outcome in around.shared:
         why.append(
-            f"All {around.authorities} authorities give such times at once, and they do not fail together."
+            f"All {around.operators} authorities give such times at once, and they do not fail together."
         )
     if wrong:
         why.append("The dates that came with their replies say the same.")
-    sure = Confidence.HIGH if wrong and around.authorities > 1 else Confidence.MEDIUM
+    sure = Confidence.HIGH if wrong and around.operators > 1 else Confidence.MEDIUM
     return Explanation(Cause.CLOCK, sure, outcome, sentence, tuple(why), local=True)
 
 
@@ -301,7 +319,7 @@ def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) 
     alike = outcome in around.shared and outcome is not Outcome.TRY_LATER
     if alike:
         against += ("Several authorities at once show the same: a proxy on the way is as likely.",)
-    sure = bool(_told(one)) or around.levels.get(one.authority) in (Level.OUTAGE, Level.DEGRADED)
+    sure = bool(_told(one)) or bool(_in_trouble(one, around))
     confidence = Confidence.HIGH if sure else Confidence.LOW if alike else Confidence.MEDIUM
     return Explanation(Cause.CA_OUTAGE, confidence, outcome, _down(one), reasons, against)
 
@@ -322,7 +340,7 @@ def _page_green(one: ResponderEvidence, around: Surroundings) -> tuple[str, ...]
 
 
 def _several(around: Surroundings, what: str) -> str:
-    return f"All {around.authorities} authorities {what} at the same time, and they do not fail together."
+    return f"All {around.operators} authorities {what} at the same time, and they do not fail together."
 
 
 def _blocked(one: ResponderEvidence) -> str:

@@ -23,11 +23,11 @@ from ocsp_stapling.check.diagnosis.explanation import (
     Cause,
     Explanation,
     can_hold_up,
-    surroundings,
 )
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, overflowing
+from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.text import capital, host_of, listed, once, uncapital
 

@@ -47,7 +47,8 @@ def responder(
         f"http://{host}", host, 80, True, 1.0, len(found), () if fault else tuple(found), fault
     )
     names = [Site(f"{name}{i}.example", must_staple=must_staple and i == 0) for i in range(sites)]
-    return ResponderEvidence(finding, name.capitalize(), f"{name} issuing CA", tuple(names), **more)
+    facts: dict[str, Any] = {"operator": name.capitalize()} | more
+    return ResponderEvidence(finding, name.capitalize(), f"{name} issuing CA", tuple(names), **facts)
 
 
 def meeting(one: ResponderEvidence, **more: Any) -> list[HandshakeEvidence]:
