@@ -92,12 +92,21 @@ def replace(old: Snapshot, content: bytes, mode: int = ROOT_ONLY) -> Tag:
         ) from error
 
 
+def make_directories(directory: Path) -> None:
+    """Make a directory and those above it that are missing. Raises Problem `write-failed`."""
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem("write-failed", f"{directory} could not be made ({error.strerror}).") from error
+
+
 def remove(old: Snapshot) -> None:
     """Remove the file if it is still what `old` says. Raises Problem `changed-meanwhile` or `write-failed`."""
     _refuse_changed(old)
     try:
         old.path.unlink(missing_ok=True)
-        sync_directory(old.path.parent)
+        if old.tag is not None:
+            sync_directory(old.path.parent)
     except OSError as error:
         raise Problem("write-failed", f"{old.path} could not be removed ({error.strerror}).") from error
 
@@ -155,14 +164,17 @@ def _refuse_odd(path: Path, found: os.stat_result) -> None:
 
 def _refuse_unsafe_directory(path: Path) -> None:
     """Root must not write where another user can swap names."""
+    directory = path.parent
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent  # what is missing can only be made by who may write here
     try:
-        found = path.parent.stat()
+        found = directory.stat()
     except OSError as error:
-        raise _unreadable(path.parent, error) from error
+        raise _unreadable(directory, error) from error
     if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & stat.S_IWOTH):
         raise Problem(
             "unsafe-path",
-            f"{path.parent} can be written by others than root, so {path.name} in it was not touched. "
+            f"{directory} can be written by others than root, so {path.name} in it was not touched. "
             "Give the directory to root with mode 755.",
         )
 

@@ -10,6 +10,9 @@ from ocsp_stapling.problem import Problem
 
 # Read last in a userdata directory, for names are taken in order.
 OVERRIDE_NAME = "zzz_ocsp_stapling.conf"
+SITE_NAME = "zzz_ocsp_stapling_site.conf"
+"""For a site that is turned off alone: it stays off when stapling returns for the others."""
+OF_SITES = (OVERRIDE_NAME, SITE_NAME)
 
 _CACHE_BYTES = 512_000
 _NOTE = re.compile(
@@ -26,6 +29,11 @@ def off_block(who: str, reason: str, now: datetime.datetime, cache: str | None =
     """
     lines = [cache] if cache else []
     return [*_notes("off", who, reason, now), *_guarded([*lines, "SSLUseStapling Off"])]
+
+
+def site_block(site: str, who: str, reason: str, now: datetime.datetime) -> list[str]:
+    """Return the lines that turn stapling off for the virtual host that includes them, and for no other."""
+    return [*_notes("off", who, reason, now, f"on --site {site}"), *_guarded(["SSLUseStapling Off"])]
 
 
 def on_block(who: str, reason: str, now: datetime.datetime, cache: str | None) -> list[str]:
@@ -105,10 +113,10 @@ def read_note(body: str) -> dict[str, str]:
     return {name: value or "" for name, value in found.groupdict().items()} if found else {}
 
 
-def _notes(what: str, who: str, reason: str, now: datetime.datetime) -> list[str]:
+def _notes(what: str, who: str, reason: str, now: datetime.datetime, undo: str = "") -> list[str]:
     told = f"# Stapling was turned {what} at {now:%Y-%m-%d %H:%M:%S %z} by {_one_line(who)}"
     because = _one_line(reason)
-    undo = "on" if what == "off" else "undo"
+    undo = undo or ("on" if what == "off" else "undo")
     return [
         f"{told}: {because}" if because else told,
         f"# To undo: WHM > Plugins > OCSP Stapling, or as root: ocsp-stapling {undo}",

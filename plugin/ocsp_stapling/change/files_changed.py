@@ -45,7 +45,7 @@ def on(request: ChangeRequest, now: Situation) -> Changes:
     """
     if request.shield_port:
         return shield_on(request, now)
-    ours = tuple(_without_block(each) for each in managed(now))
+    ours = tuple(_without_block(each) for each in managed(now, single=request.with_overrides))
     bare = now.foresee(ours)
     if bare.stapling.on:
         return ours
@@ -99,7 +99,7 @@ def shield_off(now: Situation) -> Changes:
 def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
     """Return whether httpd.conf reads none of the files that shall carry a block, so it must be written anew."""
     blocks = [c for c in changes if c.content and includes.BEGIN in c.content]
-    mains = [c for c in blocks if c.old.path.name != managed_block.OVERRIDE_NAME]
+    mains = [c for c in blocks if c.old.path.name not in managed_block.OF_SITES]
     return bool(mains) and not any(now.reads(c.old.path) for c in mains)
 
 
@@ -129,16 +129,20 @@ def where_off(server: ServerState) -> str:
     return f"{last.file} line {last.line} turns it off, and that line is not ours"
 
 
-def managed(now: Situation) -> list[Snapshot]:
+def managed(now: Situation, *, single: bool = False) -> list[Snapshot]:
     """Return every file with a block of ours, wherever it was found. Raises Problem `block-damaged`.
+
+    Those that turn a site off alone only where `single` says so: they outlive the return of all others.
 
     A file that others than root can write is none of ours, whatever markers it holds.
     """
     known = [*now.layout.pre_virtualhost_files, *sorted(now.layout.includes.glob("*.conf"))]
     strays = [block.file for block in now.tree.managed]
-    single = sorted(now.layout.userdata.rglob(managed_block.OVERRIDE_NAME))
-    found = [files.snapshot(path) for path in known] + [s for p in [*strays, *single] if (s := _safe(p))]
-    return [each for each in _distinct(found) if find(each) is not None]
+    names = (managed_block.OVERRIDE_NAME, *((managed_block.SITE_NAME,) if single else ()))
+    of_sites = [path for name in names for path in sorted(now.layout.userdata.rglob(name))]
+    found = [files.snapshot(path) for path in known] + [s for p in [*strays, *of_sites] if (s := _safe(p))]
+    alone = {managed_block.SITE_NAME} if not single else set()
+    return [each for each in _distinct(found) if each.path.name not in alone and find(each) is not None]
 
 
 def find(found: Snapshot) -> includes.Block | None:
@@ -205,7 +209,7 @@ def _with_block(old: Snapshot, lines: list[str]) -> Change:
 def _without_block(old: Snapshot) -> Change:
     rest = includes.remove(old.content or b"")
     # A file that held nothing but our block, and that is ours by name, goes as it came.
-    return Change(old, None if not rest and old.path.name == managed_block.OVERRIDE_NAME else rest)
+    return Change(old, None if not rest and old.path.name in managed_block.OF_SITES else rest)
 
 
 def _turns_on(found: Snapshot) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from ocsp_stapling.apache import includes
 from ocsp_stapling.apache.managed_block import read_note
 from ocsp_stapling.apache.stapling import Origin, StaplingState
-from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.problem import Problem
 
 _INCLUDE_BYTES = 16 << 20
@@ -28,15 +28,21 @@ def off_note(state: StaplingState) -> OffNote:
     line = state.decided_by
     if line is None or state.on or state.origin != Origin.PLUGIN:
         return OffNote()
-    found = read_note(_body(line))
+    found = read_note(_body(line.file))
     if found.get("what") != "off":
         return OffNote()
     return OffNote(_moment(found["when"]), found["who"], found["reason"])
 
 
-def _body(line: Directive) -> str:
+def site_note(file: Path) -> OffNote:
+    """Return the note of the block that turns a single site off."""
+    found = read_note(_body(file))
+    return OffNote(_moment(found["when"]), found["who"], found["reason"]) if found else OffNote()
+
+
+def _body(path: Path) -> str:
     try:
-        with line.file.open("rb") as file:
+        with path.open("rb") as file:
             block = includes.find(file.read(_INCLUDE_BYTES))
     except (OSError, Problem):
         return ""

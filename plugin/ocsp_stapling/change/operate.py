@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ocsp_stapling import files
 from ocsp_stapling.apache.tree import ConfigTree
-from ocsp_stapling.change import lock, plan, recovery, transaction
+from ocsp_stapling.change import lock, plan, recovery, single, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation, on_off
@@ -94,8 +94,11 @@ class Operator:
         asked = self.request
         if asked.action != SHIELD_ON:
             asked = replace(asked, shield_port=wished_port(self.state_directory))
-        changes = _way_back(journal, asked.undone) if asked.action == UNDO else ()
-        return plan.make(asked, situation, changes)
+        if asked.action != UNDO:
+            return plan.make(asked, situation)
+        undone = _undoable(journal, asked.undone)
+        changes = _way_back(journal.files(undone.id))
+        return plan.make(asked, situation, changes, str(undone.plan.get("site") or ""))
 
     def _settled(self, made: Plan, server: Server, now: Situation) -> Result | None:
         """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted).
@@ -108,7 +111,9 @@ class Operator:
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        sentence = f"Stapling is {on_off(made.stapling_now)} already; nothing was changed. {verdict.sentence}"
+        where = f" for {made.site}" if made.site else ""
+        is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
+        sentence = f"Stapling is {on_off(is_on)}{where} already; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.began
         return Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
@@ -178,12 +183,8 @@ def _written(path: Path) -> int:
         return 0
 
 
-def _way_back(journal: Journal, identity: str) -> tuple[Change, ...]:
-    """The changes that take an operation back: the last one that did something, or the one named.
-
-    Raises Problem `nothing-to-undo`, `unknown-operation`, or `changed-since`.
-    """
-    records = journal.files(_undoable(journal, identity).id)
+def _way_back(records: Sequence[FileRecord]) -> tuple[Change, ...]:
+    """The changes that take an operation back. Raises Problem `nothing-to-undo` or `changed-since`."""
     if not records:
         raise Problem(
             "nothing-to-undo", "That operation changed no file, or so long ago that its bytes are not kept."
@@ -192,6 +193,7 @@ def _way_back(journal: Journal, identity: str) -> tuple[Change, ...]:
 
 
 def _undoable(journal: Journal, identity: str) -> Operation:
+    """The last operation that did something, or the one named. Raises `nothing-to-undo`, `unknown-operation`."""
     if identity:
         found = journal.operation(identity)
         if found is None or found.state != DONE:

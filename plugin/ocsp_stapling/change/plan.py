@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +17,10 @@ from ocsp_stapling.apache import includes
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change import files_changed as the_changes
+from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.change.request import OF_ONE_SITE, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.problem import Problem
@@ -56,6 +57,10 @@ class Plan:
     warnings: tuple[str, ...]
     return_when_healthy: bool = False
     """Whether the watch shall turn stapling on again by itself."""
+    site: str = ""
+    """The only site that it concerns, "" for all."""
+    others: tuple[Sample, ...] = ()
+    """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
 
     @property
     def tag(self) -> str:
@@ -64,7 +69,16 @@ class Plan:
         seen = [(str(c.old.path), repr(c.old.tag), c.content is None) for c in self.changes]
         says = self.decided_by.as_json() if self.decided_by else None
         single = [each.as_json() for each in self.overrides]
-        facts = [self.action, seen, self.stapling_now, self.stapling_then, self.rebuild, says, single]
+        facts = [
+            self.action,
+            self.site,
+            seen,
+            self.stapling_now,
+            self.stapling_then,
+            self.rebuild,
+            says,
+            single,
+        ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
@@ -90,6 +104,7 @@ class Plan:
             "cost": self.cost,
             "warnings": list(self.warnings),
             "return_when_healthy": self.return_when_healthy,
+            "site": self.site or None,
             "samples": [sample_json(each) for each in self.samples],
         }
 
@@ -112,12 +127,12 @@ def sample_from_json(found: Mapping[str, Any]) -> Sample:
     return Sample(door, str(found["responder"]), found["staple"])
 
 
-def make(request: ChangeRequest, now: Situation, undo: Changes = ()) -> Plan:
-    """Return the plan for a wish; for an undo with the changes that lead back.
+def make(request: ChangeRequest, now: Situation, undo: Changes = (), undone_site: str = "") -> Plan:
+    """Return the plan for a wish; for an undo with the changes that lead back, and the only site they concern.
 
     A plan without changes means that the files say what is wished already. Raises Problem: `no-mod-ssl`,
-    `not-apache`, `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`, or
-    what reading a file raises.
+    `not-apache`, `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`,
+    `no-such-site`, `site-without-include`, `not-off-alone`, or what reading a file raises.
     """
     if "ssl_module" not in now.modules:
         sentence = (
@@ -128,11 +143,11 @@ def make(request: ChangeRequest, now: Situation, undo: Changes = ()) -> Plan:
     _refuse_mod_md(now)
     wanted = _wanted(request, now, undo)
     found = tuple(_kept(now, each) for each in wanted if each.content != each.old.content)
-    rebuild = the_changes.needs_rebuild(now, found)
     then = now.foresee(found)
+    rebuild = the_changes.needs_rebuild(now, found) or single.needs_rebuild(then, found)
     if found and then.stapling.on:
         _refuse_without_cache(then)
-    return _described(request, now, found, rebuild, then)
+    return _described(request, now, found, rebuild, then, request.site or undone_site)
 
 
 def _refuse_litespeed(now: Situation) -> None:
@@ -160,6 +175,8 @@ def _refuse_mod_md(now: Situation) -> None:
 def _wanted(request: ChangeRequest, now: Situation, undo: Changes) -> Changes:
     if request.action == "undo":
         return undo
+    if request.action in OF_ONE_SITE:
+        return single.off(request, now) if request.action == "site-off" else single.on(request, now)
     if request.action == "shield-off":
         return the_changes.shield_off(now)
     return the_changes.off(request, now) if request.action == "off" else the_changes.on(request, now)
@@ -188,11 +205,19 @@ def _refuse_without_cache(then: ServerState) -> None:
 
 
 def _described(
-    request: ChangeRequest, now: Situation, changes: Changes, rebuild: bool, then: ServerState
+    request: ChangeRequest,
+    now: Situation,
+    changes: Changes,
+    rebuild: bool,
+    then: ServerState,
+    site: str,
 ) -> Plan:
     before = now.server.stapling
-    after = _after(changes, then) if rebuild else then.stapling.on
+    after = _after(changes, then) if rebuild and not site else then.stapling.on
+    alone = single.endpoints(now.server, site) if site else ()
     will = _stapling_then(then, after)
+    if rebuild and site:
+        will |= dict.fromkeys((one.key for one in alone), False)
     asking = [one for one in now.server.endpoints if one.responder]
     affected = [one for one in asking if one.stapling != will.get(one.key)]
     losing = [one for one in affected if one.must_staple and not will.get(one.key)]
@@ -204,7 +229,7 @@ def _described(
         reason=request.reason,
         changes=changes,
         rebuild=rebuild,
-        samples=_shielded(request, _samples(now, after, will)),
+        samples=_shielded(request, _samples(now, after, will, alone or now.server.endpoints)),
         stapling_now=before.on,
         stapling_then=after,
         cache_now=before.cache is not None,
@@ -220,6 +245,8 @@ def _described(
             request, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
         ),
         return_when_healthy=request.return_when_healthy,
+        site=alone[0].name if alone else "",
+        others=_others(now, after, will, alone),
     )
 
 
@@ -245,7 +272,17 @@ def _after(changes: Changes, then: ServerState) -> bool:
     return any(says_on) if blocks else then.stapling.on
 
 
-def _samples(now: Situation, after: bool, will: Mapping[Key, bool]) -> tuple[Sample, ...]:
+def _others(
+    now: Situation, after: bool, will: Mapping[Key, bool], alone: Sequence[Endpoint]
+) -> tuple[Sample, ...]:
+    """Where a single site is meant: a few of all others, of whose staples nothing is expected."""
+    rest = [one for one in now.server.endpoints if one not in alone] if alone else []
+    return tuple(any_staple(_samples(now, after, will, rest)))
+
+
+def _samples(
+    now: Situation, after: bool, will: Mapping[Key, bool], endpoints: Iterable[Endpoint]
+) -> tuple[Sample, ...]:
     """A few endpoints of every responder, port and kind of certificate, with the staple expected of each.
 
     First those for which the change makes a difference: what says `SSLUseStapling off` itself is no sample for an
@@ -253,7 +290,7 @@ def _samples(now: Situation, after: bool, will: Mapping[Key, bool]) -> tuple[Sam
     """
     found: list[tuple[bool, bool, int, int, Sample]] = []
     turns: Counter[tuple[str, int, str, bool]] = Counter()
-    for one in now.server.endpoints:
+    for one in endpoints:
         stapling = will.get(one.key, after)
         # What goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
         if one.expired or (stapling and not after):
@@ -302,7 +339,7 @@ def _warnings(
             f"{len(must_staple)} site(s) with a Must-Staple certificate fail in Firefox while stapling is off: "
             + ", ".join(must_staple[:5])
         )
-    if stays and not after:
+    if stays and not after and not request.site:
         places = [f"{each.file}:{each.line}" for each in stays]
         how = (
             ""

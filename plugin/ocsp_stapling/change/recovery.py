@@ -59,7 +59,8 @@ def _forward(
         _test(server)
         if operation.plan.get("rebuild"):
             report("rebuild", {})
-            rebuild(server, operation.plan.get("stapling_then") == "on")
+            site = str(operation.plan.get("site") or "")
+            rebuild(server, operation.plan.get("stapling_then") == "on", site)
             _test(server)
         outcome = restart.restart(
             server.apache,

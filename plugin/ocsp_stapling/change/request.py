@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from ocsp_stapling.problem import Problem
 
 OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF = "off", "on", "undo", "shield-on", "shield-off"
-ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF)
+SITE_OFF, SITE_ON = "site-off", "site-on"
+OF_ONE_SITE = (SITE_OFF, SITE_ON)
+ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF, *OF_ONE_SITE)
 IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 REASON_LIMIT = 300
 """Characters of a reason: for the form, the history and the note in the file alike."""
@@ -22,7 +24,9 @@ class ChangeRequest:
 
     `tag` is that of the plan that was shown; `undone` names the operation to take back; `identity` is the one to
     record the operation under (empty: a new one). `shield_port` is that of the relay where the shield is wished
-    for, 0 where it is not: then `on` returns to it. `wait` is how many seconds another change is waited for.
+    for, 0 where it is not: then `on` returns to it. `site` is the only one that `site-off` and `site-on` concern;
+    `with_overrides` means those, too, that have a line of their own. `wait` is how many seconds another change is
+    waited for.
     """
 
     action: str
@@ -36,6 +40,7 @@ class ChangeRequest:
     tag: str = ""
     wait: float = 0.0
     shield_port: int = 0
+    site: str = ""
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now().astimezone())
 
     def __post_init__(self) -> None:
@@ -53,27 +58,34 @@ class ChangeRequest:
             )
 
     def _is_well_formed(self) -> bool:
-        texts = (self.who, self.reason, self.tag, self.undone)
+        texts = (self.who, self.reason, self.tag, self.undone, self.site)
         return (
             self.action in ACTIONS
             and all(text.isprintable() and len(text) <= REASON_LIMIT for text in texts)
             and len(self.who) <= _NAME_LIMIT
             and (not self.undone or self.action == UNDO)
-            and not (self.with_overrides and self.action != OFF)
+            and bool(self.site) is (self.action in OF_ONE_SITE)
+            and not (self.with_overrides and self.action not in (OFF, ON))
             and not (self.write_on and self.action != ON)
             and not (self.return_when_healthy and self.action != OFF)
         )
 
     def arguments(self) -> list[str]:
         """Return the command's arguments; every value is glued to its option, so none can become an option."""
-        given = {"operation": self.identity, "who": self.who, "reason": self.reason, "tag": self.tag}
+        given = {
+            "operation": self.identity,
+            "who": self.who,
+            "reason": self.reason,
+            "tag": self.tag,
+            "site": self.site,
+        }
         flags = {
             "--overrides": self.with_overrides,
             "--write-on": self.write_on,
             "--return": self.return_when_healthy,
         }
         return [
-            *self.action.split("-"),
+            *self.action.removeprefix("site-").split("-"),
             "--yes",
             "--json",
             *[f"--{name}={value}" for name, value in given.items() if value],

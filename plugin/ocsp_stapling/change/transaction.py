@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes
-from ocsp_stapling.change import restart
+from ocsp_stapling.apache import includes, managed_block, processes
+from ocsp_stapling.apache.processes import Process
+from ocsp_stapling.change import restart, single
 from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
@@ -19,9 +21,10 @@ from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
 from ocsp_stapling.change.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.files import Snapshot
-from ocsp_stapling.ocsp.staple import Handshake, handshake
+from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.text import listed
 from ocsp_stapling.whm import scripts
 
 # A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
@@ -136,7 +139,7 @@ class _Run:
         if self.plan.rebuild:
             self._rebuild()
         stalled = any(each.error == "timeout" for each in self.before.cut())
-        began = time.monotonic()
+        began, old = time.monotonic(), self.server.apache.mark().workers
         self.restarting = True
         outcome = restart.restart(
             self.server.apache,
@@ -149,7 +152,23 @@ class _Run:
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began
         self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
-        return outcome
+        return replace(outcome, warnings=(*outcome.warnings, *self._others(old)))
+
+    def _others(self, old: Iterable[Process]) -> list[str]:
+        """After the change of a single site: end the workers that still wait for it, and tell who waits all the same.
+
+        Others may wait for a responder of their own; that is not this change's to mend, nor a reason to undo it.
+        """
+        quick, doors = self.server.patience.quick, [sample.door for sample in self.plan.others]
+        if not any(each.error == "timeout" for each in handshakes(doors, ask=True, limit=quick)):
+            return []
+        because = "Other sites still wait behind those that waited for this one."
+        self._rung("restart", {"rung": "end-old-workers", "because": because})
+        processes.end(old)
+        verdict = wait_until_served(self.plan.others, within=self.server.patience.ended, quick=quick)
+        slow = sorted({each.door.site for each in verdict.handshakes if each.error == "timeout"})
+        told = f"Other sites still wait for a staple ({listed(slow)}): ocsp-stapling check says for whom."
+        return [told] if slow else []
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
@@ -172,7 +191,7 @@ class _Run:
     def _rebuild(self) -> None:
         self.step("rebuild", {})
         self.rebuilt = True
-        rebuild(self.server, self.plan.stapling_then)
+        rebuild(self.server, self.plan.stapling_then, self.plan.site)
         self._test()
 
     def _test(self) -> None:
@@ -314,17 +333,37 @@ def write(change: Change) -> None:
     with held():
         if change.content is None:
             files.remove(change.old)
+            _tidy(change.old.path)
         else:
+            if change.old.path.name in managed_block.OF_SITES:
+                files.make_directories(change.old.path.parent)
             files.replace(change.old, change.content)
 
 
-def rebuild(server: Server, on: bool) -> None:
+def _tidy(path: Path) -> None:
+    """Take the account's and the site's directory away with our file in them, if nothing else is there."""
+    if path.name == managed_block.SITE_NAME:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+
+def rebuild(server: Server, on: bool, site: str = "") -> None:
     """Have cPanel write httpd.conf anew, so that it reads our include; `on` is what must hold then.
+
+    Of a single `site` that it does not staple.
 
     Raises Problem `rebuild-failed`, or `include-not-read` before Apache is restarted in vain.
     """
     scripts.rebuild_httpd_conf()
-    if server.read().stapling.on is not on:
+    now = server.read()
+    if site and not single.is_off(now, site):
+        raise Problem(
+            "include-not-read",
+            f"cPanel rebuilt httpd.conf, but {site} still does not read its include, so stapling would not be off "
+            "there. A local template may leave userdata out (/var/cpanel/templates/**/*.local).",
+        )
+    if not site and now.stapling.on is not on:
         raise Problem(
             "include-not-read",
             "cPanel rebuilt httpd.conf, but it still does not read the include, so stapling would not be "
@@ -364,10 +403,11 @@ def _put_back(change: Change, named: bool) -> None:
     wanted = _content_before(change, now)
     if wanted is None and named and now.content is not None:
         wanted = b""
-    if wanted == now.content:
-        return
     if wanted is None:
         files.remove(now)
+        _tidy(now.path)
+    elif wanted == now.content:
+        return
     else:
         files.replace(now, wanted, change.old.tag.mode if change.old.tag else files.ROOT_ONLY)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.stapling import StaplingState
-from ocsp_stapling.change import lock
+from ocsp_stapling.change import lock, single
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation
-from ocsp_stapling.change.note import off_note
+from ocsp_stapling.change.note import off_note, site_note
 from ocsp_stapling.check import result
 from ocsp_stapling.server import state as server
 from ocsp_stapling.settings import Settings
@@ -24,6 +25,7 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     return {
         **_stapling(state),
         "still_on": [] if state.on else [one.name for one in endpoints if one.stapling],
+        "off_alone": [_off_alone(name, file) for name, file in single.turned_off(here).items()],
         "sites": len(endpoints),
         "must_staple": len(strict),
         "must_staple_sites": strict,
@@ -40,6 +42,17 @@ def _stapling(state: StaplingState) -> dict[str, Any]:
         "origin": state.origin.value,
         "off_since": note.since.isoformat() if note.since else None,
         "off_by": note.by or None,
+        "reason": note.reason or None,
+    }
+
+
+def _off_alone(site: str, file: Path) -> dict[str, Any]:
+    note = site_note(file)
+    return {
+        "site": site,
+        "file": str(file),
+        "since": note.since.isoformat() if note.since else None,
+        "by": note.by or None,
         "reason": note.reason or None,
     }
 

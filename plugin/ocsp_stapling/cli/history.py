@@ -107,7 +107,9 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
 
 
 def _summary(found: Operation) -> tuple[str, str, str, str]:
-    return found.action, found.who, _ENDINGS.get(found.state, found.state), found.reason
+    site = printable(str(found.plan.get("site") or ""))
+    what = f"{found.action} {site}".rstrip()
+    return what, found.who, _ENDINGS.get(found.state, found.state), found.reason
 
 
 def _as_json(found: Operation) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def _as_json(found: Operation) -> dict[str, Any]:
         "finished": found.finished,
         "state": found.state,
         "message": found.result.get("message"),
+        "site": found.plan.get("site"),
     }
 
 

@@ -30,6 +30,7 @@ def status(as_json: bool) -> None:
       origin             managed-block, native-switch, template, userdata, hand-written or default
       off_since, off_by, reason   from the managed block, else null
       still_on           sites that turn stapling on for themselves although it is off
+      off_alone          sites turned off alone (`off --site`): {site, file, since, by, reason}
       sites              number of TLS sites
       must_staple        number of sites that browsers refuse without a staple
       must_staple_sites  their names
@@ -55,8 +56,12 @@ def _text(found: Mapping[str, Any]) -> str:
 
 
 def _since(found: Mapping[str, Any]) -> str:
-    when = f" since {_local(found['off_since'])}" if found["off_since"] else ""
-    who = f", by {printable(found['off_by'])}" if found["off_by"] else ""
+    return _since_of({**found, "since": found["off_since"], "by": found["off_by"]})
+
+
+def _since_of(found: Mapping[str, Any]) -> str:
+    when = f" since {_local(found['since'])}" if found["since"] else ""
+    who = f", by {printable(found['by'])}" if found["by"] else ""
     why = f": {printable(found['reason'])}" if found["reason"] else ""
     return f"{when}{who}{why}"
 
@@ -67,6 +72,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("Decided by", decided), ("Sites", f"{found['sites']} with TLS, {_strict(found)}")]
     if found["still_on"]:
         rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
+    rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
     if pending := found["pending_operation"]:

@@ -35,6 +35,7 @@ _RUNGS = {
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
 )
+@click.option("--site", default="", metavar="NAME", help="For this site alone, through its userdata include.")
 @click.option(
     "--return",
     "return_when_healthy",
@@ -45,12 +46,18 @@ _RUNGS = {
 def off(**options: Any) -> None:
     """Turn stapling off, verified; everything is put back if a step fails.
 
+    With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`.
+
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
     _operate("off", options)
 
 
 @click.command()
+@click.option("--site", default="", metavar="NAME", help="For this site alone: takes back `off --site`.")
+@click.option(
+    "--overrides", "with_overrides", is_flag=True, help="Also for sites that were turned off alone."
+)
 @click.option("--write-on", is_flag=True, help="Write SSLUseStapling On if stapling is off elsewhere.")
 @change_options
 def on(**options: Any) -> None:
@@ -107,8 +114,9 @@ def carry_out(
 
 
 def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:
+    site = str(options.get("site") or "")
     return ChangeRequest(
-        action,
+        f"site-{action}" if site else action,
         who=options["who"] or _who(),
         reason=options["reason"],
         with_overrides=bool(options.get("with_overrides")),
@@ -119,6 +127,7 @@ def _request(action: str, options: Mapping[str, Any], shield_port: int) -> Chang
         tag=options["tag"],
         wait=options["wait"],
         shield_port=shield_port,
+        site=site,
     )
 
 
@@ -155,7 +164,9 @@ def _who() -> str:
 def _plan_text(plan: Plan) -> str:
     beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        told = f"Stapling is {_on_off(plan.stapling_now)} already; no file needs a change."
+        where = f" for {plan.site}" if plan.site else ""
+        wanted = _SINGLE.get(plan.action, _on_off(plan.stapling_now))
+        told = f"Stapling is {wanted}{where} already; no file needs a change."
         return "\n".join(filter(None, [told, table(beware)]))
     parts = [_outlook(plan)]
     parts += [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
@@ -163,7 +174,13 @@ def _plan_text(plan: Plan) -> str:
     return "\n".join([*parts, table(rows)])
 
 
+_SINGLE = {"site-off": "off", "site-on": "on"}
+
+
 def _outlook(plan: Plan) -> str:
+    if plan.site:
+        what = "changes back" if plan.action == "undo" else f"will be {_SINGLE[plan.action]}"
+        return f"Stapling {what} for {plan.site} alone; for all other sites it stays {_on_off(plan.stapling_now)}."
     if plan.stapling_now is plan.stapling_then:
         return f"Stapling stays {_on_off(plan.stapling_now)} for the server; what changes is named below."
     return f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."

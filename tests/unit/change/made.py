@@ -114,3 +114,8 @@ def carry_out(plan: Plan) -> None:
             change.old.path.unlink()
         else:
             change.old.path.write_bytes(change.content)
+
+
+def site_wish(action: str, site: str) -> ChangeRequest:
+    """Return a wish of root's at noon for one site alone."""
+    return ChangeRequest(f"site-{action}", "root", "a trial", site=site, now=NOON)

@@ -15,7 +15,7 @@ from ocsp_stapling.watch.history import Past, past, percent, timeline
 from ocsp_stapling.watch.outages import SERVER, Outage
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
-from ocsp_stapling.web.pages.operations import ACTIONS
+from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
 from ocsp_stapling.web.words import ENDINGS, Tone, lasted
 
 blueprint = Blueprint("history", __name__)
@@ -103,11 +103,16 @@ def _row(one: Operation) -> Row:
     return Row(
         one.id,
         datetime.fromtimestamp(one.started, UTC),
-        ACTIONS.get(one.action, one.action),
+        _change_words(one),
         one.who,
         one.reason,
         tone,
         word,
         str(one.result.get("message", "")),
-        one.state == "done" and one.action in ("off", "on") and bool(one.plan.get("files")),
+        one.state == "done" and one.action in UNDOABLE and bool(one.plan.get("files")),
     )
+
+
+def _change_words(one: Operation) -> str:
+    site = str(one.plan.get("site") or "")
+    return f"{ACTIONS.get(one.action, one.action)}{f' ({site})' if site else ''}"

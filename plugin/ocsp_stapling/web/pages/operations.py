@@ -16,10 +16,25 @@ ACTIONS = {
     "off": "Turn stapling off",
     "on": "Turn stapling on",
     "undo": "Undo a change",
+    "site-off": "Turn stapling off for one site",
+    "site-on": "Turn stapling on for one site",
     "": "Change",
 }
-_DOING = {"off": "Turning stapling off", "on": "Turning stapling on", "undo": "Taking a change back"}
-_DID = {"off": "Stapling is off", "on": "Stapling is on", "undo": "The change was taken back"}
+UNDOABLE = ("off", "on", "site-off", "site-on")
+_DOING = {
+    "off": "Turning stapling off",
+    "on": "Turning stapling on",
+    "undo": "Taking a change back",
+    "site-off": "Turning stapling off for one site",
+    "site-on": "Turning stapling on for one site",
+}
+_DID = {
+    "off": "Stapling is off",
+    "on": "Stapling is on",
+    "undo": "The change was taken back",
+    "site-off": "Stapling is off for that site alone",
+    "site-on": "Stapling is on for that site again",
+}
 _RUNGS = {
     "whm-api": "Asking WHM to restart Apache",
     "signal-parent": "Signalling Apache itself",
@@ -93,7 +108,7 @@ def operation_view(found: Progress) -> OperationView:
         step_lines(found.steps, found.ended, found.started),
         tuple(_pairs(result)),
         tuple(str(each) for each in result.get("warnings", ())),
-        found.state == "done" and found.action in ("off", "on") and bool(found.steps),
+        found.state == "done" and found.action in UNDOABLE and bool(found.steps),
         found.action if problem.get("code") == "changed-meanwhile" else "",
     )
 

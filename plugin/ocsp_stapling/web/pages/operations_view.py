@@ -21,7 +21,7 @@ def start() -> Response:
 
     Fields: `operation` (an identity made when the form was shown: the same form twice starts one change),
     `action`, and as the action wants: `reason`, `tag` (of the plan that was shown), `undone`, `overrides`,
-    `write_on`, `return`.
+    `write_on`, `return`, `site`.
     """
     identity = request.form.get("operation", "")
     services().operations.start(_request(identity))
@@ -54,4 +54,5 @@ def _request(identity: str) -> ChangeRequest:
         undone=form.get("undone", ""),
         identity=identity,
         tag=form.get("tag", ""),
+        site=form.get("site", ""),
     )

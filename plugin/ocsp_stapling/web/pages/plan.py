@@ -10,31 +10,47 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import REASON_LIMIT, ChangeRequest
+from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, ChangeRequest
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
 
 blueprint = Blueprint("plan", __name__, url_prefix="/plan")
-_TITLES = {"off": "Turn stapling off?", "on": "Turn stapling on again?", "undo": "Take the change back?"}
+_TITLES = {
+    "off": "Turn stapling off?",
+    "on": "Turn stapling on again?",
+    "undo": "Take the change back?",
+    "site-off": "Turn stapling off for this site alone?",
+    "site-on": "Turn stapling on again for this site?",
+}
 _LEADS = {
     "off": "Sites stop waiting for responders. Browsers ask the authorities themselves until stapling is on again.",
     "on": "Apache fetches staples again and hands them to visitors.",
     "undo": "Every file goes back to what it was before that change, byte for byte.",
+    "site-off": "Nobody waits for this site's responder any more. All other sites keep their staples.",
+    "site-on": "Apache fetches staples for this site again.",
 }
-_CONFIRM = {"off": "Turn stapling off", "on": "Turn stapling on", "undo": "Take it back"}
+_CONFIRM = {
+    "off": "Turn stapling off",
+    "on": "Turn stapling on",
+    "undo": "Take it back",
+    "site-off": "Turn it off for this site",
+    "site-on": "Turn it on for this site",
+}
 
 
 @blueprint.get("/<action>")
 @operators_only
 def show(action: str) -> str:
-    """Show the plan; parameters `undone` (an operation), `write_on=yes`, `overrides=yes`. Raises Problem."""
+    """Show the plan; parameters `undone` (an operation), `site`, `write_on=yes`, `overrides=yes`. Raises Problem."""
     if action not in _TITLES:
         raise Problem("not-found", "There is no such page.")
     options = {name: request.args.get(name) == "yes" for name in ("write_on", "overrides")}
-    undone = request.args.get("undone", "")
+    undone, site = request.args.get("undone", ""), request.args.get("site", "")
+    if bool(site) is not (action in OF_ONE_SITE):
+        raise Problem("not-found", "There is no such page.")
     try:
-        plan = _plan(action, undone, options)
+        plan = _plan(action, undone, site, options)
     except Problem as problem:
         if problem.code == "off-elsewhere" and not options["write_on"]:
             return render_template("off_elsewhere.html", problem=problem)
@@ -57,11 +73,12 @@ def show(action: str) -> str:
     )
 
 
-def _plan(action: str, undone: str, options: Mapping[str, bool]) -> Plan:
+def _plan(action: str, undone: str, site: str, options: Mapping[str, bool]) -> Plan:
     asked = ChangeRequest(
         action,
         who=caller().user,
         undone=undone if action == "undo" else "",
+        site=site,
         with_overrides=options["overrides"] and action == "off",
         write_on=options["write_on"] and action == "on",
     )
@@ -72,7 +89,9 @@ def _meaning(plan: Plan) -> list[str]:
     lines = ["Apache's configuration is tested before and after; WHM restarts Apache."]
     if plan.rebuild:
         lines.append("cPanel rebuilds httpd.conf first, because it does not read the include yet.")
-    if plan.stapling_then:
+    if plan.site:
+        lines.append("It stays so until you take it back, also when stapling is turned off and on for all.")
+    elif plan.stapling_then:
         lines.append("Each site's first visitor waits a moment while Apache fetches a fresh staple.")
     else:
         lines.append("If workers still hang, they are ended, so that sites answer again at once.")
