@@ -42,11 +42,46 @@ main() {
     uninstall_plugin
 }
 
-# Apache's includes in which our block stands.
+# A directory of EasyApache's, by its key in paths.conf; else what EasyApache 4 has by default.
+apache_directory() {
+    local found=''
+    if [ -r "$PATHS_CONF" ]; then found=$(sed -n "s/^$1=//p" "$PATHS_CONF" | tail -n 1); fi
+    printf '%s' "${found:-/etc/apache2/conf.d/$2}"
+}
+
+# Apache's includes in which our block stands: for the server, and for single sites.
 includes_with_block() {
-    local directory=/etc/apache2/conf.d/includes found=''
-    if [ -r "$PATHS_CONF" ]; then found=$(sed -n 's/^dir_conf_includes=//p' "$PATHS_CONF" | tail -n 1); fi
-    grep -ls "^$BEGIN" "${found:-$directory}"/pre_virtualhost_{global,2}.conf || true
+    local includes userdata
+    includes=$(apache_directory dir_conf_includes includes)
+    userdata=$(apache_directory dir_conf_userdata userdata)
+    grep -ls "^$BEGIN" "$includes"/{pre,post}_virtualhost_{global,2}.conf || true
+    find "$userdata" -name 'zzz_ocsp_stapling*.conf' -exec grep -ls "^$BEGIN" {} + 2>/dev/null || true
+}
+
+# A change that was killed half way is brought to its end first: forward or back, verified, nothing of it left over.
+finish_interrupted() {
+    [ -x "$CURRENT/bin/$NAME" ] || return 0
+    "$CURRENT/bin/$NAME" watch --recover </dev/null 9>&- || refuse \
+        "an interrupted change could not be brought to its end (see above), so nothing was removed." \
+        "Mend it and try again."
+}
+
+# Files of single sites that are empty by now, kept while httpd.conf named their directory: cPanel names it no more when
+# it writes httpd.conf anew. Until then they must be there, or Apache would not start; so they come back if it fails.
+tidy_sites() {
+    local found file userdata
+    userdata=$(apache_directory dir_conf_userdata userdata)
+    found=$(find "$userdata" -name 'zzz_ocsp_stapling*.conf' -empty -printf '%P\n' 2>/dev/null || true)
+    [ -n "$found" ] || return 0
+    while IFS= read -r file; do rm -f "$userdata/$file"; done <<<"$found"
+    if "$CPANEL/scripts/rebuildhttpdconf" >>"$LOG" 2>&1 </dev/null 9>&-; then
+        while IFS= read -r file; do
+            (cd "$userdata" && rmdir -p --ignore-fail-on-non-empty "${file%/*}" 2>/dev/null) || true
+        done <<<"$found"
+    else
+        while IFS= read -r file; do (umask 077 && : >"$userdata/$file"); done <<<"$found"
+        say "cPanel could not rebuild httpd.conf, so these empty files stay in $userdata: ${found//$'\n'/ }"
+    fi
 }
 
 # What becomes of stapling, if it is off by us.
@@ -68,11 +103,14 @@ turn_on() {
     [ -x "$CURRENT/bin/$NAME" ] || refuse \
         "the plugin's program is damaged and cannot turn stapling on again, so nothing was removed." \
         "Run install.sh again first, or use --keep-off."
-    local command=(on)
+    local command=(on --overrides)
     if [ -e "$STATE_DIR/shield.json" ]; then command=(shield off); fi
     "$CURRENT/bin/$NAME" "${command[@]}" --yes --reason "removal of the plugin" </dev/null 9>&- || refuse \
         "stapling could not be turned on again (see above), so nothing was removed." \
         "Mend it and try again, or use --keep-off."
+    if [ "${command[0]}" = shield ] && [ -n "$(includes_with_block)" ]; then
+        "$CURRENT/bin/$NAME" on --overrides --yes --reason "removal of the plugin" </dev/null 9>&- || true
+    fi
     if [ -n "$(includes_with_block)" ]; then refuse "our block still stands in Apache's includes; nothing was removed."; fi
 }
 
@@ -111,7 +149,9 @@ uninstall_plugin() {
     open_log
     trap 'rm -f "$LOG"' EXIT
     if [ -e "$HOME_DIR" ]; then
+        finish_interrupted
         settle_stapling
+        if [ -z "$KEEP_OFF" ]; then tidy_sites; fi
         remove_plugin
         say "OCSP Stapling for WHM is removed."
     else

@@ -42,6 +42,9 @@ BROKEN: Story = (
     ("text", "ticket", ("ticket", "--last", "--redact")),
     ("pass", "watch", ("watch",)),
     ("taken back", "operation", ("undo", "--yes")),
+    ("plan for one site", "plan", ("off", "--site", "site0001.example.test", "--dry-run")),
+    ("one site alone", "operation", ("off", "--site", "site0001.example.test", "--yes")),
+    ("off alone", "status", ("status",)),
     ("all operations", "history", ("history",)),
     ("samples", "metrics", ("metrics",)),
 )

@@ -21,7 +21,8 @@ from ocsp_stapling.server.sites import Endpoint, matching
 from ocsp_stapling.server.state import ServerState
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_DEPTH = 4  # ssl/2_4/ACCOUNT/SITE below the userdata directory
+DEPTH = 4
+"""Directories below userdata: `ssl/2_4/ACCOUNT/SITE`."""
 
 
 def endpoints(server: ServerState, site: str) -> tuple[Endpoint, ...]:
@@ -115,7 +116,7 @@ def _directory(now: Situation, one: Endpoint) -> Path:
     userdata = now.layout.userdata
     vhost = next((each for each in now.tree.vhosts if each.place == one.place), None)
     for file in vhost.included if vhost else ():
-        if file.is_relative_to(userdata) and len(file.relative_to(userdata).parts) == _DEPTH + 1:
+        if file.is_relative_to(userdata) and len(file.relative_to(userdata).parts) == DEPTH + 1:
             return file.parent
     if one.owner and _PLAIN.fullmatch(one.owner) and _PLAIN.fullmatch(one.name) and one.place:
         return userdata / "ssl" / "2_4" / one.owner / one.name

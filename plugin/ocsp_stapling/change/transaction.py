@@ -341,11 +341,11 @@ def write(change: Change) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Take the account's and the site's directory away with our file in them, if nothing else is there."""
+    """Take the site's directory away with our file in it, and those above it that were made for it, if empty."""
     if path.name == managed_block.SITE_NAME:
         with contextlib.suppress(OSError):
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
+            for directory in path.parents[: single.DEPTH]:
+                directory.rmdir()
 
 
 def rebuild(server: Server, on: bool, site: str = "") -> None:

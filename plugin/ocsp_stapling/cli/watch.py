@@ -10,6 +10,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.change.operate import recover, require_root
+from ocsp_stapling.change.transaction import FAILED
 from ocsp_stapling.cli.output import emit_json, printable
 
 
@@ -29,9 +30,10 @@ def watch(as_json: bool, only_recover: bool) -> None:
     """
     require_root()
     if only_recover:
-        for result in recover(settings.load(), lambda *_: None):
+        found = recover(settings.load(), lambda *_: None)
+        for result in found:
             click.echo(result.sentence)
-        return
+        sys.exit(any(result.state == FAILED for result in found))
     from ocsp_stapling.watch.one_pass import one_pass
 
     told = one_pass(settings.load())
