@@ -37,6 +37,8 @@ class Site:
     stapling: bool = True
     """Whether stapling is in force for it."""
     port: int = 443
+    where: str = ""
+    """Its virtual host, as `FILE:LINE`."""
 
 
 @dataclass(frozen=True)

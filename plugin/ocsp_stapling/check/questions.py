@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site
 from ocsp_stapling.check.subject import Subject
@@ -71,7 +72,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
     both = [Asking(endpoint, one) for endpoint in endpoints for one in endpoint.certificates]
     every = [each for each in both if each.certificate.responder]
     alone = [each for each in both if not each.certificate.responder]
-    asking = [each for each in every if not each.certificate.expired]
+    asking = [each for each in every if not each.certificate.expired and not _never_asks(each.endpoint)]
     groups = _grouped(asking)
     known = {responder for responder, _ in groups}
     expired = (each for each in every if each.certificate.expired and each.endpoint.stapling)
@@ -91,6 +92,11 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
         _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )
+
+
+def _never_asks(endpoint: Endpoint) -> bool:
+    """Whether Apache asks for it never, whatever holds for the server: it is turned off by a line of its own."""
+    return endpoint.override is not None and not is_on(endpoint.override)
 
 
 def _grouped(asking: Iterable[Asking]) -> dict[tuple[str, str], _Group]:
@@ -172,6 +178,7 @@ def _site(asking: Asking, names: Labels) -> Site:
         one.chain_complete,
         endpoint.stapling,
         endpoint.port,
+        f"{endpoint.place.file}:{endpoint.place.line}" if endpoint.place else "",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -58,6 +59,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "against": list(found.reasons_against),
         "sites_affected": list(found.sites),
         "must_staple": list(found.must_staple),
+        "alone": list(found.alone),
         "checked_at": evidence.taken_at.isoformat(timespec="seconds"),
         "seconds": round(evidence.seconds, 3),
         "sites": evidence.site_count,
@@ -108,6 +110,7 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "command": one.command,
         "shared": one.shared,
         "expired_only": one.expired_only,
+        "holds_up": can_hold_up(one.finding),
     }
 
 

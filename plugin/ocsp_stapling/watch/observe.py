@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocsp_stapling import files
@@ -26,7 +26,8 @@ Document = Mapping[str, Any]
 def observe(check: Document, journal: Journal, configured: WatchSettings, now: float) -> Observation:
     """Return the observation of a check made at `now` (seconds since the epoch)."""
     last = _last_change(journal)
-    unhealthy = [one for one in check["responders"] if not _is_healthy(one)]
+    alone = tuple(map(str, check.get("alone", ())))
+    unhealthy = [one for one in check["responders"] if not _is_healthy(one, alone)]
     return Observation(
         now=now,
         stapling=_stapling(check),
@@ -35,6 +36,7 @@ def observe(check: Document, journal: Journal, configured: WatchSettings, now: f
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
         sentence=str(check["sentence"]),
+        alone=alone,
         returned=None if journal.lost else _own_return(last),
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),
@@ -60,7 +62,7 @@ def is_stalled(check: Document) -> bool:
     handshakes of its own site: a single customer could have stapling turned off for all with such a one. But whose
     fault it is never decides whether others wait: where other sites were measured to wait, they do.
     """
-    waits = check["severity"] == "stalling" and check["action"] == "turn-off"
+    waits = check["severity"] == "stalling" and check["action"] in ("turn-off", "turn-off-site")
     return waits and (check["cause"] not in _OWN_FAULTS or _others_wait(check))
 
 
@@ -84,13 +86,17 @@ def _stapling(check: Document) -> str:
     return "off-by-plugin" if configuration["origin"] == "managed-block" else "off-elsewhere"
 
 
-def _is_healthy(responder: Document) -> bool:
-    """Whether it gave a verified good answer at every address.
+def _is_healthy(responder: Document, alone: Sequence[str] = ()) -> bool:
+    """Whether it gave a verified good answer at every address, or is one that no return needs to wait for.
 
     One without addresses was not asked: its name does not resolve. Where no certificate names a responder, there
     is nothing that could hang.
     """
-    if responder["cause"] == "bad-ocsp-url":  # no return could mend it, and it makes nobody else wait
+    if responder["outcome"] == "url-unusable":  # no return could mend it, and it makes nobody else wait
+        return True
+    if not responder["shared"] and not responder["holds_up"]:  # one customer's, and it fails at once
+        return True
+    if responder["sites"] and set(responder["sites"]) <= set(alone):  # its sites can be turned off alone
         return True
     if responder.get("expired_only"):  # no answer about an expired certificate is good; it may only not hang
         return bool(responder["ok"])

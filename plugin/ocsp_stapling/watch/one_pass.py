@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.change.request import OFF, ON
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import metrics
 from ocsp_stapling.settings import Settings
@@ -18,7 +19,7 @@ from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
 from ocsp_stapling.watch.policy import Action, ActionKind, State, Wishes, decide, switched
 from ocsp_stapling.watch.telling import Topic
-from ocsp_stapling.watch.tools import REAL, Document, Tools, noting
+from ocsp_stapling.watch.tools import REAL, Document, Ended, Tools, noting
 
 _LOCK = "watch.lock"
 _POLICY = "policy"
@@ -116,9 +117,7 @@ class _Pass:
         if action.kind is ActionKind.NOTIFY:
             self._tell(action, check)
             return state
-        name = "off" if action.kind is ActionKind.TURN_OFF else "on"
-        ended = self.tools.switch(name, action.reason, self.settings)
-        self.done.append(f"{name}: {ended.state} ({action.reason})")
+        ended = self._switch(action)
         if ended.state != DONE and ended.sentence:
             self.problems.append(ended.sentence)
         state, told = switched(state, action.kind, ended.state, ended.state == DONE, self.tools.clock())
@@ -128,6 +127,21 @@ class _Pass:
                 replace(each, reason=reason), {**check, "sentence": ended.sentence or check["sentence"]}
             )
         return state
+
+    def _switch(self, action: Action) -> Ended:
+        """Off for single sites where that is enough; for all where it cannot be done so."""
+        name = OFF if action.kind is ActionKind.TURN_OFF else ON
+        for site in action.sites:
+            ended = self.tools.switch_alone(site, action.reason, self.settings)
+            self.done.append(f"off --site {site}: {ended.state} ({action.reason})")
+            if ended.state != DONE:
+                break
+        else:
+            if action.sites:
+                return ended
+        ended = self.tools.switch(name, action.reason, self.settings)
+        self.done.append(f"{name}: {ended.state} ({action.reason})")
+        return ended
 
     def _tell(self, action: Action, check: Document) -> None:
         with noting(self.problems):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ocsp_stapling.text import listed
 from ocsp_stapling.watch.telling import Topic, forget, say, tell_now, told_about
 
 HEALTHY_PASSES = 3
@@ -40,6 +41,8 @@ class Action:
     reason: str
     topic: Topic | None = None
     about: str = ""
+    sites: tuple[str, ...] = ()
+    """For `turn-off`: only these, () for all."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Observation:
     operator asked for the return when turning off. `changed_by_hand`: somebody edited what the plugin wrote.
     `returned`: the watch's own return if that is the last change, "" if it is not, None if the history is lost;
     `returned_at` is when it ended. `waits_for` says in words which responders are not healthy.
+    `alone` are the sites of one customer for which turning stapling off ends the stall, () if that would not do.
     """
 
     now: float
@@ -71,6 +75,7 @@ class Observation:
     returned: str | None = None
     returned_at: float = 0.0
     waits_for: str = ""
+    alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,11 @@ def _while_off(state: State, seen: Observation) -> Decision:
         return _add(told, _say(state, seen, Topic.RETURN, "possible", sentence))
     if seen.now < state.not_before:
         return state, told
+    if seen.alone:
+        # First what would make everybody wait again; then three more passes.
+        reason = f"nothing else keeps stapling from returning, for {listed(seen.alone)} alone"
+        action = Action(ActionKind.TURN_OFF, reason, sites=seen.alone)
+        return replace(state, healthy_passes=0), (*told, action)
     action = Action(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
     state = replace(state, attempts=state.attempts + 1, attempted_at=seen.now)
     return _put_off(state, seen.now), (*told, action)
@@ -233,7 +243,8 @@ def _why_not(state: State, seen: Observation) -> Decision:
 def _turned_off(state: State, seen: Observation, reason: str) -> Decision:
     state = replace(state, turn_offs=(*state.turn_offs, seen.now))
     state = _put_off(state, seen.now) if state.attempts else state
-    return state, (Action(ActionKind.TURN_OFF, reason),)
+    whom = f", for {listed(seen.alone)} alone" if seen.alone else ""
+    return state, (Action(ActionKind.TURN_OFF, f"{reason}{whom}", sites=seen.alone),)
 
 
 def _over(state: State, seen: Observation) -> Decision:

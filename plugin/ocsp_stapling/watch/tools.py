@@ -19,7 +19,7 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.jobs import Operations, launcher
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
-from ocsp_stapling.change.request import OFF, REASON_LIMIT, ChangeRequest
+from ocsp_stapling.change.request import OFF, REASON_LIMIT, SITE_OFF, ChangeRequest
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import result
 from ocsp_stapling.check.gather import Request as SurveyRequest
@@ -68,6 +68,10 @@ class Tools:
     recover: Callable[[Settings], bool]
     tell: Callable[[Action, Document, Settings], list[str]]
     clock: Callable[[], float] = time.time
+    switch_alone: Callable[[str, str, Settings], Ended] = lambda site, reason, settings: make_switch(
+        SITE_OFF, reason, settings, site
+    )
+    """Turns stapling off for a site alone."""
     shield: Callable[[Settings, list[str]], bool] = lambda _settings, _problems: False
     """Refreshes the shield's answers; says whether its relay is dead for good."""
 
@@ -86,12 +90,17 @@ def make_check(settings: Settings) -> Document:
     return check.document()
 
 
-def make_switch(action: str, reason: str, settings: Settings) -> Ended:
+def make_switch(action: str, reason: str, settings: Settings, site: str = "") -> Ended:
     """Carry out `off` or `on` in the watch's name. An `off` of the watch returns by itself."""
     operations, identity = Operations(settings.state_directory), new_identity()
     try:
         request = ChangeRequest(
-            action, WHO, reason[:REASON_LIMIT], return_when_healthy=action == OFF, identity=identity
+            action,
+            WHO,
+            reason[:REASON_LIMIT],
+            return_when_healthy=action == OFF,
+            identity=identity,
+            site=site,
         )
         operations.start(request)
         deadline = time.monotonic() + _SWITCH_SECONDS

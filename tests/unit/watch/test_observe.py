@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import diagnose
-from ocsp_stapling.check.evidence import ResponderEvidence
+from ocsp_stapling.check.evidence import ConfigurationEvidence, ResponderEvidence, Site
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.observe import is_stalled, observe
+from ocsp_stapling.watch.policy import ActionKind, Observation, State, Wishes, decide, switched
 from tests.unit.check.diagnosis.made import evidence, responder
 
 
@@ -27,7 +32,7 @@ def test_a_responder_of_expired_certificates_keeps_stapling_off_only_if_it_hangs
     assert healthy(tmp_path, fine, responder(v4=Outcome.REACHABLE, expired_only=True))
     assert healthy(tmp_path, fine, responder(v4=Outcome.REFUSED, expired_only=True))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.REPLY_TIMEOUT, expired_only=True))
-    assert not healthy(tmp_path, fine, responder(v4=Outcome.REFUSED))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.REFUSED, shared=True))
 
 
 def test_one_customers_unusable_url_neither_keeps_stapling_off_nor_turns_it_off(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> Non
 
     assert healthy(tmp_path, fine, responder(v4=Outcome.REVOKED))
     assert not healthy(tmp_path, fine, responder(v4=Outcome.REVOKED, v6=Outcome.REPLY_TIMEOUT))
-    assert not healthy(tmp_path, fine, responder(v4=Outcome.UNKNOWN))
+    assert not healthy(tmp_path, fine, responder(v4=Outcome.UNKNOWN, shared=True))
 
 
 def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
@@ -65,3 +70,42 @@ def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
     assert not is_stalled(base | {"handshakes": [waited("other.test", asked=False)]})
     assert is_stalled(base | {"handshakes": [waited("other.test")]})
     assert is_stalled(base | {"handshakes": [waited("other.test", error="timeout")]})
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.REFUSED, Outcome.NO_ROUTE, Outcome.HTTP_ERROR, Outcome.UNKNOWN, Outcome.TRY_LATER]
+)
+def test_what_one_customers_responder_does_at_once_keeps_nobodys_stapling_off(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    assert healthy(tmp_path, responder("zeta"), responder(v4=outcome, sites=1))
+    assert not healthy(tmp_path, responder("zeta"), responder(v4=outcome, shared=True))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REPLY_TIMEOUT, Outcome.CONNECT_TIMEOUT])
+def test_one_customers_hanging_responder_is_turned_off_alone_before_the_return(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    his = replace(responder(v4=outcome, sites=1), sites=(Site("his.test", "mallory"),))
+    found = evidence(
+        responder("zeta"), his, configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+    )
+    with Journal(tmp_path) as journal:
+        seen = observe(report.document(found, diagnose(found)), journal, WatchSettings(), 0.0)
+    assert (seen.healthy, seen.alone, seen.stapling) == (True, ("his.test",), "off-by-plugin")
+    seen = replace(seen, return_chosen=True)
+    state, actions = decide(State(healthy_passes=2), seen, Wishes())
+    assert [(one.kind, one.sites) for one in actions] == [(ActionKind.TURN_OFF, ("his.test",))]
+    state, _ = switched(state, ActionKind.TURN_OFF, "done", True, 0.0)
+    kinds = []
+    for _ in range(3):
+        state, actions = decide(state, replace(seen, alone=()), Wishes())
+        kinds += [one.kind for one in actions if one.kind is not ActionKind.NOTIFY]
+    assert kinds == [ActionKind.TURN_ON]
+
+
+def test_a_stall_that_one_customer_causes_costs_that_customer_alone_a_staple() -> None:
+    stall = Observation(0.0, "on", False, True, alone=("his.test",))
+    _, actions = decide(State(stalled_passes=1), stall, Wishes(turn_off_when_stalling=True))
+    assert [(one.kind, one.sites) for one in actions] == [(ActionKind.TURN_OFF, ("his.test",))]
+    assert "his.test alone" in actions[0].reason

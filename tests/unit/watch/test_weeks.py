@@ -44,6 +44,9 @@ def _responder(outcome: str, address: Mapping[str, object]) -> dict[str, object]
         "host": "ocsp.example.com",
         "outcome": outcome,
         "cause": cause,
+        "shared": True,
+        "holds_up": outcome != "ok",
+        "sites": ["a.test"],
         "ok": outcome == "ok",
         "addresses": [address],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from ocsp_stapling.check.diagnosis.explanation import Cause, Explanation
@@ -13,6 +14,7 @@ class Action(Enum):
     """What to do next."""
 
     TURN_OFF = "turn-off"
+    TURN_OFF_SITE = "turn-off-site"
     TURN_ON = "turn-on"
     FIX_HERE = "fix-here"
     CONTACT_DATACENTER = "contact-datacenter"
@@ -23,6 +25,7 @@ class Action(Enum):
 
 ADVICE = {
     Action.TURN_OFF: "Turn stapling off now: ocsp-stapling off.",
+    Action.TURN_OFF_SITE: "Turn stapling off for that site alone: ocsp-stapling off --site NAME.",
     Action.TURN_ON: "Turn stapling on again: ocsp-stapling on.",
     Action.FIX_HERE: "Repair it on this server.",
     Action.CONTACT_DATACENTER: "Tell the datacenter; ocsp-stapling ticket writes the text.",
@@ -78,6 +81,12 @@ def turning_off(configuration: ConfigurationEvidence) -> str:
         places = listed([f"{one.site} ({one.where})" for one in by_hand])
         told += f" Take SSLUseStapling On out of these virtual hosts by hand: {places}."
     return told
+
+
+def turning_off_alone(sites: Sequence[str]) -> str:
+    """Return how stapling is turned off for these sites and for no other."""
+    commands = ", ".join(f"ocsp-stapling off --site {name}" for name in sites)
+    return f"Turn stapling off for {listed(sites)} alone, all others keep their staples: {commands}."
 
 
 def remedy(why: Explanation) -> Action:

@@ -16,6 +16,7 @@ from ocsp_stapling.check.diagnosis.advice import (
     advised,
     remedy,
     turning_off,
+    turning_off_alone,
 )
 from ocsp_stapling.check.diagnosis.causes import explain
 from ocsp_stapling.check.diagnosis.explanation import (
@@ -29,8 +30,10 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, S
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
-from ocsp_stapling.text import capital, host_of, listed, once, uncapital
+from ocsp_stapling.text import capital, host_of, listed, once, shown, uncapital
 
+_ALONE_AT_MOST = 3
+"""Sites of one customer that are turned off one by one."""
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 
 
@@ -41,6 +44,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
     verdict = beside.shielded(evidence, verdict, [one for one in found if not one.ok], measured)
+    if verdict.cause is Cause.OFF_BY_PLUGIN:
+        verdict = replace(verdict, alone=_alone(evidence, found))
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
@@ -115,7 +120,9 @@ def _faulty(
         severity = Severity.FAILING
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
-    action = Action.TURN_OFF if severity is Severity.STALLING or handed_on else cure
+    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else ()
+    ends = Action.TURN_OFF_SITE if alone else Action.TURN_OFF
+    action = ends if severity is Severity.STALLING or alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
     return Diagnosis(
         leading.cause,
@@ -123,15 +130,39 @@ def _faulty(
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, broken, severity, measured),
-        _faulty_advice(
-            action, cure, leading.why, will_wait, evidence, bool(measured.aborted) and not measured.slow
-        ),
-        (*leading.why.reasons_for, leading.concerning),
+        _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
+        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         sites,
         strict,
-        afterwards=cure if action is Action.TURN_OFF else Action.NOTHING,
+        alone=alone,
+        afterwards=cure if action in (Action.TURN_OFF, Action.TURN_OFF_SITE) else Action.NOTHING,
     )
+
+
+def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str, ...]:
+    """The few sites of one customer whose responders alone can hold handshakes up, while another one answers.
+
+    Then turning stapling off for these ends it, and nobody else loses a staple. Whose fault it is has no part in
+    whether others wait; only in what is done about it.
+    """
+    pairs = list(zip(evidence.responders, found, strict=True))
+    guilty = [one for one, why in pairs if not why.ok and not why.why.late and can_hold_up(one.finding)]
+    off = evidence.configuration.on is False
+    sites = [site for one in guilty for site in one.sites if site.stapling or off]
+    if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for _, why in pairs):
+        return ()
+    names = tuple(dict.fromkeys(site.name for site in sites))
+    return names if len(names) <= _ALONE_AT_MOST else ()
+
+
+def _whose(evidence: Evidence, alone: Sequence[str]) -> list[str]:
+    """Where the URL stands: site, account and virtual host."""
+    named = [(one.url, site) for one in evidence.responders for site in one.sites if site.name in alone]
+    return [
+        f"{shown(url)} stands in the certificate of {site.name} (account {site.owner}, {site.where})."
+        for url, site in named
+    ]
 
 
 def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bool:
@@ -230,15 +261,14 @@ def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
 
 
 def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, turned_away: bool
+    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: Sequence[str]
 ) -> str:
+    then = f"Then: {uncapital(advised(why, cure))}"
+    if action is Action.TURN_OFF_SITE:
+        return f"{turning_off_alone(alone)} {then}"
     if action is Action.TURN_OFF:
-        return f"{turning_off(evidence.configuration)} Then: {uncapital(advised(why, cure))}"
+        return f"{turning_off(evidence.configuration)} {then}"
     advice = advised(why, cure)
-    if why.cause is Cause.BAD_OCSP_URL and turned_away:
-        advice = (
-            f"Turn stapling off for that site alone (SSLUseStapling off in its userdata include). {advice}"
-        )
     if will_wait:
         advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
     return advice

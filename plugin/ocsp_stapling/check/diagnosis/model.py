@@ -64,5 +64,7 @@ class Diagnosis:
     must_staple: tuple[str, ...] = ()
     """Those of `sites` that Firefox refuses without a staple."""
     responders: tuple[ResponderDiagnosis, ...] = ()
+    alone: tuple[str, ...] = ()
+    """The sites for which turning stapling off alone ends it: those of one customer, with no other at fault."""
     afterwards: Action = Action.NOTHING
     """What remains to be done once the first action is."""

@@ -167,7 +167,9 @@ def _decide(case: _Case) -> Step:
 def _turn_off(case: _Case) -> Step:
     if case.off:
         return Step(_TITLES[5], *_DONE, "Stapling is off.")
-    wanted = case.diagnosis.action is Action.TURN_OFF
+    if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
+        return _turn_off_alone(case.diagnosis.alone)
+    wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
     if not wanted:
         return Step(
             _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
@@ -180,6 +182,15 @@ def _turn_off(case: _Case) -> Step:
         return Step(_TITLES[5], *_URGENT, why, lines, (button,))
     why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
     return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=_CLICKS, paste=PASTE)
+
+
+def _turn_off_alone(sites: Sequence[str]) -> Step:
+    why = "One customer's certificate is at fault: off for that alone, all others are quick and keep their staples."
+    buttons = [
+        Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
+        for site in sites
+    ]
+    return Step(_TITLES[5], *_URGENT, why, buttons=tuple(buttons))
 
 
 def _verify(case: _Case) -> Step:

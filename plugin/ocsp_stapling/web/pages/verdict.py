@@ -9,6 +9,7 @@ from datetime import datetime
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import ADVICE
 from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.text import listed
 from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
@@ -126,6 +127,11 @@ def _advice(diagnosis: Diagnosis, operator: bool) -> str:
             what = "Someone with root privileges should turn stapling off: sites answer again within seconds."
         then = _NEXT.get(diagnosis.afterwards, "")
         return f"{what} {then}".strip()
+    if diagnosis.action is Action.TURN_OFF_SITE:
+        whom = listed(diagnosis.alone)
+        what = f"Turn stapling off for {whom} alone: all others are quick again and keep their staples."
+        then = _NEXT.get(diagnosis.afterwards, "")
+        return f"{what} {then}".strip()
     if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
         return f"Keep it off for now: {diagnosis.reasons_for[0]}"
     if diagnosis.action is Action.TURN_ON:
@@ -165,7 +171,8 @@ def _facts(
 
 
 def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
-    found = [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
+    found = [_alone_button(site) for site in diagnosis.alone if diagnosis.action is Action.TURN_OFF_SITE]
+    found += [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
     if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
         found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))
     wanted = diagnosis.action is not Action.NOTHING
@@ -182,6 +189,10 @@ def _viewer_buttons(diagnosis: Diagnosis) -> tuple[Button, ...]:
         Button("Guided steps", "guide.show", main=True),
         Button("Write a ticket", "ticket.show", {"for": "admin"}),
     )
+
+
+def _alone_button(site: str) -> Button:
+    return Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
 
 
 def _button(action: Action) -> Button | None:

@@ -87,7 +87,39 @@ def test_an_unusable_url_of_one_site_is_no_stall_of_the_server() -> None:
     found = diagnose(evidence(one, FINE, handshakes=(*meeting(one, **ABORTED), *meeting(FINE))))
 
     assert seen(found) == (Cause.BAD_OCSP_URL, Severity.FAILING, Action.REISSUE)
-    assert "that site alone" in found.advice
+
+
+ONE_OF_MALLORY = (Site("his.example", "mallory", where="/etc/apache2/conf/httpd.conf:7"),)
+
+
+@pytest.mark.parametrize(
+    "fault", [Outcome.ADDRESS_FORBIDDEN, Outcome.URL_UNUSABLE, Outcome.DNS_TIMEOUT, Outcome.DEADLINE]
+)
+def test_where_one_customers_certificate_makes_others_wait_that_site_alone_is_turned_off(
+    fault: Outcome,
+) -> None:
+    his = replace(responder(fault=fault), sites=ONE_OF_MALLORY)
+    waiting = meeting(FINE, seconds=3.0, error="timeout", staple="")
+
+    found = diagnose(evidence(his, FINE, handshakes=tuple(waiting)))
+
+    assert (found.severity, found.action, found.alone) == (
+        Severity.STALLING,
+        Action.TURN_OFF_SITE,
+        ("his.example",),
+    )
+    assert "ocsp-stapling off --site his.example" in found.advice
+    assert any("account mallory" in reason and "httpd.conf:7" in reason for reason in found.reasons_for)
+
+
+def test_nobody_hides_the_outage_of_another_responder_behind_a_fault_of_ones_own() -> None:
+    his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=ONE_OF_MALLORY)
+    others = responder("beta", v4=Outcome.REPLY_TIMEOUT)
+    waiting = meeting(others, seconds=3.0, error="timeout", staple="")
+
+    found = diagnose(evidence(his, others, FINE, handshakes=tuple(waiting)))
+
+    assert (found.severity, found.action, found.alone) == (Severity.STALLING, Action.TURN_OFF, ())
 
 
 def test_where_others_wait_beside_it_or_nobody_is_served_it_is_a_stall() -> None:
