@@ -77,7 +77,9 @@ class Reply:
 def request_bytes(url: ResponderURL, question: bytes | None) -> bytes:
     """Return the bytes mod_ssl sends for an OCSP request; without a question, a plain GET of the same URL."""
     if question is None:
-        return f"GET {url.target} HTTP/1.0\r\nHost: {url.host_header}\r\nConnection: close\r\n\r\n".encode()
+        return f"GET {url.target} HTTP/1.0\r\nHost: {url.host_header}\r\nConnection: close\r\n\r\n".encode(
+            "latin-1", "replace"
+        )
     head = (
         f"POST {url.target} HTTP/1.0\r\n"
         f"Host: {url.host_header}\r\n"
@@ -85,7 +87,7 @@ def request_bytes(url: ResponderURL, question: bytes | None) -> bytes:
         "Connection: close\r\n"
         f"Content-Length: {len(question)}\r\n\r\n"
     )
-    return head.encode() + question
+    return head.encode("latin-1", "replace") + question
 
 
 async def connect(opened: socket.socket, address: str, port: int, timeout: float) -> None:

@@ -15,7 +15,8 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 MAX_URL_LENGTH = 2048
-_SCHEME = re.compile(r"([^:/?#]+)://")
+_SCHEME = re.compile(r"([^:/?#]+):")
+_ITSELF = "0.0.0.0"  # noqa: S104 - where a connection to no host at all goes
 _AUTHORITY_END = re.compile(r"[/?#]")
 _PORT = re.compile(r"[ \t]*[+-]?[0-9]{1,18}|")
 _LINE_END = re.compile(r"[\r\n\0]")
@@ -60,9 +61,9 @@ def parse_url(url: str) -> ResponderURL:
     """Take a responder's URL apart as Apache does; raises UnusableURLError for one that Apache cannot ask.
 
     Follows apr_uri_parse (APR-util, apr_uri.c) and mod_ssl (ssl_util_stapling.c): the scheme is compared as it is
-    written, a user name is passed over, the host ends at its first colon, a port is taken modulo 65536. Without
-    `://` mod_ssl has no scheme to compare and its child crashes. Line ends, which would end the request line, are
-    refused by us alone.
+    written, a user name is passed over, the host ends at its first colon, a port is taken modulo 65536. Without a
+    scheme mod_ssl has none to compare and its child crashes; without `//` after it Apache asks itself. Line ends,
+    which would end the request line, are refused by us alone.
     """
     if len(url) > MAX_URL_LENGTH or _LINE_END.search(url):
         raise UnusableURLError("it is too long or has characters that do not belong into a URL")
@@ -72,6 +73,10 @@ def parse_url(url: str) -> ResponderURL:
     if found[1] != "http":
         raise UnusableURLError("Apache can ask over http only, written in small letters")
     rest = url[found.end() :]
+    if not rest.startswith("//"):
+        target = rest.partition("#")[0]
+        return ResponderURL(_ITSELF, 80, target if target[:1] not in ("", "?") else f"/{target}", "<NULL>:80")
+    rest = rest[2:]
     authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
     host, port = _host_and_port(authority.rpartition("@")[2])
     if not host:

@@ -85,7 +85,9 @@ def resolve(host: str) -> Sequence[Address]:
 
     With the flags of the library Apache uses: without an IPv6 address of its own it never tries AAAA.
     """
-    found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    found = socket.getaddrinfo(
+        host.encode("latin-1", "replace"), None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
     addresses = [(family, str(where[0])) for family, _, _, _, where in found if family in _FAMILIES]
     return list(dict.fromkeys(addresses))
 

@@ -73,8 +73,6 @@ def test_numeric_spellings_of_loopback_are_seen_through(host: str) -> None:
         "javascript:alert(1)",
         "ocsp.example.com",
         "//ocsp.example.com/",
-        "http:/ocsp.example.com/",
-        "http:ocsp.example.com",
         "http://",
         "http:///path",
         "http://user@/",
@@ -112,6 +110,9 @@ def test_unusable_urls(url: str) -> None:
         ("http://ocsp.example.com?q", ("ocsp.example.com", 80, "/?q", "ocsp.example.com:80")),
         ("http://[2606:4700::1]:81/", ("2606:4700::1", 81, "/", "2606:4700::1:81")),
         ("http://under_score.example/", ("under_score.example", 80, "/", "under_score.example:80")),
+        ("http:ocsp.example.com", ("0.0.0.0", 80, "ocsp.example.com", "<NULL>:80")),
+        ("http:/a?b#c", ("0.0.0.0", 80, "/a?b", "<NULL>:80")),
+        ("http:?b", ("0.0.0.0", 80, "/?b", "<NULL>:80")),
         ("http://user@ocsp.example.com/", ("ocsp.example.com", 80, "/", "ocsp.example.com:80")),
         (
             "http://user:secret@ocsp.example.com:8080/",
