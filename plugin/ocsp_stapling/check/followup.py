@@ -13,7 +13,6 @@ from ocsp_stapling.check.vantage import question_id
 from ocsp_stapling.host.firewall.report import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
-from ocsp_stapling.ocsp.responder import Target
 
 _SECONDS = 1.0
 _ASKED_ELSEWHERE = 4
@@ -43,7 +42,9 @@ class Followup:
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
         self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
         bad = [
-            s.target for s, found in self.pairs if not found.outcome.is_good and may_be_asked_elsewhere(found)
+            (s.target, vetted_address(found))
+            for s, found in self.pairs
+            if not found.outcome.is_good and may_be_asked_elsewhere(found)
         ]
         self.told = Part("ssh", lambda: _ask_elsewhere(ssh_hosts, bad, seconds, now))
         traced = list(silent)[:_TRACES] if trace else []
@@ -77,6 +78,12 @@ def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
     return found.port == _HTTP and bool(found.addresses) and _is_public(found)
 
 
+def vetted_address(found: ResponderFinding) -> str:
+    """Return an address of it that the guard let pass, IPv4 first; "" if its name led to none."""
+    ordered = sorted(found.addresses, key=lambda address: address.family != "ipv4")
+    return ordered[0].address if ordered and _is_public(found) else ""
+
+
 def _is_public(found: ResponderFinding) -> bool:
     return not any(address.outcome is Outcome.ADDRESS_FORBIDDEN for address in found.addresses)
 
@@ -86,11 +93,11 @@ def _trace(address: str, seconds: float) -> Part[str]:
 
 
 def _ask_elsewhere(
-    hosts: Sequence[str], targets: Sequence[Target], seconds: float, now: datetime
+    hosts: Sequence[str], asked: Sequence[vantage.Pinned], seconds: float, now: datetime
 ) -> dict[str, tuple[Elsewhere, ...]]:
-    if not hosts or not targets:
+    if not hosts or not asked:
         return {}
-    return vantage.ask_by_ssh(hosts, targets[:_ASKED_ELSEWHERE], seconds, now)
+    return vantage.ask_by_ssh(hosts, asked[:_ASKED_ELSEWHERE], seconds, now)
 
 
 def _evidence(
@@ -112,7 +119,7 @@ def _evidence(
         name_sentence=check.sentence if check else "",
         blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
         elsewhere=told,
-        command=vantage.command(subject.target) if _is_public(found) else "",
+        command=vantage.command(subject.target, vetted_address(found)),
         shared=subject.weight[0] > 1,
         expired_only=subject.expired,
         operator=subject.operator,

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from ocsp_stapling.check.evidence import Elsewhere
 from ocsp_stapling.ocsp.answer import MAX_ANSWER_BYTES, Verdict, verify_answer
-from ocsp_stapling.ocsp.guard import is_plain
+from ocsp_stapling.ocsp.guard import is_plain, parse_url
 from ocsp_stapling.ocsp.request import get_url, ocsp_request
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
@@ -38,6 +38,8 @@ _HEAD = re.compile(
 _TOLD = "%{http_code} %{size_download} %{time_total} %{content_type}"  # curl(1), --write-out
 _BODY = re.compile(r"[A-Za-z0-9+/=]{1,1000}")
 _END = "OCSP-END"
+Pinned = tuple[Target, str]
+"""What to ask, and the vetted address to ask it at."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,23 @@ def question_id(target: Target) -> str:
     return hashlib.sha256(f"{target.url}\n{certificate}".encode()).hexdigest()[:16]
 
 
-def command(target: Target, seconds: int = _SECONDS) -> str:
+def command(target: Target, address: str, seconds: int = _SECONDS) -> str:
     """Return the shell line that asks `target` from another machine, "" if there is no question to ask.
 
-    Certificates are foreign, so every part that comes from one is quoted for the shell.
+    Certificates are foreign, so every part that comes from one is quoted for the shell. The other machine connects to
+    `address`, which was vetted here, and looks no name up itself: there it may lead to a private one. It follows no
+    redirect.
     """
-    if target.certificate is None or target.issuer is None or not is_plain(target.url):
+    if target.certificate is None or target.issuer is None or not is_plain(target.url) or not address:
         return ""
+    url_parts = parse_url(target.url)
+    literal = f"[{address}]" if ":" in address else address
+    pinned = shlex.quote(f"{url_parts.host}:{url_parts.port}:{literal}")
     question = ocsp_request(target.certificate, target.issuer)
     url = get_url(target.url, question)
     told = f"OCSP-ELSEWHERE {question_id(target)} {_TOLD}\\n"
-    options = (
-        f"-qsgm {seconds} --noproxy '*' --proto =http --max-filesize 65536 -o \"$f\" -w {shlex.quote(told)}"
-    )
+    bounds = f"-qsgm {seconds} --noproxy '*' --proto =http --max-redirs 0 --max-filesize 65536"
+    options = f'{bounds} --resolve {pinned} -o "$f" -w {shlex.quote(told)}'
     ask = f"curl {options} {shlex.quote(url)}"
     if len(url) - len(target.url) > _URL_LIMIT:
         posted = "-H 'Content-Type: application/ocsp-request' --data-binary @-"
@@ -148,9 +154,9 @@ def _what(reply: Reply, target: Target, now: datetime) -> tuple[bool, str]:
 
 
 def ask_by_ssh(
-    hosts: Sequence[str], targets: Sequence[Target], seconds: float, now: datetime
+    hosts: Sequence[str], asked: Sequence[Pinned], seconds: float, now: datetime
 ) -> dict[str, tuple[Elsewhere, ...]]:
-    """Ask `targets` from every host by ssh, all at once; return what came back, by the id of the question.
+    """Ask from every host by ssh, all at once; return what came back, by the id of the question.
 
     Hosts come from the configuration and are checked there. ssh must need no password; a host that cannot be
     reached within `seconds` says nothing.
@@ -158,26 +164,26 @@ def ask_by_ssh(
     found: list[Mapping[str, Elsewhere]] = []
 
     def visit(host: str) -> None:
-        found.append(_visit(host, targets, seconds, now))
+        found.append(_visit(host, asked, seconds, now))
 
     threads = [threading.Thread(target=visit, args=(host,), daemon=True) for host in hosts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    ids = [question_id(target) for target in targets]
+    ids = [question_id(target) for target, _ in asked]
     return {one: tuple(each[one] for each in found if one in each) for one in ids}
 
 
-def _visit(host: str, targets: Sequence[Target], seconds: float, now: datetime) -> Mapping[str, Elsewhere]:
+def _visit(host: str, asked: Sequence[Pinned], seconds: float, now: datetime) -> Mapping[str, Elsewhere]:
     limit = max(1, int(seconds) - 1)
-    lines = [line for target in targets if (line := command(target, limit))]
+    lines = [line for target, address in asked if (line := command(target, address, limit))]
     # Each prints in one piece, so that results of questions asked at the same moment do not mix.
     script = "".join(f'( r=$({line}); printf "%s\\n" "$r" ) &\n' for line in lines) + "wait\n"
     options = ("BatchMode=yes", f"ConnectTimeout={limit}", "ForwardAgent=no", "ClearAllForwardings=yes")
     argv = ["ssh", "-T", *(word for option in options for word in ("-o", option)), "--", host, "sh -s"]
     done = run(argv, timeout=seconds, input=script, limit=SIZE_LIMIT)
     try:
-        return judge(parse(done.out), targets, host, now)
+        return judge(parse(done.out), [target for target, _ in asked], host, now)
     except Problem:
         return {}

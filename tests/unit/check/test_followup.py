@@ -25,8 +25,8 @@ def finding(url: str, outcome: Outcome, port: int = 80, address: str = "192.0.2.
 def test_other_machines_are_asked_about_public_responders_only(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def note(_hosts: object, targets: list[Target], *_: object) -> dict[str, tuple[Elsewhere, ...]]:
-        asked.extend(target.url for target in targets)
+    def note(_hosts: object, pinned: list[vantage.Pinned], *_: object) -> dict[str, tuple[Elsewhere, ...]]:
+        asked.extend(target.url for target, _ in pinned)
         return {}
 
     monkeypatch.setattr(vantage, "ask_by_ssh", note)

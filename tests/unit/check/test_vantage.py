@@ -59,7 +59,7 @@ def test_the_line_asks_the_real_question_and_its_result_is_verified(
 ) -> None:
     asked = target(responder.url + "path")
 
-    replies = parse(shell(command(asked), tmp_path))
+    replies = parse(shell(command(asked, "127.0.0.1"), tmp_path))
 
     found = judge(replies, [asked], "another machine", NOW)[question_id(asked)]
     assert found.works is True
@@ -74,7 +74,7 @@ def test_a_question_too_long_for_a_url_is_posted(
     monkeypatch.setattr(vantage, "_URL_LIMIT", 50)
     asked = target(responder.url)
 
-    replies = parse(shell(command(asked), tmp_path))
+    replies = parse(shell(command(asked, "127.0.0.1"), tmp_path))
 
     assert judge(replies, [asked], "x", NOW)[question_id(asked)].works is True
     assert responder.requests[0].startswith(b"POST / ")
@@ -94,17 +94,39 @@ def test_a_question_too_long_for_a_url_is_posted(
     ],
 )
 def test_a_hostile_url_reaches_no_shell(responder: Responder, tmp_path: Path, path: str) -> None:
-    shell(command(target(f"{responder.url}{path}"), 5), tmp_path)
+    shell(command(target(f"{responder.url}{path}"), "127.0.0.1", 5), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
     assert len(responder.requests) == 1
 
 
 @needs_curl
+def test_another_machine_asks_at_the_vetted_address_whatever_the_name_is_there(
+    responder: Responder, tmp_path: Path
+) -> None:
+    port = responder.url.rsplit(":", 1)[1].strip("/")
+    asked = target(f"http://ocsp.that-no-resolver-knows.test:{port}/")
+
+    found = judge(parse(shell(command(asked, "127.0.0.1"), tmp_path)), [asked], "x", NOW)
+
+    assert found[question_id(asked)].works is True
+    assert command(asked, "") == ""
+
+
+@needs_curl
+def test_another_machine_follows_no_redirect(tmp_path: Path) -> None:
+    with Responder(replying(b"", b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:9/\r\n")) as odd:
+        asked = target(odd.url)
+        found = judge(parse(shell(command(asked, "127.0.0.1"), tmp_path)), [asked], "x", NOW)
+        assert len(odd.requests) == 1
+    assert "302" in found[question_id(asked)].sentence
+
+
+@needs_curl
 def test_nobody_answering_is_told_as_that(tmp_path: Path) -> None:
     asked = target("http://127.0.0.1:9/")
 
-    found = judge(parse(shell(command(asked, 2), tmp_path)), [asked], "x", NOW)
+    found = judge(parse(shell(command(asked, "127.0.0.1", 2), tmp_path)), [asked], "x", NOW)
 
     assert found[question_id(asked)].works is False
     assert "no answer" in found[question_id(asked)].sentence
@@ -114,11 +136,11 @@ def test_nobody_answering_is_told_as_that(tmp_path: Path) -> None:
     "url", ["https://ocsp.test/", "file:///etc/passwd", "http://a b/", "http://x/\n", ""]
 )
 def test_an_unusable_url_gives_no_line(url: str) -> None:
-    assert command(target(url)) == ""
+    assert command(target(url), "192.0.2.1") == ""
 
 
 def test_without_the_issuer_there_is_no_question() -> None:
-    assert command(Target("http://ocsp.test/", parse_certificate(encoded(LEAF)))) == ""
+    assert command(Target("http://ocsp.test/", parse_certificate(encoded(LEAF))), "192.0.2.1") == ""
 
 
 @pytest.mark.parametrize(
@@ -193,7 +215,7 @@ def test_ssh_runs_the_line_on_the_host_and_nothing_else(
     monkeypatch.setattr("ocsp_stapling.run.SAFE_PATH", f"{tmp_path}:/usr/bin:/bin")
     asked = [target(responder.url), target(responder.url + "b")]
 
-    found = vantage.ask_by_ssh(["root@there.example"], asked, 20, NOW)
+    found = vantage.ask_by_ssh(["root@there.example"], [(one, "127.0.0.1") for one in asked], 20, NOW)
 
     assert [told.works for one in asked for told in found[question_id(one)]] == [True, True]
     arguments = (tmp_path / "arguments").read_text().splitlines()
@@ -207,4 +229,4 @@ def test_an_ssh_host_that_refuses_says_nothing(tmp_path: Path, monkeypatch: pyte
     fake.chmod(0o755)
     monkeypatch.setattr("ocsp_stapling.run.SAFE_PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    assert vantage.ask_by_ssh(["there"], [target()], 20, NOW) == {question_id(target()): ()}
+    assert vantage.ask_by_ssh(["there"], [(target(), "192.0.2.1")], 20, NOW) == {question_id(target()): ()}
