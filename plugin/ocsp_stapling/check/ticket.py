@@ -210,7 +210,7 @@ def _addresses(one: Document) -> Iterable[str]:
 def _address(found: Document) -> str:
     family = "IPv6" if ip_address(found["address"]).version == 6 else "IPv4"
     stages = [
-        f"ping {_took(found['icmp_ms'])}",
+        *([] if found["outcome"] == "ok" else [f"ping {_took(found['icmp_ms'])}"]),
         f"TCP connect {_took(found['tcp_ms'])}",
         f"HTTP {found['http_status']}" if found["http_status"] else "no HTTP answer",
     ]

@@ -211,7 +211,7 @@ def _first_of_each(addresses: Sequence[Address]) -> list[Address]:
 
 
 class _AddressProbe:
-    """One address: vet, route, ping beside TCP, HTTP, verification. `finding` grows with each stage."""
+    """One address: vet, route, TCP, HTTP, verification, and a ping where that failed. `finding` grows with each."""
 
     def __init__(
         self,
@@ -237,9 +237,10 @@ class _AddressProbe:
         self._note(allowed_by_operator=is_allowed(self._address, self._limits.allowed_networks))
         try:
             self._find_route()
-            ping = asyncio.create_task(self._ping())
             await self._ask()
-            await ping
+            # Not before: a responder that sees our ping first could behave for as long as we look.
+            if not self.finding.outcome.is_good and self.finding.outcome is not Outcome.REACHABLE:
+                await self._ping()
         except ExchangeError as error:
             self._note(outcome=error.outcome, detail=error.detail)
         except OSError as error:  # no IPv6 in this kernel, no more sockets

@@ -161,6 +161,13 @@ def _notes(one: ResponderEvidence, judged: ResponderDiagnosis | None) -> tuple[s
     return tuple(dict.fromkeys(notes))
 
 
+def _pinged(found: AddressFinding) -> str:
+    """Who answers OCSP is not pinged."""
+    if found.icmp_ms is None:
+        return "–" if found.outcome.is_good else "no answer"
+    return milliseconds(found.icmp_ms)
+
+
 def _address(found: AddressFinding) -> AddressRow:
     status = f"{found.http_status}, {milliseconds(found.http_ms)}" if found.http_status else "–"
     tone: Tone = "good" if found.outcome.is_good else "warn" if found.outcome in _HARMLESS else "bad"
@@ -168,7 +175,7 @@ def _address(found: AddressFinding) -> AddressRow:
         found.address,
         {"ipv4": "IPv4", "ipv6": "IPv6"}.get(found.family, found.family),
         "allowed by the configuration" if found.allowed_by_operator else "",
-        "no answer" if found.icmp_ms is None else milliseconds(found.icmp_ms),
+        _pinged(found),
         _connected(found),
         status,
         found.certificate_status or ("–" if found.verdict is None else found.verdict.value.replace("-", " ")),
