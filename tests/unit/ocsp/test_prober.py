@@ -187,3 +187,26 @@ def test_no_bytes_break_the_http_reader(data: bytes, start: bytes) -> None:
     else:
         assert reply.status is not None
         assert reply.body or not 200 <= reply.status <= 299
+
+
+class Counting(Pinger):
+    """A pinger that notes what had been asked of the responder when it was to be pinged."""
+
+    def __init__(self, responder: Responder) -> None:
+        super().__init__({})
+        self.responder = responder
+        self.asked_before: list[int] = []
+
+    async def ping(self, family: socket.AddressFamily, address: str, timeout: float) -> float | None:
+        self.asked_before.append(len(self.responder.requests))
+        return None
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_nobody_is_pinged_before_the_question_has_failed(good: bool) -> None:
+    """A responder that sees a ping first could behave for as long as we look."""
+    with Responder(replying(answer(CA, LEAF) if good else b"broken")) as responder:
+        pinger = Counting(responder)
+        target = Target(responder.url, parse(encoded(LEAF)), parse(encoded(CA.certificate)))
+        asyncio.run(probe_all([target], Limits(5, 2, LOOPBACK), pinger, lambda *_: None))
+    assert pinger.asked_before == ([] if good else [1])
