@@ -150,9 +150,9 @@ def _target(asking: Asking) -> Target | None:
         if one.issuer_file:
             blocks += _blocks(one.issuer_file)
         leaf, *others = map(parse, blocks)
+        issuer = issuer_of(leaf, others)
     except (OSError, ValueError, Problem):
         return None
-    issuer = issuer_of(leaf, others)
     if issuer is None:
         return None
     asks = not one.expired and len(leaf.der) + len(issuer.der) <= _QUESTION_BYTES

@@ -23,6 +23,8 @@ from ocsp_stapling.problem import Problem
 
 MAX_CERTIFICATE_BYTES = 2_097_152
 MAX_URLS = 16
+MAX_ISSUERS_OF_ONE_NAME = 8
+"""Cross-signed ones are two or three; each costs the check of a signature, and keys can be made to cost much."""
 MAX_URL_BYTES = 2100
 """Of a longer URL this much is shown; nobody asks at one that long (`guard.MAX_URL_LENGTH`)."""
 _CACHED_BYTES = 4096
@@ -147,9 +149,12 @@ def scan(der: bytes) -> Leaf:
 def issuer_of(leaf: Issued, chain: Sequence[Certificate]) -> Certificate | None:
     """Return the certificate of `chain` that issued `leaf`, or None: then Apache cannot staple (AH02217).
 
-    Looked for as OpenSSL does for mod_ssl, by name and key identifier; where several fit, signatures decide.
+    Looked for as OpenSSL does for mod_ssl, by name and key identifier; where several fit, signatures decide. Raises
+    Problem `certificate-unreadable` where so many fit that somebody wants us to be busy with them.
     """
     found = [other for other in chain if other.subject_name == leaf.issuer_name and _keys_agree(leaf, other)]
+    if len(found) > MAX_ISSUERS_OF_ONE_NAME:
+        raise _unreadable(ValueError(f"{len(found)} issuers of one name stand beside it"))
     if len(found) > 1:
         return next((other for other in found if is_signed_by(leaf.der, other.der)), found[0])
     return found[0] if found else None

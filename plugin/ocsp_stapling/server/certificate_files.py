@@ -23,6 +23,8 @@ from ocsp_stapling.problem import Problem
 CACHE_NAME = "certificates.json"
 MAX_FILE_BYTES = 8 << 20
 MAX_CACHE_BYTES = 64 << 20
+MAX_CHAIN = 64
+"""Certificates beside the leaf in one file; with more it counts as unreadable, which is said and forbids OK."""
 _CACHED_CHAIN_BYTES = 32 << 10
 _VERSION = 1
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
@@ -126,6 +128,8 @@ def _read(pair: Pair) -> Entry:
         content, tag = _content(pair[0])
         tags = (tag,)
         leaf, *chain = read_pem_chain(content)
+        if len(chain) > MAX_CHAIN:
+            return tags, Reading(problem="certificate-unreadable")
         if pair[1]:
             tags = _tags(pair)
             chain += _chain_file(pair[1], tags[1:])

@@ -96,9 +96,9 @@ def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
     try:
         blocks = [*_blocks(one.file), *(_blocks(one.issuer_file) if one.issuer_file else ())]
         leaf, *others = map(parse, blocks)
+        issuer = issuer_of(leaf, others)
     except (OSError, ValueError, Problem):
         return None
-    issuer = issuer_of(leaf, others)
     return (leaf, issuer) if issuer else None
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from ocsp_stapling.server import certificate_files
 from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, Reading
 from tests.bench.certificate_files import URL, make_combined_files
+from tests.unit.ocsp.authority import issue, make_authority, pem
 
 
 @pytest.fixture(scope="session")
@@ -200,3 +202,20 @@ def test_a_helper_that_dies_loses_nothing(
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     monkeypatch.setattr(certificate_files, "_answer", lambda _writer, _pairs: os._exit(9))
     assert all(reading.ocsp_urls == (URL,) for reading in read(put(tmp_path, combined)))
+
+
+@pytest.mark.parametrize("same_name", [True, False])
+def test_a_file_that_is_to_keep_us_busy_is_unreadable_and_costs_no_time(
+    tmp_path: Path, same_name: bool
+) -> None:
+    """Hundreds of issuers with large keys, each of which would have to be tried."""
+    names = (
+        ["Test Issuing CA"] * 20 if same_name else [f"CA {i}" for i in range(certificate_files.MAX_CHAIN + 1)]
+    )
+    issuers = [make_authority(name) for name in names]
+    leaf = pem(issue(issuers[0], URL))
+    path = put(tmp_path, [leaf + b"".join(pem(each.certificate) for each in issuers)])
+    begin = time.process_time()
+    (found,) = read(path)
+    assert found.problem == "certificate-unreadable"
+    assert time.process_time() - begin < 0.2
