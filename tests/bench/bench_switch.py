@@ -52,8 +52,22 @@ def by_hand_graceful(machine: Machine) -> None:
     machine.run(RESTART, "--graceful")
 
 
+def the_switch_where_whm_stops_and_starts(machine: Machine) -> None:
+    machine.path("/run/machine/restart.mood").write_text("stop-start")
+    the_switch(machine)
+
+
+def by_hand_stop_and_start(machine: Machine) -> None:
+    for path in (GLOBAL, TWO):
+        with machine.path(path).open("ab") as file:
+            file.write(b"SSLUseStapling off\n")
+    machine.run(RESTART, "--hard")
+
+
 PROCEDURES = {
     "switch": the_switch,
+    "switch, WHM stops and starts Apache": the_switch_where_whm_stops_and_starts,
+    "restartsrv_httpd --hard": by_hand_stop_and_start,
     "restartsrv_httpd": by_hand,
     "restartsrv_httpd --graceful": by_hand_graceful,
 }
