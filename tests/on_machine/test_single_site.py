@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -98,3 +98,30 @@ def test_a_name_that_is_no_site_is_refused_and_nothing_is_touched(machine: Machi
     assert (done.code, done.error) == expected
     if done.code:
         assert disk(machine) == before
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_watch_costs_only_the_customer_at_fault_a_staple(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    """The return is not held up by one customer's hanging responder, nor does it hang because of it."""
+    machine = start_machine(Shape(sites=4, cas=2))
+    machine.run("mkdir", "-p", "/etc/ocsp-stapling")
+    machine.path("/etc/ocsp-stapling/config.toml").write_text("[watch]\nturn_off_when_stalling = true\n")
+    customer(machine, "http://10.255.255.1/")
+    with visited(machine):
+        for _ in range(2):
+            machine.run("ocsp-stapling", "watch")
+        assert all(met["seconds"] < 1 for met in visits(machine, 3))
+    status = call(machine, "status", "--json").document
+    assert (status["stapling"], [one["site"] for one in status["off_alone"]]) == ("on", [EVIL])
+    switch(machine, "on", "--site", EVIL)
+    machine.run("rm", "-r", f"{USERDATA}/ssl", "/var/lib/ocsp-stapling")
+    machine.run(REBUILD)
+    assert switch(machine, "off", "--return").code == 0
+    for _ in range(6):
+        machine.run("ocsp-stapling", "watch")
+    status = call(machine, "status", "--json").document
+    assert (status["stapling"], [one["site"] for one in status["off_alone"]]) == ("on", [EVIL])
+    assert stapled(machine, OTHER)

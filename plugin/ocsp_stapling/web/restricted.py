@@ -73,7 +73,9 @@ class _Names:
     def whole(self, site: Site) -> Site:
         """Return a site as it may be shown."""
         own = self.visible.domain(site.name)
-        return site if own else replace(site, name=self.site(site.name), owner="")
+        return (
+            replace(site, where="") if own else replace(site, name=self.site(site.name), owner="", where="")
+        )
 
 
 def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | None:

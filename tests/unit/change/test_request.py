@@ -56,3 +56,11 @@ def test_the_shields_commands_are_two_words_and_nothing_given_can_become_an_opti
     assert arguments[:2] == ["shield", "on"]
     assert "--port=341" in arguments
     assert "--reason=--yes; rm -rf /" in arguments
+
+
+@pytest.mark.parametrize("action", ["off", "on"])
+def test_a_site_is_an_option_of_off_and_on_and_can_become_no_other(action: str) -> None:
+    arguments = ChangeRequest(f"site-{action}", "root", site="--overrides").arguments()
+    assert arguments[0] == action
+    assert "--site=--overrides" in arguments
+    assert "--overrides" not in arguments

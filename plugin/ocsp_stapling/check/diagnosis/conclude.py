@@ -159,10 +159,11 @@ def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str
 def _whose(evidence: Evidence, alone: Sequence[str]) -> list[str]:
     """Where the URL stands: site, account and virtual host."""
     named = [(one.url, site) for one in evidence.responders for site in one.sites if site.name in alone]
-    return [
-        f"{shown(url)} stands in the certificate of {site.name} (account {site.owner}, {site.where})."
-        for url, site in named
-    ]
+    told = []
+    for url, site in named:
+        place = ", ".join(filter(None, (f"account {site.owner}", site.where)))
+        told.append(f"{shown(url)} stands in the certificate of {site.name} ({place}).")
+    return told
 
 
 def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bool:
