@@ -9,6 +9,7 @@ and hangs up. So any host and port may stand in a certificate.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import json
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
@@ -130,7 +131,7 @@ class Generator:
         cert = self._certificate(
             subject, self.issuer.subject, self.key.public_key(), self._access(), serial, sans
         )
-        text = pem(cert)
+        text = self._as_pem(cert)
         header = self.choice.choice(HEADERS).encode()
         text = text.replace(b"BEGIN CERTIFICATE", b"BEGIN " + header).replace(
             b"END CERTIFICATE", b"END " + header
@@ -140,6 +141,18 @@ class Generator:
         padding = b"# comment\n" * self.choice.choice((0,) * 12 + (5, 120_000))
         parts = [padding, pem_key(self.key), text, pem(self.issuer)]
         return b"".join(parts if self.choice.random() < 0.8 else [*parts[1:3], padding, parts[3]])
+
+    def _as_pem(self, cert: x509.Certificate) -> bytes:
+        """In PEM; sometimes in a form of BER that is not DER, or with something behind it."""
+        der = cert.public_bytes(serialization.Encoding.DER)
+        form, content = self.choice.random(), der[4:]
+        if form < 0.03 and der[1] == 0x82:
+            der = b"\x30\x83\0" + der[2:4] + content
+        elif form < 0.06 and der[1] == 0x82:
+            der = b"\x30\x80" + content + b"\0\0"
+        elif form < 0.08:
+            der += b"\0" * 5
+        return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
 
     def url(self) -> str:
         """Return an OCSP URL, odd in none, one, two or all of its parts."""
