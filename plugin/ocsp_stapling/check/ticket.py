@@ -62,8 +62,7 @@ class _Ticket:
             self._reproduce(),
             self._request(),
         )
-        whole = "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
-        return "".join(c if c.isprintable() or c == "\n" else "?" for c in whole)
+        return "\n\n".join("\n".join(map(_one_line, lines)) for lines in sections if lines) + "\n"
 
     def _opening(self) -> list[str]:
         found = self.found
@@ -190,6 +189,11 @@ class _Ticket:
         for name in sorted(self.found["sites_affected"], key=len, reverse=True):
             text = text.replace(name, "(a site)")
         return text
+
+
+def _one_line(text: str) -> str:
+    """Foreign text adds no lines of its own to a ticket."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _cause(found: Document) -> str:

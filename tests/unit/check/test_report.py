@@ -77,17 +77,17 @@ def test_every_text_can_be_written_for_every_outcome(make: Callable[..., Evidenc
         assert ticket(found, reader).startswith("Subject: ")
 
 
-def test_foreign_text_reaches_no_terminal_raw() -> None:
-    page = AuthorityEvidence(f"Alpha{ESCAPE}", Level.OUTAGE, f"says {ESCAPE}", "", (ESCAPE,))
-    told = (Elsewhere("there", "u", False, f"From there: {ESCAPE}."),)
-    nasty = responder(
-        f"alpha{ESCAPE}", v4=Outcome.STALE, elsewhere=told, command=ESCAPE, name_sentence=ESCAPE
-    )
+@pytest.mark.parametrize("odd", [ESCAPE, "\x9b2J", "\x85Bcc: all", "\u2028x", "\r\nBcc: all", "\u202egnp"])
+def test_foreign_text_reaches_no_terminal_raw(odd: str) -> None:
+    page = AuthorityEvidence(f"Alpha{odd}", Level.OUTAGE, f"says {odd}", "", (odd,))
+    told = (Elsewhere("there", "u", False, f"From there: {odd}."),)
+    nasty = responder(f"alpha{odd}", v4=Outcome.STALE, elsewhere=told, command=odd, name_sentence=odd)
 
-    found = document(unstapled(nasty, authorities=(page,), host=SERVER, problems=(ESCAPE,)))
+    found = document(unstapled(nasty, authorities=(page,), host=SERVER, problems=(odd,)))
 
-    assert "\x1b" not in unstyle(as_text(found))
-    assert all("\x1b" not in ticket(found, reader) for reader in READERS)
+    for text in (unstyle(as_text(found)), *(ticket(found, reader) for reader in READERS)):
+        assert text.replace("\n", "").isprintable()
+        assert not any(line.startswith("Bcc:") for line in text.splitlines())
 
 
 @pytest.mark.parametrize("reader", READERS)
