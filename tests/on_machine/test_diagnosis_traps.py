@@ -207,8 +207,8 @@ def test_a_certificate_with_an_https_responder_aborts_handshakes(machine: Machin
 
     found = check(machine)
 
-    assert seen(found) == ("bad-ocsp-url", "failing", "reissue")
-    assert "that site alone" in found["advice"]
+    assert seen(found) == ("bad-ocsp-url", "failing", "turn-off-site")
+    assert f"ocsp-stapling off --site {plan.name}" in found["advice"]
     assert found["sites_affected"] == [plan.name]
 
 
