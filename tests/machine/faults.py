@@ -35,7 +35,7 @@ ANSWERS = (
 )
 # ... what the network does to packets for it, and what the resolver says of its name.
 PACKETS = ("drop", "refuse", "unreachable")
-NAMES = ("dns", "dns-servfail", "dns-hang")
+NAMES = ("dns", "dns-servfail", "dns-hang", "dns-stale", "dns-stranger")
 KINDS = (*ANSWERS, *PACKETS, *NAMES)
 
 

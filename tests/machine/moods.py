@@ -35,6 +35,8 @@ WORDS = {
     "wrong-delegate": "lets a stranger sign",
     "dns-servfail": "its name servers fail (SERVFAIL)",
     "dns-hang": "its name servers do not answer",
+    "dns-stale": "its name has an old address, where nobody is",
+    "dns-stranger": "its name has an old address, with somebody else's web server",
 }
 
 

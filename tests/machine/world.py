@@ -18,6 +18,7 @@ from typing import cast
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,7 +26,7 @@ from cryptography.x509 import ocsp
 
 from tests.machine import faults
 from tests.machine.pki import AuthorityKeys, new_key
-from tests.machine.shape import GATEWAY_V4, Authority, Shape, authorities
+from tests.machine.shape import GATEWAY_V4, NOBODY_V4, STRANGER_V4, Authority, Shape, authorities
 
 PKI = faults.RUN / "pki"
 REQUESTS = faults.RUN / "requests.log"
@@ -34,6 +35,7 @@ UNSUCCESSFUL = {
     "try-later": ocsp.OCSPResponseStatus.TRY_LATER,
     "unauthorized": ocsp.OCSPResponseStatus.UNAUTHORIZED,
 }
+OLD_ADDRESSES = {"dns-stale": NOBODY_V4, "dns-stranger": STRANGER_V4}
 HOUR = datetime.timedelta(hours=1)
 
 
@@ -70,6 +72,10 @@ class World:
         address = writer.get_extra_info("sockname")[0]
         authority = self.by_address.get(address)
         if authority is None:
+            if address == STRANGER_V4:
+                await read_request(reader)
+                writer.write(http(PAGE, media="text/html"))
+                await writer.drain()
             return
         head, body = await read_request(reader)
         with REQUESTS.open("a") as log:
@@ -169,6 +175,11 @@ class World:
         kind = self.fault(authority, authority.addresses[0], faults.NAMES) if local == GATEWAY_V4 else ""
         if kind == "dns-hang":
             return None
+        if kind in OLD_ADDRESSES:
+            if int(question.rdtype) == dns.rdatatype.A:
+                old = OLD_ADDRESSES[kind]
+                reply.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", question.rdtype, [old]))
+            return reply.to_wire()
         if kind:
             reply.set_rcode(dns.rcode.SERVFAIL if kind == "dns-servfail" else dns.rcode.NXDOMAIN)
             return reply.to_wire()

@@ -49,7 +49,7 @@ EVERYBODY |= {
 EVERYBODY |= dict.fromkeys(("stale", "future"), ((WRONG, WRONG, WRONG), (CLOCK, WRONG, WRONG)))
 RESOLVER: dict[str, tuple[Verdict, Verdict]] = dict.fromkeys(NAMES, (DNS, DNS))
 
-WAITS = frozenset({"drop", "hang", "dns-hang"})
+WAITS = frozenset({"drop", "hang", "dns-hang", "dns-stale"})
 WORKER_WAITS = {"drop": ("all", "6"), "unreachable": ("all",)}
 """Where visitors go on waiting when only Apache's user is stopped. A local rule that rejects with ICMP is seen by
 the socket only after a second: with IPv4 in order behind it, the first visitor brings the staple for all."""

@@ -52,6 +52,17 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
+class PublicAddresses:
+    """The responder as public resolvers find it: the same question, asked from here at those addresses."""
+
+    asked: tuple[str, ...]
+    right: tuple[str, ...]
+    """Those that answered rightly."""
+    source: str
+    """Who on this server's side gives the other addresses, in words."""
+
+
+@dataclass(frozen=True)
 class ResponderEvidence:
     """One responder as asked for one issuer: the probe by Apache's worker user, and what to compare it with."""
 
@@ -74,6 +85,8 @@ class ResponderEvidence:
     """Whether only expired certificates name it: Apache asks all the same, but no answer about them can be good."""
     operator: str = ""
     """Who runs it: brands of one operator fail together. "" if that is not known."""
+    public: PublicAddresses | None = None
+    """Where its own addresses fail and public resolvers give others."""
 
     @property
     def url(self) -> str:

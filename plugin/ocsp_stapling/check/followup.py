@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from ocsp_stapling.check import network, vantage
 from ocsp_stapling.check.deadline import Part
-from ocsp_stapling.check.evidence import Elsewhere, ResponderEvidence
+from ocsp_stapling.check.evidence import Elsewhere, PublicAddresses, ResponderEvidence
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.check.vantage import question_id
 from ocsp_stapling.host.firewall.report import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
 
 _SECONDS = 1.0
 _ASKED_ELSEWHERE = 4
+_ASKED_PUBLICLY = 8
 _TRACES = 2
 _HTTP = 80
 
@@ -33,8 +36,11 @@ class Followup:
         now: datetime,
         seconds: float,
         *,
+        checks: Mapping[str, NameCheck],
+        ask: Callable[[Sequence[Target], float], Sequence[ResponderFinding]],
         trace: bool,
     ) -> None:
+        self.checks = checks
         self.pairs = list(zip(subjects, findings, strict=True))
         self.pasted = pasted
         short = min(_SECONDS, seconds)
@@ -46,19 +52,48 @@ class Followup:
             for s, found in self.pairs
             if not found.outcome.is_good and may_be_asked_elsewhere(found)
         ]
+        others = self._publicly_resolved()
+        self.public: Part[Sequence[ResponderFinding]] = Part(
+            "The publicly resolved addresses", lambda: ask(others, short) if others else ()
+        )
         self.told = Part("ssh", lambda: _ask_elsewhere(ssh_hosts, bad, seconds, now))
         traced = list(silent)[:_TRACES] if trace else []
         self.paths = [(address, _trace(address, seconds)) for address in traced]
 
-    def responders(self, checks: Mapping[str, NameCheck], deadline: float) -> tuple[ResponderEvidence, ...]:
+    def _publicly_resolved(self) -> list[Target]:
+        """The same questions at the addresses that only public resolvers give: of responders that fail throughout."""
+        found = {
+            subject.url: replace(subject.target, at=network.elsewhere_resolved(self.checks.get(finding.host)))
+            for subject, finding in self.pairs
+            if subject.target.asks
+            and not subject.target.via
+            and not any(address.outcome.is_good for address in finding.addresses)
+        }
+        return [target for target in found.values() if target.at][:_ASKED_PUBLICLY]
+
+    def responders(self, deadline: float) -> tuple[ResponderEvidence, ...]:
         """Return the evidence about every responder, with what is known by `deadline`."""
         root = self.root.result(deadline, frozenset())
         rules = self.rules.result(deadline, ())
         told = self.told.result(deadline, {})
+        public = {found.url: found for found in self.public.result(deadline, ())}
         return tuple(
-            _evidence(subject, found, checks.get(found.host), root, rules, self._elsewhere(subject, told))
+            replace(
+                _evidence(
+                    subject, found, self.checks.get(found.host), root, rules, self._elsewhere(subject, told)
+                ),
+                public=self._public(found, public.get(found.url)),
+            )
             for subject, found in self.pairs
         )
+
+    def _public(self, here: ResponderFinding, there: ResponderFinding | None) -> PublicAddresses | None:
+        check = self.checks.get(here.host)
+        if there is None or check is None or here.outcome.is_good:
+            return None
+        asked = tuple(address.address for address in there.addresses)
+        right = tuple(address.address for address in there.addresses if address.outcome.is_good)
+        return PublicAddresses(asked, right, network.source_of(check))
 
     def _elsewhere(
         self, subject: Subject, told: Mapping[str, tuple[Elsewhere, ...]]

@@ -32,9 +32,10 @@ from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, sort_endpoints
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.host.listeners import Server, owner_of
-from ocsp_stapling.host.resolver import check_names
+from ocsp_stapling.host.resolver import NameCheck, check_names
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs, error_logs
 from ocsp_stapling.server.names import HTTPS
@@ -90,7 +91,7 @@ class _Survey:
 
     def _gather(self, state: ServerState, served: Served) -> Evidence:
         worker = network.worker_of(state.tree)
-        probe = self._part("The probe of the responders", lambda: self._probe(served, state, worker))
+        probe = self._part("The probe of the responders", lambda: self._probe(served, state))
         names = self._part("Name resolution", lambda: check_names(_hosts(served.subjects), self.settings))
         pages = self._part(
             "The authorities' status pages",
@@ -106,15 +107,15 @@ class _Survey:
         )
         met = self._part("The handshakes", lambda: self._meet(served, state, probe))
         findings = probe.result(self.deadline, _late(served))
-        after = self._follow_up(served, findings, worker)
         checks = {check.name: check for check in names.result(self.deadline, ())}
+        after = self._follow_up(served, findings, state, checks)
         handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
         log = self._log_at_last(state, log, handshakes)
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
             site_count=served.count,
-            responders=after.responders(checks, self.deadline),
+            responders=after.responders(self.deadline),
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,
             unreadable=served.unreadable,
@@ -146,13 +147,16 @@ class _Survey:
         self.problems.append(lambda: part.problem)
         return part
 
-    def _probe(self, served: Served, state: ServerState, worker: str) -> tuple[ResponderFinding, ...]:
+    def _probe(self, served: Served, state: ServerState) -> tuple[ResponderFinding, ...]:
         if not served.subjects:
             return ()
         whole = self.request.deadline_seconds
         end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 8)
-        who = network.identity(worker, state.tree.group)
-        return network.probe(served.subjects, self.settings.probe, who, end)
+        return self._ask(state, [subject.target for subject in served.subjects], end)
+
+    def _ask(self, state: ServerState, targets: Sequence[Target], end: float) -> tuple[ResponderFinding, ...]:
+        who = network.identity(network.worker_of(state.tree), state.tree.group)
+        return network.probe(targets, self.settings.probe, who, end)
 
     def _meet(
         self, served: Served, state: ServerState, probe: Part[tuple[ResponderFinding, ...]]
@@ -166,7 +170,13 @@ class _Survey:
         subjects = _at_the_front(served.subjects)
         return meet(subjects, state.stapling.responder_timeout, self.deadline, failing)
 
-    def _follow_up(self, served: Served, findings: Sequence[ResponderFinding], worker: str) -> Followup:
+    def _follow_up(
+        self,
+        served: Served,
+        findings: Sequence[ResponderFinding],
+        state: ServerState,
+        checks: Mapping[str, NameCheck],
+    ) -> Followup:
         request = self.request
         targets = [subject.target for subject in served.subjects]
         pasted = vantage.judge(request.pasted, targets, vantage.PASTED, self.now)
@@ -177,11 +187,13 @@ class _Survey:
         return Followup(
             served.subjects,
             findings,
-            worker,
+            network.worker_of(state.tree),
             known,
             self.settings.elsewhere.ssh_hosts,
             self.now,
             max(self.deadline - time.monotonic(), 0.2),
+            checks=checks,
+            ask=lambda others, seconds: self._ask(state, others, time.monotonic() + seconds),
             trace=request.trace,
         )
 

@@ -16,12 +16,12 @@ from itertools import islice
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.check.diagnosis.explanation import UNCONNECTED
 from ocsp_stapling.check.evidence import NameState
-from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall
 from ocsp_stapling.host.resolver import NameCheck, Outcome, Verdict
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.run import run
 from ocsp_stapling.settings import ProbeSettings
 
@@ -33,16 +33,17 @@ _TRACERS = (
 )
 _TRACE_BYTES = 8192
 _UNCONNECTED_LOOKED_AT = 64
+_PUBLIC_ADDRESSES = 4
 _MARGIN_SECONDS = 0.05
 
 
 def probe(
-    subjects: Sequence[Subject], settings: ProbeSettings, worker: tuple[int, int] | None, deadline: float
+    targets: Sequence[Target], settings: ProbeSettings, worker: tuple[int, int] | None, deadline: float
 ) -> tuple[ResponderFinding, ...]:
-    """Ask every responder as Apache's worker user; one finding for each subject, by `deadline` (monotonic)."""
+    """Ask every responder as Apache's worker user; one finding for each target, by `deadline` (monotonic)."""
     uid, gid = worker or (None, None)
     return responder.probe(
-        [subject.target for subject in subjects],
+        targets,
         uid=uid,
         gid=gid,
         deadline_seconds=max(deadline - time.monotonic() - _MARGIN_SECONDS, 0.2),
@@ -131,6 +132,25 @@ def firewall_rules(addresses: Collection[str], worker: str, seconds: float) -> t
         return ()
     report = read_firewall(list(addresses), worker, seconds=seconds)
     return tuple(hint for hint in report.hints if hint.certain)
+
+
+def elsewhere_resolved(check: NameCheck | None) -> tuple[str, ...]:
+    """Return the addresses that public resolvers give and this server does not use, the first few."""
+    if check is None:
+        return ()
+    public = dict.fromkeys(address for answer in check.public for address in answer.addresses)
+    return tuple(address for address in public if address not in check.system.addresses)[:_PUBLIC_ADDRESSES]
+
+
+def source_of(check: NameCheck) -> str:
+    """Return who gives this server the addresses that it uses: a name server of resolv.conf, or a cache before it."""
+    used = set(check.system.addresses)
+    giving = [answer.asked for answer in check.nameservers if used & set(answer.addresses)]
+    if giving:
+        return f"the name server{'s' if len(giving) > 1 else ''} {' and '.join(giving)} (/etc/resolv.conf)"
+    if any(answer.addresses for answer in check.nameservers):
+        return "a cache on this server (nscd, sssd or the like), for its name servers say otherwise"
+    return "what resolves names on this server (/etc/nsswitch.conf)"
 
 
 def name_state(check: NameCheck | None) -> NameState:

@@ -14,6 +14,7 @@ from ocsp_stapling.check.evidence import (
     HandshakeEvidence,
     HostEvidence,
     LogEvidence,
+    PublicAddresses,
     ResponderEvidence,
     ShieldEvidence,
     SteeringLine,
@@ -82,6 +83,12 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
     }
 
 
+def _public(found: PublicAddresses | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"asked": list(found.asked), "right": list(found.right), "source": found.source}
+
+
 def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any]:
     return {
         "url": one.url,
@@ -104,6 +111,7 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
             address.as_json() | {"root_connects": address.address in one.root_connects}
             for address in one.finding.addresses
         ],
+        "public_addresses": _public(one.public),
         "name": {"state": one.name_state.value, "sentence": one.name_sentence},
         "firewall": list(one.blocked_by),
         "elsewhere": [_elsewhere(told) for told in one.elsewhere],

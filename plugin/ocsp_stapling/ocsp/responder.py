@@ -90,6 +90,7 @@ def _as_job(target: Target) -> dict[str, Any]:
         "trusted": target.trusted,
         "via": target.via,
         "keep": target.keep,
+        "at": target.at,
     }
 
 

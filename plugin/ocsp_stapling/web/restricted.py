@@ -23,6 +23,7 @@ from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.whm.accounts import Visible
 
 _OTHER = "another site"
+_OWN_RESOLVER = "what resolves names on this server"
 _OWN_RULE = "a rule of this server's firewall"
 _FRONTS = {Server.NGINX: "nginx answers on port 443", Server.LITESPEED: "LiteSpeed answers on port 443"}
 
@@ -89,6 +90,7 @@ def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | Non
         finding=replace(one.finding, addresses=addresses, detail=""),
         sites=tuple(names.whole(site) for site in sites),
         name_sentence="",
+        public=replace(one.public, source=_OWN_RESOLVER) if one.public else None,
         blocked_by=(_OWN_RULE,) if one.blocked_by else (),
         elsewhere=tuple(_elsewhere(told) for told in one.elsewhere),
         # The question names a certificate by its serial number, and it may be another customer's.

@@ -43,8 +43,19 @@ def test_other_machines_are_asked_about_public_responders_only(monkeypatch: pyte
         for one in found
     ]
 
-    after = followup.Followup(subjects, found, "nobody", {}, ["there"], datetime.now(UTC), 5, trace=False)
-    evidence = after.responders({}, deadline=1e12)
+    after = followup.Followup(
+        subjects,
+        found,
+        "nobody",
+        {},
+        ["there"],
+        datetime.now(UTC),
+        5,
+        checks={},
+        ask=lambda _targets, _seconds: (),
+        trace=False,
+    )
+    evidence = after.responders(deadline=1e12)
 
     assert asked == ["http://ocsp.test"]
     assert [bool(one.command) for one in evidence] == [False, True, True]

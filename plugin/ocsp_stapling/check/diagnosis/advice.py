@@ -36,7 +36,8 @@ ADVICE = {
 FIXES = {
     Cause.LOCAL_FIREWALL: "Allow TCP out to port 80 for Apache's user (CSF: TCP_OUT, TCP6_OUT; nft; iptables).",
     Cause.IPV6_BROKEN: "Repair this server's IPv6 (route, firewall), or take its IPv6 address away until it works.",
-    Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there.",
+    Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there; "
+    "an old address goes when that resolver's cache is emptied.",
     Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
     Cause.CLOCK: "Set this server's clock and keep it right (timedatectl, chronyc; of a container: the host's).",
     Cause.BAD_OCSP_URL: "If the authority is your own, name its network in allow_networks (config.toml, [probe]); if "

@@ -46,7 +46,7 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     if one.expired_only and not can_hold_up(one.finding):
         sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
-    judges = (_steered, _name, _local, _ipv6, _way, _clock, _answer)
+    judges = (_steered, _name, _local, _stale_name, _ipv6, _way, _clock, _answer)
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
@@ -167,6 +167,29 @@ def _local(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> E
         return None
     sentence = f"This server's own firewall stops Apache's connections to {_host(one)}{_partly(one)}."
     return Explanation(Cause.LOCAL_FIREWALL, Confidence.HIGH, outcome, sentence, tuple(reasons), local=True)
+
+
+def _stale_name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
+    """The name leads this server to a place where nobody serves (any more), and others to one that does."""
+    if one.public is None or not one.public.right or any(a.outcome.is_good for a in one.finding.addresses):
+        return None
+    ours, theirs = (listed(each) for each in (_addresses(one), one.public.right))
+    sentence = (
+        f"This server resolves {_host(one)} to {ours}, which does not serve; where public resolvers lead, at "
+    )
+    why = (
+        outcome.sentence,
+        f"The same question, asked from here at {theirs}, is answered rightly.",
+        f"The address comes from {one.public.source}.",
+    )
+    against = ("A content network can have one broken place: then the address is right and heals by itself.",)
+    sure = Confidence.HIGH if outcome in _FOREIGN else Confidence.MEDIUM
+    told = f"{sentence}{theirs}, it answers rightly."
+    return Explanation(Cause.DNS, sure, outcome, told, why, against, local=True)
+
+
+def _addresses(one: ResponderEvidence) -> tuple[str, ...]:
+    return tuple(found.address for found in one.finding.addresses)
 
 
 def _ipv6(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:

@@ -10,12 +10,14 @@ import pytest
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity, diagnose
+from ocsp_stapling.check.diagnosis.advice import FIXES
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
     Elsewhere,
     HostEvidence,
     NameState,
+    PublicAddresses,
     ResponderEvidence,
     SteeringLine,
 )
@@ -329,3 +331,30 @@ def test_where_mod_md_staples_nothing_is_to_be_switched() -> None:
     for on in (True, False):
         found = diagnose(evidence(responder(), configuration=ConfigurationEvidence(on=on, md_stapling=line)))
         assert (found.cause, found.severity, found.action) == (Cause.MOD_MD, Severity.NONE, Action.NOTHING)
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REFUSED, Outcome.HTML, Outcome.HTTP_ERROR]
+)
+def test_an_old_address_that_only_this_servers_resolver_gives_is_its_resolvers_fault(
+    outcome: Outcome,
+) -> None:
+    public = PublicAddresses(
+        ("198.51.100.7",), ("198.51.100.7",), "the name server 192.0.2.53 (/etc/resolv.conf)"
+    )
+    found = diagnose(stalled(responder(v4=outcome, public=public), FINE))
+    assert found.cause is Cause.DNS
+    assert any("192.0.2.53" in why for why in found.reasons_for)
+    assert FIXES[Cause.DNS][1:] in found.advice
+
+
+def test_where_the_publicly_resolved_addresses_fail_too_the_name_is_not_at_fault() -> None:
+    public = PublicAddresses(("198.51.100.7",), (), "the name server 192.0.2.53 (/etc/resolv.conf)")
+    found = diagnose(stalled(responder(v4=Outcome.CONNECT_TIMEOUT, public=public), FINE))
+    assert found.cause is Cause.NETWORK_BLOCK
+
+
+def test_one_of_several_own_addresses_that_answers_rightly_shows_that_the_name_is_right() -> None:
+    public = PublicAddresses(("198.51.100.7",), ("198.51.100.7",), "a cache on this server")
+    found = diagnose(stalled(responder(v4=Outcome.OK, v6=Outcome.CONNECT_TIMEOUT, public=public), FINE))
+    assert found.cause is not Cause.DNS
