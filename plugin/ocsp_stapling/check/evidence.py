@@ -223,6 +223,25 @@ class HostEvidence:
     """Route trace by address, as the tracer printed it."""
 
 
+OTHER_SITE = "another site"
+"""What stands for the name of a site that a viewer may not see, with a number behind it."""
+
+
+def is_other(name: str) -> bool:
+    """Say whether a name stands for a site that may not be named."""
+    return name.startswith(OTHER_SITE)
+
+
+class Unseen(Enum):
+    """What is at fault beyond the part of the evidence that a viewer may see."""
+
+    NOTHING = "nothing"
+    OTHERS_RESPONDER = "others-responder"
+    """A responder that only other customers' certificates name keeps handshakes waiting, or stapling off."""
+    CACHE = "cache"
+    """Apache's staple cache is too small for this server's certificates."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Everything one survey gathered. `problems` are parts that could not be gathered, in plain words."""
@@ -245,4 +264,6 @@ class Evidence:
     host: HostEvidence = HostEvidence()
     shield: ShieldEvidence | None = None
     """None: the shield is not on."""
+    unseen: Unseen | None = None
+    """None: nothing was left out of this evidence."""
     problems: tuple[str, ...] = ()

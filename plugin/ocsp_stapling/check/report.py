@@ -6,6 +6,7 @@ from typing import Any
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
+from ocsp_stapling.check.diagnosis.handshakes import measure
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -72,6 +73,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         ],
         "never_stapled": [site.name for site in evidence.never_stapled],
         "unreadable": [site.name for site in evidence.unreadable],
+        "slowest_handshake_seconds": _slowest(evidence, found),
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
         "authorities": [_authority(one) for one in evidence.authorities],
@@ -87,6 +89,13 @@ def _public(found: PublicAddresses | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {"asked": list(found.asked), "right": list(found.right), "source": found.source}
+
+
+def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
+    """Seconds of the slowest handshake that counts in the verdict: a first fetch counts only during a stall."""
+    measured = measure(evidence)
+    seconds = measured.slowest if found.severity is Severity.STALLING else measured.slowest_again
+    return None if seconds is None else round(seconds, 4)
 
 
 def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any]:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
+from ocsp_stapling.check.diagnosis import Cause, diagnose
+from ocsp_stapling.check.diagnosis.conclude import keeps_off
+from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
+    OTHER_SITE,
     ConfigurationEvidence,
     Elsewhere,
     Evidence,
@@ -16,13 +20,15 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
+    ShieldEvidence,
     Site,
+    Unseen,
+    is_other,
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.whm.accounts import Visible
 
-_OTHER = "another site"
 _OWN_RESOLVER = "what resolves names on this server"
 _OWN_RULE = "a rule of this server's firewall"
 _FRONTS = {Server.NGINX: "nginx answers on port 443", Server.LITESPEED: "LiteSpeed answers on port 443"}
@@ -49,12 +55,21 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),
         configuration=_configuration(evidence.configuration, visible),
         host=_host(evidence.host),
+        shield=_shield(evidence.shield, visible),
+        unseen=_unseen(evidence, visible),
     )
 
 
-def is_other(name: str) -> bool:
-    """Say whether a name stands for a site that may not be named."""
-    return name.startswith(_OTHER)
+def _unseen(evidence: Evidence, visible: Visible) -> Unseen:
+    """What is at fault among that which is left out: whoever does not see it must not read that all is right."""
+    found = diagnose(evidence)
+    off = evidence.configuration.on is False
+    for one, why in zip(evidence.responders, found.responders, strict=True):
+        theirs = not any(visible.domain(site.name) for site in one.sites)
+        counts = can_hold_up(one.finding) or (off and keeps_off(why))
+        if theirs and counts and not why.ok and not why.why.late:
+            return Unseen.OTHERS_RESPONDER
+    return Unseen.CACHE if found.cause is Cause.CACHE_TOO_SMALL else Unseen.NOTHING
 
 
 class _Names:
@@ -66,7 +81,7 @@ class _Names:
 
     def site(self, name: str) -> str:
         """Return the name of an own site, a number for another."""
-        return name if self.visible.domain(name) else f"{_OTHER} ({self._number(name)})"
+        return name if self.visible.domain(name) else f"{OTHER_SITE} ({self._number(name)})"
 
     def _number(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
@@ -127,6 +142,14 @@ def _configuration(found: ConfigurationEvidence, visible: Visible) -> Configurat
         still_on=tuple(name for name in found.still_on if visible.domain(name)),
         off_since=found.off_since,
     )
+
+
+def _shield(found: ShieldEvidence | None, visible: Visible) -> ShieldEvidence | None:
+    """That it is on; how many certificates this server has is nobody's concern."""
+    if found is None:
+        return None
+    own = tuple(name for name in found.missing_must_staple if visible.domain(name))
+    return ShieldEvidence(found.answering, 0, 0, own, found.earliest_end)
 
 
 def _host(found: HostEvidence) -> HostEvidence:

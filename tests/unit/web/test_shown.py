@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pytest
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
-from ocsp_stapling.check.diagnosis import diagnose
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide
 from ocsp_stapling.web.pages.operations import operation_view
-from ocsp_stapling.web.restricted import is_other, restricted
+from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 
@@ -132,6 +133,41 @@ def test_a_viewer_learns_of_the_stall_but_not_whose_sites_were_met() -> None:
         "site001.sectigo.example"
     }
     assert diagnose(evidence).severity.value == "stalling"
+
+
+def viewer_of(site: str, evidence: Evidence) -> Evidence:
+    return restricted(evidence, Visible(frozenset(), frozenset({site})))
+
+
+def test_a_viewer_whose_own_responders_answer_learns_that_anothers_is_at_fault_and_nothing_false() -> None:
+    evidence = viewer_of("site001.digicert.example", made.stalling())
+    found = diagnose(evidence)
+    assert found.severity is Severity.STALLING
+    assert "A responder of other customers' certificates is at fault; root sees which." in found.sentence
+    assert "Handshakes with site001.digicert.example wait, up to 3.5 s." in found.sentence
+    told = repr((found, guide.steps(evidence, found, operator=False)))
+    false = "[Ee]very responder answer|[Aa]ll [0-9]+ responders|[Nn]othing is wrong|Sites are quick"
+    assert not re.findall(f"sectigo|Turn stapling off now|{false}", told)
+
+
+def test_a_viewer_is_not_told_to_turn_on_again_while_anothers_responder_still_fails() -> None:
+    site = "site001.digicert.example"
+    assert diagnose(viewer_of(site, made.off_by_us())).action is Action.TURN_ON
+    found = diagnose(viewer_of(site, made.off_by_us(healed=False)))
+    assert "other customers" in found.advice
+    assert found.action is not Action.TURN_ON
+
+
+def test_a_viewer_of_a_server_with_too_small_a_cache_learns_its_cause_and_no_number() -> None:
+    small = ConfigurationEvidence(cache_places=168, stapled_certificates=300)
+    found = diagnose(
+        viewer_of(
+            "site000.sectigo.example",
+            replace(made.stalling(), responders=made.healthy().responders, configuration=small),
+        )
+    )
+    assert (found.cause, found.severity) == (Cause.CACHE_TOO_SMALL, Severity.STALLING)
+    assert not re.search("168|300", repr(found))
 
 
 def test_published_names_change_with_the_content_and_old_ones_go(tmp_path: Path) -> None:

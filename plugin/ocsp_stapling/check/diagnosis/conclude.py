@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import special_cases as beside
+from ocsp_stapling.check.diagnosis import unseen
 from ocsp_stapling.check.diagnosis.advice import (
     Action,
     advised,
@@ -67,19 +68,20 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         beside.not_served(evidence, measured)
         or beside.not_in_front(evidence, measured)
         or beside.mod_md(evidence, measured)
+        or unseen.verdict(evidence, measured, own=_holding_up(evidence, found))
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (
             _faulty(evidence, leading, found, measured)
             if leading is not None and to_blame and not (leading.why.late and overflowing(evidence))
-            else nothing_wrong(evidence, measured)
+            else nothing_wrong(evidence, measured, all_right=leading is None)
         )
     )
 
 
 def _slow_without_them(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> bool:
     """Say whether Apache is slow for every client while no faulty responder can hold anybody up."""
-    slow = measured.stalling and not measured.once_only and not measured.plain_quick
+    slow = measured.lasting and not measured.plain_quick
     return slow and not _holding_up(evidence, found)
 
 
@@ -231,7 +233,7 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
     if severity is not Severity.STALLING and measured.aborted and not measured.slow:
         return f"Apache turns away whoever asks {listed(sorted(leading.sites))} for a staple; other sites are served."
     if severity is Severity.STALLING:
-        return "Visitors' handshakes wait for it." if measured.slow else "Visitors are turned away."
+        return _stall_words(evidence, leading, measured)
     if leading.cause is Cause.CERTIFICATE_REVOKED:
         return "Browsers refuse it."
     if not measured.judged:
@@ -250,6 +252,14 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
     if _lives_on_old_staples(evidence, leading, measured):
         return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
     return _quick_words(leading, measured)
+
+
+def _stall_words(evidence: Evidence, leading: ResponderDiagnosis, measured: Measured) -> str:
+    """What is measured is that they wait; that they wait for it is only said of one that can keep them waiting."""
+    if not measured.slow:
+        return "Visitors are turned away."
+    waits = any(one.url == leading.url and can_hold_up(one.finding) for one in evidence.responders)
+    return "Visitors' handshakes wait for it." if waits else "Visitors' handshakes wait."
 
 
 def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
@@ -312,6 +322,8 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         and load not in verdict.reasons_for
     ):
         facts.append(load)
+    if told := unseen.told(evidence):
+        facts.append(told)
     return [*facts, *evidence.problems]
 
 

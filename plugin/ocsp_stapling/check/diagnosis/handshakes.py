@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
@@ -33,11 +33,20 @@ class Measured:
     """Refused, unreachable, or broken at this place for every client: nothing that a staple could cause."""
     once_only: bool
     """Whether every slow handshake was quick and well stapled when repeated."""
+    slowest: float | None
+    """Seconds of the slowest that a staple can have slowed: neither refused nor slow for every client."""
+    slowest_again: float | None
+    """The same, but of those that were quick when repeated the second."""
 
     @property
     def stalling(self) -> bool:
         """Whether visitors were seen to wait or to be turned away."""
         return bool(self.slow or self.aborted)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether visitors wait or are turned away, and not just the first one waits for a first fetch."""
+        return bool(self.aborted) or (bool(self.slow) and not self.once_only)
 
     @property
     def judged(self) -> bool:
@@ -72,7 +81,23 @@ def measure(evidence: Evidence) -> Measured:
         served=any(not h.error for h in evidence.handshakes) or any(map(_waits, evidence.handshakes)),
         unmet=unmet,
         once_only=bool(slow) and all(h.site in cured for h in slow),
+        slowest=_slowest(evidence, unmet, ()),
+        slowest_again=_slowest(evidence, unmet, cured),
     )
+
+
+def _slowest(evidence: Evidence, unmet: Sequence[HandshakeEvidence], cured: Container[str]) -> float | None:
+    places = {_place(h) for h in unmet}
+    met = [
+        h
+        for h in evidence.handshakes
+        if h.asked
+        and h.error in ("", "timeout")
+        and h not in unmet
+        and not (h.repeated and _place(h) in places)
+    ]
+    counted = [h.seconds for h in met if h.repeated or not (_is_slow(h) and h.site in cured)]
+    return max(counted, default=None)
 
 
 def _unmet(
@@ -100,9 +125,12 @@ def _is_slow(handshake: HandshakeEvidence) -> bool:
 
 def _fails_for_all(asked: HandshakeEvidence, plain: Sequence[HandshakeEvidence]) -> bool:
     """Say whether clients that ask for no staple fared as badly at the same place (False if none was tried)."""
-    place = (asked.site, asked.address, asked.port)
-    there = [h for h in plain if (h.site, h.address, h.port) == place]
+    there = [h for h in plain if _place(h) == _place(asked)]
     return bool(there) and all(_is_slow(h) or h.error not in ("", "timeout") for h in there)
+
+
+def _place(handshake: HandshakeEvidence) -> tuple[str, str, int]:
+    return handshake.site, handshake.address, handshake.port
 
 
 def is_quick(handshake: HandshakeEvidence) -> bool:

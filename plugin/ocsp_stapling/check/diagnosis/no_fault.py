@@ -11,13 +11,16 @@ from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.text import capital, listed
 
 
-def nothing_wrong(evidence: Evidence, measured: Measured) -> Diagnosis:
-    if measured.stalling and not measured.once_only and not overflowing(evidence):
-        return _slow_for_no_reason(evidence, measured)
+def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) -> Diagnosis:
+    """Return the verdict where no responder is to blame; `all_right`: every one of them answers as it should."""
+    if overflowing(evidence) and measured.slow:
+        return cache_too_small(evidence, measured)
+    if measured.lasting:
+        return _slow_for_no_reason(evidence, measured, all_right)
     if measured.unmet and not measured.judged:
         return _nobody_met(measured)
     if evidence.incomplete_chains:
-        return _chain_incomplete(evidence)
+        return _chain_incomplete(evidence, measured)
     if not found_anything(evidence):
         sentence = "Too little could be found out for a diagnosis."
         return Diagnosis(
@@ -56,11 +59,11 @@ def overflowing(evidence: Evidence) -> bool:
 def cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
     """Every visit then asks a responder again, one at a time for the whole server: each is as slow as that one."""
     configuration = evidence.configuration
-    waits = measured.stalling
+    waits = bool(measured.slow)
     effect = (
         "Visitors' handshakes wait for it."
         if waits
-        else "The sites that were met answer quickly all the same."
+        else met_words(measured, "The sites that were met answer quickly all the same.")
     )
     sentence = (
         f"Apache's staple cache holds {configuration.cache_places} staples and {configuration.stapled_certificates} "
@@ -73,9 +76,16 @@ def cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
         Action.FIX_HERE,
         sentence,
         cache_advice(configuration.stapled_certificates),
-        reasons_against=() if waits else ("Only the responders' quick answers keep visitors from waiting.",),
+        reasons_against=("Only the responders' quick answers keep visitors from waiting.",)
+        if measured.quick and not waits
+        else (),
         sites=tuple(dict.fromkeys(h.site for h in measured.slow)),
     )
+
+
+def met_words(measured: Measured, quick: str) -> str:
+    """Return what is said of sites that answer quickly, if any handshake measured that they do."""
+    return quick if measured.quick else "Whether visitors wait could not be measured."
 
 
 def _nobody_met(measured: Measured) -> Diagnosis:
@@ -95,7 +105,8 @@ def found_anything(evidence: Evidence) -> bool:
 
 def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     count = len({one.url for one in evidence.responders if not one.expired_only})
-    noun = "The responder answers" if count < 2 else f"All {count} responders answer"
+    own = " of these certificates" if evidence.unseen is not None else ""
+    noun = f"The responder{own} answers" if count < 2 else f"All {count} responders{own} answer"
     quick = (
         "and the sites answer quickly"
         if measured.judged
@@ -125,7 +136,7 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     )
 
 
-def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
+def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool) -> Diagnosis:
     sites = tuple(dict.fromkeys(h.site for h in (*measured.slow, *measured.aborted)))
     if not measured.plain_quick:
         silent = all(each.error for each in measured.slow) and not measured.quick
@@ -145,9 +156,9 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
             reasons,
             sites=sites,
         )
-    sentence = (
-        "Handshakes that ask for a staple wait, although every responder answers rightly when asked now."
-    )
+    fate = "wait" if measured.slow else "are aborted"
+    others = "every responder answers rightly" if all_right else "no responder keeps anybody waiting"
+    sentence = f"Handshakes that ask for a staple {fate}, although {others} when asked now."
     advice = (
         f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."
     )
@@ -156,12 +167,11 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured) -> Diagnosis:
     )
 
 
-def _chain_incomplete(evidence: Evidence) -> Diagnosis:
+def _chain_incomplete(evidence: Evidence, measured: Measured) -> Diagnosis:
     names = tuple(site.name for site in evidence.incomplete_chains)
     strict = tuple(site.name for site in evidence.incomplete_chains if site.must_staple)
-    sentence = (
-        f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there, but answers quickly."
-    )
+    effect = met_words(measured, "The sites answer quickly.")
+    sentence = f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there. {effect}"
     return Diagnosis(
         Cause.CHAIN_INCOMPLETE,
         Severity.FAILING,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.check.diagnosis import unseen
 from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
@@ -154,6 +155,10 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         return None
     valid = " valid" if evidence.responders else ""
     sentence = f"No{valid} certificate in use names an OCSP responder, so stapling cannot make any site wait."
+    if evidence.unseen is not None:
+        sentence = (
+            f"No{valid} certificate of these sites names an OCSP responder, so none of them needs a staple."
+        )
     if not evidence.site_count:
         sentence = "Apache serves no TLS site, so stapling cannot make any site wait."
     if measured.stalling:
@@ -178,6 +183,8 @@ def shielded(
     if shield is None or not evidence.responders:
         return found
     held = f"{shield.held_count} of {shield.certificate_count} answers are held"
+    if evidence.unseen is not None:
+        held = "answers are held"
     if not shield.answering:
         return replace(
             found,
@@ -254,6 +261,18 @@ def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measur
     sentence = _off_words(evidence)
     if measured.stalling:
         return _off_and_slow(evidence, cause, sentence)
+    if leading is None and (told := unseen.told(evidence)):
+        advice = f"Keep it off for now: {uncapital(told)}"
+        return Diagnosis(
+            cause,
+            Severity.NONE,
+            Confidence.HIGH,
+            Action.NOTHING,
+            sentence,
+            advice,
+            (told,),
+            afterwards=Action.TURN_ON,
+        )
     if leading is None:
         advice = "Every responder has been asked and answers rightly: turn stapling on again."
         return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)

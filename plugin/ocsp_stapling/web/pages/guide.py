@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.web.pages.verdict import Button
@@ -134,7 +134,8 @@ def _elsewhere(case: _Case) -> Step:
     if told:
         return Step(_TITLES[2], *_DONE, "Other machines were asked.", tuple(each.sentence for each in told))
     if not case.broken:
-        return Step(_TITLES[2], *_SPARED, "Every responder answers from here.")
+        why = unseen.told(case.evidence) or "Every responder answers from here."
+        return Step(_TITLES[2], *_SPARED, why)
     if not case.operator:
         why = "The command holds another customer's question, so someone with root privileges has to make it."
         return Step(_TITLES[2], *_IMPOSSIBLE, why)
@@ -170,6 +171,8 @@ def _turn_off(case: _Case) -> Step:
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
         return _turn_off_alone(case.diagnosis.alone)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
+    if not wanted and case.diagnosis.severity is Severity.STALLING:
+        return Step(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
     if not wanted:
         return Step(
             _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
@@ -207,6 +210,9 @@ def _verify(case: _Case) -> Step:
 
 def _tell(case: _Case) -> Step:
     if not case.broken:
+        if told := unseen.told(case.evidence):
+            button = Button("Write the ticket", "ticket.show", {"for": "admin"})
+            return Step(_TITLES[7], *_NEEDED, told, buttons=(button,))
         return Step(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
     acts = (case.diagnosis.action, case.diagnosis.afterwards)
     audience = "ca" if Action.WAIT_FOR_CA in acts else "datacenter" if case.operator else "admin"

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis
-from ocsp_stapling.check.evidence import AuthorityEvidence, Evidence, ResponderEvidence
+from ocsp_stapling.check.evidence import AuthorityEvidence, Evidence, ResponderEvidence, is_other
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
 from ocsp_stapling.web.pages.chart import Point
-from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
 
 _DETAILED = 20  # responders up to which all their addresses are part of the page

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import ADVICE
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.text import listed
-from ocsp_stapling.web.restricted import is_other
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
 

@@ -1,0 +1,190 @@
+"""Headline, sentences, exit status, performance data and table of one check never contradict each other."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from click import unstyle
+
+from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.evidence import (
+    ConfigurationEvidence,
+    Evidence,
+    HandshakeEvidence,
+    HostEvidence,
+    LogEvidence,
+    ResponderEvidence,
+    Site,
+)
+from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.ocsp.finding import Outcome
+from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder
+
+ROUNDS = 1500
+_ENDINGS = (
+    (0.01, "", "good"),
+    (0.01, "", "good"),
+    (0.01, "", ""),
+    (0.01, "", "revoked"),
+    (0.01, "", "try-later"),
+    (2.0, "", "good"),
+    (2.0, "", ""),
+    (3.5, "timeout", ""),
+    (0.02, "tls: tlsv1 alert internal error", ""),
+    (0.0, "refused", ""),
+)
+
+
+def made_responder(chance: random.Random, number: int) -> ResponderEvidence:
+    if chance.random() < 0.15:
+        fault = chance.choice(
+            (Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE, Outcome.DEADLINE)
+        )
+        return responder(f"r{number}", fault=fault, must_staple=chance.random() < 0.3)
+    good = chance.random() < 0.5
+    first, second = (Outcome.OK, Outcome.OK) if good else chance.choices(list(Outcome), k=2)
+    slow = {"http_ms": 2000.0} if chance.random() < 0.2 else {}
+    v4 = address(V4, first, **(slow if first.is_good else {}))
+    return responder(f"r{number}", v4, address(V6, second), sites=chance.randint(1, 3))
+
+
+def made_handshakes(chance: random.Random, found: list[ResponderEvidence]) -> list[HandshakeEvidence]:
+    made = []
+    for one in found:
+        for site in one.sites:
+            seconds, error, staple = chance.choice(_ENDINGS)
+            door = (site.name, "192.0.2.1", 443, one.url)
+            asked = HandshakeEvidence(*door, asked=True, seconds=seconds, error=error, staple=staple)
+            made.append(asked)
+            if chance.random() < 0.6:
+                plain_seconds, plain_error, _ = (
+                    chance.choice(_ENDINGS) if chance.random() < 0.2 else (0.01, "", "")
+                )
+                made.append(HandshakeEvidence(*door, asked=False, seconds=plain_seconds, error=plain_error))
+            if seconds == 2.0 and staple and chance.random() < 0.7:
+                again = chance.choice(((0.01, "", "good"), (2.0, "", "good"), (1.0, "timeout", "")))
+                made.append(replace(asked, seconds=again[0], error=again[1], staple=again[2], repeated=True))
+    return made
+
+
+def made_evidence(chance: random.Random) -> Evidence:
+    found = [made_responder(chance, number) for number in range(chance.choice((0, 1, 1, 2, 3)))]
+    places = chance.choice((None, 168))
+    on = chance.random() < 0.85
+    origin = Origin.TEMPLATE if on else Origin.PLUGIN
+    count = chance.choice((9, 300))
+    configuration = ConfigurationEvidence(on, origin, cache_places=places, stapled_certificates=count)
+    more: dict[str, Any] = {
+        "handshakes": tuple(made_handshakes(chance, found)) if chance.random() < 0.9 else (),
+        "configuration": configuration,
+        "log": LogEvidence(last_day=chance.choice((0, 9))),
+        "host": HostEvidence(
+            front=chance.choice((Server.HTTPD,) * 8 + (Server.NGINX, Server.LITESPEED)),
+            apache_running=chance.random() < 0.95,
+        ),
+        "incomplete_chains": (Site("bare.example"),) if chance.random() < 0.1 else (),
+        "unreadable": (Site("odd.example"),) if chance.random() < 0.1 else (),
+    }
+    return evidence(*found, **more)
+
+
+def said(found: Diagnosis) -> str:
+    return " ".join((found.sentence, *found.reasons_for, *found.reasons_against))
+
+
+def contradictions(made: Evidence) -> list[str]:
+    """Every way in which what is said does not fit the table below it."""
+    found = diagnose(made)
+    document = report.document(made, found)
+    asked = [h for h in made.handshakes if h.asked]
+    slow = [h for h in asked if h.seconds >= STALL_SECONDS and h.error in ("", "timeout")]
+    quick = [h for h in asked if not h.error and h.seconds < STALL_SECONDS]
+    aborted = [h for h in asked if h.error.startswith("tls:")]
+    good = [h for h in asked if h.staple == "good"]
+    bare = [h for h in asked if not h.error and h.staple != "good"]
+    sentence, words, critical = found.sentence, said(found), document["exit_status"] == report.CRITICAL
+    slowest = document["slowest_handshake_seconds"]
+    stalls = found.severity is Severity.STALLING
+    down = found.cause in (Cause.NOT_SERVED, Cause.NO_CACHE)
+    wrong = any(not outcome.is_good for one in made.responders for outcome in [one.finding.outcome])
+    rules = {
+        "it is critical exactly when visitors wait or Apache is down": critical == (stalls or down),
+        "a stall has a slow or an aborted handshake": not stalls or bool(slow or aborted),
+        "performance data beyond its threshold is critical": slowest is None
+        or slowest < STALL_SECONDS
+        or critical,
+        "a stall without an alert shows in the performance data": not stalls
+        or bool(aborted)
+        or (slowest is not None and slowest >= STALL_SECONDS),
+        "whoever waits is in the table": "handshakes wait" not in words or bool(slow),
+        "whoever is turned away is in the table": not re.search("turned away|turns away|aborted", words)
+        or bool(aborted),
+        "quick is measured": not re.search(r"quickly|sites are quick", sentence) or bool(quick),
+        "nobody waits where sites are quick": not re.search(r"answer quickly", sentence) or not stalls,
+        "a staple that is praised has come": "with staples" not in sentence or bool(good),
+        "a staple that is missed has not come": not re.search(
+            "without a good staple|sends no staple", sentence
+        )
+        or bool(bare),
+        "who answers rightly is right in the table": not re.search(
+            r"(All \d+|every) responders? answers? rightly", sentence
+        )
+        or not wrong,
+        "something is done about a stall": not stalls or found.action is not Action.NOTHING,
+        "what is off is not turned off": found.action is not Action.TURN_OFF
+        or made.configuration.on is not False
+        or down
+        or found.cause is Cause.NOT_IN_FRONT,
+        "must-staple sites are among the sites": set(found.must_staple) <= set(found.sites),
+        "the first line is the verdict": unstyle(as_text(document)).startswith(
+            f"OCSP STAPLING {document['state']} - {sentence[:40]}"
+        ),
+    }
+    return [
+        f"{rule}: {document['state']} {sentence} [{slowest}]" for rule, holds in rules.items() if not holds
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_generated_evidence_makes_a_check_contradict_itself(seed: int) -> None:
+    chance = random.Random(seed)
+    found = [one for _ in range(ROUNDS) for one in contradictions(made_evidence(chance))]
+    assert not found, f"{len(found)}: {found[:5]}"
+
+
+def test_a_cache_that_is_too_small_is_not_blamed_for_a_tls_alert() -> None:
+    """An alert is none of the cache's doing, and nobody waits for it."""
+    fine = responder("zeta")
+    door = (fine.sites[0].name, "192.0.2.1", 443, fine.url)
+    alert = HandshakeEvidence(*door, asked=True, seconds=0.02, error="tls: tlsv1 alert internal error")
+    small = ConfigurationEvidence(cache_places=168, stapled_certificates=300)
+    found = diagnose(evidence(fine, handshakes=(alert,), configuration=small))
+    assert "wait" not in said(found)
+    assert "aborted" in found.sentence
+
+
+def test_a_first_handshake_that_was_quick_when_repeated_is_in_no_threshold() -> None:
+    fine = responder("zeta")
+    door = (fine.sites[0].name, "192.0.2.1", 443, fine.url)
+    first = HandshakeEvidence(*door, asked=True, seconds=2.0, staple="good")
+    made = evidence(fine, handshakes=(first, replace(first, seconds=0.01, repeated=True)))
+    document = report.document(made, diagnose(made))
+    assert (document["exit_status"], document["slowest_handshake_seconds"]) == (0, 0.01)
+    assert "slowest_handshake=0.010s;1;1" in as_text(document)
+
+
+def test_a_refused_handshake_took_no_time_that_counts() -> None:
+    fine = responder("zeta")
+    door = (fine.sites[0].name, "192.0.2.1", 443, fine.url)
+    refused = HandshakeEvidence(*door, asked=True, seconds=4.0, error="refused")
+    quick = HandshakeEvidence(*door, asked=True, seconds=0.01, staple="good")
+    made = evidence(fine, handshakes=(refused, quick))
+    assert report.document(made, diagnose(made))["slowest_handshake_seconds"] == 0.01
