@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from selenium.common.exceptions import NoSuchElementException
@@ -15,8 +20,8 @@ from selenium.common.exceptions import NoSuchElementException
 from ocsp_stapling.check import result
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.chromium import AXE, Window, why_no_browser, window
-from tests.machine.cpanel import SUPPORT, VIEWER
-from tests.machine.whm import open_whm
+from tests.machine.cpanel import OPERATOR, SUPPORT, VIEWER
+from tests.machine.whm import FORM, log_in, open_whm
 from tests.unit.web import made
 
 pytestmark = [
@@ -340,6 +345,58 @@ def test_undo_from_the_history_brings_the_bytes_back(whm: Machine, page: Window)
     finished(page)
     assert "The change was taken back" in page.text
     assert include.read_text() == "# mine, without an end of line"
+
+
+@pytest.mark.parametrize("crowd", [24, 110])
+def test_forms_of_a_viewer_take_the_page_from_nobody(whm: Machine, crowd: int) -> None:
+    """So many at once, again and again, on a site that hangs: root's page stays quick, forms are answered at once.
+
+    As the front asks the service: how many requests WHM itself takes at once is cPanel's.
+    """
+    log_in(whm).get("")  # the service runs
+    whm.run("ocsp-stapling", "check", check=False)
+    token = re.search(r'name="csrf" value="([^"]+)"', at_service(whm, VIEWER, "sites")[1])
+    assert token is not None
+    stall(whm)
+    until, answers = time.monotonic() + 5, list[tuple[int, float]]()
+
+    def press() -> None:
+        while (began := time.monotonic()) < until:
+            page, site = random.choice((("sites", "site0001.example.test"), ("check", "")))
+            status, _ = at_service(whm, VIEWER, page, {"site": site, "csrf": token[1]})
+            answers.append((status, time.monotonic() - began))
+            time.sleep(0.05)
+
+    pressing = [threading.Thread(target=press) for _ in range(crowd)]
+    for one in pressing:
+        one.start()
+    waits = []
+    while (began := time.monotonic()) < until:
+        assert at_service(whm, OPERATOR, "")[0] == 200
+        waits.append(time.monotonic() - began)
+    for one in pressing:
+        one.join()
+    worst = max(took for _, took in answers)
+    print(f"root: median {sorted(waits)[len(waits) // 2]:.2f} s, worst {max(waits):.2f} s of {len(waits)}")
+    print(f"viewer: {len(answers)} forms, worst {worst:.2f} s")
+    assert {status for status, _ in answers} <= {303, 429}
+    assert max(waits) < 3
+    assert worst < 5
+
+
+def at_service(
+    machine: Machine, user: str, page: str, fields: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Ask the service as the front does, and return status and text."""
+    body = urlencode(fields or {}).encode()
+    role = "operator" if user == OPERATOR else "viewer"
+    head = f"{'POST' if fields else 'GET'} /?p={page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += f"X-Ocsp-Stapling-User: {user}\r\nX-Ocsp-Stapling-Role: {role}\r\nContent-Length: {len(body)}\r\n"
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.connect(str(machine.path("/run/ocsp-stapling/web.sock")))
+        opened.sendall(f"{head}Content-Type: {FORM}\r\n\r\n".encode() + body)
+        answer = b"".join(iter(lambda: opened.recv(65536), b"")).decode()
+    return int(answer.split(" ", 2)[1]), answer
 
 
 def wait_until(so: object, seconds: float = 60) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ocsp_stapling.change.jobs import LOCKED_OUTPUT, Launcher, launcher
 from ocsp_stapling.problem import Problem
 
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
-_OUTPUT, _PASTED = "page-check.out", "page-check.pasted"
+_OUTPUT, _PASTED, _LOCK = "page-check.out", "page-check.pasted", "page-check.lock"
 _STARTING_SECONDS = 3.0
 _LIMIT = 64 * 1024
 
@@ -39,24 +40,46 @@ class Checks:
     ) -> None:
         self._output = state_directory / _OUTPUT
         self._pasted = state_directory / _PASTED
+        self._lock = state_directory / _LOCK
         self._launch = launch or launcher()
         self._command = command
 
     def start(self, pasted: str = "") -> None:
         """Start a check unless one is running; `pasted` is another machine's result. Raises Problem."""
-        if self.state().running:
-            return
+        with self._starting() as first:
+            if first and not self.state().running:
+                self._start(pasted)
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[bool]:
+        """Whether we are the one who may start: of many forms that come at once, one does."""
+        try:
+            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(descriptor)
+
+    def _start(self, pasted: str) -> None:
         arguments = ["check", "--json", "--progress"]
         try:
             self._prepare(pasted)
         except OSError as error:
-            raise Problem(
-                "start-failed",
-                f"{self._output} cannot be written ({error.strerror}), so no check was started.",
-            ) from error
+            raise self._unwritable(error) from error
         if pasted:
             arguments.append(f"--elsewhere={self._pasted}")
         self._run(arguments)
+
+    def _unwritable(self, error: OSError) -> Problem:
+        return Problem(
+            "start-failed", f"{self._output} cannot be written ({error.strerror}), so no check was started."
+        )
 
     def state(self) -> CheckState:
         """Return how the last check stands."""
@@ -78,7 +101,7 @@ class Checks:
         for path, content in ((self._pasted, pasted), (self._output, "")):
             path.unlink(missing_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(content)
 
     def _run(self, arguments: Sequence[str]) -> None:

@@ -44,6 +44,7 @@ def create_app(
     errors.register(app)
     app.before_request(_admit)
     app.after_request(_harden)
+    app.teardown_request(_leave)
     app.context_processor(_in_templates)
     _refuse_views_without_roles(app)
     app.wsgi_app = routing.ByParameter(app.wsgi_app)  # type: ignore[method-assign]
@@ -56,10 +57,19 @@ def _admit() -> None:
     if request.endpoint is None:
         return
     refuse_unless_allowed(g.caller, current_app.view_functions[request.endpoint])
+    if not g.caller.is_operator:
+        services().turns.take(g.caller.user)
+        g.in_turn = g.caller.user
     if request.method not in ("GET", "HEAD"):
         services().tokens.check(g.caller, request.form.get(csrf.FIELD, ""))
     elif g.caller.is_operator:
         services().operations.finish_interrupted()
+
+
+def _leave(_error: BaseException | None) -> None:
+    """A viewer's request has been answered."""
+    if user := g.pop("in_turn", ""):
+        services().turns.give_back(user)
 
 
 def _harden(answer: Response) -> Response:

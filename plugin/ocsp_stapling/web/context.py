@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Flask, current_app, g
 
@@ -10,6 +11,7 @@ from ocsp_stapling.change.jobs import Operations
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.csrf import FormTokens
 from ocsp_stapling.web.identity import Caller
+from ocsp_stapling.web.turns import Jobs, Turns
 
 _EXTENSION = "ocsp_stapling"
 
@@ -21,6 +23,8 @@ class Services:
     settings: Settings
     tokens: FormTokens
     operations: Operations
+    turns: Turns = field(default_factory=Turns)
+    meetings: Jobs[Any] = field(default_factory=Jobs)
 
 
 def attach(app: Flask, services: Services) -> None:

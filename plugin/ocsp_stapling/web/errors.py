@@ -10,6 +10,9 @@ from werkzeug.exceptions import HTTPException
 
 from ocsp_stapling.problem import Problem
 
+_OUR_FAULT = ("internal-error", "start-failed")
+# What has an answer in a sentence is no failure of the service: never 5xx for what somebody sent.
+_DEFAULT = 409
 STATUS = {
     "busy": 409,
     "changed-meanwhile": 409,
@@ -21,6 +24,7 @@ STATUS = {
     "not-found": 404,
     "operation-unknown": 404,
     "too-large": 413,
+    "too-many": 429,
 }
 _SENTENCES = {
     404: Problem("not-found", "There is no such page."),
@@ -47,7 +51,7 @@ def show(problem: Problem) -> Response:
     caller = g.get("caller")
     if caller is None or not caller.is_operator:
         problem = Problem(problem.code, problem.sentence)
-    status = STATUS.get(problem.code, 500)
+    status = 500 if problem.code in _OUR_FAULT else STATUS.get(problem.code, _DEFAULT)
     if wants_json():
         return make_response(jsonify(error=problem.as_json()), status)
     return make_response(_page(problem), status)
@@ -63,7 +67,7 @@ def _page(problem: Problem) -> str:
 
 
 def _http(error: HTTPException) -> Response:
-    status = error.code or 500
+    status = error.code or 400
     known = _SENTENCES.get(status, Problem("bad-request", "The request was not understood."))
     answer = show(known)
     answer.status_code = status

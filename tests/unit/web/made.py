@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import NoReturn
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
@@ -21,15 +23,36 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.answer import Verdict
+from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.run import Completed
+from ocsp_stapling.web.pages.sites import SiteRow
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+LAUNCHED = Completed(0, "", "", False)
 HOSTILE = "<script>alert(1)</script>'\"&"
 _AUTHORITIES = {
     "ocsp.sectigo.com": ("Sectigo", "Sectigo RSA Domain Validation Secure Server CA", "104.18.38"),
     "ocsp.digicert.com": ("DigiCert", "GeoTrust TLS RSA CA G1", "192.229.221"),
     "ocsp.globalsign.com": ("GlobalSign", "GlobalSign GCC R6 AlphaSSL CA 2023", "104.18.20"),
 }
+
+
+def row(name: str) -> SiteRow:
+    """One site of the list."""
+    door = Door("127.0.0.1", 443, name)
+    return SiteRow(name, "user", "Sectigo", "ocsp.sectigo.com", "good", "On", False, None, "", door)
+
+
+def no_server(*_: object, **__: object) -> NoReturn:
+    """In place of what reads the server: it is none."""
+    raise Problem("no-cpanel", "This is no cPanel server.")
+
+
+def escaped(text: str) -> str:
+    """Text as a template writes it."""
+    return escape(text).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 def address(text: str, outcome: Outcome = Outcome.OK) -> AddressFinding:

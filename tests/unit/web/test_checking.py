@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +43,26 @@ def test_a_running_check_tells_what_it_does_and_a_second_one_is_not_started(tmp_
     gate.touch()
     ended(checks)
     assert checks.state().problem is None
+    assert runs.read_text() == "x\n"
+
+
+def test_of_many_forms_that_come_at_once_one_starts_a_check(tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    script = f"echo x >>{runs}; while [ ! -e {gate} ]; do sleep 0.02; done; echo {{}}"
+    together = threading.Barrier(24)
+
+    def press() -> None:
+        together.wait()
+        Checks(tmp_path / "state", launch, command_path).start()
+
+    command_path = command(tmp_path, script)
+    pressing = [threading.Thread(target=press) for _ in range(24)]
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join()
+    gate.touch()
+    ended(Checks(tmp_path / "state", launch, command_path))
     assert runs.read_text() == "x\n"
 
 

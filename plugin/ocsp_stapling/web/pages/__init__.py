@@ -53,6 +53,7 @@ _PARTS = {
     "check.follow": "overview.show",
     "elsewhere.tell": "elsewhere.show",
     "sites.meet": "sites.show",
+    "sites.following": "sites.show",
 }
 
 

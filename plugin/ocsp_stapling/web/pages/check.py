@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.change.checking import Checks
@@ -10,17 +12,20 @@ from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture
 
 blueprint = Blueprint("check", __name__, url_prefix="/check")
 _BACK = ("overview.show", "responders.show", "guide.show", "elsewhere.show")
 _SHOWN = 4
+_VIEWERS_WAIT_SECONDS = 20
 
 
 @blueprint.post("")
 @operators_and_viewers
 def start() -> Response:
     """Start a check (unless one is running) and lead to where it can be followed; field `back`: a page's name."""
-    checks().start()
+    if caller().is_operator or not _is_fresh():
+        checks().start()
     opened = request.form.get("responder", "")[:300]
     return routing.see_other("check.follow", back=_back(request.form.get("back", "")), open=opened or None)
 
@@ -39,6 +44,16 @@ def follow() -> Response:
     if state.problem is not None:
         raise Problem(state.problem.code, state.problem.sentence, state.problem.detail)
     return routing.see_other(back, open=opened)
+
+
+def _is_fresh() -> bool:
+    """Whether the last check is so young that nobody but root may start another: a viewer could keep one running."""
+    seen = picture.picture()
+    return (
+        seen.evidence is not None
+        and seen.changed is None
+        and (datetime.now(UTC) - seen.evidence.taken_at).total_seconds() < _VIEWERS_WAIT_SECONDS
+    )
 
 
 def checks() -> Checks:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.web.context import caller
+from ocsp_stapling.web import routing
+from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import sites
@@ -18,23 +19,33 @@ blueprint = Blueprint("sites", __name__, url_prefix="/sites")
 @operators_and_viewers
 def show() -> Response:
     """Show one page of the sites that fit `q`, `ca` and `show`; as JSON the table alone, for the search box."""
-    values = _page(request.args.get)
+    values = sites.page(sites.Query.of(request.args.get), visible_to(caller()))
     if wants_json():
         return jsonify(html=render_template("sites_table.html", **values))
-    return make_response(render_template("sites.html", met=None, **values))
+    name = request.args.get("met", "")
+    job = services().meetings.look(caller().user, name)
+    meeting = name if job is not None and job.running else ""
+    met = job.found if job is not None else None
+    return make_response(render_template("sites.html", met=met, meeting=meeting, **values))
 
 
 @blueprint.post("")
 @operators_and_viewers
 def meet() -> Response:
-    """Meet one site (field `site`) as a browser does and show what came back."""
+    """Begin to meet one site (field `site`) as a browser does, and lead to where what came back is shown."""
     name = request.form.get("site", "")
     found = sites.find(name, visible_to(caller()))
     if found is None:
         raise Problem("not-found", "There is no such site on this server, or it is not yours.")
-    met = sites.meet(found)
-    return make_response(render_template("sites.html", met=met, **_page(request.form.get)))
+    # A site that hangs takes seconds: not those of a thread that answers requests.
+    services().meetings.begin(caller().user, name, lambda: sites.meet(found))
+    query = {field: request.form.get(field, "")[:200] or None for field in ("q", "ca", "show", "page")}
+    return routing.see_other("sites.show", met=name, **query)
 
 
-def _page(get: sites.Get) -> dict[str, object]:
-    return sites.page(sites.Query.of(get), visible_to(caller()))
+@blueprint.get("/met")
+@operators_and_viewers
+def following() -> Response:
+    """Say whether the meeting of the site `met` has ended, for the page's script."""
+    job = services().meetings.look(caller().user, request.args.get("met", ""))
+    return jsonify(ended=job is None or not job.running)

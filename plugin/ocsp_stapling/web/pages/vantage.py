@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 
 from ocsp_stapling.check import vantage as reading
 from ocsp_stapling.check.evidence import Elsewhere, Evidence, ResponderEvidence
+from ocsp_stapling.problem import Problem
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
@@ -15,18 +17,34 @@ from ocsp_stapling.web.pages.check import checks
 from ocsp_stapling.web.words import Tone
 
 blueprint = Blueprint("elsewhere", __name__, url_prefix="/elsewhere")
+_MARK, _END = "OCSP-ELSEWHERE", "OCSP-END"
+_QUESTION = re.compile(_MARK + r" ([0-9a-f]{16})")
 
 
 @blueprint.get("")
 @operators_only
 def show() -> str:
     """Show the command for a responder (parameter `responder`: its URL), those that fail first."""
+    return _page(request.args.get("responder", ""))
+
+
+@blueprint.post("")
+@operators_only
+def tell() -> Response:
+    """Take a pasted result into account, in a new check; a wrong one is shown again with what is wrong about it."""
+    pasted = request.form.get("pasted", "")[: reading.SIZE_LIMIT]
+    if wrong := _what_is_wrong(pasted):
+        return make_response(_page(request.form.get("responder", ""), pasted, wrong), 400)
+    checks().start(pasted)
+    return routing.see_other("check.follow", back="elsewhere.show")
+
+
+def _page(asked: str, pasted: str = "", wrong: str = "") -> str:
     seen = picture.picture()
     if seen.evidence is None or seen.diagnosis is None:
         return render_template("elsewhere.html", evidence=None)
     bad = {one.url for one in seen.diagnosis.responders if not one.ok}
     commands = {one.url: one.command for one in _ordered(seen.evidence, bad) if one.command}
-    asked = request.args.get("responder", "")
     chosen = asked if asked in commands else next(iter(commands), "")
     return render_template(
         "elsewhere.html",
@@ -35,17 +53,43 @@ def show() -> str:
         chosen=chosen,
         command=commands.get(chosen, ""),
         told=[_told(one) for responder in seen.evidence.responders for one in responder.elsewhere],
+        pasted=pasted,
+        wrong=wrong,
     )
 
 
-@blueprint.post("")
-@operators_only
-def tell() -> Response:
-    """Take a pasted result into account, in a new check. Raises Problem `elsewhere-unreadable`."""
-    pasted = request.form.get("pasted", "")
-    reading.parse(pasted)
-    checks().start(pasted)
-    return routing.see_other("check.follow", back="elsewhere.show")
+def _what_is_wrong(pasted: str) -> str:
+    """Say in a sentence why the text is no result, "" if it is one."""
+    if not pasted.strip():
+        return "Nothing was pasted."
+    try:
+        replies = reading.parse(pasted)
+    except Problem:
+        return _why_unreadable(pasted)
+    if not {one.id for one in replies} & _asked_for():
+        return (
+            "This is the result of another command: of another server, or of a certificate that was replaced since. "
+            "Run the command above and paste what it prints."
+        )
+    return ""
+
+
+def _why_unreadable(pasted: str) -> str:
+    if "mktemp" in pasted and _END in pasted:
+        return "This is the command itself. Run it on another machine and paste what it prints there."
+    if _MARK not in pasted:
+        return f"This is not what the command prints: that begins with {_MARK} and ends with {_END}."
+    return f"The result is not whole. Paste everything from {_MARK} to {_END}, both included."
+
+
+def _asked_for() -> set[str]:
+    """What ties results to the questions of the commands that are shown."""
+    evidence = picture.picture().evidence
+    return (
+        {found for one in evidence.responders for found in _QUESTION.findall(one.command)}
+        if evidence
+        else set()
+    )
 
 
 def _ordered(evidence: Evidence, bad: set[str]) -> Iterable[ResponderEvidence]:
