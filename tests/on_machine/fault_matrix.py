@@ -83,7 +83,7 @@ def cells() -> Iterator[Cell]:
     for kind, both in EVERYBODY.items():
         for who, verdicts in zip(("one", "all"), both, strict=True):
             for address, (cause, remedy) in zip(PLACES, verdicts, strict=True):
-                in_ci = address == "all" or kind in (*PACKETS, "hang")
+                in_ci = _in_ci(kind, who, address)
                 yield Cell(kind, who, address, "", cause, _severity(kind, who, address), remedy, in_ci)
     for kind, pair in RESOLVER.items():
         for who, (cause, remedy) in zip(("one", "all"), pair, strict=True):
@@ -93,7 +93,15 @@ def cells() -> Iterator[Cell]:
             for address in PLACES:
                 waits = address in WORKER_WAITS.get(kind, ())
                 severity = "stalling" if waits else "failing"
-                yield Cell(kind, who, address, "nobody", *_split(FIREWALL, severity), in_ci=address != "4")
+                yield Cell(kind, who, address, "nobody", *_split(FIREWALL, severity), in_ci=address == "all")
+
+
+def _in_ci(kind: str, who: str, address: str) -> bool:
+    """One cell of each sort; `--long` has them all."""
+    if kind in (*PACKETS, "hang"):
+        return address != "4" or (kind, who) == ("drop", "one")
+    same = EVERYBODY[kind][0][0] == EVERYBODY[kind][1][0]
+    return address == "all" and (who == "one" or not same or kind == "slow")
 
 
 def _split(verdict: Verdict, severity: str) -> tuple[str, str, str]:

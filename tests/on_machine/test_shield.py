@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -120,7 +122,7 @@ def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is
                 time.sleep(0.05)
             assert shield(machine, "on", "--yes")["error"]["code"] == "shield-port"  # type: ignore[index]
         finally:
-            taker.kill()
+            os.killpg(taker.pid, signal.SIGKILL)  # with what it started in the machine
             taker.communicate()
         machine.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
         assert shield(machine, "on", "--yes")["error"]["code"] == "shield-port"  # type: ignore[index]
