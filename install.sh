@@ -328,7 +328,7 @@ ending() {
         if [ -n "$BUILT" ] && [ "$(release_behind "$CURRENT")" != "$NEW" ]; then rm -rf "$NEW"; fi
         rmdir "$RELEASES" "$HOME_DIR" 2>/dev/null || true
     fi
-    rm -f "${LOG:-}"
+    rm -f "$LOG"
     exit "$code"
 }
 

@@ -158,7 +158,7 @@ uninstall_plugin() {
         say "OCSP Stapling for WHM is not installed."
     fi
     if [ -n "$PURGE" ]; then purge; else what_stays; fi
-    rm -f "$LOCK"
+    rm -rf "$SETUP_DIR"
 }
 
 main "$@"

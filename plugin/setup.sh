@@ -17,13 +17,14 @@ MADE=$HOME_DIR/made-directories
 CONFIG_DIR=/etc/ocsp-stapling
 STATE_DIR=/var/lib/ocsp-stapling
 RUN_DIR=/run/ocsp-stapling
-LOCK=/run/lock/ocsp-stapling-setup.lock
+SETUP_DIR=/run/ocsp-stapling-setup  # nobody but root may make anything in it: the lock, and the log of the last run
+LOCK=$SETUP_DIR/lock
 CPANEL=/usr/local/cpanel
 APP=/var/cpanel/apps/$NAME.conf
 PATHS_CONF=/etc/cpanel/ea4/paths.conf
 UNITS=/etc/systemd/system
 SUFFIX=.new-$NAME
-LOG=''
+LOG=$SETUP_DIR/log
 CHILD=''
 
 # The caller's environment may be odd in any way; what root runs here must not depend on it.
@@ -56,17 +57,24 @@ quietly() {
     return "$code"
 }
 
-open_log() { LOG=$(mktemp /tmp/$NAME-setup.XXXXXXXX); }
-show_log() { if [ -s "${LOG:-}" ]; then { say "  What was said on the way:"; tail -n 60 "$LOG" | sed 's/^/    /'; } >&2; fi; }
+# One name for every run's log: a run that was killed leaves nothing that the next one does not take away.
+open_log() { rm -f "$LOG" && (umask 077 && : >"$LOG"); }
+show_log() { if [ -s "$LOG" ]; then { say "  What was said on the way:"; tail -n 60 "$LOG" | sed 's/^/    /'; } >&2; fi; }
 
 # One installation or removal at a time. The lock is held through file descriptor 9 by what is started from here, too
 # (so that a repeated run waits for what a killed one left running), but not by programs that start daemons: 9>&-.
 take_lock() {
-    mkdir -p "${LOCK%/*}"
-    exec 9>"$LOCK"
-    if flock -n 9; then return; fi
-    say "Waiting for another installation or removal to end ..."
-    flock -w 60 9 || refuse "another installation or removal is still running. Try again when it has ended."
+    while :; do
+        (umask 077 && mkdir -p "$SETUP_DIR")
+        [ "$(stat -c '%F %u %a' "$SETUP_DIR")" = 'directory 0 700' ] ||
+            refuse "$SETUP_DIR is not a directory of root's alone. Remove it, then try again."
+        exec 9>"$LOCK"
+        if ! flock -n 9; then
+            say "Waiting for another installation or removal to end ..."
+            flock -w 60 9 || refuse "another installation or removal is still running. Try again when it has ended."
+        fi
+        if [ "$LOCK" -ef /proc/self/fd/9 ]; then return; fi  # else a removal took it away while this run waited
+    done
 }
 
 systemctl() { command systemctl "$@" 9>&-; }

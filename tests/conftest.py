@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -24,6 +25,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="a long campaign: run with --long"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where tests keep files: machines see pytest's own directory, and what else is made is gone at the end."""
+    base = tmp_path_factory.getbasetemp()
+    Machine.shared = (base.parent if hasattr(request.config, "workerinput") else base,)
+    scratch = base / "scratch"
+    scratch.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(scratch))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    assert list(scratch.iterdir()) == [], "a test left something in the directory for temporary files"
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ is gone.
 
 Run by `machine.Machine` inside fresh mount, network, PID, UTS and IPC namespaces. Whatever it makes lives
 in those namespaces or on a tmpfs inside them, so that it vanishes with this process, however that ends.
-Usage: python -m tests.machine.boot SHAPE-AS-JSON   (standard input: a pipe held open by the owner)
+Usage: python -m tests.machine.boot SHAPE-AS-JSON [DIRECTORY OF /tmp TO BE SHARED ...]
+(standard input: a pipe held open by the owner)
 """
 
 from __future__ import annotations
@@ -63,6 +64,18 @@ def mounts() -> None:
     for directory in ("/run/apache2", "/run/lock", str(faults.RUN), str(faults.RUN / "pki")):
         Path(directory).mkdir(mode=0o755, parents=True, exist_ok=True)
     (faults.RUN / "pki").chmod(0o700)
+
+
+def own_tmp(shared: list[Path]) -> None:
+    """A /tmp of the machine's own, in which only the shared directories are this system's."""
+    outside = SCRATCH / "tmp"
+    outside.mkdir()
+    sh("mount", "--bind", "/tmp", str(outside))
+    sh("mount", "-t", "tmpfs", "-o", "mode=1777", "machine", "/tmp")
+    for path in shared:
+        path.mkdir(parents=True)
+        sh("mount", "--bind", str(outside / path.relative_to("/tmp")), str(path))
+    sh("umount", str(outside))
 
 
 def network(shape: Shape) -> None:
@@ -164,8 +177,9 @@ def _script(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def boot(shape: Shape) -> None:
+def boot(shape: Shape, shared: list[Path]) -> None:
     mounts()
+    own_tmp(shared)
     (faults.RUN / "shape.json").write_text(shape.to_json())
     network(shape)
     names()
@@ -198,7 +212,7 @@ def live() -> None:
 
 def main() -> None:
     shape = Shape.from_json(sys.argv[1])
-    boot(shape)
+    boot(shape, [Path(word) for word in sys.argv[2:]])
     live()
 
 

@@ -182,15 +182,15 @@ class Window:
 @contextlib.contextmanager
 def window(machine: Machine, width: int = 1280, height: int = 900) -> Iterator[Window]:
     """Open a window in the machine's network; the thread stays there meanwhile."""
-    profile = tempfile.mkdtemp(prefix="ost-chromium-")
-    with network_of(machine):
-        driver = webdriver.Chrome(_options(profile), Service(DRIVER))
-        try:
-            driver.set_script_timeout(60)
-            yield Window(driver).size(width, height)
-        finally:
-            driver.quit()
-            shutil.rmtree(profile, ignore_errors=True)
+    # Short, for sockets lie in it; and what a browser that is ended leaves behind goes with it.
+    profile = tempfile.mkdtemp(prefix="ost-chromium-", dir="/tmp")
+    with contextlib.ExitStack() as cleanup, network_of(machine):
+        cleanup.callback(shutil.rmtree, profile, ignore_errors=True)
+        service = Service(DRIVER, env={**os.environ, "TMPDIR": profile})
+        driver = webdriver.Chrome(_options(profile), service)
+        cleanup.callback(driver.quit)
+        driver.set_script_timeout(60)
+        yield Window(driver).size(width, height)
 
 
 def _options(profile: str) -> webdriver.ChromeOptions:

@@ -65,7 +65,7 @@ def _followed(argv: list[str], tell: Tell) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Let an interrupted install.sh take its log in /tmp away: that directory is this system's own."""
+    """Let an interrupted install.sh throw away what it began."""
     if process.poll() is None:
         with contextlib.suppress(OSError, IndexError, subprocess.TimeoutExpired):
             os.kill(only_child(process.pid), signal.SIGTERM)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.machine.shape import MPMS, Authority, Shape, SitePlan, authorities, sites
 
@@ -23,6 +24,7 @@ FRESH = (
     "/opt/ocsp-stapling",
     "/usr/local/cpanel",
     "/var/cpanel",
+    "/var/log/apache2",
 )
 OWN_PLACES = (*FRESH, "/mnt", "/run", "/dev/shm", "/proc")
 CLEAN = {
@@ -75,8 +77,11 @@ class Machine:
     """A running WHM-shaped machine; a context manager that takes everything down at its end.
 
     The machine also ends by itself when this process ends in any way: its first process waits on a pipe that
-    only this process holds open.
+    only this process holds open. `shared`: what of this system's /tmp it sees beside this checkout; the rest of
+    its /tmp is its own.
     """
+
+    shared: ClassVar[tuple[Path, ...]] = ()
 
     def __init__(self, shape: Shape | None = None) -> None:
         self.shape = shape or Shape()
@@ -98,6 +103,7 @@ class Machine:
 
     def start(self) -> None:
         argv = ["unshare", *NAMESPACES, sys.executable, "-m", "tests.machine.boot", self.shape.to_json()]
+        argv += [str(path) for path in (REPO, *self.shared) if path.is_relative_to("/tmp")]
         self._boot = subprocess.Popen(
             argv,
             cwd=REPO,

@@ -320,6 +320,7 @@ def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit)
     done = kit.install(server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert broken(server) == []
+    assert traces(server) == ["lock"]
     for _ in range(4):
         run = server.popen(str(kit.tree / "uninstall.sh"), "--purge", "--yes")
         time.sleep(chance.uniform(0.02, 0.4))
@@ -327,6 +328,34 @@ def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit)
         run.communicate(timeout=60)
     assert server.run(str(kit.tree / "uninstall.sh"), "--purge", "--yes", check=False).returncode == 0
     assert differences(before, facts(server)) == []
+    assert traces(server) == []
+
+
+def traces(machine: Machine) -> list[str]:
+    """What runs of the installer left in directories that are in memory or for temporary files."""
+    found = machine.run(
+        "find", "/tmp", "/run", "/dev/shm", "-xdev", "-path", "*ocsp-stapling-setup*", "-type", "f"
+    )
+    return [Path(line).name for line in found.stdout.splitlines()]
+
+
+def test_no_customer_can_block_or_mislead_the_installer(server: Machine, kit: Kit) -> None:
+    """/run/lock is everybody's on Debian and Ubuntu: a file there was once the installer's lock."""
+    customer = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    server.run("chmod", "1777", "/run/lock")
+    server.run(*customer, "mkfifo", "/run/lock/ocsp-stapling-setup.lock")
+    kit.installed(server)
+    for attack in ("flock -n {}/lock true", "touch {}/lock", "mkdir {}", "mv {0} {0}.away"):
+        line = attack.format("/run/ocsp-stapling-setup")
+        assert server.run(*customer, "sh", "-c", line, check=False).returncode != 0, line
+    server.run("rm", "-r", "/run/ocsp-stapling-setup")
+    server.run("ln", "-s", "/etc", "/run/ocsp-stapling-setup")
+    for done in (kit.install(server), server.run(f"{HOME}/current/uninstall.sh", "--yes", check=False)):
+        assert done.returncode == 1
+        assert "is not a directory of root's alone" in done.stderr
+    server.run("rm", "/run/ocsp-stapling-setup")
+    server.run(f"{HOME}/current/uninstall.sh", "--yes", "--purge")
+    assert traces(server) == []
 
 
 def test_killed_in_an_upgrade_one_version_or_the_other_is_whole(installed: Machine, kit: Kit) -> None:

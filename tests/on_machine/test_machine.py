@@ -45,6 +45,19 @@ def test_it_starts_with_every_mpm_and_serves_staples(
     assert visit["stapled"]
 
 
+def test_it_starts_with_its_own_logs_and_nothing_written_to_its_tmp_is_this_systems() -> None:
+    """What this system's Apache has logged is out of sight, and what runs in the machine leaves no trace."""
+    log, mark = Path("/var/log/apache2/error_log"), f"machine-{os.getpid()}"
+    before = log.stat() if log.exists() else None
+    with Machine(Shape(sites=1)) as machine:
+        lines = machine.path("/etc/apache2/logs/error_log").read_text().splitlines()
+        assert sum("resuming normal operations" in line for line in lines) == 1
+        assert [p.name for p in machine.path("/var/log/apache2").iterdir() if p.name == "error.log"] == []
+        machine.run("touch", f"/tmp/{mark}")
+        assert not Path("/tmp", mark).exists()
+    assert (log.stat() if log.exists() else None) == before
+
+
 def test_its_tree_is_that_of_ea4(machine: Machine) -> None:
     conf = machine.path("/etc/apache2/conf/httpd.conf").read_text()
     order = [
