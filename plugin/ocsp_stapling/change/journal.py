@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +29,12 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE TABLE IF NOT EXISTS files (
     operation TEXT NOT NULL REFERENCES operations (id), path TEXT NOT NULL, before BLOB, after BLOB,
     PRIMARY KEY (operation, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, began REAL NOT NULL, document BLOB NOT NULL);
 """
 # The bytes of old changes go; what was done, when and by whom stays.
 _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
+_KEPT_INCIDENTS = 100
 RUNNING = "running"
 _T = TypeVar("_T")
 
@@ -71,6 +73,15 @@ class Operation:
     state: str
     plan: Mapping[str, Any]
     result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class IncidentRow:
+    """An incident as it is kept: what `document` means, only those know who write it."""
+
+    id: str
+    began: float
+    document: bytes
 
 
 class Journal:
@@ -187,6 +198,21 @@ class Journal:
 
         return self._read(read, [])
 
+    def incidents(self, limit: int) -> list[bytes]:
+        """Return the incidents' documents, the one amended last first."""
+        return self._read(lambda database: _incidents(database, limit), [])
+
+    def amend_incidents(self, amend: Callable[[Sequence[bytes]], Iterable[IncidentRow]]) -> None:
+        """Keep what `amend` makes of the documents amended last; nobody else writes in between."""
+
+        def write(database: sqlite3.Connection) -> None:
+            rows = [(one.id, one.began, one.document) for one in amend(_incidents(database, 3))]
+            database.executemany("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)", rows)
+            newest = "(SELECT id FROM incidents ORDER BY rowid DESC LIMIT ?)"
+            database.execute(f"DELETE FROM incidents WHERE id NOT IN {newest}", (_KEPT_INCIDENTS,))  # noqa: S608
+
+        self._write(write)
+
     # -- the database, which may fail ----------------------------------------------------------------------
 
     def _open_or_replace(self) -> None:
@@ -263,6 +289,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _incidents(database: sqlite3.Connection, limit: int) -> list[bytes]:
+    # By their order, for clocks can jump; as bytes: text that is no UTF-8 would read as a database that fails.
+    query = "SELECT CAST(document AS BLOB) FROM incidents ORDER BY rowid DESC LIMIT ?"
+    return [found for (found,) in database.execute(query, (limit,))]
 
 
 def _operation(row: Sequence[Any]) -> Operation:

@@ -43,13 +43,18 @@ def judged(evidence: Evidence) -> Check:
     return Check(evidence, diagnose(evidence))
 
 
-def store(directory: Path, check: Check) -> dict[str, Any]:
-    """Keep the check as the last one, readable for us alone, and return its document. Raises OSError."""
+def store(directory: Path, check: Check, source: str = "check") -> dict[str, Any]:
+    """Keep the check as the last one, readable for us alone, and return its document. Raises OSError.
+
+    The record of incidents learns of it; `source` is who looked: `check`, `page` or `watch`.
+    """
     from ocsp_stapling import codec
+    from ocsp_stapling.check.incident import look_taken
 
     document = check.document()
     kept = {"evidence": codec.plain(check.evidence), "diagnosis": codec.plain(check.diagnosis)}
     _write(directory, json.dumps(document | {_KEPT: kept}))
+    look_taken(directory, document, source)
     return document
 
 

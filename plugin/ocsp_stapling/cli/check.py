@@ -98,7 +98,8 @@ def run_check(
         click.echo("\r\033[K", nl=False, err=True)
     check = result.judged(evidence)
     with contextlib.suppress(OSError):  # a full disk must not cost the answer
-        result.store(configured.state_directory, check)
+        # The page follows a check by its progress; at a terminal people watch the line that is overwritten.
+        result.store(configured.state_directory, check, "page" if progress else "check")
     return check.document()
 
 

@@ -85,7 +85,7 @@ def make_check(settings: Settings) -> Document:
     evidence = survey(SurveyRequest(chosen, settings.probe.deadline_seconds, read_log=log))
     check = result.judged(evidence)
     with contextlib.suppress(OSError):
-        result.store(settings.state_directory, check)
+        result.store(settings.state_directory, check, "watch")
     log.wait(_LOG_SECONDS)
     return check.document()
 

@@ -334,7 +334,14 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
     text = text_of(app, "p=responders")
     assert "The last 6 checks: 3 with a failure. The latest: reply-timeout at" in text
     assert "50 % of the last 30 days" in text
-    assert "<dt>Since</dt>" in text_of(app, "")
+
+
+def test_the_overview_tells_the_incident_to_who_may_see_everybody_s_sites(showing: Shown) -> None:
+    app = showing(made.stalling())
+    text = text_of(app, "")
+    assert "<dt>Since</dt>" in text
+    assert "Sites waited up to 4 s from" in text
+    assert "Sites waited" not in text_of(app, "", made.VIEWER)
 
 
 def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(showing: Shown) -> None:

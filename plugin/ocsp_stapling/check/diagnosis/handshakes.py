@@ -10,6 +10,8 @@ from ocsp_stapling.text import listed
 
 STALL_SECONDS = 1.0
 """A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
+_QUEUED = 1.5
+"""The longest wait of several at once is so many times the shortest where one waits for the other."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,18 @@ def _fails_for_all(asked: HandshakeEvidence, plain: Sequence[HandshakeEvidence])
 
 def _place(handshake: HandshakeEvidence) -> tuple[str, str, int]:
     return handshake.site, handshake.address, handshake.port
+
+
+def each_waits(seconds: Sequence[float]) -> float:
+    """Return what each of several handshakes at once adds to the wait of the next, 0 where they do not queue.
+
+    Apache asks a responder under one lock for the whole server, so of three the first waits one time-out, the
+    second two, the third three.
+    """
+    waits = sorted(seconds)
+    if len(waits) < 2 or waits[-1] < _QUEUED * waits[0]:
+        return 0.0
+    return (waits[-1] - waits[0]) / (len(waits) - 1)
 
 
 def is_quick(handshake: HandshakeEvidence) -> bool:

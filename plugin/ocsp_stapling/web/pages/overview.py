@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from flask import Blueprint, render_template
 
@@ -13,7 +13,7 @@ from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import picture, trends, verdict
+from ocsp_stapling.web.pages import picture, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 
@@ -70,9 +70,11 @@ def show() -> str:
 
 
 def _since(diagnosis: Diagnosis, operator: bool) -> datetime | None:
-    """When the trouble began; the watch looks at everybody's sites, so it does not hold for a viewer's."""
-    troubled = diagnosis.severity in (Severity.STALLING, Severity.FAILING)
-    return trends.trouble_since() if troubled and operator else None
+    """When this trouble began; an incident is everybody's, so it does not hold for a viewer's sites."""
+    if diagnosis.severity not in (Severity.STALLING, Severity.FAILING) or not operator:
+        return None
+    one = story.present()
+    return datetime.fromtimestamp(one.began, UTC) if one is not None and one.ended is None else None
 
 
 def _handshakes(evidence: Evidence) -> Handshakes:

@@ -12,14 +12,12 @@ from typing import TypeVar
 
 from ocsp_stapling.watch.history import AVAILABILITY_DAYS, percent
 from ocsp_stapling.watch.memory import DAY, NAME, Memory
-from ocsp_stapling.watch.outages import UNSEEN_SECONDS
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages.chart import SPARK_HEIGHT, Point
 from ocsp_stapling.web.words import counted, duration, moment
 
 _POINTS = 24
 _TREND_SECONDS = 4 * 3600.0
-_OUTAGES = 100
 _GOOD = ("ok", "reachable")
 T = TypeVar("T")
 Stamp = tuple[int, ...]
@@ -67,14 +65,6 @@ def _memory() -> tuple[Path, Stamp]:
     except OSError:
         return directory, ()
     return directory, (found.st_mtime_ns, found.st_ino, found.st_size)
-
-
-def trouble_since() -> datetime | None:
-    """Return since when the watch sees the outages that go on now, None if it sees none."""
-    now = time.time()
-    seen = _recall(lambda memory: memory.outages(now - UNSEEN_SECONDS, _OUTAGES), _memory()[0]) or []
-    begun = [one.began for one in seen if one.ended is None]
-    return datetime.fromtimestamp(min(begun), UTC) if begun else None
 
 
 def _recall(read: Callable[[Memory], T], directory: Path) -> T | None:

@@ -1,0 +1,196 @@
+"""How an incident begins, goes on, heals and ends: from one look to the next, from one change to the next. Pure."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.check.incident.look import Look
+from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Trouble, Wait
+from ocsp_stapling.text import host_of
+
+MERGED_SECONDS = 900.0
+"""What comes back so soon is one incident that flaps, not a second one."""
+UNSEEN_SECONDS = 7200.0
+"""After so long without a look nobody knows whether it was the same one all the time."""
+NOTES = 200
+_RANK = {"": 0, "none": 1, "noise": 2, "failing": 3, "stalling": 4}
+_TURNED = ("off", "shield-on")
+"""Changes that end the waiting of all visitors."""
+
+
+def seen(latest: Incident | None, look: Look) -> list[Incident]:
+    """Return the incidents that a look begins, goes on with or ends; `latest` is the last one known."""
+    if latest is None or not _goes_on(latest, look):
+        over = [] if latest is None or latest.ended is not None else [_lost_sight(latest)]
+        return [*over, _begun(look)] if look.opens else over
+    return [_gone_on(latest, look)]
+
+
+def _goes_on(latest: Incident, look: Look) -> bool:
+    """Whether a look belongs to it: it is open, or has ended a moment ago and the same fails again."""
+    subjects = {one.url for one in latest.troubles}
+    same = bool(subjects & set(look.troubles)) or (not subjects and look.off)
+    if latest.ended is not None:
+        return look.opens and same and 0 <= look.at - latest.ended <= MERGED_SECONDS
+    if latest.off_since is not None and look.off:
+        return True
+    if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS:
+        return False
+    return same or not look.opens or (latest.healed is None and not _all_healed(latest, look))
+
+
+def _all_healed(latest: Incident, look: Look) -> bool:
+    return not any(one.url in look.troubles for one in latest.troubles if one.healed is None)
+
+
+def _begun(look: Look) -> Incident:
+    first = Incident(_identity(look.at), look.at, look.source, look.at, look.at)
+    return _gone_on(first, look)
+
+
+def _identity(at: float) -> str:
+    return time.strftime("i%Y%m%dT%H%M%S", time.gmtime(at)) + "-" + secrets.token_hex(2)
+
+
+def _gone_on(now: Incident, look: Look) -> Incident:
+    at = max(look.at, now.began)
+    now = replace(now, seen=max(now.seen, at), ended=None, ending="")
+    if look.opens and not look.off:
+        now = replace(now, off_since=None, off_by="")
+    now = _worse(now, look, at)
+    if look.troubles:
+        return _troubled(now, look, at)
+    return _quiet(now, look, at)
+
+
+def _worse(now: Incident, look: Look, at: float) -> Incident:
+    """Take over what is worse than everything before: the harder severity, the longer wait."""
+    if look.severity == "stalling":
+        now = replace(now, hit=at)
+    longer = look.wait is not None and (now.wait is None or look.wait.seconds > now.wait.seconds)
+    if longer:
+        now = replace(now, wait=look.wait)
+    if _RANK.get(look.severity, 0) > _RANK.get(now.severity, 0) or (longer and look.severity == now.severity):
+        note = () if not now.severity else ((at, "worse", look.sentence),)
+        now = replace(
+            now, cause=look.cause, severity=look.severity, sentence=look.sentence, kept=look.kept,
+            sites=look.sites, waiting=look.waiting,
+        )  # fmt: skip
+        now = _noted(now, *note)
+    return now
+
+
+def _troubled(now: Incident, look: Look, at: float) -> Incident:
+    kind = "trouble" if now.notes else "sign"
+    known = {one.url: one for one in now.troubles}
+    for url, trouble in look.troubles.items():
+        before = known.get(url)
+        if before is None:
+            now = _noted(now, (at, kind, trouble.sentence))
+            known[url] = trouble
+        else:
+            if before.healed is not None:
+                now = _noted(now, (at, "again", f"{_name(before)} fails again. {trouble.sentence}"))
+            known[url] = replace(before, last=at, healed=None)
+    troubles = tuple(one if one.url in look.troubles else _healed(one, at) for one in known.values())
+    over = [one for one in troubles if one.healed == at]
+    now = _noted(now, *((at, "healed", _again(one)) for one in over))
+    return replace(now, troubles=troubles, last=max(now.last, at), healed=None, good_passes=0)
+
+
+def _quiet(now: Incident, look: Look, at: float) -> Incident:
+    """Nothing fails in this look: it has healed, and is over unless stapling is still off on its account."""
+    first = now.healed is None
+    troubles = tuple(_healed(one, at) for one in now.troubles)
+    over = [one for one in troubles if one.healed == at]
+    now = _noted(now, *((at, "healed", _again(one)) for one in over))
+    good = now.good_passes + (look.source == "watch")
+    now = replace(now, troubles=troubles, healed=at if first else now.healed, good_passes=good)
+    if look.off and now.off_since is not None:
+        return now
+    return _over(now, now.healed or at, "It healed; nothing fails any more.")
+
+
+def _healed(one: Trouble, at: float) -> Trouble:
+    return one if one.healed is not None else replace(one, healed=at)
+
+
+def _lost_sight(now: Incident) -> Incident:
+    """Another one begins, or nobody looked for hours: it counts until it was last seen."""
+    if now.healed is not None:
+        return _over(now, now.healed, "It healed; nothing failed any more.")
+    return _over(now, now.last, "It was not seen any more; nobody looked when it ended.")
+
+
+def _over(now: Incident, at: float, ending: str) -> Incident:
+    return _noted(replace(now, ended=at, ending=ending), (at, "end", ending))
+
+
+def _name(one: Trouble) -> str:
+    return host_of(one.url) if one.url != SERVER else "The server"
+
+
+def _again(one: Trouble) -> str:
+    return f"{_name(one)} answers again." if one.url != SERVER else "The sites answer quickly again."
+
+
+def _noted(now: Incident, *notes: tuple[float, str, str]) -> Incident:
+    """The first notes tell how it began and stay; of a long story the middle is left out."""
+    found = [*now.notes, *(Note(*each) for each in notes)]
+    if len(found) > NOTES:
+        found = [*found[: NOTES // 2], *found[-NOTES // 2 :]]
+    return replace(now, notes=tuple(found))
+
+
+# -- changes -----------------------------------------------------------------------------------------------
+
+
+def done(latest: Incident | None, operation: Operation) -> Incident | None:
+    """Return the incident as a change that has ended leaves it, None if the change has no part in one.
+
+    Turning off while visitors wait is the first sign of an incident that no check has seen.
+    """
+    waited = _waited(operation.result.get("before"), operation.started)
+    if latest is None or latest.ended is not None:
+        if operation.state != "done" or operation.action not in _TURNED or waited is None:
+            return None
+        at = operation.started
+        latest = Incident(
+            _identity(at), at, "change", at, at, hit=at, severity="stalling",
+            sentence="Sites did not answer when stapling was turned off.",
+        )  # fmt: skip
+        latest = _noted(latest, (at, "sign", f"Sites did not answer: {operation.who} acts."))
+    if operation.id in latest.operations:
+        return None
+    latest = replace(latest, operations=(*latest.operations, operation.id))
+    if waited and latest.wait is None:
+        latest = replace(latest, wait=waited)
+    return _after_change(latest, operation, operation.finished or operation.started)
+
+
+def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
+    if operation.state in ("restored", "failed"):
+        return now  # the timeline tells it from the operation itself
+    if operation.state != "done" or operation.plan.get("site"):
+        return now
+    if operation.plan.get("stapling_then") == "off" or operation.action == "shield-on":
+        return now if now.off_since else replace(now, off_since=at, off_by=operation.who)
+    if now.off_since is None:
+        return now
+    if now.healed is not None:
+        return _over(now, at, f"It healed, and {operation.who} turned stapling on again.")
+    return replace(now, off_since=None, off_by="", seen=at)
+
+
+def _waited(before: Any, at: float) -> Wait | None:
+    met = [one for one in before if isinstance(one, Mapping)] if isinstance(before, list) else []
+    slow = [one for one in met if one.get("error") == "timeout"]
+    if not slow:
+        return None
+    longest = max(float(one["milliseconds"]) / 1000 for one in slow)
+    return Wait(longest, at, cut=True, waiting=len(slow), met=len(met))

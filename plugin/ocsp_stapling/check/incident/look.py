@@ -1,0 +1,98 @@
+"""What one check says about an incident, read from its document. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, each_waits
+from ocsp_stapling.check.incident.model import SERVER, Trouble, Wait
+
+Document = Mapping[str, Any]
+_OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked", "chain-incomplete")
+"""What is wrong with a certificate itself: it lasts until somebody replaces it, so it is no outage."""
+_KEPT_RESPONDERS, _KEPT_NAMES = 24, 1000
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the server. `troubles` by subject; `asked` are the URLs of all responders it asked."""
+
+    at: float
+    source: str
+    cause: str
+    severity: str
+    sentence: str
+    off: bool
+    troubles: Mapping[str, Trouble]
+    asked: frozenset[str]
+    sites: int
+    waiting: int
+    wait: Wait | None
+    kept: Document
+
+    @property
+    def opens(self) -> bool:
+        """Whether visitors are hit now: they wait, are turned away, or miss a staple that an outage keeps away."""
+        return bool(self.troubles) and self.severity in ("stalling", "failing")
+
+
+def look_at(found: Document, source: str) -> Look:
+    """Return what a check's document says; `source` is `check`, `page` or `watch`."""
+    at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
+    stalling = found["severity"] == "stalling"
+    causing = len(found["sites_affected"])
+    everybody = stalling and not found["alone"]
+    return Look(
+        at,
+        source,
+        str(found["cause"]),
+        str(found["severity"]),
+        str(found["sentence"]),
+        found["configuration"]["stapling"] == "off",
+        _troubles(found, at, stalling),
+        frozenset(str(one["url"]) for one in found["responders"]),
+        causing,
+        int(found["sites"]) if everybody else causing,
+        _wait(found["handshakes"], at) if stalling else None,
+        _kept(found),
+    )
+
+
+def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
+    """Those that can hold visitors up, if there are any: what fails at once beside them is not their story."""
+    bad = [one for one in found["responders"] if not one["ok"] and _is_outage(one, found, stalling)]
+    leading = [one for one in bad if one["holds_up"]] or bad
+    troubles = {
+        str(one["url"]): Trouble(
+            str(one["url"]), str(one["authority"]), str(one["cause"]), str(one["sentence"]), at, at
+        )
+        for one in reversed(leading)
+    }
+    if not troubles and stalling:
+        troubles[SERVER] = Trouble(SERVER, "", str(found["cause"]), str(found["sentence"]), at, at)
+    return troubles
+
+
+def _is_outage(one: Document, found: Document, stalling: bool) -> bool:
+    return one["cause"] not in _OWN_FAULTS or (stalling and one["cause"] == found["cause"])
+
+
+def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
+    met = [one for one in handshakes if one["asked"] and not one["repeated"]]
+    slow = [one for one in met if one["error"] in (None, "timeout") and one["seconds"] >= STALL_SECONDS]
+    if not slow:
+        return None
+    longest = max(slow, key=lambda one: float(one["seconds"]))
+    each = each_waits([float(one["seconds"]) for one in slow])
+    return Wait(float(longest["seconds"]), at, bool(longest["error"]), each, len(slow), len(met))
+
+
+def _kept(found: Document) -> dict[str, Any]:
+    """The document with its long lists cut short: enough for a ticket, little enough for a history."""
+    bad_first = sorted(found["responders"], key=lambda one: bool(one["ok"]))
+    lists = {name: found[name][:_KEPT_NAMES] for name in ("sites_affected", "must_staple", "alone")}
+    responders = [one | {"sites": one["sites"][:_KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]]
+    return {**found, **lists, "responders": responders}

@@ -1,0 +1,93 @@
+"""What is kept of an incident. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SERVER = ""
+"""The subject of an incident in which visitors wait and no responder is seen to fail."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The longest that a visitor was seen to wait, in seconds.
+
+    `cut`: the look gave up then, so the visitor waits longer. `each` is what every one of several at once adds for
+    the next (Apache asks one after the other), 0 if that was not seen. `waiting` of `met` handshakes waited.
+    """
+
+    seconds: float
+    at: float
+    cut: bool = False
+    each: float = 0.0
+    waiting: int = 0
+    met: int = 0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One responder (by URL; SERVER for the server itself) that failed, how, and since when it answers again."""
+
+    url: str
+    authority: str
+    cause: str
+    sentence: str
+    began: float
+    last: float
+    healed: float | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that changed; `kind` is `sign`, `trouble`, `worse`, `healed`, `again`, `off`, `failed` or `end`."""
+
+    at: float
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Incident:
+    """An outage: first sign, worst, what was done, when it healed, how it ended.
+
+    `sign` is who noticed first: `check`, `page`, `watch` or `change`. `cause`, `severity`, `sentence`, `sites` and
+    `kept` (the check's document, its lists cut short) are of the moment at which it was worst; `sites` counts those
+    whose certificates name what failed, `waiting` those whose visitors waited for it.
+    `off_since` and `off_by`: stapling was turned off on its account. `healed` is the first of the looks in a row
+    that found nothing failing, `good_passes` how many of them the watch took. It is over when `ended` is set.
+    """
+
+    id: str
+    began: float
+    sign: str
+    last: float
+    seen: float
+    """The last look at it, whatever it showed; `last` is the last one that found trouble."""
+    hit: float | None = None
+    """The last look in which visitors waited or were turned away."""
+    cause: str = ""
+    severity: str = ""
+    sentence: str = ""
+    sites: int = 0
+    waiting: int = 0
+    wait: Wait | None = None
+    troubles: tuple[Trouble, ...] = ()
+    off_since: float | None = None
+    off_by: str = ""
+    healed: float | None = None
+    good_passes: int = 0
+    ended: float | None = None
+    ending: str = ""
+    operations: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hit_until(self) -> float | None:
+        """Until when visitors were hit: a change or a look ended it. None if they never were, or still are."""
+        if self.hit is None:
+            return None
+        ends = (self.off_since, self.healed, self.ended, self.seen if self.seen > self.hit else None)
+        return min((at for at in ends if at is not None and at >= self.hit), default=None)

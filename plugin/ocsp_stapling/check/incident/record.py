@@ -1,0 +1,81 @@
+"""Where incidents are kept: a table of the journal, fed by every check and by the changes that stand beside it.
+
+A row that cannot be read is passed over: it must neither cost the history of changes nor the check that meets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocsp_stapling import codec
+from ocsp_stapling.change.journal import NAME, RUNNING, IncidentRow, Journal, Operation
+from ocsp_stapling.check.incident.follow import done, seen
+from ocsp_stapling.check.incident.look import Look, look_at
+from ocsp_stapling.check.incident.model import Incident
+
+_RECENT_CHANGES = 50
+
+
+def look_taken(directory: Path, document: dict[str, Any], source: str) -> None:
+    """Feed a check's document into the record of this server; `source` is `check`, `page` or `watch`.
+
+    Where nothing was ever recorded and nothing is wrong, no file is made. A journal that cannot be written costs
+    the record only.
+    """
+    look = look_at(document, source)
+    if look.opens or (directory / NAME).exists():
+        with Journal(directory) as journal:
+            _amended(journal, look)
+
+
+def brought_up_to_date(journal: Journal) -> None:
+    """Take over what changes have done since the last look."""
+    _amended(journal, None)
+
+
+def known(journal: Journal, limit: int = 100) -> list[Incident]:
+    """Return the incidents, newest first."""
+    return _read(journal.incidents(limit))
+
+
+def latest(journal: Journal) -> Incident | None:
+    """Return the newest incident, None if there never was one."""
+    return next(iter(known(journal, 3)), None)
+
+
+def _amended(journal: Journal, look: Look | None) -> None:
+    changes = [one for one in reversed(journal.operations(_RECENT_CHANGES)) if one.state != RUNNING]
+
+    def amend(rows: Sequence[bytes]) -> Iterable[IncidentRow]:
+        last = next(iter(_read(rows)), None)
+        return [_row(one) for one in _followed(last, changes, look)]
+
+    journal.amend_incidents(amend)
+
+
+def _followed(last: Incident | None, changes: Sequence[Operation], look: Look | None) -> list[Incident]:
+    """Changes first, in their order: the look was taken after them."""
+    found: dict[str, Incident] = {}
+    for change in changes:
+        if last is not None and change.started < (last.began if last.ended is None else last.ended) - 1:
+            continue
+        if (after := done(last, change)) is not None:
+            last = found[after.id] = after
+    if look is not None:
+        found |= {one.id: one for one in seen(last, look)}
+    return list(found.values())
+
+
+def _row(one: Incident) -> IncidentRow:
+    return IncidentRow(one.id, one.began, codec.to_json(one))
+
+
+def _read(rows: Iterable[bytes]) -> list[Incident]:
+    found = []
+    for row in rows:
+        with contextlib.suppress(codec.UnreadableError):
+            found.append(codec.from_plain(codec.from_json(row), Incident))
+    return found

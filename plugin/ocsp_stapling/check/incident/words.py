@@ -1,0 +1,217 @@
+"""An incident in words: its sentence, what to do, its timeline, and as plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.check.incident.model import SERVER, Incident, Wait
+from ocsp_stapling.text import capital, host_of, listed
+
+SCHEMA = "ocsp-stapling/incident/1"
+_TENTH = 10
+_ACTIONS = {
+    "off": "Turning stapling off",
+    "on": "Turning stapling on",
+    "undo": "Taking a change back",
+    "site-off": "Turning stapling off for one site",
+    "site-on": "Turning stapling on for one site",
+    "shield-on": "Turning the shield on",
+    "shield-off": "Turning the shield off",
+}
+_ENDINGS = {
+    "done": "done",
+    "refused": "refused, nothing touched",
+    "restored": "failed, everything put back",
+    "failed": "FAILED and not put back",
+    "running": "under way",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the timeline. `kind` is that of a note, or `change`; then `operation` names it."""
+
+    at: float
+    kind: str
+    sentence: str
+    operation: str = ""
+
+
+def sentence(one: Incident, passes: int = 0) -> str:
+    """Return the incident in one sentence; with `passes` how many good looks the return waits for."""
+    parts = [_visitors(one), _switched(one), _since_then(one, passes)]
+    told = "; ".join(filter(None, parts))
+    return capital(told)
+
+
+def _visitors(one: Incident) -> str:
+    if one.hit is None:
+        span = f"{clock(one.began)}{_to(one, one.healed or one.ended)}"
+        return f"{_failing(one)} failed from {span}, sites stayed quick"
+    until = _to(one, one.hit_until)
+    if one.wait is None:
+        return f"visitors were turned away from {clock(one.began)}{until}"
+    if one.wait.cut and one.wait.seconds < 1:
+        return f"sites did not answer from {clock(one.began)}{until} ({waited(one.wait)})"
+    return f"sites waited {waited(one.wait)} from {clock(one.began)}{until}"
+
+
+def _to(one: Incident, until: float | None) -> str:
+    return " and still do" if until is None else f" to {clock(until, one.began)}"
+
+
+def waited(wait: Wait) -> str:
+    """Return the longest wait as visitors lived through it."""
+    if wait.cut and wait.seconds < 1:
+        return f"no answer, cut off at {wait.seconds:.1f} s"
+    return f"{'more than' if wait.cut else 'up to'} {wait.seconds:.0f} s"
+
+
+def queue(each: float) -> str:
+    """Return what a queue means for visitors, "" where there is none."""
+    if each < 1:
+        return ""
+    return f"{each:.0f} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
+
+
+def _switched(one: Incident) -> str:
+    if one.off_since is None:
+        return ""
+    return f"stapling turned off {clock(one.off_since, one.began)} by {one.off_by}"
+
+
+def _since_then(one: Incident, passes: int) -> str:
+    if one.ended is not None:
+        return f"over since {clock(one.ended, one.began)}"
+    if one.healed is None:
+        return f"{_failing(one)} still fails" if one.off_since is not None else ""
+    looks = f", {min(one.good_passes, passes)} of {passes} looks" if passes else ""
+    return f"{_failing(one)} has answered again since {clock(one.healed, one.began)}{looks}"
+
+
+def _failing(one: Incident) -> str:
+    hosts = [host_of(each.url) for each in one.troubles if each.url != SERVER]
+    return listed(hosts) or "the responder"
+
+
+def advice(one: Incident) -> str:
+    """Return what there is to do about it now."""
+    if one.ended is not None:
+        return f"Nothing: it is over. For a report: ocsp-stapling report {one.id}"
+    if one.off_since is None:
+        return str(one.kept.get("advice", "")) or "Run `ocsp-stapling check`."
+    if one.healed is None:
+        return (
+            "Tell who can act (`ocsp-stapling ticket`); leave stapling off until the responder answers again."
+        )
+    return "Turn stapling on again (`ocsp-stapling on`), or let the watch do it (`ocsp-stapling return on`)."
+
+
+def timeline(one: Incident, operations: Iterable[Operation]) -> list[Event]:
+    """Return what happened, oldest first; `operations` are those of the history."""
+    events = [Event(note.at, note.kind, note.sentence) for note in one.notes]
+    if one.wait is not None:
+        told = "; ".join(filter(None, (f"the longest wait: {waited(one.wait)}", queue(one.wait.each))))
+        events.append(Event(one.wait.at, "wait", capital(told)))
+    mine = [each for each in operations if each.id in one.operations]
+    events += [Event(each.started, "change", _change(each), each.id) for each in mine]
+    return sorted(events, key=lambda event: event.at)
+
+
+def _change(one: Operation) -> str:
+    reason = f" ({one.reason})" if one.reason else ""
+    site = f" {one.plan['site']}" if one.plan.get("site") else ""
+    ended = _ENDINGS.get(one.state, one.state)
+    message = str(one.result.get("message") or "")
+    told = f"{_ACTIONS.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
+    return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])
+
+
+def _attempt(found: Any) -> list[str]:
+    """Who waited in an attempt that failed, and for which responder."""
+    told = found.get("sentence") if isinstance(found, Mapping) else ""
+    return [str(told)] if told else []
+
+
+def as_json(one: Incident) -> dict[str, Any]:
+    """Return the incident as plain data: what lists of incidents hold."""
+    return {
+        "incident": one.id,
+        "sentence": sentence(one),
+        "advice": advice(one),
+        "state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
+        "first_sign": one.sign,
+        "began": moment(one.began),
+        "last_seen": moment(one.last),
+        "healed": moment(one.healed),
+        "ended": moment(one.ended),
+        "ending": one.ending or None,
+        "cause": one.cause or None,
+        "severity": one.severity or None,
+        "worst": one.sentence or None,
+        "sites_affected_count": one.sites,
+        "sites_waiting_count": one.waiting,
+        "wait": _wait_json(one.wait),
+        "off_since": moment(one.off_since),
+        "off_by": one.off_by or None,
+        "responders": [
+            {
+                "url": each.url or None,
+                "authority": each.authority or None,
+                "cause": each.cause,
+                "sentence": each.sentence,
+                "began": moment(each.began),
+                "last_seen": moment(each.last),
+                "healed": moment(each.healed),
+            }
+            for each in one.troubles
+        ],
+        "responder_count": len(one.troubles),
+        "operations": list(one.operations),
+        "operation_count": len(one.operations),
+    }
+
+
+def _wait_json(wait: Wait | None) -> dict[str, Any] | None:
+    if wait is None:
+        return None
+    return {
+        "sentence": capital("; ".join(filter(None, (waited(wait), queue(wait.each))))),
+        "seconds": round(wait.seconds, 3),
+        "cut_off": wait.cut,
+        "each_seconds": round(wait.each, 3),
+        "at": moment(wait.at),
+        "waiting_count": wait.waiting,
+        "met_count": wait.met,
+    }
+
+
+def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the incident with its timeline, as `history --incident ID --json` prints it."""
+    events = timeline(one, operations)
+    lines = [
+        {
+            "at": moment(each.at),
+            "kind": each.kind,
+            "sentence": each.sentence,
+            "operation": each.operation or None,
+        }
+        for each in events
+    ]
+    return {"schema": SCHEMA, **as_json(one), "timeline": lines, "timeline_count": len(lines)}
+
+
+def moment(at: float | None) -> str | None:
+    """Return a time in ISO 8601 with the server's zone."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).astimezone().isoformat(timespec="seconds")
+
+
+def clock(at: float, beside: float | None = None) -> str:
+    """Return a time of day, with its date unless it is today's or that of the time beside it."""
+    when = datetime.fromtimestamp(at, UTC).astimezone()
+    near = datetime.now(UTC) if beside is None else datetime.fromtimestamp(beside, UTC)
+    return f"{when:%H:%M}" if when.date() == near.astimezone().date() else f"{when:%Y-%m-%d %H:%M}"

@@ -1,0 +1,183 @@
+"""An outage is one record: from checks, changes and passes of the watch, and never mixed up with another one."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.change.journal import NAME as JOURNAL
+from ocsp_stapling.change.journal import IncidentRow, Journal
+from ocsp_stapling.check import result
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
+from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, words
+from ocsp_stapling.ocsp.finding import Outcome
+from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
+
+DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
+FINE = responder("alpha")
+OFF = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+START = NOW.timestamp()
+
+
+def look(directory: Path, found: Evidence, minutes: float, source: str = "watch") -> None:
+    result.store(directory, result.judged(replace(found, taken_at=NOW + timedelta(minutes=minutes))), source)
+
+
+def change(
+    directory: Path, action: str, minutes: float, *, then: str = "off", state: str = "done", **more: Any
+) -> str:
+    with Journal(directory, clock=lambda: START + minutes * 60) as journal:
+        made = journal.begin(action, "root", "outage", {"stapling_then": then}, ())
+        journal.finish(made.id, state, {"message": "2 sites met.", **more})
+    return made.id
+
+
+def incidents(directory: Path) -> list[Incident]:
+    with Journal(directory, create=False) as journal:
+        brought_up_to_date(journal)
+        return known(journal)
+
+
+def test_an_outage_from_its_first_sign_to_its_end_is_one_record(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    off = change(tmp_path, "off", 14)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 15)
+    look(tmp_path, evidence(FINE, configuration=OFF), 22)
+    look(tmp_path, evidence(FINE, configuration=OFF), 27)
+    (open_one,) = incidents(tmp_path)
+    assert open_one.ended is None
+    told = words.sentence(open_one, passes=3)
+    assert told == (
+        f"Sites waited more than 4 s from {at(0)} to {at(14, 0)}; stapling turned off {at(14, 0)} by root; "
+        f"ocsp.alpha.example has answered again since {at(22, 0)}, 2 of 3 looks."
+    )
+    on = change(tmp_path, "on", 30, then="on")
+    look(tmp_path, evidence(FINE), 31)
+    (ended,) = incidents(tmp_path)
+    assert (ended.sign, ended.began, ended.ended) == ("check", START, START + 30 * 60)
+    assert ended.operations == (off, on)
+    assert "root turned stapling on again" in ended.ending
+
+
+def at(minutes: float, beside: float | None = None) -> str:
+    return words.clock(START + minutes * 60, None if beside is None else START + beside * 60)
+
+
+def test_two_causes_at_different_times_are_two_incidents(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    look(tmp_path, stalled(responder("beta", Outcome.HTML), FINE), 5)
+    newer, older = incidents(tmp_path)
+    assert [one.url for one in newer.troubles] == ["http://ocsp.beta.example"]
+    assert newer.began == START + 300
+    assert older.ended is not None
+
+
+def test_a_second_responder_that_fails_meanwhile_belongs_to_the_same_story(tmp_path: Path) -> None:
+    beta = responder("beta", Outcome.CONNECT_TIMEOUT)
+    look(tmp_path, stalled(DEAD), 0)
+    look(tmp_path, stalled(DEAD, beta), 5)
+    look(tmp_path, stalled(beta), 10)
+    (one,) = incidents(tmp_path)
+    assert {each.url: each.began - START for each in one.troubles} == {
+        "http://ocsp.alpha.example": 0.0,
+        "http://ocsp.beta.example": 300.0,
+    }
+
+
+def test_what_flaps_is_one_incident_and_what_comes_back_the_next_day_another(tmp_path: Path) -> None:
+    for minutes, found in (
+        (0, stalled(DEAD)),
+        (5, evidence(FINE)),
+        (10, stalled(DEAD)),
+        (15, evidence(FINE)),
+    ):
+        look(tmp_path, found, minutes)
+    (one,) = incidents(tmp_path)
+    assert one.ended == START + 900
+    assert [note.kind for note in one.notes].count("again") == 1
+    look(tmp_path, stalled(DEAD), 24 * 60)
+    assert len(incidents(tmp_path)) == 2
+
+
+def test_the_worst_of_it_stays_when_it_is_no_longer_so_bad(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 1)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 2)
+    (one,) = incidents(tmp_path)
+    assert one.wait is not None
+    assert (one.severity, one.wait.seconds, one.wait.cut) == ("stalling", 3.5, True)
+    assert one.kept["cause"] == one.cause == "network-block"
+
+
+def test_turning_off_while_visitors_wait_is_a_first_sign_of_its_own(tmp_path: Path) -> None:
+    cut = [{"site": "a", "milliseconds": 300, "error": "timeout", "asked": True}]
+    change(tmp_path, "off", 0, before=cut)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 1)
+    (one,) = incidents(tmp_path)
+    assert one.sign == "change"
+    assert [each.cause for each in one.troubles] == ["network-block"]
+    assert "did not answer" in words.sentence(one)
+    assert "cut off at 0.3 s" in words.sentence(one)
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [evidence(FINE), evidence(responder("alpha", Outcome.REVOKED)), evidence(DEAD, configuration=OFF)],
+)
+def test_no_outage_no_record(tmp_path: Path, harmless: Evidence) -> None:
+    look(tmp_path, harmless, 0)
+    assert incidents(tmp_path) == []
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_turning_off_a_healthy_server_is_no_incident(tmp_path: Path) -> None:
+    change(tmp_path, "off", 0, before=[{"milliseconds": 3, "error": None}])
+    assert incidents(tmp_path) == []
+
+
+@pytest.mark.parametrize("bad", [b"", b"\xff\xfe", b"[]", b'{"id": 3}', b"[" * 100_000])
+def test_a_row_that_cannot_be_read_costs_neither_history_nor_check(tmp_path: Path, bad: bytes) -> None:
+    off = change(tmp_path, "off", 0)
+    with Journal(tmp_path) as journal:
+        journal.amend_incidents(lambda _rows: [IncidentRow("x", 0.0, bad)])
+    look(tmp_path, stalled(DEAD), 1)
+    with Journal(tmp_path) as journal:
+        assert [one.id for one in journal.operations()] == [off]
+        assert len(known(journal)) == 1
+        assert journal.lost == ""
+
+
+def test_a_journal_of_an_older_version_is_opened_and_kept(tmp_path: Path) -> None:
+    off = change(tmp_path, "off", 0)
+    with sqlite3.connect(tmp_path / JOURNAL) as database:
+        database.execute("DROP TABLE incidents")
+    look(tmp_path, stalled(DEAD), 1)
+    with Journal(tmp_path) as journal:
+        assert journal.operation(off) is not None
+        assert len(known(journal)) == 1
+
+
+def test_the_timeline_tells_what_happened_in_order(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    failed = change(
+        tmp_path,
+        "off",
+        5,
+        state="restored",
+        attempt={"sentence": "Visitors of a waited for ocsp.alpha.example."},
+    )
+    change(tmp_path, "off", 10)
+    look(tmp_path, evidence(FINE, configuration=OFF), 15)
+    (one,) = incidents(tmp_path)
+    with Journal(tmp_path) as journal:
+        events = words.timeline(one, journal.operations())
+    assert [each.kind for each in events] == ["sign", "wait", "change", "change", "healed"]
+    assert events[2].operation == failed
+    assert "failed, everything put back" in events[2].sentence
+    assert "waited for ocsp.alpha.example" in events[2].sentence
