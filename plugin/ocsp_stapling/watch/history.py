@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.check.incident import Incident
 from ocsp_stapling.watch.memory import DAY, NAME, Memory, Outage, Reading, Tally
-from ocsp_stapling.watch.outages import SERVER
+from ocsp_stapling.watch.outages import MERGED_SECONDS, SERVER
 
 AVAILABILITY_DAYS = 30
 _OUTAGES = 200
@@ -51,6 +52,20 @@ def past(directory: Path, now: float, days: int = AVAILABILITY_DAYS) -> Past:
             return Past(days, memory.tallies(since), found, tuple(memory.readings(since)))
     except (sqlite3.Error, OSError) as error:
         return Past(days, lost=f"{directory / NAME} cannot be read ({error})")
+
+
+def untold(outages: Iterable[Outage], incidents: Sequence[Incident]) -> list[Outage]:
+    """Return the outages without those of the whole server that an incident tells."""
+    return [
+        one
+        for one in outages
+        if one.subject != SERVER
+        or not any(_overlap(one, each.began, each.ended or each.seen) for each in incidents)
+    ]
+
+
+def _overlap(one: Outage, began: float, ended: float) -> bool:
+    return one.began <= ended + MERGED_SECONDS and (one.ended or one.last) >= began - MERGED_SECONDS
 
 
 def timeline(outages: Iterable[Outage], operations: Iterable[Operation]) -> list[Event]:

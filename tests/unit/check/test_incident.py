@@ -54,7 +54,7 @@ def test_an_outage_from_its_first_sign_to_its_end_is_one_record(tmp_path: Path) 
     assert open_one.ended is None
     told = words.sentence(open_one, passes=3)
     assert told == (
-        f"Sites waited more than 4 s from {at(0)} to {at(14, 0)}; stapling turned off {at(14, 0)} by root; "
+        f"Sites waited more than 3.5 s from {at(0)} to {at(14, 0)}; stapling turned off {at(14, 0)} by root; "
         f"ocsp.alpha.example has answered again since {at(22, 0)}, 2 of 3 looks."
     )
     on = change(tmp_path, "on", 30, then="on")

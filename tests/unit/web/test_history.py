@@ -91,3 +91,17 @@ def test_each_responder_shows_its_availability(showing: Shown, tmp_path: Path) -
             memory.add(Reading(time.time() - 900 + 300 * i, "healthy", "none", "on", addresses))
     shown = get(showing(evidence), "p=responders").text
     assert shown.count("66.66 % of the last 30 days (3 looks by the watch)") == 1
+
+
+def test_an_incident_is_told_once_with_its_timeline(showing: Shown, tmp_path: Path) -> None:
+    app = showing(made.stalling())
+    at = made.stalling().taken_at.timestamp()
+    with Memory(tmp_path) as memory:
+        memory.add(Reading(at, "ca-outage", "stalling", "on", {}))
+    with Journal(tmp_path, clock=lambda: at + 60) as journal:
+        operation = journal.begin("off", "root", "the sites hang", {"stapling_then": "off"}, [])
+        journal.finish(operation.id, "done", {"message": "All quick."})
+    text = words(app)
+    assert "stapling turned off" in text
+    assert "Turning stapling off by root (the sites hang): done. All quick." in text
+    assert "HTTPS handshakes hung" not in text

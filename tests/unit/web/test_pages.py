@@ -340,8 +340,8 @@ def test_the_overview_tells_the_incident_to_who_may_see_everybody_s_sites(showin
     app = showing(made.stalling())
     text = text_of(app, "")
     assert "<dt>Since</dt>" in text
-    assert "Sites waited up to 4 s from" in text
-    assert "Sites waited" not in text_of(app, "", made.VIEWER)
+    assert "Sites waited up to 3.5 s from" in text
+    assert "Sites waited" not in text_of(app, "", VIEWER)
 
 
 def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(showing: Shown) -> None:

@@ -32,8 +32,9 @@ def look_taken(directory: Path, document: dict[str, Any], source: str) -> None:
 
 
 def brought_up_to_date(journal: Journal) -> None:
-    """Take over what changes have done since the last look."""
-    _amended(journal, None)
+    """Take over what changes have done since the last look; without such nothing is written."""
+    if _followed(latest(journal), _changes(journal), None):
+        _amended(journal, None)
 
 
 def known(journal: Journal, limit: int = 100) -> list[Incident]:
@@ -47,13 +48,17 @@ def latest(journal: Journal) -> Incident | None:
 
 
 def _amended(journal: Journal, look: Look | None) -> None:
-    changes = [one for one in reversed(journal.operations(_RECENT_CHANGES)) if one.state != RUNNING]
+    changes = _changes(journal)
 
     def amend(rows: Sequence[bytes]) -> Iterable[IncidentRow]:
         last = next(iter(_read(rows)), None)
         return [_row(one) for one in _followed(last, changes, look)]
 
     journal.amend_incidents(amend)
+
+
+def _changes(journal: Journal) -> list[Operation]:
+    return [one for one in reversed(journal.operations(_RECENT_CHANGES)) if one.state != RUNNING]
 
 
 def _followed(last: Incident | None, changes: Sequence[Operation], look: Look | None) -> list[Incident]:

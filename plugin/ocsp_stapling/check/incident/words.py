@@ -68,14 +68,19 @@ def waited(wait: Wait) -> str:
     """Return the longest wait as visitors lived through it."""
     if wait.cut and wait.seconds < 1:
         return f"no answer, cut off at {wait.seconds:.1f} s"
-    return f"{'more than' if wait.cut else 'up to'} {wait.seconds:.0f} s"
+    return f"{'more than' if wait.cut else 'up to'} {_seconds(wait.seconds)} s"
+
+
+def _seconds(length: float) -> str:
+    """Tenths where they matter, and no `3.0`."""
+    return f"{length:.0f}" if length >= 10 else f"{length:.1f}".removesuffix(".0")
 
 
 def queue(each: float) -> str:
     """Return what a queue means for visitors, "" where there is none."""
     if each < 1:
         return ""
-    return f"{each:.0f} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
+    return f"{_seconds(each)} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
 
 
 def _switched(one: Incident) -> str:

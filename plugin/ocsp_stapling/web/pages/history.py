@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, render_template
 
 from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.check.incident import brought_up_to_date, known
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.watch.history import Past, past, percent, timeline
+from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
+from ocsp_stapling.web.pages.story import stories
 from ocsp_stapling.web.words import ENDINGS, Tone, lasted
 
 blueprint = Blueprint("history", __name__)
@@ -55,14 +57,19 @@ def show() -> str:
     directory = services().settings.state_directory
     seen = past(directory, time.time())
     with Journal(directory, create=False) as journal:
-        events = timeline(seen.outages, journal.operations(limit=_SHOWN))
+        brought_up_to_date(journal)
+        incidents = stories(journal)
+        events = timeline(untold(seen.outages, known(journal)), journal.operations(limit=_SHOWN))
         rows = [
             _row(one.operation) if one.operation else _outage_row(one.outage)
             for one in events
             if one.operation or one.outage
         ]
         lost = "; ".join(filter(None, (journal.lost, seen.lost)))
-    return render_template("history.html", rows=rows, shares=list(_shares(seen)), days=seen.days, lost=lost)
+    shares = list(_shares(seen))
+    return render_template(
+        "history.html", incidents=incidents, rows=rows, shares=shares, days=seen.days, lost=lost
+    )
 
 
 def _shares(seen: Past) -> Iterable[Share]:

@@ -11,6 +11,8 @@ from flask import Blueprint, render_template
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, story, verdict
@@ -52,6 +54,9 @@ def show() -> str:
     if seen.running is not None and operator:
         who = f"{ACTIONS.get(seen.running.action, 'A change')}: under way, begun by {seen.running.who}."
         values["running"] = {"sentence": who, "identity": seen.running.id}
+    incident = story.present() if operator else None
+    if incident is not None and story.fresh(incident):
+        values["incident"] = words.sentence(incident, HEALTHY_PASSES if seen.returns else 0)
     if seen.evidence is not None and seen.diagnosis is not None:
         values |= {
             "evidence": seen.evidence,
@@ -60,7 +65,7 @@ def show() -> str:
                 seen.diagnosis,
                 seen.evidence,
                 operator=operator,
-                since=_since(seen.diagnosis, operator),
+                since=_since(seen.diagnosis, incident),
                 returns=seen.returns,
             ),
             "handshakes": _handshakes(seen.evidence),
@@ -69,12 +74,12 @@ def show() -> str:
     return render_template("overview.html", **values)
 
 
-def _since(diagnosis: Diagnosis, operator: bool) -> datetime | None:
+def _since(diagnosis: Diagnosis, incident: Incident | None) -> datetime | None:
     """When this trouble began; an incident is everybody's, so it does not hold for a viewer's sites."""
-    if diagnosis.severity not in (Severity.STALLING, Severity.FAILING) or not operator:
+    troubled = diagnosis.severity in (Severity.STALLING, Severity.FAILING)
+    if not troubled or incident is None or incident.ended is not None:
         return None
-    one = story.present()
-    return datetime.fromtimestamp(one.began, UTC) if one is not None and one.ended is None else None
+    return datetime.fromtimestamp(incident.began, UTC)
 
 
 def _handshakes(evidence: Evidence) -> Handshakes:

@@ -1,10 +1,41 @@
-"""The incident as the pages tell it: from the one record, in the words of terminal and ticket."""
+"""The incidents as the pages tell them: from the one record, in the words of terminal and ticket."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
 from ocsp_stapling.change.journal import NAME, Journal
-from ocsp_stapling.check.incident import Incident, brought_up_to_date, latest
+from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, latest, words
 from ocsp_stapling.web.context import services
+from ocsp_stapling.web.words import Tone
+
+_FRESH_SECONDS = 24 * 3600.0
+_SHOWN = 20
+_OPERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an incident's timeline; `operation` names the change, if it is one."""
+
+    when: datetime
+    sentence: str
+    operation: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """An incident: what a page says of it, and its timeline."""
+
+    identity: str
+    began: datetime
+    tone: Tone
+    word: str
+    sentence: str
+    advice: str
+    lines: tuple[Line, ...]
 
 
 def present() -> Incident | None:
@@ -15,3 +46,37 @@ def present() -> Incident | None:
     with Journal(directory) as journal:
         brought_up_to_date(journal)
         return latest(journal)
+
+
+def fresh(one: Incident | None) -> bool:
+    """Whether an incident goes on or ended within a day, so that the overview tells it."""
+    return one is not None and (one.ended is None or 0 <= time.time() - one.ended < _FRESH_SECONDS)
+
+
+def stories(journal: Journal) -> list[Story]:
+    """Return the newest incidents with their timelines, newest first."""
+    operations = journal.operations(_OPERATIONS)
+    return [
+        Story(
+            one.id,
+            _when(one.began),
+            *_state(one),
+            words.sentence(one),
+            words.advice(one),
+            tuple(
+                Line(_when(each.at), each.sentence, each.operation)
+                for each in words.timeline(one, operations)
+            ),
+        )
+        for one in known(journal, _SHOWN)
+    ]
+
+
+def _state(one: Incident) -> tuple[Tone, str]:
+    if one.ended is not None:
+        return "good", "Over"
+    return ("off", "Healed") if one.healed is not None else ("bad", "Going on")
+
+
+def _when(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
