@@ -340,7 +340,7 @@ def test_the_overview_tells_the_incident_to_who_may_see_everybody_s_sites(showin
     app = showing(made.stalling())
     text = text_of(app, "")
     assert "<dt>Since</dt>" in text
-    assert "Sites waited up to 3.5 s from" in text
+    assert "Sites waited more than 3.5 s from" in text
     assert "Sites waited" not in text_of(app, "", VIEWER)
 
 
