@@ -43,7 +43,9 @@ def test_the_fault_is_told_by_cause_severity_and_action(whole: Machine, cell: Ce
         assert found["afterwards"] == cell.remedy
     concerned = {"site0001.example.test", "muststaple.example.test"}
     others = {"site0002.example.test", "site0003.example.test"} if cell.who == "all" else set()
-    assert set(found["sites_affected"]) == concerned | others
+    assert set(found["sites_causing"]) == concerned | others
+    if cell.severity == "stalling":
+        assert len(found["sites_waiting"]) == found["sites"] == 4
     assert found["must_staple"] == ["muststaple.example.test"]
     assert found["problems"] == []
 

@@ -26,7 +26,15 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import key_kind
 from ocsp_stapling.server.names import HTTPS
-from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, Key, host_of, keys_of, labels
+from ocsp_stapling.server.sites import (
+    Endpoint,
+    EndpointCertificate,
+    Key,
+    host_of,
+    in_the_queue,
+    keys_of,
+    labels,
+)
 from ocsp_stapling.server.state import ServerState
 
 _SAMPLES_PER_KIND = 2
@@ -219,7 +227,9 @@ def _described(
     if rebuild and site:
         will |= dict.fromkeys((one.key for one in alone), False)
     asking = [one for one in now.server.endpoints if one.responder]
-    affected = [one for one in asking if one.stapling != will.get(one.key)]
+    leaving = [one for one in in_the_queue(asking) if not will.get(one.key)]
+    joining = [one for one in asking if not one.stapling and will.get(one.key)]
+    affected = [*leaving, *joining]
     losing = [one for one in affected if one.must_staple and not will.get(one.key)]
     names = labels(now.server.endpoints)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))

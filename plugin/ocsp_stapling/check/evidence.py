@@ -251,6 +251,8 @@ class Evidence:
     site_count: int
     """All TLS virtual hosts that Apache serves."""
     responders: tuple[ResponderEvidence, ...] = ()
+    stapling: tuple[Site, ...] = ()
+    """Sites that staple: while a responder keeps Apache waiting, all of them wait in one queue."""
     incomplete_chains: tuple[Site, ...] = ()
     """Sites that Apache cannot staple because the issuer is missing from their chain."""
     never_stapled: tuple[Site, ...] = ()

@@ -97,6 +97,16 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
             [({}, float(len(_list(check, "sites_affected"))))],
         ),
         _gauge(
+            "sites_waiting",
+            "Sites whose visitors wait: all that share the queue.",
+            [({}, float(len(_list(check, "sites_waiting"))))],
+        ),
+        _gauge(
+            "sites_causing",
+            "Sites whose certificates name what is at fault.",
+            [({}, float(len(_list(check, "sites_causing"))))],
+        ),
+        _gauge(
             "must_staple_sites",
             "Sites whose certificate demands a staple (Must-Staple).",
             [({}, float(len(_must_staple(check))))],

@@ -20,7 +20,7 @@ from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import key_kind
 from ocsp_stapling.server.names import HTTPS
-from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, in_the_queue, labels
 from ocsp_stapling.settings import Authority
 
 _FILE_BYTES = 8 << 20
@@ -52,6 +52,8 @@ class Served:
 
     count: int
     subjects: tuple[Subject, ...]
+    stapling: tuple[Site, ...]
+    """Sites that staple, whatever responder they name."""
     incomplete: tuple[Site, ...]
     """Sites that should staple and cannot, for want of their issuer."""
     never_stapled: tuple[Site, ...]
@@ -84,6 +86,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
     return Served(
         len(endpoints),
         tuple(subject for subject in chosen if subject),
+        tuple(_stapling(endpoints, names)),
         tuple(_site(one, names) for one in incomplete),
         tuple(
             _site(one, names) for one in alone if one.certificate.must_staple and not one.certificate.expired
@@ -92,6 +95,12 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
         _authorities(asking, directory),
         max(len(merged) - MAX_SUBJECTS, 0),
     )
+
+
+def _stapling(endpoints: Sequence[Endpoint], names: Labels) -> Iterable[Site]:
+    for one in in_the_queue(endpoints):
+        speaks = next(each for each in one.certificates if each.responder)
+        yield replace(_site(Asking(one, speaks), names), must_staple=one.must_staple)
 
 
 def _never_asks(endpoint: Endpoint) -> bool:

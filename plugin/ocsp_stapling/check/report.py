@@ -60,6 +60,8 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "for": list(found.reasons_for),
         "against": list(found.reasons_against),
         "sites_affected": list(found.sites),
+        "sites_causing": list(found.causing),
+        "sites_waiting": list(found.waiting),
         "must_staple": list(found.must_staple),
         "alone": list(found.alone),
         "checked_at": evidence.taken_at.isoformat(timespec="seconds"),

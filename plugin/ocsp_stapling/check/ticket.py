@@ -122,9 +122,14 @@ class _Ticket:
             lines.append(
                 f"  TLS handshakes that ask for a staple: the slowest of {len(asked)} took {slowest:.1f} s."
             )
-        lines.append(f"  Sites concerned: {len(found['sites_affected'])} of {found['sites']}.")
+        causing, waiting = found["sites_causing"], found["sites_waiting"]
+        if waiting:
+            lines.append(f"  Sites whose visitors wait: {len(waiting)} of {found['sites']}, in one queue.")
+            lines.append(f"  Sites whose certificates cause it: {len(causing)}.")
+        else:
+            lines.append(f"  Sites concerned: {len(found['sites_affected'])} of {found['sites']}.")
         if self.reader == "root" and not self.redact:
-            lines += [f"    {name}" for name in found["sites_affected"][:_SHOWN]]
+            lines += [f"    {name}" for name in (causing if waiting else found["sites_affected"])[:_SHOWN]]
         if strict := found["must_staple"]:
             names = "" if self.redact or self.reader != "root" else f": {', '.join(strict[:_SHOWN])}"
             lines.append(f"  Must-Staple (refused by Firefox without a staple): {len(strict)}{names}.")
@@ -186,7 +191,8 @@ class _Ticket:
         """A sentence that may name sites, for a reader who must not see them."""
         if self.reader == "root" and not self.redact:
             return text
-        for name in sorted(self.found["sites_affected"], key=len, reverse=True):
+        names = {*self.found["sites_affected"], *self.found["sites_causing"]}
+        for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "(a site)")
         return text
 

@@ -57,14 +57,27 @@ def _reasons(found: Document) -> list[str]:
 
 
 def _names(found: Document) -> list[str]:
-    names, strict = found["sites_affected"], set(found["must_staple"])
+    causing, waiting, all_sites = found["sites_causing"], found["sites_waiting"], found["sites"]
+    if not waiting:
+        return _named(
+            f"Sites concerned: {len(found['sites_affected'])} of {all_sites}", found["sites_affected"], found
+        )
+    which = (
+        "all HTTPS sites" if len(waiting) >= all_sites else f"{len(waiting):,} of {all_sites:,} HTTPS sites"
+    )
+    lines = _named(f"Waiting: {which}", waiting, found)
+    return [*lines, *_named(f"Certificates that cause it: {len(causing):,}", causing, found)]
+
+
+def _named(what: str, names: Sequence[str], found: Document) -> list[str]:
     if not names:
         return []
+    strict = set(found["must_staple"])
     # Those that a browser refuses outright come first.
     ordered = sorted(names, key=lambda name: name not in strict)
     shown = ", ".join(f"{name} (Must-Staple)" if name in strict else name for name in ordered[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return [printable(f"Sites concerned: {len(names)} of {found['sites']}: {shown}{more}.", 1000)]
+    return [printable(f"{what}: {shown}{more}.", 1000)]
 
 
 def _responders(found: Document) -> list[str]:

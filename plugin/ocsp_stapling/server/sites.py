@@ -171,6 +171,11 @@ class Endpoint:
         return tuple(found)
 
 
+def in_the_queue(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the endpoints that wait while a responder keeps Apache waiting: all that staple share one queue."""
+    return [one for one in endpoints if one.stapling and one.responder]
+
+
 @dataclass(frozen=True)
 class Group:
     """The endpoints whose certificates one authority issued and one responder answers for."""

@@ -47,6 +47,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         seconds=evidence.seconds,
         site_count=len({site.name for one in responders for site in one.sites if not is_other(site.name)}),
         responders=responders,
+        stapling=tuple(replace(site, where="") for site in evidence.stapling if visible.domain(site.name)),
         incomplete_chains=tuple(site for site in evidence.incomplete_chains if visible.domain(site.name)),
         never_stapled=tuple(site for site in evidence.never_stapled if visible.domain(site.name)),
         unreadable=tuple(site for site in evidence.unreadable if visible.domain(site.name)),

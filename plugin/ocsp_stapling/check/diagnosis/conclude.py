@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import queue, unseen
 from ocsp_stapling.check.diagnosis import special_cases as beside
-from ocsp_stapling.check.diagnosis import unseen
 from ocsp_stapling.check.diagnosis.advice import (
     Action,
     advised,
@@ -115,11 +115,13 @@ def _faulty(
     evidence: Evidence, leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
 ) -> Diagnosis:
     broken = [one for one in found if not one.ok]
-    sites = tuple(dict.fromkeys(name for one in broken for name in one.sites))
-    strict = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
     severity = _severity(_holding_up(evidence, found), broken, measured)
     if _concerns_only_itself(leading, measured):
         severity = Severity.FAILING
+    waits = queue.waiting(evidence) if severity is Severity.STALLING and measured.slow else ()
+    causes = queue.causing(evidence, found, stalling=bool(waits))
+    bad = tuple(dict.fromkeys(name for one in broken for name in one.must_staple))
+    strict = queue.must_staple(evidence) if waits else bad
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
     alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else ()
@@ -131,11 +133,13 @@ def _faulty(
         severity,
         leading.why.confidence,
         action,
-        _faulty_words(evidence, leading, broken, severity, measured),
+        _faulty_words(evidence, leading, broken, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
         (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
-        sites,
+        waits or causes,
+        causes,
+        waits,
         strict,
         alone=alone,
         afterwards=cure if action in (Action.TURN_OFF, Action.TURN_OFF_SITE) else Action.NOTHING,
@@ -201,8 +205,12 @@ def _faulty_words(
     broken: Sequence[ResponderDiagnosis],
     severity: Severity,
     measured: Measured,
+    causes: tuple[str, ...],
 ) -> str:
-    effect = _effect(evidence, severity, leading, measured)
+    if severity is Severity.STALLING and measured.slow:
+        effect = _stall_words(evidence, leading, causes)
+    else:
+        effect = _effect(evidence, severity, leading, measured)
     return f"{leading.why.sentence}{_besides(leading, broken)} {effect}"
 
 
@@ -233,7 +241,7 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
     if severity is not Severity.STALLING and measured.aborted and not measured.slow:
         return f"Apache turns away whoever asks {listed(sorted(leading.sites))} for a staple; other sites are served."
     if severity is Severity.STALLING:
-        return _stall_words(evidence, leading, measured)
+        return "Visitors are turned away."
     if leading.cause is Cause.CERTIFICATE_REVOKED:
         return "Browsers refuse it."
     if not measured.judged:
@@ -254,12 +262,11 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
     return _quick_words(leading, measured)
 
 
-def _stall_words(evidence: Evidence, leading: ResponderDiagnosis, measured: Measured) -> str:
+def _stall_words(evidence: Evidence, leading: ResponderDiagnosis, causes: tuple[str, ...]) -> str:
     """What is measured is that they wait; that they wait for it is only said of one that can keep them waiting."""
-    if not measured.slow:
-        return "Visitors are turned away."
-    waits = any(one.url == leading.url and can_hold_up(one.finding) for one in evidence.responders)
-    return "Visitors' handshakes wait for it." if waits else "Visitors' handshakes wait."
+    guilty = any(one.url == leading.url and can_hold_up(one.finding) for one in evidence.responders)
+    who = queue.words(evidence, causes)
+    return f"Visitors' handshakes wait{' for it' if guilty else ''}{f': {who}' if who else ''}."
 
 
 def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:

@@ -61,6 +61,11 @@ class Diagnosis:
     reasons_for: tuple[str, ...] = ()
     reasons_against: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
+    """Whom it concerns: those that wait during a stall, else those whose own certificate or staple is at fault."""
+    causing: tuple[str, ...] = ()
+    """The sites whose certificates name what is at fault."""
+    waiting: tuple[str, ...] = ()
+    """The sites whose visitors wait; they share one queue, so it is each that staples."""
     must_staple: tuple[str, ...] = ()
     """Those of `sites` that Firefox refuses without a staple."""
     responders: tuple[ResponderDiagnosis, ...] = ()

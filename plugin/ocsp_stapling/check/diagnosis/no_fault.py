@@ -7,6 +7,7 @@ from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, cache_ad
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
+from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.text import capital, listed
 
@@ -79,7 +80,8 @@ def cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
         reasons_against=("Only the responders' quick answers keep visitors from waiting.",)
         if measured.quick and not waits
         else (),
-        sites=tuple(dict.fromkeys(h.site for h in measured.slow)),
+        sites=waiting(evidence) if waits else (),
+        waiting=waiting(evidence) if waits else (),
     )
 
 
@@ -162,8 +164,16 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool)
     advice = (
         f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."
     )
+    waits = waiting(evidence) if measured.slow else ()
     return Diagnosis(
-        Cause.UNKNOWN, Severity.STALLING, Confidence.LOW, Action.TURN_OFF, sentence, advice, sites=sites
+        Cause.UNKNOWN,
+        Severity.STALLING,
+        Confidence.LOW,
+        Action.TURN_OFF,
+        sentence,
+        advice,
+        sites=waits or sites,
+        waiting=waits,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ocsp_stapling.apache.stapling import Origin
-from ocsp_stapling.check.diagnosis import unseen
+from ocsp_stapling.check.diagnosis import queue, unseen
 from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
@@ -309,4 +309,14 @@ def _off_and_slow(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
         advice = (
             "Handshakes are slow all the same: restart Apache if that was not done, else look at the load."
         )
-    return Diagnosis(cause, Severity.STALLING, Confidence.MEDIUM, Action.FIX_HERE, sentence, advice)
+    waits = queue.waiting(evidence)
+    return Diagnosis(
+        cause,
+        Severity.STALLING,
+        Confidence.MEDIUM,
+        Action.FIX_HERE,
+        sentence,
+        advice,
+        sites=waits,
+        waiting=waits,
+    )

@@ -157,7 +157,13 @@ def _facts(
     if operator and evidence.configuration.reason:
         found.append(Fact("Why", evidence.configuration.reason))
     concerned = [name for name in diagnosis.sites if not is_other(name)]
-    if concerned:
+    causing = [name for name in diagnosis.causing if not is_other(name)]
+    if diagnosis.waiting and concerned:
+        whose = "Sites waiting" if operator else "Your sites waiting"
+        found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
+        if causing:
+            found.append(Fact("Because of", f"{counted(len(causing), 'site')}: {listed(causing)}"))
+    elif concerned:
         whose = "Sites concerned" if operator else "Your sites concerned"
         found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
     elif evidence.site_count:

@@ -514,3 +514,25 @@ def test_a_certificate_that_demands_a_staple_nobody_can_give_is_a_warning() -> N
             Action.REISSUE,
             1,
         )
+
+
+def test_all_that_staple_wait_and_those_that_cause_it_are_counted_apart() -> None:
+    """One queue for the whole server: three certificates can keep a hundred sites waiting."""
+    found = diagnose(stalled(responder(v4=Outcome.REPLY_TIMEOUT, sites=3), responder("zeta", sites=97)))
+
+    assert "all 100 HTTPS sites wait; certificates of 3 cause it" in found.sentence
+    assert found.causing == ("alpha0.example", "alpha1.example", "alpha2.example")
+    assert len(found.waiting) == len(found.sites) == 100
+
+
+def test_sites_that_do_not_staple_are_not_said_to_wait() -> None:
+    bare = replace(FINE, sites=tuple(replace(site, stapling=False) for site in FINE.sites))
+    found = diagnose(stalled(HANGS, bare))
+
+    assert "all 2 HTTPS sites that staple wait" in found.sentence
+    assert set(found.waiting) == set(found.causing) == {"alpha0.example", "alpha1.example"}
+
+
+def test_nobody_waits_for_a_responder_that_fails_at_once() -> None:
+    found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED), FINE))
+    assert (found.waiting, found.causing) == ((), ("alpha0.example", "alpha1.example"))
