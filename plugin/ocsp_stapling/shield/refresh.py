@@ -41,6 +41,9 @@ _PROBE_SECONDS = 6.0
 _WITHOUT_END_SECONDS = 12 * 3600
 _WITHOUT_END_KEPT_SECONDS = 7 * 86400
 _REVOKED_SECONDS = 3600
+_SAME_AGAIN_SECONDS = 3600.0
+_ROUND_QUESTIONS = 100
+"""In one round, to all responders together: the child puts as many side by side and ends in time."""
 _FILE_BYTES = 8 << 20
 
 Ask = Callable[[Sequence[Target]], Sequence[ResponderFinding]]
@@ -66,6 +69,8 @@ class Attempt:
     failures: int
     next_try: float
     reason: str
+    responder: str = ""
+    """Its host."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,28 @@ class Pass:
     """Due and not asked: their responder rests, or the time was up."""
 
 
-def wanted(endpoints: Iterable[Endpoint]) -> list[Wanted]:
-    """Return every certificate that Apache staples, once each, with its issuer and the responder it names."""
+def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> list[Wanted]:
+    """Return every certificate that Apache staples, once each, with its issuer and the responder it names.
+
+    `stapling` is whether it is on for the server. While it is off, those that it will staple when it is on again:
+    their answers must be there then.
+    """
     found: dict[str, Wanted] = {}
     for endpoint in endpoints:
+        if not (endpoint.stapling or (not stapling and endpoint.override is None)):
+            continue
         for one in endpoint.certificates:
-            if endpoint.stapling and one.ocsp_urls and one.chain_complete and not one.expired:
-                pair = _read(one)
-                if pair is not None:
-                    each = Wanted(cert_id_of(*pair), *pair, one.ocsp_urls[0], endpoint.name, one.must_staple)
-                    found.setdefault(each.cert_id, each)
+            pair = _read(one) if one.ocsp_urls and one.chain_complete and not one.expired else None
+            if pair is not None:
+                url = _usable(one.ocsp_urls)
+                each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple)
+                found.setdefault(each.cert_id, each)
     return list(found.values())
+
+
+def _usable(urls: Sequence[str]) -> str:
+    """The first URL that can be asked; Apache knows `http` alone, and only the first of all."""
+    return next((url for url in urls if url.lower().startswith("http://")), urls[0])
 
 
 def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
@@ -116,13 +132,18 @@ def cert_id_of(certificate: Certificate, issuer: Certificate) -> str:
 
 
 def due_at(kept: Kept, stored_at: float) -> float:
-    """Return when an answer is to be asked for again (seconds since the epoch); spread, lest all come at once."""
+    """Return when an answer is to be asked for again (seconds since the epoch); spread, lest all come at once.
+
+    A responder that still gives an answer whose half-life is over is asked again after a tenth of what is left, an
+    hour at most.
+    """
     if kept.status != "good":
         return stored_at + _REVOKED_SECONDS
     if kept.next_update is None:
         return stored_at + _WITHOUT_END_SECONDS
     spread = int(kept.cert_id[-4:], 16) / 0xFFFF
-    return kept.this_update + (0.50 + 0.10 * spread) * (kept.next_update - kept.this_update)
+    due = kept.this_update + (0.50 + 0.10 * spread) * (kept.next_update - kept.this_update)
+    return max(due, stored_at + min(_SAME_AGAIN_SECONDS, 0.1 * (kept.next_update - stored_at)))
 
 
 class Refresher:
@@ -144,15 +165,19 @@ class Refresher:
         """Ask for what is due, for `seconds` at most, and keep what is good. Raises OSError if that cannot be."""
         kept, _ = store.load(self.directory)
         store.make_directory(self.directory)
+        known = {one.cert_id for one in every}
+        store.discard_ended(self.directory, known, self.clock())
         queues: dict[str, list[Wanted]] = {}
-        for one in every:
+        for one in sorted(every, key=self._failures):  # what keeps failing takes nobody else's turn
             if self._is_due(one, kept.get(one.cert_id)):
                 queues.setdefault(host_of(one.url), []).append(one)
         found = self._rounds(queues, kept, self.clock() + seconds)
-        store.discard_all_but(self.directory, {one.cert_id for one in every})
-        known = {one.cert_id for one in every}
         self._remember({name: each for name, each in self._attempts.items() if name in known})
         return found
+
+    def _failures(self, one: Wanted) -> int:
+        attempt = self._attempts.get(one.cert_id)
+        return attempt.failures if attempt else 0
 
     def _is_due(self, one: Wanted, kept: Kept | None) -> bool:
         now = self.clock()
@@ -165,51 +190,54 @@ class Refresher:
             stored_at = (self.directory / store.name_of(one.cert_id)).stat().st_mtime
         except OSError:
             return True
-        return now >= due_at(kept, stored_at)
+        return now >= due_at(kept, stored_at) or stored_at > now  # the clock was set back
 
     def _rounds(self, queues: dict[str, list[Wanted]], kept: Mapping[str, Kept], end: float) -> Pass:
         asked = stored = 0
         failed: dict[str, str] = {}
         in_a_row: dict[str, int] = {}
         while self.clock() < end:
-            awake = (queue for host, queue in queues.items() if in_a_row.get(host, 0) < _REST_AFTER)
-            batch = [one for queue in awake for one in queue[:AT_ONCE]]
+            batch = _next_round(queues, in_a_row)
             if not batch:
                 break
-            for host in {host_of(one.url) for one in batch}:
-                queues[host] = queues[host][AT_ONCE:]
             begun = self.clock()
             findings = self.ask([Target(one.url, one.certificate, one.issuer, keep=True) for one in batch])
             for one, finding in zip(batch, findings, strict=True):
                 asked += 1
                 reason = self._take(one, finding, kept.get(one.cert_id))
-                host = host_of(one.url)
                 stored += not reason
-                in_a_row[host] = in_a_row.get(host, 0) + 1 if reason else 0
+                silent = reason and not any(each.answer for each in finding.addresses)
+                in_a_row[one.url] = in_a_row.get(one.url, 0) + 1 if silent else 0
                 if reason:
                     failed[one.cert_id] = reason
             self.sleep(max(0.0, _ROUND_SECONDS - (self.clock() - begun)))
         return Pass(asked, stored, failed, sum(map(len, queues.values())))
 
     def _take(self, one: Wanted, finding: ResponderFinding, before: Kept | None) -> str:
-        """Keep the first good answer of any address; return "" or why there is none."""
+        """Keep the answer that counts of those of all addresses; return "" or why there is none."""
         reason = finding.sentence if finding.fault or not finding.addresses else ""
+        usable = []
         for address in finding.addresses:
             made, told = self._verified(one, finding, address)
             if made is None:
                 reason = reason or told
-                continue
-            if before and before.until > self.clock() and made.this_update < before.this_update:
+            elif _replaces(made, before, self.clock()):
+                usable.append(made)
+            else:
                 reason = reason or "The answer is older than the one that is kept."
-                continue
-            store.write(self.directory, made)
+        if usable:
+            best = max(usable, key=lambda each: (each.status != "good", each.this_update))
+            store.write(self.directory, best, self.clock())
             self._attempts.pop(one.cert_id, None)
             return ""
-        failures = self._attempts.get(one.cert_id, Attempt(0, 0.0, "")).failures + 1
+        self._note_failure(one, reason or "no answer")
+        return reason or "no answer"
+
+    def _note_failure(self, one: Wanted, reason: str) -> None:
+        failures = self._failures(one) + 1
         shortest, longest = _BACK_OFF_SECONDS
         wait = min(shortest * 2 ** (failures - 1), longest) if failures < 10 else longest
-        self._attempts[one.cert_id] = Attempt(failures, self.clock() + wait, reason or "no answer")
-        return reason or "no answer"
+        self._attempts[one.cert_id] = Attempt(failures, self.clock() + wait, reason, host_of(one.url))
 
     def _verified(
         self, one: Wanted, finding: ResponderFinding, address: AddressFinding
@@ -241,12 +269,42 @@ class Refresher:
         fresh.replace(self._notes)
 
 
+def _next_round(queues: dict[str, list[Wanted]], in_a_row: Mapping[str, int]) -> list[Wanted]:
+    """Take the next questions off the queues: a few to each host, none to a URL that rests.
+
+    Hosts are limited, for several URLs may lead to one; URLs rest, for a customer's may lead nowhere on a host that
+    is well.
+    """
+    batch: list[Wanted] = []
+    for host in list(queues):
+        awake = [one for one in queues[host] if in_a_row.get(one.url, 0) < _REST_AFTER]
+        chosen = awake[: min(AT_ONCE, _ROUND_QUESTIONS - len(batch))]
+        if chosen:
+            batch += chosen
+            taken = {one.cert_id for one in chosen}
+            # To the end: with very many hosts those that waited come first in the next round.
+            queues[host] = [one for one in queues.pop(host) if one.cert_id not in taken]
+    return batch
+
+
+def _replaces(made: Kept, before: Kept | None, now: float) -> bool:
+    """Whether an answer may take the place of the kept one: a revocation always, else only what is no older."""
+    if before is None or before.until <= now or made.this_update >= before.this_update:
+        return True
+    return made.status != "good" and before.status == "good"
+
+
 def read_attempts(state_directory: Path) -> dict[str, Attempt]:
     """Return how asking failed last, by CertID; nothing if that cannot be read."""
     try:
         found = json.loads((state_directory / ATTEMPTS).read_text())
         return {
-            str(name): Attempt(int(each["failures"]), float(each["next_try"]), str(each["reason"]))
+            str(name): Attempt(
+                int(each["failures"]),
+                float(each["next_try"]),
+                str(each["reason"]),
+                str(each.get("responder", "")),
+            )
             for name, each in found.items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -11,13 +11,18 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import gc
+import math
+import mmap
 import os
 import re
 import selectors
 import signal
 import socket
+import struct
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -28,6 +33,7 @@ from ocsp_stapling.shield import store
 TRY_LATER = bytes.fromhex("30030a0103")
 """OCSPResponse { responseStatus tryLater } (RFC 6960 section 4.2.1)."""
 WORKERS = 2
+COUNT_HEADER = "X-Questions-Answered"
 MAX_QUESTION_BYTES = 70_000
 """A visitor's own status_request extensions travel in Apache's question."""
 MAX_CONNECTIONS = 256
@@ -35,6 +41,11 @@ QUESTION_SECONDS = 0.25
 SILENT_SECONDS = 1.0
 _BEAT_SECONDS = 0.2
 _LOOK_SECONDS = 0.25
+READ_SECONDS = 0.002
+"""How long a worker reads kept answers before it looks for questions again."""
+_CLOCK_TICK_SECONDS = 0.1
+"""Two writes within the tick of a file system's clock leave the same time behind."""
+_COUNTER = struct.Struct("=Q")
 _CHUNK = 16 * 1024
 _HEAD_BYTES = 8 * 1024
 # CertID: two hashes of twenty bytes and the serial number, as SHA-1 has them (RFC 6960 section 4.1.1). The first one
@@ -55,7 +66,7 @@ def cert_id_of(question: bytes) -> str:
 
 @dataclass
 class Book:
-    """The answers in memory, read again when the directory changes."""
+    """The answers in memory, read again when the directory changes: a little at a time, for questions come first."""
 
     directory: Path
     answers: dict[str, tuple[bytes, int]] = field(default_factory=dict)
@@ -63,24 +74,43 @@ class Book:
     _files: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     _stamp: int = -1
     _looked: float = 0.0
+    _reading: Iterator[None] | None = None
 
-    def refresh(self, now: float) -> None:
-        """Read what changed since the last look; damaged files are passed over (`shield status` names them)."""
-        if now - self._looked < _LOOK_SECONDS:
-            return
-        self._looked = now
+    def refresh(self, now: float, seconds: float = READ_SECONDS) -> bool:
+        """Go on reading what changed, for `seconds`; return whether all is read that was there at the last look.
+
+        Damaged files are passed over (`shield status` names them).
+        """
+        if self._reading is None:
+            if now - self._looked < _LOOK_SECONDS:
+                return True
+            self._looked = now
+            if not self._changed():
+                return True
+            self._reading = self._read()
+        end = time.monotonic() + seconds
+        for _ in self._reading:
+            if time.monotonic() >= end:
+                return False
+        self._reading = None
+        return True
+
+    def _changed(self) -> bool:
+        """Whether the directory was written since; what was written just now may be written again unseen."""
         try:
             stamp = self.directory.stat().st_mtime_ns
         except OSError:
             stamp = 0
         if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        self._read()
+            return False
+        settled = abs(time.time() - stamp / 1e9) > _CLOCK_TICK_SECONDS
+        self._stamp = stamp if settled else -1
+        return True
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[None]:
         files: dict[str, tuple[int, int, str]] = {}
         for path in store.entries(self.directory):
+            yield
             with contextlib.suppress(OSError, store.Damaged):
                 found = path.stat()
                 known = self._files.get(path.name)
@@ -120,11 +150,11 @@ def question_in(request: bytes) -> bytes | None:
     return body[:length] if len(body) >= length else None
 
 
-def response(answer: bytes) -> bytes:
-    """Return the HTTP response that carries an answer."""
+def response(answer: bytes, count: int) -> bytes:
+    """Return the HTTP response that carries an answer, and says how many questions were answered before."""
     head = (
         "HTTP/1.0 200 OK\r\nContent-Type: application/ocsp-response\r\nConnection: close\r\n"
-        f"Content-Length: {len(answer)}\r\n\r\n"
+        f"Content-Length: {len(answer)}\r\n{COUNT_HEADER}: {count}\r\n\r\n"
     )
     return head.encode() + answer
 
@@ -148,25 +178,19 @@ def listening(port: int) -> socket.socket:
 class _Worker:
     """One process: accepts, reads a question, answers, closes. A connection has a quarter of a second."""
 
-    def __init__(self, listener: socket.socket, book: Book, beat: int) -> None:
-        self.listener, self.book, self.beat = listener, book, beat
+    def __init__(self, listener: socket.socket, book: Book, beat: int, tally: Tally) -> None:
+        self.listener, self.book, self.beat, self.tally = listener, book, beat, tally
+        self._next_beat = 0.0
         self.selector = selectors.DefaultSelector()  # made after the fork: one made before would be shared
         self.selector.register(listener, selectors.EVENT_READ)
         self.open: dict[socket.socket, tuple[bytearray, float]] = {}
 
     def run(self) -> None:
-        """Serve until the parent is gone or says so."""
-        next_beat = 0.0
-        while True:
+        """Serve until the parent is gone; first of all read what was kept since the parent's start."""
+        while not self.book.refresh(time.monotonic(), _BEAT_SECONDS):
+            self._beat()
+        while self._beat():
             now = time.monotonic()
-            if now >= next_beat:
-                try:
-                    os.write(self.beat, b".")
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    return  # the parent is gone
-                next_beat = now + _BEAT_SECONDS
             self.book.refresh(now)
             self._expire(now)
             for key, _ in self.selector.select(0.05):
@@ -176,6 +200,20 @@ class _Worker:
                     self._accept()
                 elif opened in self.open:  # one that was closed for want of room may still be in this batch
                     self._read(opened)
+
+    def _beat(self) -> bool:
+        """Tell the parent that we are alive, now and then; False: it is gone."""
+        now = time.monotonic()
+        if now < self._next_beat:
+            return True
+        self._next_beat = now + _BEAT_SECONDS
+        try:
+            os.write(self.beat, b".")
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
 
     def _accept(self) -> None:
         for _ in range(64):
@@ -209,7 +247,7 @@ class _Worker:
     def _answer(self, opened: socket.socket, answer: bytes) -> None:
         """An answer is smaller than any socket's buffer, so it goes out at once or not at all."""
         with contextlib.suppress(OSError):
-            opened.send(response(answer))
+            opened.send(response(answer, self.tally.add()))
             opened.shutdown(socket.SHUT_WR)
         self._close(opened)
 
@@ -227,36 +265,64 @@ class _Worker:
         opened.close()
 
 
+class Tally:
+    """How many questions were answered, in memory that all share; each worker has a place of its own."""
+
+    def __init__(self, places: int) -> None:
+        self._memory = memoryview(mmap.mmap(-1, _COUNTER.size * places))[: _COUNTER.size * places]
+        self._own = 0
+
+    def take(self, place: int) -> None:
+        """Count at this place from now on."""
+        self._own = place
+
+    def add(self) -> int:
+        """Count one more; return how many there were before, of all workers."""
+        counted: list[int] = [count for (count,) in _COUNTER.iter_unpack(self._memory)]
+        _COUNTER.pack_into(self._memory, self._own * _COUNTER.size, counted[self._own] + 1)
+        return sum(counted)
+
+
 @dataclass
 class _Child:
     pid: int
     pipe: int
     heard: float
+    serving: bool = False
 
 
 class Parent:
     """Keeps the workers alive and tells systemd so."""
 
     def __init__(self, directory: Path, port: int, workers: int = WORKERS) -> None:
-        self.directory, self.count = directory, workers
+        self.book, self.count, self.tally = Book(directory), workers, Tally(workers)
+        # Before the port is listened on: a refused connection costs a visitor a millisecond, an unanswered one more.
+        self.book.refresh(time.monotonic(), math.inf)
+        gc.freeze()  # the workers share these pages
         self.listener = listening(port)
         self.children: list[_Child] = []
-        self.stopping = False
+        self.stopping = self.ready = False
 
     def run(self) -> None:
         """Serve until a signal to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self.children = [self._spawn() for _ in range(self.count)]
-        notify("READY=1")
         try:
+            for place in range(self.count):
+                self.children.append(self._spawn(place))
             while not self.stopping:
                 self._look()
-                notify("WATCHDOG=1")
-                time.sleep(_BEAT_SECONDS)
+                self._tell()
+                time.sleep(_BEAT_SECONDS if self.ready else 0.01)
         finally:
             for child in self.children:
                 self._end(child)
+
+    def _tell(self) -> None:
+        if not self.ready and all(child.serving for child in self.children):
+            self.ready = True
+            notify("READY=1")
+        notify("WATCHDOG=1")
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True
@@ -266,12 +332,12 @@ class Parent:
         for index, child in enumerate(self.children):
             with contextlib.suppress(BlockingIOError):
                 if os.read(child.pipe, 4096):
-                    child.heard = now
+                    child.heard, child.serving = now, True
             if now - child.heard > SILENT_SECONDS or os.waitpid(child.pid, os.WNOHANG)[0]:
                 self._end(child)
-                self.children[index] = self._spawn()
+                self.children[index] = self._spawn(index)
 
-    def _spawn(self) -> _Child:
+    def _spawn(self, place: int) -> _Child:
         pipe, beat = os.pipe()
         os.set_blocking(pipe, False)
         os.set_blocking(beat, False)
@@ -285,7 +351,8 @@ class Parent:
                 for other in self.children:
                     with contextlib.suppress(OSError):
                         os.close(other.pipe)
-                _Worker(self.listener, Book(self.directory), beat).run()
+                self.tally.take(place)
+                _Worker(self.listener, self.book, beat, self.tally).run()
                 status = 0
             finally:
                 os._exit(status)

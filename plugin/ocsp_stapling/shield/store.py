@@ -80,8 +80,11 @@ def _digest(head: str, answer: bytes) -> str:
     return hashlib.sha256(head.encode() + b"\n" + answer).hexdigest()
 
 
-def write(directory: Path, kept: Kept) -> None:
-    """Keep an answer: complete and on disk, or as it was before. Raises OSError, ValueError for one too large."""
+def write(directory: Path, kept: Kept, now: float | None = None) -> None:
+    """Keep an answer: complete and on disk, or as it was before. The file's time says when (`now`).
+
+    Raises OSError, ValueError for one too large.
+    """
     if not 0 < len(kept.answer) <= MAX_ANSWER_BYTES:
         raise ValueError("the answer has no size that mod_ssl keeps")
     head = head_of(kept)
@@ -93,12 +96,23 @@ def write(directory: Path, kept: Kept) -> None:
             file.write(_MAGIC + json.dumps(facts, sort_keys=True).encode() + b"\n" + kept.answer)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
+            if now is not None:
+                os.utime(file.fileno(), (now, now))
             os.fsync(file.fileno())
         os.replace(name, directory / name_of(kept.cert_id))  # noqa: PTH105 - a str
+        _sync(directory)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108
         raise
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_directory(directory: Path) -> None:
@@ -130,15 +144,28 @@ def load(directory: Path) -> tuple[dict[str, Kept], tuple[str, ...]]:
     return found, tuple(damaged)
 
 
-def discard_all_but(directory: Path, wanted: set[str]) -> int:
-    """Remove the answers about certificates that are no longer served, and what a killed writer left."""
+def discard_ended(directory: Path, wanted: set[str], now: float) -> int:
+    """Remove what has ended about certificates that are not served any more, and what a killed writer left.
+
+    What is still valid stays: a certificate may be missing from the configuration for a moment only.
+    """
     names = {name_of(cert_id) for cert_id in wanted}
     gone = 0
     with contextlib.suppress(OSError), os.scandir(directory) as listing:
         for item in listing:
             left_over = item.name.startswith(".new-")
-            if left_over or (item.name.endswith(_SUFFIX) and item.name not in names):
+            unknown = item.name.endswith(_SUFFIX) and item.name not in names
+            if left_over or (unknown and _ended(Path(item.path), now)):
                 with contextlib.suppress(OSError):
                     os.unlink(item.path)  # noqa: PTH108
                     gone += 1
     return gone
+
+
+def _ended(path: Path, now: float) -> bool:
+    try:
+        return read(path).until <= now
+    except Damaged:
+        return True
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.shield import store
 from ocsp_stapling.shield.refresh import Refresher, Wanted, cert_id_of, due_at, read_attempts
+from ocsp_stapling.shield.relay import Book
 from tests.unit.ocsp.authority import NOW, answer, issue, make_authority
 
 CA, STRANGER = make_authority(), make_authority("A stranger", 7)
@@ -150,12 +152,90 @@ def test_one_dead_responder_with_very_many_certificates_delays_the_others_by_sec
     assert world.asked.count("ocsp.dead.test") <= 5
 
 
-def test_what_is_not_served_any_more_is_not_kept(world: World) -> None:
-    world.site()
+def test_what_is_missing_for_a_moment_is_kept_and_goes_when_it_has_ended(world: World) -> None:
+    one = world.site()
     world.run()
+    until = world.held()[one.cert_id].until
     world.certificates = []
     world.run()
+    assert list(world.held()) == [one.cert_id]
+    world.now = until + 1
+    world.run()
     assert world.held() == {}
+
+
+def test_certificates_that_no_responder_knows_keep_nobody_from_being_asked_about(world: World) -> None:
+    strangers = [world.site(name=f"bad{number}.test") for number in range(40)]
+    for one in strangers:
+        world.answers[one.cert_id] = answer(STRANGER, world.made, GOOD)
+    honest = [world.site(name=f"good{number}.test") for number in range(20)]
+    world.run()
+    assert {one.cert_id for one in honest} == set(world.held())
+    assert set(read_attempts(world.base / "state")) == {one.cert_id for one in strangers}
+
+
+def test_a_url_that_leads_nowhere_does_not_rest_its_host(world: World) -> None:
+    lost = [world.site("ocsp.a.test/nowhere", f"bad{number}.test") for number in range(20)]
+    world.behaviour["ocsp.a.test/nowhere"] = "hang"
+    honest = [world.site(name=f"good{number}.test") for number in range(20)]
+    world.run()
+    assert {one.cert_id for one in honest} == set(world.held())
+    assert world.asked.count("ocsp.a.test/nowhere") <= 5 < len(lost)
+
+
+def test_very_many_hosts_are_asked_a_bounded_number_at_a_time(world: World) -> None:
+    sizes = []
+    ask = world.ask
+    world.ask = lambda targets: sizes.append(len(targets)) or ask(targets)  # type: ignore[method-assign,func-returns-value]
+    every = [world.site(f"ocsp{number}.test") for number in range(250)]
+    world.run()
+    assert sizes == [100, 100, 50]
+    assert len(world.held()) == len(every)
+
+
+def test_to_one_responder_five_questions_at_once_and_ten_a_second(world: World) -> None:
+    for number in range(40):
+        world.site(name=f"s{number}.test")
+    sizes = []
+    ask = world.ask
+    world.ask = lambda targets: sizes.append(len(targets)) or ask(targets)  # type: ignore[method-assign,func-returns-value]
+    begun = world.now
+    world.run()
+    assert sizes == [5] * 8
+    assert world.now - begun >= 40 / 10
+
+
+def test_a_responder_that_gives_the_same_answer_again_is_not_asked_at_every_pass(world: World) -> None:
+    one = world.site()
+    world.run()
+    kept = world.held()[one.cert_id]
+    assert kept.next_update is not None
+    world.now = kept.this_update + 0.7 * (kept.next_update - kept.this_update)
+    for _ in range(12):
+        world.run()
+        world.now += 300
+    assert len(world.asked) <= 3
+
+
+def test_a_responder_that_stays_dark_for_days_costs_nothing_until_its_answers_end(world: World) -> None:
+    one = world.site()
+    world.run()
+    until = world.held()[one.cert_id].until
+    world.behaviour["ocsp.a.test"] = "hang"
+    while world.now < until - 600:
+        world.run()
+        assert one.cert_id in relayed(world)
+        world.now += 300
+    world.now = until + 1
+    assert relayed(world) == []
+    world.behaviour["ocsp.a.test"] = "good"
+
+
+def relayed(world: World) -> list[str]:
+    """What the relay would hand out now."""
+    book = Book(world.base / "store")
+    book.refresh(time.monotonic(), 60)
+    return [cert_id for cert_id, (_, until) in book.answers.items() if until > world.now]
 
 
 def test_an_expired_answer_is_asked_for_and_one_without_an_end_after_half_a_day() -> None:

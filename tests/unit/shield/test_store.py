@@ -83,11 +83,14 @@ def test_a_disk_that_is_full_leaves_the_old_answer(tmp_path: Path, monkeypatch: 
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_is_not_served_any_more_goes_and_so_does_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_what_has_ended_and_is_not_served_any_more_goes_and_so_does_what_a_killed_writer_left(
+    tmp_path: Path,
+) -> None:
     store.write(tmp_path, KEPT)
     store.write(tmp_path, replace(KEPT, cert_id="cd" * 44))
     (tmp_path / ".new-abc").write_bytes(b"half")
-    assert store.discard_all_but(tmp_path, {KEPT.cert_id}) == 2
+    assert store.discard_ended(tmp_path, {KEPT.cert_id}, KEPT.until - 1) == 1
+    assert store.discard_ended(tmp_path, {KEPT.cert_id}, KEPT.until) == 1
     assert [path.name for path in tmp_path.iterdir()] == [store.name_of(KEPT.cert_id)]
 
 
