@@ -194,6 +194,18 @@ class ConfigurationEvidence:
 
 
 @dataclass(frozen=True)
+class ShieldedResponder:
+    """The answers of one responder that the shield holds and lacks."""
+
+    host: str
+    held_count: int = 0
+    missing_count: int = 0
+    failing_count: int = 0
+    """For how many certificates the last question failed."""
+    earliest_end: datetime | None = None
+
+
+@dataclass(frozen=True)
 class ShieldEvidence:
     """How the shield stands: Apache asks a relay on this machine, which holds answers fetched ahead."""
 
@@ -204,6 +216,11 @@ class ShieldEvidence:
     """Sites that browsers refuse without a staple, and for which none is held."""
     earliest_end: datetime | None = None
     """When the first of the answers ends."""
+    revoked: tuple[str, ...] = ()
+    """Sites whose certificate its authority has revoked."""
+    responders: tuple[ShieldedResponder, ...] = ()
+    question_count: int | None = None
+    """Questions answered since the relay was started."""
 
 
 @dataclass(frozen=True)

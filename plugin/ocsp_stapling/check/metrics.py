@@ -69,6 +69,20 @@ def _of_shield(shield: Mapping[str, Any]) -> list[Family]:
             "When the first of the answers ends.",
             _known(_timestamp(shield.get("earliest_end"))),
         ),
+        _gauge(
+            "shield_refresh_failing",
+            "Certificates for which the last question failed, by responder.",
+            [
+                ({"responder": str(one.get("host"))}, float(one.get("failing_count") or 0))
+                for one in _list(shield, "responders")
+            ],
+        ),
+        (
+            _PREFIX + "shield_questions_total",
+            "counter",
+            "Questions that the relay has answered since its start.",
+            _known(shield.get("question_count")),
+        ),
     ]
 
 

@@ -81,7 +81,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "authorities": [_authority(one) for one in evidence.authorities],
         "configuration": _configuration(evidence.configuration),
         "host": _host(evidence.host),
-        "shield": _shield(evidence.shield),
+        "shield": _shield(evidence.shield, found),
         "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
         "problems": list(evidence.problems),
     }
@@ -208,7 +208,7 @@ def _host(one: HostEvidence) -> dict[str, Any]:
     }
 
 
-def _shield(one: ShieldEvidence | None) -> dict[str, Any] | None:
+def _shield(one: ShieldEvidence | None, found: Diagnosis) -> dict[str, Any] | None:
     if one is None:
         return None
     return {
@@ -217,6 +217,19 @@ def _shield(one: ShieldEvidence | None) -> dict[str, Any] | None:
         "certificate_count": one.certificate_count,
         "missing_must_staple": list(one.missing_must_staple),
         "earliest_end": one.earliest_end.isoformat() if one.earliest_end else None,
+        "revoked": list(one.revoked),
+        "responders": [
+            {
+                "host": each.host,
+                "held_count": each.held_count,
+                "missing_count": each.missing_count,
+                "failing_count": each.failing_count,
+                "earliest_end": each.earliest_end.isoformat() if each.earliest_end else None,
+            }
+            for each in one.responders
+        ],
+        "question_count": one.question_count,
+        "trouble": list(found.shield_trouble),
     }
 
 

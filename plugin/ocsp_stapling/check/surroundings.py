@@ -19,6 +19,7 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     OwnSwitch,
+    ShieldedResponder,
     ShieldEvidence,
     SteeringLine,
 )
@@ -101,10 +102,25 @@ def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | Non
     if not server.shielded:
         return None
     found = standing(wanted(server.endpoints), settings.state_directory, DIRECTORY)
-    ends = datetime.fromtimestamp(found.earliest_end, UTC) if found.earliest_end else None
     return ShieldEvidence(
-        found.answering, found.held_count, found.certificate_count, found.missing_must_staple, ends
+        found.answering,
+        found.held_count,
+        found.certificate_count,
+        found.missing_must_staple,
+        _moment(found.earliest_end),
+        found.revoked,
+        tuple(
+            ShieldedResponder(
+                one.host, one.held_count, one.missing_count, one.failing_count, _moment(one.earliest_end)
+            )
+            for one in found.responders
+        ),
+        found.question_count,
     )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:

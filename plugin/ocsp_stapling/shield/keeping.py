@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import grp
 import os
 import pwd
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.server.state import look as look_at_server
@@ -13,20 +18,56 @@ from ocsp_stapling.shield.refresh import DIRECTORY, Pass, Refresher, asking, wan
 from ocsp_stapling.shield.standing import Standing, standing
 
 _FALLBACK_USER = "nobody"
+_LOCK = "shield-pass.lock"
 
 
 def look(settings: Settings) -> tuple[ServerState, Standing]:
     """Return the server and how its shield stands. Raises Problem as reading the configuration does."""
     here = look_at_server(settings.state_directory)
     here.require_readable()
-    return here, standing(wanted(here.endpoints), settings.state_directory, DIRECTORY)
+    return here, standing(wanted(here.endpoints, here.stapling.on), settings.state_directory, DIRECTORY)
 
 
 def refresh_now(settings: Settings, seconds: float) -> Pass:
-    """Make one pass over the answers that are due. Raises Problem, or OSError if nothing can be kept."""
-    here = look_at_server(settings.state_directory)
-    ask = asking(settings.probe, _identity(here))
-    return Refresher(DIRECTORY, settings.state_directory, ask).run(wanted(here.endpoints), seconds)
+    """Make one pass over the answers that are due; an empty one if another is at it for all of `seconds`.
+
+    Raises Problem, or OSError if nothing can be kept.
+    """
+    end = time.monotonic() + seconds
+    with _alone(settings.state_directory, seconds) as alone:
+        if not alone:
+            return Pass()
+        here = look_at_server(settings.state_directory)
+        ask = asking(settings.probe, _identity(here))
+        every = wanted(here.endpoints, here.stapling.on)
+        left = max(0.5, end - time.monotonic())
+        return Refresher(DIRECTORY, settings.state_directory, ask).run(every, left)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path, seconds: float) -> Iterator[bool]:
+    """Hold off other passes, which would remove what this one is writing; wait for them so long, then give way."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(directory / _LOCK, flags, 0o600)
+    try:
+        end = time.monotonic() + seconds
+        while not _locked(descriptor):
+            if time.monotonic() >= end:
+                yield False
+                return
+            time.sleep(0.1)
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _identity(here: ServerState) -> tuple[int, int] | None:

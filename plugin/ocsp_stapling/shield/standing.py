@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.shield import relay, store
-from ocsp_stapling.shield.refresh import Wanted, read_attempts
+from ocsp_stapling.shield.refresh import Attempt, Wanted, read_attempts
 
 PORT = 340
 WISH = "shield.json"
 _ASK_SECONDS = 1.0
+_REPLY_BYTES = 4096
+_COUNT = re.compile(rb"\r\n%b: (\d{1,20})\r\n" % relay.COUNT_HEADER.encode())
+
+
+@dataclass(frozen=True)
+class OfResponder:
+    """The answers of one responder."""
+
+    host: str
+    held_count: int
+    missing_count: int
+    failing_count: int
+    """For how many certificates the last question failed."""
+    earliest_end: int | None
+    """When the first of those that are held ends."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,9 @@ class Standing:
     """Why asking failed, most frequent first."""
     damaged: tuple[str, ...]
     """Files of the store that hold no answer."""
+    responders: tuple[OfResponder, ...] = ()
+    question_count: int | None = None
+    """Questions answered since the relay was started; None if it does not answer."""
 
 
 def standing(
@@ -61,9 +81,10 @@ def standing(
             reasons[attempt.reason] = reasons.get(attempt.reason, 0) + 1
     lacking = [one for one in wanted if one.cert_id not in valid]
     port = wished_port(state_directory)
+    count = question_count(port) if port else None
     return Standing(
         port=port,
-        answering=bool(port) and answers(port),
+        answering=count is not None,
         certificate_count=len(wanted),
         held_count=len(valid),
         revoked=tuple(
@@ -75,7 +96,23 @@ def standing(
         oldest=min((each.this_update for each in valid.values()), default=None),
         failures=tuple(sorted(reasons.items(), key=lambda pair: -pair[1])),
         damaged=damaged,
+        responders=_of_responders(wanted, valid, attempts),
+        question_count=count,
     )
+
+
+def _of_responders(
+    wanted: Sequence[Wanted], valid: Mapping[str, store.Kept], attempts: Mapping[str, Attempt]
+) -> tuple[OfResponder, ...]:
+    hosts: dict[str, list[str]] = {}
+    for one in wanted:
+        hosts.setdefault(host_of(one.url), []).append(one.cert_id)
+    found = []
+    for host, every in hosts.items():
+        ends = [valid[cert_id].until for cert_id in every if cert_id in valid]
+        failing = sum(cert_id in attempts for cert_id in every)
+        found.append(OfResponder(host, len(ends), len(every) - len(ends), failing, min(ends, default=None)))
+    return tuple(found)
 
 
 def wished_port(state_directory: Path) -> int:
@@ -101,13 +138,20 @@ def wish(state_directory: Path, port: int) -> None:
 
 def answers(port: int, seconds: float = _ASK_SECONDS) -> bool:
     """Ask the relay something that nobody can answer, and say whether it says tryLater at once."""
+    return question_count(port, seconds) is not None
+
+
+def question_count(port: int, seconds: float = _ASK_SECONDS) -> int | None:
+    """Ask the relay how many questions it has answered; None if what answers there is none, or nothing does."""
     question = b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n\x30\x00"
+    reply = b""
     try:
         with socket.create_connection(("127.0.0.1", port), seconds) as opened:
             opened.sendall(question)
-            reply = b""
-            while chunk := opened.recv(4096):
+            while len(reply) < _REPLY_BYTES and (chunk := opened.recv(4096)):
                 reply += chunk
     except OSError:
-        return False
-    return reply.startswith(b"HTTP/1.0 200 ") and reply.endswith(relay.TRY_LATER)
+        return None
+    count = _COUNT.search(reply)
+    ours = reply.startswith(b"HTTP/1.0 200 ") and reply.endswith(relay.TRY_LATER)
+    return int(count[1]) if ours and count else None

@@ -20,6 +20,7 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
+    ShieldedResponder,
     ShieldEvidence,
     Site,
     Unseen,
@@ -27,6 +28,7 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
+from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.whm.accounts import Visible
 
 _OWN_RESOLVER = "what resolves names on this server"
@@ -56,7 +58,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),
         configuration=_configuration(evidence.configuration, visible),
         host=_host(evidence.host),
-        shield=_shield(evidence.shield, visible),
+        shield=_shield(evidence.shield, visible, {host_of(url) for url in own}),
         unseen=_unseen(evidence, visible),
     )
 
@@ -145,12 +147,18 @@ def _configuration(found: ConfigurationEvidence, visible: Visible) -> Configurat
     )
 
 
-def _shield(found: ShieldEvidence | None, visible: Visible) -> ShieldEvidence | None:
-    """That it is on; how many certificates this server has is nobody's concern."""
+def _shield(found: ShieldEvidence | None, visible: Visible, own: Container[str]) -> ShieldEvidence | None:
+    """That it is on, and how long it lasts; how many certificates this server has is nobody's concern."""
     if found is None:
         return None
-    own = tuple(name for name in found.missing_must_staple if visible.domain(name))
-    return ShieldEvidence(found.answering, 0, 0, own, found.earliest_end)
+    responders = tuple(
+        ShieldedResponder(one.host, missing_count=min(one.missing_count, 1), earliest_end=one.earliest_end)
+        for one in found.responders
+        if one.host in own
+    )
+    strict = tuple(name for name in found.missing_must_staple if visible.domain(name))
+    revoked = tuple(name for name in found.revoked if visible.domain(name))
+    return ShieldEvidence(found.answering, 0, 0, strict, found.earliest_end, revoked, responders)
 
 
 def _host(found: HostEvidence) -> HostEvidence:

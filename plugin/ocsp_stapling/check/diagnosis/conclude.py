@@ -29,6 +29,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, overflowing
+from ocsp_stapling.check.diagnosis.shield import shielded
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.text import capital, host_of, listed, once, shown, uncapital
@@ -44,7 +45,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
-    verdict = beside.shielded(evidence, verdict, [one for one in found if not one.ok], measured)
+    verdict = shielded(evidence, verdict, [one for one in found if not one.ok], measured)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, alone=_alone(evidence, found))
     reasons = (*verdict.reasons_for, *measured.sentences)

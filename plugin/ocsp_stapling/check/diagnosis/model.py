@@ -71,5 +71,7 @@ class Diagnosis:
     responders: tuple[ResponderDiagnosis, ...] = ()
     alone: tuple[str, ...] = ()
     """The sites for which turning stapling off alone ends it: those of one customer, with no other at fault."""
+    shield_trouble: tuple[str, ...] = ()
+    """What of the shield needs somebody: `relay-down`, `revoked`, `must-staple`, `ends-soon`."""
     afterwards: Action = Action.NOTHING
     """What remains to be done once the first action is."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import queue, unseen
@@ -170,53 +168,6 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         return never_stapled(evidence)
     advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
     return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
-
-
-_DAY = timedelta(days=1)
-
-
-def shielded(
-    evidence: Evidence, found: Diagnosis, broken: Sequence[ResponderDiagnosis], measured: Measured
-) -> Diagnosis:
-    """Under the shield a responder's trouble holds up nobody: what counts is the relay and how long answers last."""
-    shield = evidence.shield
-    if shield is None or not evidence.responders:
-        return found
-    held = f"{shield.held_count} of {shield.certificate_count} answers are held"
-    if evidence.unseen is not None:
-        held = "answers are held"
-    if not shield.answering:
-        return replace(
-            found,
-            cause=Cause.SHIELD_DOWN,
-            severity=Severity.STALLING if measured.stalling else Severity.FAILING,
-            confidence=Confidence.HIGH,
-            action=Action.TURN_OFF if measured.stalling else Action.FIX_HERE,
-            sentence=f"The shield's relay does not answer, so new staples do not come ({held}).",
-            advice="Start it anew: systemctl restart ocsp-stapling-shield. If that fails: ocsp-stapling shield off.",
-        )
-    if measured.stalling:
-        return found
-    ends = f"; staples last until {shield.earliest_end:%Y-%m-%d %H:%M %Z}" if shield.earliest_end else ""
-    late = broken and shield.earliest_end is not None and shield.earliest_end - evidence.taken_at < _DAY
-    if shield.missing_must_staple:
-        names = listed(shield.missing_must_staple)
-        told = f"The shield holds no answer for {names}, which Firefox refuses without a staple."
-        return replace(found, severity=Severity.FAILING, sentence=f"{told} {found.sentence}")
-    if not broken or found.severity not in (Severity.FAILING, Severity.NOISE):
-        return found
-    told = f"{broken[0].why.sentence} Not one visitor waits, for the shield is on: {held}{ends}."
-    return replace(
-        found,
-        severity=Severity.FAILING if late else Severity.NOISE,
-        action=found.action if late else Action.NOTHING,
-        sentence=told,
-        advice=found.advice
-        if late
-        else "Nothing needs to be done now: the watch asks again until it answers.",
-        sites=(),
-        must_staple=(),
-    )
 
 
 def never_stapled(evidence: Evidence) -> Diagnosis:

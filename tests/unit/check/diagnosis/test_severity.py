@@ -21,12 +21,14 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     OwnSwitch,
     ResponderEvidence,
+    ShieldedResponder,
     ShieldEvidence,
     Site,
 )
 from ocsp_stapling.check.report import exit_status
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.server.sites import host_of
 from tests.unit.check.diagnosis.made import NOW, address, evidence, meeting, responder, stalled, unstapled
 
 HANGS = responder(v4=Outcome.REPLY_TIMEOUT, must_staple=True)
@@ -130,8 +132,15 @@ def test_where_others_wait_beside_it_or_nobody_is_served_it_is_a_stall() -> None
         assert (found.severity, found.action) == (Severity.STALLING, Action.TURN_OFF)
 
 
-def shield(**more: Any) -> ShieldEvidence:
-    facts: dict[str, Any] = {"held_count": 2, "certificate_count": 2, "earliest_end": NOW + timedelta(days=3)}
+def shield(hours: float = 72, missing: int = 0, **more: Any) -> ShieldEvidence:
+    """The shield with answers of the responder that hangs which last so long, and of a healthy one for an hour."""
+    theirs = ShieldedResponder(host_of(HANGS.url), 2, missing, 0, NOW + timedelta(hours=hours))
+    others = ShieldedResponder("ocsp.short-lived.example", 1, 0, 0, NOW + timedelta(hours=1))
+    facts: dict[str, Any] = {
+        "held_count": 3,
+        "certificate_count": 3 + missing,
+        "responders": (theirs, others),
+    }
     return ShieldEvidence(**({"answering": True} | facts | more))
 
 
@@ -140,10 +149,23 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     found = diagnose(made)
     assert (found.severity, found.action, exit_status(found)) == (Severity.NOISE, Action.NOTHING, 0)
     assert "Not one visitor waits" in found.sentence
-    soon = diagnose(replace(made, shield=shield(earliest_end=NOW + timedelta(hours=20))))
-    assert (soon.severity, exit_status(soon)) == (Severity.FAILING, 1)
+    assert f"staples last until {NOW + timedelta(hours=72):%Y-%m-%d %H:%M}" in found.sentence
+    assert found.shield_trouble == ()
+    soon = diagnose(replace(made, shield=shield(20)))
+    assert (soon.severity, exit_status(soon), soon.shield_trouble) == (Severity.FAILING, 1, ("ends-soon",))
+    ended = diagnose(replace(made, shield=shield(missing=1)))
+    assert (exit_status(ended), ended.shield_trouble) == (1, ("ends-soon",))
     bare = diagnose(replace(made, shield=shield(missing_must_staple=("a.example",))))
     assert exit_status(bare) == 1
+
+
+def test_a_revoked_certificate_is_shouted_whatever_else_holds() -> None:
+    for one in (FINE, HANGS):
+        made = evidence(one, handshakes=tuple(meeting(one)), shield=shield(revoked=("r.example",)))
+        found = diagnose(made)
+        assert (found.cause, found.action) == (Cause.CERTIFICATE_REVOKED, Action.REISSUE)
+        assert (exit_status(found), found.shield_trouble) == (1, ("revoked",))
+        assert "revoked the certificate of r.example" in found.sentence
 
 
 def test_a_relay_that_does_not_answer_is_named_and_a_stall_behind_it_is_a_stall() -> None:

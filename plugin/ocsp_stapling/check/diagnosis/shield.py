@@ -1,0 +1,109 @@
+"""Verdicts under the shield: what counts is the relay and how long answers last, not whether a responder answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ocsp_stapling.check.diagnosis.advice import ADVICE, Action
+from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
+from ocsp_stapling.check.diagnosis.handshakes import Measured
+from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
+from ocsp_stapling.server.sites import host_of
+from ocsp_stapling.text import listed
+
+_DAY = timedelta(days=1)
+
+
+def shielded(
+    evidence: Evidence, found: Diagnosis, broken: Sequence[ResponderDiagnosis], measured: Measured
+) -> Diagnosis:
+    """Under the shield a responder's trouble holds up nobody, so it is no alarm until its answers end."""
+    shield = evidence.shield
+    if shield is None or not evidence.responders:
+        return found
+    if not shield.answering:
+        return _down(_held(evidence, shield), found, measured)
+    if measured.stalling:
+        return found
+    dark = [one for one in broken if one.cause is not Cause.CERTIFICATE_REVOKED]
+    if dark and found.severity in (Severity.FAILING, Severity.NOISE):
+        found = _nobody_waits(evidence, shield, found, dark)
+    return _loud(shield, found)
+
+
+def _down(held: str, found: Diagnosis, measured: Measured) -> Diagnosis:
+    return replace(
+        found,
+        cause=Cause.SHIELD_DOWN,
+        severity=Severity.STALLING if measured.stalling else Severity.FAILING,
+        confidence=Confidence.HIGH,
+        action=Action.TURN_OFF if measured.stalling else Action.FIX_HERE,
+        sentence=f"The shield's relay does not answer, so new staples do not come ({held}).",
+        advice="Start it anew: systemctl restart ocsp-stapling-shield. If that fails: ocsp-stapling shield off.",
+        shield_trouble=("relay-down",),
+    )
+
+
+def _held(evidence: Evidence, shield: ShieldEvidence) -> str:
+    if evidence.unseen is not None:  # how many certificates this server has is not told
+        return "answers are held"
+    return f"{shield.held_count} of {shield.certificate_count} answers are held"
+
+
+def _nobody_waits(
+    evidence: Evidence, shield: ShieldEvidence, found: Diagnosis, dark: Sequence[ResponderDiagnosis]
+) -> Diagnosis:
+    """The answers of responders that do not answer: how long they last is how long nothing needs to be done."""
+    hosts = {host_of(one.url) for one in dark}
+    theirs = [one for one in shield.responders if one.host in hosts]
+    ends = min((one.earliest_end for one in theirs if one.earliest_end), default=None)
+    told = f"{dark[0].why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
+    told += f"; staples last until {ends:%Y-%m-%d %H:%M %Z}." if ends else "."
+    if _ends_soon(theirs, evidence.taken_at):
+        trouble = (*found.shield_trouble, "ends-soon")
+        return replace(found, severity=Severity.FAILING, sentence=told, shield_trouble=trouble)
+    return replace(
+        found,
+        severity=Severity.NOISE,
+        action=Action.NOTHING,
+        sentence=told,
+        advice="Nothing needs to be done now: the watch asks again until it answers.",
+        sites=(),
+        must_staple=(),
+    )
+
+
+def _ends_soon(theirs: Sequence[ShieldedResponder], now: datetime) -> bool:
+    """Whether a staple ends within a day, or has ended."""
+    return any(one.missing_count or (one.earliest_end and one.earliest_end - now < _DAY) for one in theirs)
+
+
+def _loud(shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:
+    """What no responder's health excuses: a revoked certificate, and a Must-Staple site without an answer."""
+    if shield.missing_must_staple:
+        names = listed(shield.missing_must_staple)
+        told = f"The shield holds no answer for {names}, which Firefox refuses without a staple."
+        trouble = (*found.shield_trouble, "must-staple")
+        found = replace(
+            found,
+            severity=Severity.FAILING,
+            sentence=f"{told} {found.sentence}",
+            shield_trouble=trouble,
+            must_staple=tuple(dict.fromkeys((*found.must_staple, *shield.missing_must_staple))),
+        )
+    if shield.revoked:
+        told = f"The authority has revoked the certificate of {listed(shield.revoked)}: browsers refuse it."
+        found = replace(
+            found,
+            cause=Cause.CERTIFICATE_REVOKED,
+            severity=Severity.FAILING,
+            action=Action.REISSUE,
+            sentence=told if found.cause is Cause.CERTIFICATE_REVOKED else f"{told} {found.sentence}",
+            advice=ADVICE[Action.REISSUE],
+            sites=tuple(dict.fromkeys((*shield.revoked, *found.sites))),
+            shield_trouble=(*found.shield_trouble, "revoked"),
+        )
+    return found
