@@ -21,6 +21,7 @@ USERDATA = BASE / "conf.d/userdata"
 TLS = Path("/var/cpanel/ssl/apache_tls")
 EA4_JSON = Path("/etc/cpanel/ea4/ea4.conf")
 PATHS_CONF = Path("/etc/cpanel/ea4/paths.conf")
+CPANEL_CONFIG = Path("/var/cpanel/cpanel.config")
 STATE = Path("/var/cpanel/machine-sites.json")
 DEBIAN_MODULES = Path("/usr/lib/apache2/modules")
 
@@ -166,12 +167,15 @@ def certificates(shape: Shape, pki: Path) -> None:
 def render() -> str:
     """Return httpd.conf as a rebuild writes it now: an include file is named only if it exists."""
     stapling = json.loads(EA4_JSON.read_text()).get("sslusestapling", "On")
-    parts = [_MAIN]
+    plain, secure = ports()
+    parts = [_MAIN.format(port=plain)]
     parts += _existing("pre_main_global", "pre_main_2")
-    parts.append(_SSL.replace("@STAPLING@", stapling))
+    parts.append(_SSL.format(port=secure, stapling=stapling))
     parts.append('IncludeOptional "/etc/apache2/conf.d/*.conf"\n')
     parts += _existing("pre_virtualhost_global", "pre_virtualhost_2")
-    parts += [_vhosts(name, user, has_url) for name, user, has_url in json.loads(STATE.read_text())]
+    parts += [
+        _vhosts(name, user, has_url, plain, secure) for name, user, has_url in json.loads(STATE.read_text())
+    ]
     parts += _existing("post_virtualhost_global", "post_virtualhost_2")
     return "\n".join(parts)
 
@@ -180,8 +184,18 @@ def _existing(*names: str) -> list[str]:
     return [f'Include "{INCLUDES / name}.conf"' for name in names if (INCLUDES / f"{name}.conf").exists()]
 
 
-def _vhosts(name: str, user: str, has_url: bool) -> str:
+def ports() -> tuple[str, str]:
+    """Return Apache's ports for HTTP and HTTPS, by WHM's settings `apache_port` and `apache_ssl_port`."""
+    text = CPANEL_CONFIG.read_text() if CPANEL_CONFIG.exists() else ""
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    settings = (found.get("apache_port", "0.0.0.0:80"), found.get("apache_ssl_port", "0.0.0.0:443"))
+    return settings[0].rpartition(":")[2], settings[1].rpartition(":")[2]
+
+
+def _vhosts(name: str, user: str, has_url: bool, port: str, tls_port: str) -> str:
     return _VHOST.format(
+        port=port,
+        tls_port=tls_port,
         name=name,
         user=user,
         v4=SERVER_V4,
@@ -227,8 +241,8 @@ LogLevel warn
 User nobody
 Group nogroup
 ServerName whm.example.test
-Listen 0.0.0.0:80
-Listen [::]:80
+Listen 0.0.0.0:{port}
+Listen [::]:{port}
 Timeout 300
 KeepAlive On
 DocumentRoot "/var/www/html"
@@ -245,11 +259,11 @@ TypesConfig conf/mime.types
 
 _SSL = """\
 <IfModule ssl_module>
-    Listen 0.0.0.0:443
-    Listen [::]:443
+    Listen 0.0.0.0:{port}
+    Listen [::]:{port}
     SSLProtocol all -SSLv3 -TLSv1 -TLSv1.1
     <IfModule socache_shmcb_module>
-        SSLUseStapling @STAPLING@
+        SSLUseStapling {stapling}
         SSLStaplingCache shmcb:/run/apache2/stapling_cache_shmcb(256000)
         SSLStaplingReturnResponderErrors off
         SSLStaplingErrorCacheTimeout 60
@@ -263,12 +277,12 @@ _SSL = """\
 """
 
 _VHOST = """\
-<VirtualHost {v4}:80 [{v6}]:80>
+<VirtualHost {v4}:{port} [{v6}]:{port}>
     ServerName {name}
     ServerAlias www.{name}
     DocumentRoot /home/{user}/public_html
 {plain}</VirtualHost>
-<VirtualHost {v4}:443 [{v6}]:443>
+<VirtualHost {v4}:{tls_port} [{v6}]:{tls_port}>
     ServerName {name}
     ServerAlias www.{name}
     DocumentRoot /home/{user}/public_html
