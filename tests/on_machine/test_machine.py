@@ -50,7 +50,7 @@ def test_it_starts_with_its_own_logs_and_nothing_written_to_its_tmp_is_this_syst
     log, mark = Path("/var/log/apache2/error_log"), f"machine-{os.getpid()}"
     before = log.stat() if log.exists() else None
     with Machine(Shape(sites=1)) as machine:
-        lines = machine.path("/etc/apache2/logs/error_log").read_text().splitlines()
+        lines = machine.path("/var/log/apache2/error_log").read_text().splitlines()
         assert sum("resuming normal operations" in line for line in lines) == 1
         assert [p.name for p in machine.path("/var/log/apache2").iterdir() if p.name == "error.log"] == []
         machine.run("touch", f"/tmp/{mark}")
