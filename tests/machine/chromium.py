@@ -44,6 +44,11 @@ FLAGS = (
     # Names of the browser's own services: in a machine's network nobody answers for them, which takes long.
     f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {SERVER_V4}, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )
+NIGHT = """new MutationObserver((_, watcher) => {
+  if (!document.body) { return; }
+  watcher.disconnect();
+  document.body.style.setProperty("background", "#14191f", "important");
+}).observe(document, {childList: true, subtree: true});"""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -78,6 +83,7 @@ class Window:
 
     driver: webdriver.Chrome
     prefix: str = ""
+    night: str = ""
 
     @property
     def text(self) -> str:
@@ -151,8 +157,16 @@ class Window:
         return self
 
     def dark(self, wanted: bool = True) -> Window:
-        """Prefer the dark colours, or the light ones."""
-        value = "dark" if wanted else "light"
+        """Let WHM's own page be dark, or light; the system wishes for the opposite, which decides nothing."""
+        if self.night:
+            self.driver.execute_cdp_cmd(
+                "Page.removeScriptToEvaluateOnNewDocument", {"identifier": self.night}
+            )
+            self.night = ""
+        if wanted:
+            added = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NIGHT})
+            self.night = added["identifier"]
+        value = "light" if wanted else "dark"
         features = [{"name": "prefers-color-scheme", "value": value}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         return self

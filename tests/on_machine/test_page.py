@@ -109,7 +109,8 @@ def test_the_whole_story(whm: Machine, page: Window) -> None:
     stall(whm)
     assert kicker(page.check()) == "Visitors are waiting"
     assert "ocsp.alpha-ca.test" in page.one("#ost-verdict-title").text
-    assert "3 of 8" in page.text  # sites of alpha, the Must-Staple one among them
+    assert "8 of 8" in page.text  # all wait in one queue ...
+    assert "3 sites: " in page.text  # ... for the responder of alpha, the Must-Staple one among them
 
     page.click("Turn stapling off…")
     assert "muststaple.example.test" in page.text
@@ -154,10 +155,25 @@ def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machin
             for name in pages:
                 page.open(name)
                 assert found_by_axe(page) == [], (name, width, dark)
+                assert ("ost-dark" in (page.one("#ost").get_attribute("class") or "")) is dark, name
                 assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
                     name
                 )
     assert page.complaints() == []
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (380, 800)])
+def test_in_an_emergency_the_button_is_above_the_fold(
+    whm: Machine, page: Window, size: tuple[int, int]
+) -> None:
+    stall(whm)
+    page.check().size(*size)
+    for name in ("", "plan/off"):
+        page.open(name)
+        bottom = "return document.querySelector('#ost .ost-button-main').getBoundingClientRect().bottom"
+        assert page.driver.execute_script(bottom) <= size[1], name
+    page.open()
+    assert page.driver.title == "Visitors are waiting - OCSP Stapling"
 
 
 def test_keyboard_alone_gets_from_the_verdict_to_the_switch(whm: Machine, page: Window) -> None:

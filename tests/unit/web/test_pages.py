@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import re
 import time
@@ -20,6 +21,7 @@ from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
+from ocsp_stapling.shield.standing import Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, sites
@@ -336,6 +338,7 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
     assert "50 % of the last 30 days" in text
 
 
+@pytest.mark.usefixtures("own_only")
 def test_the_overview_tells_the_incident_to_who_may_see_everybody_s_sites(showing: Shown) -> None:
     app = showing(made.stalling())
     text = text_of(app, "")
@@ -356,3 +359,82 @@ def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(show
     assert "198.51.100.10" in answer.json["html"]  # type: ignore[index]
     opened = text_of(app, row[1].replace("&amp;", "&"))
     assert opened.count("198.51.100.10") == 1
+
+
+# -- the shield -------------------------------------------------------------------------------------------------
+
+
+def standing(**more: object) -> Standing:
+    """A shield that holds everything."""
+    now = int(time.time())
+    found = Standing(340, True, 3, 3, (), (), (), now + 90_000, now - 3600, (), ())
+    return replace(found, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "in_force", "word", "said"),
+    [
+        ({}, True, "On", "3 of 3"),
+        ({"answering": False}, True, "The relay does not answer", "The watch starts it again"),
+        ({}, False, "Ready, not in force", "Apache does not ask the relay now"),
+        (
+            {"held_count": 2, "missing": ("a.example",), "failures": (("no answer within 3 s", 1),)},
+            True,
+            "1 answer missing",
+            "Last failure (1 certificate): no answer within 3 s.",
+        ),
+        ({"revoked": ("b.example",)}, True, "Revoked", "Revoked by the authority: b.example."),
+    ],
+)
+def test_the_card_says_what_the_shield_holds_and_lacks(
+    showing: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    in_force: bool,
+    word: str,
+    said: str,
+) -> None:
+    here = SimpleNamespace(shielded=in_force)
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.keeping.look", lambda _: (here, standing(**changes)))
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.wished_port", lambda _: 340)
+    text = html.unescape(text_of(showing(made.healthy()), ""))
+    card = text.partition('aria-labelledby="ost-shield"')[2].partition("</section>")[0]
+    assert word in card
+    assert said.lower() in card.lower()
+    assert "Turn the shield off…" in card
+
+
+@pytest.mark.usefixtures("own_only")
+def test_without_a_shield_the_card_offers_one_and_a_viewer_sees_none(showing: Shown) -> None:
+    app = showing(made.healthy())
+    assert "?p=plan/shield-on" in text_of(app, "")
+    assert "ost-shield" not in text_of(app, "", VIEWER)
+
+
+def test_the_tabs_are_six_and_pages_behind_them_have_a_row_of_their_own(showing: Shown) -> None:
+    text = text_of(showing(made.healthy()), "p=authorities")
+    first, second = re.findall(r"<nav class=\"ost-nav.*?</nav>", text, re.DOTALL)
+    names = re.findall(r"<a href=\"[^\"]+\"(?: aria-current=\"(\w+)\")?>([^<]+)<", first)
+    assert [name for _, name in names] == [
+        "Overview",
+        "Guided steps",
+        "Evidence",
+        "Configuration",
+        "History",
+        "Ticket",
+    ]
+    assert [name for current, name in names if current] == ["Evidence"]
+    assert re.findall(r'aria-current="page">([^<]+)<', second) == ["Authorities"]
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [("", "Visitors are waiting"), ("p=history", "History"), ("p=elsewhere", "From elsewhere")],
+)
+def test_the_browsers_title_says_page_and_state(showing: Shown, query: str, title: str) -> None:
+    assert f'data-ost-title="{title}"' in text_of(showing(made.stalling()), query)
+
+
+def test_in_an_emergency_the_button_comes_before_the_prose(showing: Shown) -> None:
+    text = text_of(showing(made.stalling()), "")
+    assert text.index("Turn stapling off…") < text.index("sites answer again within seconds")

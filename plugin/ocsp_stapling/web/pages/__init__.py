@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flask import Flask, request
 
 from ocsp_stapling.web import assets, words
@@ -34,17 +36,21 @@ _AREAS = (
     ticket,
     vantage,
 )
-_PAGES = (
-    ("overview.show", "Overview", True),
-    ("guide.show", "Guided steps", True),
-    ("responders.show", "Responders", True),
-    ("responders.authorities", "Authorities", True),
-    ("sites.show", "Sites", True),
-    ("errorlog.show", "Error log", False),
-    ("configuration.show", "Configuration", False),
-    ("history.show", "History", False),
-    ("elsewhere.show", "From elsewhere", False),
-    ("ticket.show", "Ticket", True),
+_TABS = (
+    ("Overview", (("overview.show", "Overview", True),)),
+    ("Guided steps", (("guide.show", "Guided steps", True),)),
+    (
+        "Evidence",
+        (
+            ("responders.show", "Responders", True),
+            ("responders.authorities", "Authorities", True),
+            ("sites.show", "Sites", True),
+            ("errorlog.show", "Error log", False),
+        ),
+    ),
+    ("Configuration", (("configuration.show", "Configuration", False),)),
+    ("History", (("history.show", "History", False),)),
+    ("Ticket", (("ticket.show", "Ticket", True), ("elsewhere.show", "From elsewhere", False))),
 )
 # Pages without a tab of their own -> the tab they belong to.
 _PARTS = {
@@ -63,12 +69,33 @@ def register(app: Flask) -> None:
         app.register_blueprint(area.blueprint)
     words.register(app)
     app.jinja_env.filters["spark_words"] = chart.spark_words
-    app.jinja_env.globals.update(asset=assets.link, tabs=_tabs)
+    app.jinja_env.globals.update(asset=assets.link, tabs=_tabs, page_name=_page_name)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(lambda: {"part": _PARTS.get(request.endpoint or "", "")})
 
 
-def _tabs() -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class Tab:
+    """One tab with the pages in it that the caller may open, and whether the page shown is one of them."""
+
+    label: str
+    pages: tuple[tuple[str, str], ...]
+    here: bool
+
+
+def _tabs() -> list[Tab]:
     """The tabs that the caller may open."""
     operator = caller().is_operator
-    return [(endpoint, label) for endpoint, label, everybody in _PAGES if operator or everybody]
+    now = _PARTS.get(request.endpoint or "", request.endpoint)
+    found = []
+    for label, pages in _TABS:
+        may = tuple((endpoint, name) for endpoint, name, everybody in pages if operator or everybody)
+        if may:
+            found.append(Tab(label, may, now in dict(may)))
+    return found
+
+
+def _page_name() -> str:
+    """The page that is shown, as its tab or the row below calls it."""
+    now = _PARTS.get(request.endpoint or "", request.endpoint)
+    return next((name for _, pages in _TABS for endpoint, name, _ in pages if endpoint == now), "")

@@ -16,15 +16,21 @@ ACTIONS = {
     "off": "Turn stapling off",
     "on": "Turn stapling on",
     "undo": "Undo a change",
+    "shield-on": "Turn the shield on",
+    "shield-off": "Turn the shield off",
     "site-off": "Turn stapling off for one site",
     "site-on": "Turn stapling on for one site",
     "": "Change",
 }
 UNDOABLE = ("off", "on", "site-off", "site-on")
+_AGAIN = ("off", "on", "shield-on", "shield-off")
+"""Whose plan can be shown anew without naming a site or a change."""
 _DOING = {
     "off": "Turning stapling off",
     "on": "Turning stapling on",
     "undo": "Taking a change back",
+    "shield-on": "Turning the shield on",
+    "shield-off": "Turning the shield off",
     "site-off": "Turning stapling off for one site",
     "site-on": "Turning stapling on for one site",
 }
@@ -32,6 +38,8 @@ _DID = {
     "off": "Stapling is off",
     "on": "Stapling is on",
     "undo": "The change was taken back",
+    "shield-on": "The shield is on: stapling stays on through outages",
+    "shield-off": "The shield is off: Apache asks the authorities itself",
     "site-off": "Stapling is off for that site alone",
     "site-on": "Stapling is on for that site again",
 }
@@ -109,7 +117,7 @@ def operation_view(found: Progress) -> OperationView:
         tuple(_pairs(result)),
         tuple(str(each) for each in result.get("warnings", ())),
         found.state == "done" and found.action in UNDOABLE and bool(found.steps),
-        found.action if problem.get("code") == "changed-meanwhile" else "",
+        found.action if problem.get("code") == "changed-meanwhile" and found.action in _AGAIN else "",
     )
 
 

@@ -15,7 +15,7 @@ from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import picture, story, verdict
+from ocsp_stapling.web.pages import picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 
@@ -69,6 +69,7 @@ def show() -> str:
                 returns=seen.returns,
             ),
             "handshakes": _handshakes(seen.evidence),
+            "shield": shield.card() if operator else None,
             "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
         }
     return render_template("overview.html", **values)

@@ -10,8 +10,9 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, ChangeRequest
+from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.shield.standing import PORT, wished_port
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
 
@@ -20,6 +21,8 @@ _TITLES = {
     "off": "Turn stapling off?",
     "on": "Turn stapling on again?",
     "undo": "Take the change back?",
+    "shield-on": "Keep stapling on through outages?",
+    "shield-off": "Turn the shield off?",
     "site-off": "Turn stapling off for this site alone?",
     "site-on": "Turn stapling on again for this site?",
 }
@@ -27,6 +30,9 @@ _LEADS = {
     "off": "Sites stop waiting for responders. Browsers ask the authorities themselves until stapling is on again.",
     "on": "Apache fetches staples again and hands them to visitors.",
     "undo": "Every file goes back to what it was before that change, byte for byte.",
+    "shield-on": "Apache asks a small relay on this server, which holds answers fetched ahead of time and verified. "
+    "When an authority is out of reach, no visitor waits, and sites keep their staples until those end, days later.",
+    "shield-off": "Apache asks the authorities itself again, inside visitors' handshakes. The relay is stopped.",
     "site-off": "Nobody waits for this site's responder any more. All other sites keep their staples.",
     "site-on": "Apache fetches staples for this site again.",
 }
@@ -34,6 +40,8 @@ _CONFIRM = {
     "off": "Turn stapling off",
     "on": "Turn stapling on",
     "undo": "Take it back",
+    "shield-on": "Turn the shield on",
+    "shield-off": "Turn the shield off",
     "site-off": "Turn it off for this site",
     "site-on": "Turn it on for this site",
 }
@@ -74,6 +82,7 @@ def show(action: str) -> str:
 
 
 def _plan(action: str, undone: str, site: str, options: Mapping[str, bool]) -> Plan:
+    settings = services().settings
     asked = ChangeRequest(
         action,
         who=caller().user,
@@ -81,16 +90,24 @@ def _plan(action: str, undone: str, site: str, options: Mapping[str, bool]) -> P
         site=site,
         with_overrides=options["overrides"] and action == "off",
         write_on=options["write_on"] and action == "on",
+        shield_port=wished_port(settings.state_directory) or PORT if action == SHIELD_ON else 0,
     )
-    return Operator(asked, lambda _name, _detail, _seconds: None, services().settings).plan()
+    return Operator(asked, lambda _name, _detail, _seconds: None, settings).plan()
 
 
 def _meaning(plan: Plan) -> list[str]:
-    lines = ["Apache's configuration is tested before and after; WHM restarts Apache."]
+    lines = []
+    if plan.action == SHIELD_ON:
+        lines.append("The relay is started and asked first; only if it answers is anything written.")
+    lines.append("Apache's configuration is tested before and after; WHM restarts Apache.")
     if plan.rebuild:
         lines.append("cPanel rebuilds httpd.conf first, because it does not read the include yet.")
     if plan.site:
         lines.append("It stays so until you take it back, also when stapling is turned off and on for all.")
+    elif plan.action == SHIELD_ON:
+        lines.append(
+            "Sites are quick at once; staples follow as the answers come in, without another restart."
+        )
     elif plan.stapling_then:
         lines.append("Each site's first visitor waits a moment while Apache fetches a fresh staple.")
     else:

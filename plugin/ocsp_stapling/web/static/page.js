@@ -21,6 +21,38 @@
     });
   }
 
+  // -- dark where WHM's page around is dark
+  function shade(color) {
+    var parts = (color.match(/[\d.]+/g) || []).map(Number);
+    return parts.length < 3 || parts[3] === 0 ? null : (0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2]) / 255;
+  }
+  function followShade() {
+    var found = null;
+    for (var box = root.parentElement; box && found === null; box = box.parentElement) {
+      found = shade(getComputedStyle(box).backgroundColor);
+    }
+    root.classList.toggle("ost-dark", found !== null && found < 0.35);
+  }
+  followShade();
+  window.addEventListener("load", followShade);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () { setTimeout(followShade, 100); });
+
+  // -- the browser's title and icon say the state, for whoever has it in one of many tabs
+  var COLOURS = { good: "#17692f", warn: "#b97900", bad: "#c3161d", off: "#4a3a8c", calm: "#5b6b7a" };
+  function showState(title, tone) {
+    if (title) { document.title = title + " - OCSP Stapling"; }
+    var old = document.getElementById("ost-icon");
+    if (old) { old.remove(); }
+    if (!COLOURS[tone]) { return; }
+    var icon = element("link");
+    icon.id = "ost-icon";
+    icon.rel = "icon";
+    icon.href = "data:image/svg+xml," + encodeURIComponent("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>" +
+      "<circle cx='8' cy='8' r='7' fill='" + COLOURS[tone] + "'/></svg>");
+    document.head.appendChild(icon);
+  }
+  showState(root.dataset.ostTitle, root.dataset.ostTone);
+
   // -- an operation or a check that is under way: ask until it has ended, then show the page as it is then
   var polled = root.querySelector("[data-ost-poll]");
   var failures = 0;

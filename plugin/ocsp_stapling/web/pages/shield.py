@@ -1,0 +1,134 @@
+"""The shield at a glance: what the relay holds, what it lacks, when it asks next, and why asking failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.shield import keeping, store
+from ocsp_stapling.shield.refresh import DIRECTORY, due_at
+from ocsp_stapling.shield.standing import Standing, wished_port
+from ocsp_stapling.web.context import services
+from ocsp_stapling.web.pages.verdict import Button, Fact
+from ocsp_stapling.web.words import Tone, counted, listed, sentence
+
+_KEPT_SECONDS = 15
+_OFF = (
+    "A small relay on this server can hold answers fetched ahead of time. When an authority is out of reach, no "
+    "visitor waits and sites keep their staples for days."
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the overview shows of the shield."""
+
+    tone: Tone
+    word: str
+    lines: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    button: Button
+
+
+def card() -> Card:
+    """Return the shield as it stands."""
+    settings = services().settings
+    port = wished_port(settings.state_directory)
+    if not port:
+        return Card(
+            "calm", "Off", (_OFF,), (), Button("Turn the shield on…", "plan.show", {"action": "shield-on"})
+        )
+    off = Button("Turn the shield off…", "plan.show", {"action": "shield-off"})
+    try:
+        in_force, found, due = _look(
+            settings, port, _stamp(settings.state_directory), int(time.time()) // _KEPT_SECONDS
+        )
+    except Problem as problem:
+        return Card("warn", "Not clear", (problem.sentence,), (), off)
+    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found, due)), off)
+
+
+def _stamp(directory: Path) -> tuple[int, ...]:
+    """What changes when answers or attempts do, so that a look is not repeated in vain."""
+    found = []
+    for path in (DIRECTORY, directory):
+        try:
+            found.append(path.stat().st_mtime_ns)
+        except OSError:
+            found.append(0)
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _look(
+    settings: Settings, _port: int, _stamps: tuple[int, ...], _moment: int
+) -> tuple[bool, Standing, float | None]:
+    here, found = keeping.look(settings)
+    return here.shielded, found, _next_refresh()
+
+
+def _state(found: Standing, in_force: bool) -> tuple[Tone, str]:
+    if not found.answering:
+        return "bad", "The relay does not answer"
+    if not in_force:
+        return "off", "Ready, not in force"
+    if found.revoked:
+        return "bad", "Revoked"
+    if found.missing:
+        return "warn", f"{counted(found.missing, 'answer')} missing"
+    return "good", "On"
+
+
+def _lines(found: Standing, in_force: bool) -> Iterable[str]:
+    if not found.answering:
+        yield "Apache gets no answer from the relay. The watch starts it again; the system log says why it ended."
+    elif not in_force:
+        yield "Apache does not ask the relay now: stapling is off, or another line decides."
+    if found.revoked:
+        yield f"Revoked by the authority: {listed(found.revoked)}."
+    if found.missing:
+        yield f"Without an answer: {listed(found.missing, 3)}."
+    if found.missing_must_staple:
+        yield f"Must-Staple among them, which Firefox refuses: {listed(found.missing_must_staple, 3)}."
+    if found.failures:
+        reason, count = found.failures[0]
+        yield f"Last failure ({counted(count, 'certificate')}): {sentence(reason)}"
+
+
+def _facts(found: Standing, due: float | None) -> Iterable[Fact]:
+    yield Fact("Answers held", f"{found.held_count:,} of {found.certificate_count:,}")
+    if found.oldest:
+        yield Fact("Oldest signed", when=_when(found.oldest))
+    if found.earliest_end:
+        yield Fact("First to end", when=_when(found.earliest_end))
+    if due:
+        yield Fact(
+            "Next refresh", "with the next look of the watch" if due <= time.time() else "", _later(due)
+        )
+
+
+def _later(due: float) -> datetime | None:
+    return _when(due) if due > time.time() else None
+
+
+def _next_refresh() -> float | None:
+    """When the first of the kept answers is due to be asked for again."""
+    kept, _ = store.load(DIRECTORY)
+    return min((due_at(each, _stored_at(each)) for each in kept.values()), default=None)
+
+
+def _stored_at(kept: store.Kept) -> float:
+    try:
+        return (DIRECTORY / store.name_of(kept.cert_id)).stat().st_mtime
+    except OSError:
+        return float(kept.this_update)
+
+
+def _when(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
