@@ -47,6 +47,28 @@ class Snapshot:
     tag: Tag | None
 
 
+class NotRegularError(OSError):
+    """What stands there is a directory, a device, a pipe or a socket."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "it is not a regular file")
+
+
+def open_regular(path: Path | str, follow: bool = True) -> int:
+    """Return a descriptor from which a regular file is read; `follow`: a symbolic link may stand there.
+
+    Looked at before it is opened, with nothing between: opening a device can act on it, opening a pipe can wait.
+    Raises OSError, NotRegularError among them, and ValueError for a path with a NUL in it.
+    """
+    seen = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        if not stat.S_ISREG(os.fstat(seen).st_mode):
+            raise NotRegularError
+        return os.open(f"/proc/self/fd/{seen}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(seen)
+
+
 def snapshot(path: Path) -> Snapshot:
     """Return what is at `path`; a symbolic link is followed to the file that a writer must replace.
 
@@ -54,11 +76,11 @@ def snapshot(path: Path) -> Snapshot:
     or `unsafe-path` when somebody other than root could exchange the file.
     """
     real = _resolved(path)
-    _refuse_unsafe_directory(real)
+    refuse_unsafe_directory(real)
     try:
         with _opened(real) as descriptor:
             found = os.fstat(descriptor)
-            _refuse_odd(real, found)
+            _refuse_oversized(real, found)
             return Snapshot(real, _read_all(descriptor, found.st_size), Tag.of(found))
     except FileNotFoundError:
         return Snapshot(real, None, None)
@@ -140,8 +162,7 @@ def _resolved(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    # O_NONBLOCK: a FIFO put in the file's place must not hang us.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_regular(path, follow=False)
     try:
         yield descriptor
     finally:
@@ -155,28 +176,35 @@ def _read_all(descriptor: int, size: int) -> bytes:
     return b"".join(chunks)
 
 
-def _refuse_odd(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise Problem("file-unreadable", f"{path} is not a regular file, so it was left alone.")
+def _refuse_oversized(path: Path, found: os.stat_result) -> None:
     if found.st_size > SIZE_LIMIT:
         raise Problem("file-too-large", f"{path} has {found.st_size} bytes; that is no configuration file.")
 
 
-def _refuse_unsafe_directory(path: Path) -> None:
-    """Root must not write where another user can swap names."""
-    directory = path.parent
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent  # what is missing can only be made by who may write here
-    try:
-        found = directory.stat()
-    except OSError as error:
-        raise _unreadable(directory, error) from error
-    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & stat.S_IWOTH):
-        raise Problem(
-            "unsafe-path",
-            f"{directory} can be written by others than root, so {path.name} in it was not touched. "
-            "Give the directory to root with mode 755.",
-        )
+def refuse_unsafe_directory(path: Path) -> None:
+    """Refuse to write at `path` as root where another user can swap names: in its directory or one above.
+
+    Above, a directory of everybody's is fine where nobody can rename what is another's (sticky, as /tmp).
+    Raises Problem `unsafe-path`, or `file-unreadable`.
+    """
+    if os.geteuid() != 0:
+        return
+    there = [
+        directory for directory in path.parents if directory.exists()
+    ]  # what is missing, these decide on
+    for directory in there:
+        try:
+            found = directory.stat()
+        except OSError as error:
+            raise _unreadable(directory, error) from error
+        sticky = found.st_mode & stat.S_ISVTX and directory != there[0]
+        by_others = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0)
+        if found.st_uid != 0 or (by_others and not sticky):
+            raise Problem(
+                "unsafe-path",
+                f"{directory} can be written by others than root, so {path.name} in it was not touched. "
+                "Give the directory to root with mode 755.",
+            )
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

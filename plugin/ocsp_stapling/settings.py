@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ocsp_stapling import rules
+from ocsp_stapling import files, rules
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.rules import IPNetwork, Rule
 
@@ -172,12 +171,13 @@ def _path_from_environment() -> Path | None:
 
 def _read(path: Path, must_exist: bool) -> str | None:
     try:
-        # O_NONBLOCK: a FIFO in this place must not hang us before we can refuse it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = files.open_regular(path)
     except FileNotFoundError:
         if not must_exist:
             return None
         raise Problem("config-unreadable", f"The configuration file {path} does not exist.") from None
+    except files.NotRegularError:
+        raise Problem("config-unreadable", f"The configuration file {path} is not a regular file.") from None
     except (OSError, ValueError) as error:
         raise Problem(
             "config-unreadable", f"The configuration file {path} cannot be read.", str(error)
@@ -199,8 +199,6 @@ def _read(path: Path, must_exist: bool) -> str | None:
 
 
 def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise Problem("config-unreadable", f"The configuration file {path} is not a regular file.")
     if os.geteuid() != 0 or (found.st_uid == 0 and not found.st_mode & 0o022):
         return
     raise Problem(

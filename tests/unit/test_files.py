@@ -134,21 +134,48 @@ def test_a_new_file_is_readable_by_root_only(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "odd.conf"
-    os.mkfifo(path) if kind == "fifo" else path.mkdir()
-    with pytest.raises(Problem) as caught:
-        files.snapshot(path)
-    assert caught.value.code == "file-unreadable"
+    path = Path("/dev/null") if kind == "device" else tmp_path / "odd.conf"
+    if kind == "fifo":
+        os.mkfifo(path)
+    if kind == "directory":
+        path.mkdir()
+    with pytest.raises(files.NotRegularError):
+        files.open_regular(path)
+    if kind != "device":
+        with pytest.raises(Problem) as caught:
+            files.snapshot(path)
+        assert caught.value.code == "file-unreadable"
 
 
-def test_root_does_not_write_where_others_can_swap_names(tmp_path: Path) -> None:
+def test_a_link_is_followed_only_where_that_is_wanted(include: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.conf"
+    link.symlink_to(include)
+    with os.fdopen(files.open_regular(link), "rb") as file:
+        assert file.read() == include.read_bytes()
+    with pytest.raises(OSError, match="regular"):
+        files.open_regular(link, follow=False)
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+@pytest.mark.parametrize("given", ["everybody", "group", "owner", "sticky", "root's group"])
+def test_root_does_not_write_where_others_can_swap_names_at_any_height(
+    tmp_path: Path, above: int, given: str
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root has somebody to fear here")
-    tmp_path.chmod(0o777)
+    path = tmp_path / "a/b/c/include.conf"
+    path.parent.mkdir(parents=True)
+    directory = path.parents[above]
+    owner, group = (65534 if given == "owner" else 0), (65534 if given == "group" else 0)
+    os.chown(directory, owner, group)
+    directory.chmod({"everybody": 0o777, "sticky": 0o1777, "owner": 0o755}.get(given, 0o775))
+    if given == "root's group" or (given == "sticky" and above):
+        assert files.snapshot(path).content is None
+        return
     with pytest.raises(Problem) as caught:
-        files.snapshot(tmp_path / "include.conf")
+        files.snapshot(path)
     assert caught.value.code == "unsafe-path"
 
 

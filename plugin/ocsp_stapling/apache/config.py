@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ocsp_stapling import files
 from ocsp_stapling.apache.conditions import Binary, Known, Truth, judge
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.open_vhost import VHOST_LINES, OpenVhost
@@ -347,12 +347,10 @@ def _substituted(args: bytes, pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 def _content(path: str) -> bytes:
     """The bytes of a regular file; httpd, too, refuses everything else but /dev/null. Never blocks on a FIFO."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) and path != os.devnull:
-            raise OSError("not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
+    if path == os.devnull:
+        return b""
+    with os.fdopen(files.open_regular(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
             raise OSError("too large")
         return file.read(MAX_FILE_BYTES)
 

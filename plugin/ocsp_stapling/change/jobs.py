@@ -31,7 +31,8 @@ _KEPT_SECONDS = 7 * 86400
 _START_SECONDS = 10.0
 _OUTPUT_LIMIT = 1024 * 1024
 # A shell line whose output file stays locked while its program lives: so an end is noticed, however it comes.
-LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -n 9 && exec "$@" >&9 2>&9'
+# It waits a moment, for who looks whether it lives locks the file that long.
+LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -w 5 9 && exec "$@" >&9 2>&9'
 
 Launcher = Callable[[str, Sequence[str]], Completed]
 

@@ -6,14 +6,17 @@ import contextlib
 import fcntl
 import json
 import os
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling import files
 from ocsp_stapling.problem import Problem
 
 NAME = "switch.lock"
+_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
 FALLBACK = Path("/run/ocsp-stapling-lock")
 
 
@@ -39,14 +42,20 @@ def is_held(directory: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
+    """Asks the kernel who would be in the way; taking a lock to find out would itself be in a change's way."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = files.open_regular(path, follow=False)
     except OSError:
         return False
     try:
-        return not _try(descriptor, fcntl.LOCK_SH)
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
     finally:
         os.close(descriptor)
+
+
+def _whole_file(kind: int) -> bytes:
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _opened(directory: Path) -> int:
@@ -65,6 +74,7 @@ def _opened(directory: Path) -> int:
 
 
 def _open_in(directory: Path) -> int:
+    files.refuse_unsafe_directory(directory.resolve() / NAME)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(directory / NAME, flags, 0o600)
@@ -72,17 +82,23 @@ def _open_in(directory: Path) -> int:
 
 def _acquire(descriptor: int, wait: float) -> bool:
     deadline = time.monotonic() + wait
-    while not _try(descriptor, fcntl.LOCK_EX):
+    while not _try(descriptor):
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
     return True
 
 
-def _try(descriptor: int, kind: int) -> bool:
+def _try(descriptor: int) -> bool:
+    """Lock the open file: both locks end with it, however its holder ends.
+
+    The first (fcntl(2), "Open file description locks") can be asked about. It and flock(2) do not see each other, and
+    version 0.1.0 took flock alone: so both are taken, and during an upgrade neither version changes beside the other.
+    """
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return False
     return True
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ocsp_stapling import files
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site
@@ -171,10 +171,7 @@ def _target(asking: Asking) -> Target | None:
 
 
 def _blocks(path: Path) -> list[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("not a regular file")
+    with os.fdopen(files.open_regular(path), "rb") as file:
         return list(read_pem_chain(file.read(_FILE_BYTES)))
 
 

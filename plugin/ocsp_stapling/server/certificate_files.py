@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from ocsp_stapling import files
 from ocsp_stapling.ocsp.certificate import Certificate, Leaf, issuer_of, parse, read_pem_chain, scan
 from ocsp_stapling.problem import Problem
 
@@ -28,7 +29,6 @@ MAX_CHAIN = 64
 _CACHED_CHAIN_BYTES = 32 << 10
 _VERSION = 1
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 Pair = tuple[str, str]
 """A certificate file and its chain file ("" if the chain stands in the same file)."""
@@ -155,11 +155,11 @@ def _summary(leaf: Leaf, chain: tuple[bytes, ...]) -> Reading:
 
 def _content(path: str) -> tuple[bytes, Tag]:
     """The bytes of a file and its tag, both from the same open file."""
-    descriptor = os.open(path, _FLAGS)
+    descriptor = files.open_regular(path)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
-            raise OSError("no regular file of sensible size")
+        if found.st_size > MAX_FILE_BYTES:
+            raise OSError("no file of sensible size")
         return os.read(descriptor, found.st_size), _tag(found)
     finally:
         os.close(descriptor)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ocsp_stapling import files
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.answer import Verdict, verify_answer
@@ -119,8 +120,7 @@ def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
 
 
 def _blocks(path: Path) -> tuple[bytes, ...]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(files.open_regular(path), "rb") as file:
         return read_pem_chain(file.read(_FILE_BYTES))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -77,3 +79,35 @@ def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path, monkeypatch: 
     (state / lock.NAME).symlink_to(target)
     with lock.hold(state, "bob", "on"):
         assert target.read_text() == "precious"
+
+
+def test_a_program_of_the_version_before_keeps_a_change_out_and_is_kept_out(tmp_path: Path) -> None:
+    with (tmp_path / lock.NAME).open("w") as old:  # 0.1.0 took flock(2) alone
+        fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(Problem) as caught, lock.hold(tmp_path, "bob", "on"):
+            pass
+        assert caught.value.code == "busy"
+        fcntl.flock(old, fcntl.LOCK_UN)
+        with lock.hold(tmp_path, "bob", "on"), pytest.raises(BlockingIOError):
+            fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_who_asks_whether_a_change_runs_is_never_in_a_changes_way(tmp_path: Path) -> None:
+    (tmp_path / lock.NAME).touch()
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            lock.is_held(tmp_path)
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for each in asking:
+        each.start()
+    try:
+        for _ in range(300):
+            with lock.hold(tmp_path, "bob", "on"):
+                pass
+    finally:
+        ended.set()
+        for each in asking:
+            each.join()

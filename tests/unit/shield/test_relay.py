@@ -182,8 +182,7 @@ def test_a_new_answer_is_handed_out_without_a_restart_and_an_old_one_is_not(tmp_
         deadline = time.monotonic() + 5
         while made.ask(QUESTION) != ANSWER:
             assert time.monotonic() < deadline
-        while made.ask(QUESTION) == ANSWER:
-            assert time.monotonic() < deadline + 5
+        time.sleep(max(0.0, now + 2 - time.time()))  # each of the workers learns of it in its own time
         assert made.ask(QUESTION) == TRY_LATER
     finally:
         made.process.kill()

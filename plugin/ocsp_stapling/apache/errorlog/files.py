@@ -6,7 +6,6 @@ import gzip
 import io
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
+from ocsp_stapling import files
 from ocsp_stapling.apache.errorlog.line import moment, time_of
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
 from ocsp_stapling.problem import Problem
@@ -65,26 +65,16 @@ def opened(path: Path, packed: bool = False) -> Iterator[LogFile]:
 
 def _open(path: Path) -> int:
     try:
-        # Looked at before it is opened: opening a device can act on it. O_NONBLOCK in case it is swapped between.
-        _refuse_special(path, path.stat())
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return files.open_regular(path)
     except FileNotFoundError as error:
         raise Problem("log-not-found", f"There is no error log {path}.", str(error)) from error
+    except files.NotRegularError as error:
+        what = "a directory" if path.is_dir() else "not a regular file (a pipe or a device)"
+        sentence = f"{path} is {what}; name a log file, or - for standard input."
+        raise Problem("log-not-a-file", sentence) from error
     except (OSError, ValueError) as error:
         sentence = f"The error log {path} cannot be read; run this as root or name another file."
         raise Problem("log-unreadable", sentence, str(error)) from error
-    try:
-        _refuse_special(path, os.fstat(fd))
-    except Problem:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _refuse_special(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        what = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file (a pipe or a device)"
-        raise Problem("log-not-a-file", f"{path} is {what}; name a log file, or - for standard input.")
 
 
 @contextmanager
