@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import textwrap
 from collections.abc import Callable
 from datetime import datetime
@@ -58,6 +59,15 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "compose": lambda text: f"web-1  | {text}",
     "docker": lambda text: f"2026-11-22T03:04:05.123456789Z {text}",
     "quotation": lambda text: f'"{text}",',
+    "of a log shipper": lambda text: json.dumps({"@timestamp": "2026-11-22T03:04:05Z", "message": text, "n": 1}),
+    "of a search": lambda text: json.dumps({"_index": "a", "_source": {"host": "b", "message": text}}),
+    "journald's JSON": lambda text: json.dumps({"_PID": "7", "PRIORITY": "3", "MESSAGE": text}),
+    "docker's file": lambda text: json.dumps({"log": f"{text}\n", "stream": "stderr", "time": "2026-11-22T03:04Z"}),
+    "cells": lambda text: f'"2026-11-22 03:04:05","web1","{text}"',
+    "cells without quotes": lambda text: f"2026-11-22T03:04:05Z,web1,error,{text}",
+    "no-break blanks": lambda text: text.replace(" ", "\u00a0"),
+    "with a priority": lambda text: f"<3> {text}",
+    "saved by Windows": lambda text: f"{text}\r\n",
     "indented": lambda text: f"\t\t{text}",
     "without its date": lambda text: text.partition("] ")[2],
     "cut at its beginning": lambda text: text[20:],
@@ -75,7 +85,7 @@ def read(text: str | bytes) -> tuple[list[Entry], Paste]:
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda text: str(text)[str(text).index("AH") :][:7])
 def test_a_line_is_understood_however_it_is_dressed(message: str, dress: str) -> None:
     text = DRESSES[dress](line(message))
-    found, paste = read(f"{text}\n")
+    found, paste = read(f"{text}\n".encode("utf-16" if dress == "saved by Windows" else "utf-8"))
     wanted = MESSAGES[message]
     if dress == "without its header" and wanted is Kind.TIMEOUT:
         wanted = Kind.BAD_RESPONSE  # the operating system's words stood before the number
@@ -101,6 +111,27 @@ def test_the_lines_that_every_article_shows_are_two_failures_with_their_causes()
             told = summarise(found, NOW, None)
             assert (told.total, dict(told.kinds)) == (2, {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1})
             assert [one.responder for one in told.responders if one.responder] == ["ocsp.example.com"]
+
+
+def test_lines_that_a_form_has_joined_into_one_are_told_apart() -> None:
+    text = " ".join(
+        line(one, pid) for pid, one in ((1, UNREACHABLE), (1, SUMMARY), (2, TIMEOUT), (2, SUMMARY))
+    )
+    told = summarise(read(text)[0], NOW, False)
+    assert (told.total, dict(told.kinds)) == (2, {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1})
+
+
+def test_a_file_saved_as_utf_16_is_read_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "error.txt"
+    path.write_bytes(f"{line(TIMEOUT)}\r\n{line(SUMMARY)}\r\n".encode("utf-16"))
+    assert "1 stapling failure in the whole file" in CliRunner().invoke(log, [str(path)]).output
+
+
+def test_the_last_ones_of_several_logs_are_the_latest_in_order() -> None:
+    times = [f"Sun Nov 22 03:0{minute}:05.000000 2026" for minute in (9, 8, 1, 7, 2, 6, 3)]
+    text = "\n".join(line(SUMMARY, pid, None, time=time) for pid, time in enumerate(times))
+    recent = summarise(read(text)[0], NOW, False).recent
+    assert [str(one.time)[14:16] for one in recent] == ["03", "06", "07", "08", "09"]
 
 
 def test_causes_without_their_last_line_count_where_no_client_certificates_are_checked() -> None:
@@ -142,6 +173,8 @@ nginx: [warn] "ssl_stapling" ignored, no OCSP responder URL in the certificate
 [Sun Nov 22 03:04:05 2026] [gnutls:error] [pid 7] (104)Connection reset by peer: Caching a fresh OCSP response failed
 [Sun Nov 22 03:04:05 2026] [md:info] [pid 7] AH10071: mod_md (v2.4), initializing...
 An error occurred: SEC_ERROR_OCSP_SERVER_ERROR
+{"referer": "[Sun Nov 22 03:04:05 2026] [ssl:error] [pid 7] AH01941: stapling_renew_response: responder error"}
+[Sun Nov 22 03:04:05 2026] [php:error] [pid 7] [Sun Nov 22 03:04:05 2026] [ssl:error] [pid 7] AH01958: no cache
 """
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from heapq import heappush, heappushpop
 
 from ocsp_stapling.apache.errorlog.attribution import Worker, together, worker_of
 from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Scope
@@ -212,7 +213,7 @@ class _Tally:
         self._responders: dict[str | None, _PerResponder] = {}
         self._minutes: Counter[tuple[str, str | None]] = Counter()
         self._noted: Counter[Kind] = Counter()
-        self._recent: deque[Failure] = deque(maxlen=_RECENT)
+        self._recent: list[tuple[str, int, Failure]] = []  # a heap: several logs are read one after the other
         self._last_hour = self._last_day = self._unproven = self._undated = self._probable = 0
 
     def seen(self, lines: Iterable[Entry]) -> Iterator[Entry]:
@@ -234,7 +235,8 @@ class _Tally:
         responder = failure.responder if known else OTHERS
         self._all.add(failure)
         self._responders.setdefault(responder, _PerResponder()).add(failure)
-        self._recent.append(failure)
+        latest = (failure.time or "", self._all.kinds.total(), failure)
+        (heappush if len(self._recent) < _RECENT else heappushpop)(self._recent, latest)
         self._add_time(failure.time, responder)
 
     def _add_time(self, time: str | None, responder: str | None) -> None:
@@ -260,7 +262,7 @@ class _Tally:
                 (minute, responder, n) for (minute, responder), n in sorted(self._minutes.items(), key=str)
             ),
             tuple(self._noted.most_common()),
-            tuple(self._recent),
+            tuple(failure for _, _, failure in sorted(self._recent)),
             self._unproven,
             self._undated,
             self._probable,

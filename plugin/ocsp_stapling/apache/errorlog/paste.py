@@ -7,8 +7,10 @@ before them must be (a piece of) mod_ssl's header.
 
 from __future__ import annotations
 
+import codecs
 import html
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,9 +32,12 @@ _BEGIN = re.compile(
 _ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
 _GAP = re.compile(rb"[ \t]{12,}")
 _ENTITY = re.compile(rb"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
-_QUOTING = re.compile(rb"(?:[>|*\xb7-]|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
+_QUOTING = re.compile(rb"(?:[>|*\xb7-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} )")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
+_CELLS = re.compile(
+    rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})(?:[,;\t](?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})){0,8}[,;\t]\"?(?=\[)"
+)
 _TAIL = re.compile(rb"(?:<br ?/?>|</?(?:p|pre|code|li)>|\\n|[`\"',;]|\s)+\Z")
 _OPENING_TAG = re.compile(rb"</?(?:p|pre|code|li|div|span)(?: [^<>]{0,100})?>[ \t]*")
 
@@ -50,6 +55,14 @@ _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 _MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|nginx: \[|\[\w+\] \d+#\d+: ")
 _ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6)[ \t]*\Z")
+_NO_BREAK = b"\xc2\xa0"
+_MESSAGES = ("log", "message", "msg", "MESSAGE", "@message", "text", "textPayload", "_source", "jsonPayload")
+"""Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
+_NEXT = re.compile(
+    rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
+)
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""How a file begins that an editor of Windows has saved so."""
 
 
 class Paste:
@@ -65,16 +78,14 @@ class Paste:
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
         """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read."""
-        read = number = 0
-        while read < MOST and (line := readline()):
-            read, number = read + len(line), number + 1
+        for number, line in enumerate(_lines(readline), start=1):
             yield from self._take(line.rstrip(b"\r\n"), number)
         yield from self._settle()
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
-        if entry := parse(raw, number):
+        if messages := _messages(raw, number):
             yield from self._settle()
-            yield entry
+            yield from messages
             return
         line = bare(raw)
         begins = _BEGIN.match(line) is not None
@@ -111,16 +122,61 @@ class Paste:
             self.nginx += _NGINX.search(line) is not None
 
 
+def _lines(readline: Callable[[], bytes]) -> Iterator[bytes]:
+    """Yield at most MOST bytes of lines; UTF-16 is read as such."""
+    lines = _limited(readline)
+    first = next(lines, b"")
+    if not first.startswith(UTF_16):
+        yield from itertools.chain((first,) if first else (), lines)
+        return
+    yield from b"".join((first, *lines)).decode("utf-16", "replace").encode("utf-8", "replace").split(b"\n")
+
+
+def _limited(readline: Callable[[], bytes]) -> Iterator[bytes]:
+    read = 0
+    while read < MOST and (line := readline()):
+        read += len(line)
+        yield line
+
+
+def _messages(line: bytes, number: int) -> list[Entry]:
+    """Return what a line says; what several say, if a form or a mail has joined them into one.
+
+    The first must be a message of mod_ssl's in full: a line of another module may quote what a visitor wrote.
+    """
+    first, *others = _NEXT.split(line) if len(line) <= MAX_LINE else (line,)
+    entry = parse(first, number)
+    if entry is None:
+        whole = parse(line, number) if others else None
+        return [whole] if whole else []
+    return [entry, *(found for other in others if (found := parse(other, number)))]
+
+
+def _message_of(line: bytes) -> bytes:
+    """Return the log's own line out of an object of JSON, as shippers of logs write them."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    for _ in range(3):
+        if not isinstance(found, dict):
+            break
+        found = next((found[name] for name in _MESSAGES if name in found), None)
+    return found.encode("utf-8", "surrogateescape").strip() if isinstance(found, str) else line
+
+
 def bare(raw: bytes) -> bytes:
     """Return a line without what quoting, lists, grep, pages and terminals put around it."""
-    line = _ANSI.sub(b"", raw[: 2 * MAX_LINE]).strip()
+    line = _ANSI.sub(b"", raw[: 2 * MAX_LINE]).replace(_NO_BREAK, b" ").strip()
+    if line.startswith(b"{"):
+        line = _message_of(line)
     if _ENTITY.search(line):
         line = (
             html.unescape(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape").strip()
         )
     for _ in range(6):
         before = line
-        for pattern in (_OPENING_TAG, _QUOTING, _NUMBER):
+        for pattern in (_OPENING_TAG, _CELLS, _QUOTING, _NUMBER):
             line = pattern.sub(b"", line, count=1) if pattern.match(line) else line
         if not _BEGIN.match(line) and (name := _FILE_NAME.match(line)):
             line = line[name.end() :]

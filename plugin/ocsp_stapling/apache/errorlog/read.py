@@ -21,7 +21,7 @@ from ocsp_stapling.apache.errorlog.codes import NEEDLES
 from ocsp_stapling.apache.errorlog.files import Bookmark, LogFile
 from ocsp_stapling.apache.errorlog.line import Entry, moment, parse
 from ocsp_stapling.apache.errorlog.parts import read_parts
-from ocsp_stapling.apache.errorlog.paste import MOST, Paste
+from ocsp_stapling.apache.errorlog.paste import MOST, UTF_16, Paste
 from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
 from ocsp_stapling.problem import Problem
 
@@ -75,7 +75,8 @@ def pasted_entries(path: Path, paste: Paste) -> Iterator[Entry]:
     with files.opened(path) as log:
         head = os.pread(log.fd, files.HEAD_BYTES, 0)
         packed = files.is_packed(head)
-        if not packed and (what := files.what_else(head)):
+        readable = packed or (head.startswith(UTF_16) and log.size <= MOST)
+        if not readable and (what := files.what_else(head)):
             raise Problem(
                 "log-not-a-log",
                 f"{path} is {what}, not an error log. Name Apache's error log, or leave the name out.",
