@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from ocsp_stapling.change import lock, plan, recovery, single, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import SHIELD_ON, UNDO, ChangeRequest
+from ocsp_stapling.change.plan import Outlook, Plan
+from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, REFUSED, Result, Server, Watcher
@@ -26,15 +26,28 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.shield.standing import wished_port
 
+_MET_SECONDS = 1.0
+
+
+Foresight = Callable[[Path, Plan], Outlook]
+"""What the last look, kept in the state directory, says about a plan."""
+
 
 class Operator:
     """Plans and carries out one request on this server."""
 
-    def __init__(self, request: ChangeRequest, watcher: Watcher, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        request: ChangeRequest,
+        watcher: Watcher,
+        settings: Settings | None = None,
+        foresight: Foresight = lambda _directory, _plan: Outlook(),
+    ) -> None:
         self.request = request
         self.began = time.monotonic()
         self.watcher = watcher
         self.settings = settings or load()
+        self.foresight = foresight
 
     @property
     def state_directory(self) -> Path:
@@ -50,7 +63,8 @@ class Operator:
         require_root()
         surroundings = survey_server(self.settings)
         with Journal(self.state_directory, create=False) as journal:
-            return self._plan(surroundings.situation, journal)
+            made = self._plan(surroundings.situation, journal)
+        return made.met(handshakes([s.door for s in made.samples], ask=True, limit=_MET_SECONDS))
 
     def run(self) -> Result:
         """Carry the request out under the server's lock and return how it ended.
@@ -94,6 +108,11 @@ class Operator:
         asked = self.request
         if asked.action != SHIELD_ON:
             asked = replace(asked, shield_port=wished_port(self.state_directory))
+        made = self._made(asked, situation, journal)
+        shielded = asked.shield_port and asked.action not in (SHIELD_OFF, OFF)
+        return made if shielded else made.knowing(self.foresight(self.state_directory, made))
+
+    def _made(self, asked: ChangeRequest, situation: Situation, journal: Journal) -> Plan:
         if asked.action != UNDO:
             return plan.make(asked, situation)
         undone = _undoable(journal, asked.undone)

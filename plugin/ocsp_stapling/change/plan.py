@@ -23,6 +23,7 @@ from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.request import OF_ONE_SITE, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import key_kind
 from ocsp_stapling.server.names import HTTPS
@@ -38,7 +39,20 @@ from ocsp_stapling.server.sites import (
 from ocsp_stapling.server.state import ServerState
 
 _SAMPLES_PER_KIND = 2
+_QUICK_SECONDS = 1.0
 _SAMPLES_AT_MOST = 12
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the last look at the responders says about a plan: hosts known to fail, and what to beware of.
+
+    `healthy`: every responder answered then, and nobody waited; None if nobody has looked yet.
+    """
+
+    failing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    healthy: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,8 @@ class Plan:
     """The only site that it concerns, "" for all."""
     others: tuple[Sample, ...] = ()
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
+    outlook: Outlook = Outlook()
+    """What is known beforehand; `warnings` hold its own."""
 
     @property
     def tag(self) -> str:
@@ -88,6 +104,15 @@ class Plan:
             single,
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def knowing(self, found: Outlook) -> Plan:
+        """Return the plan with what the last look says about it."""
+        return replace(self, outlook=found, warnings=(*found.warnings, *self.warnings))
+
+    def met(self, before: Sequence[Handshake]) -> Plan:
+        """Return the plan with a warning if sites that were just met show that turning off is in vain."""
+        vain = _in_vain(self, before)
+        return replace(self, warnings=(vain, *self.warnings)) if vain else self
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as the JSON object of `--dry-run` and of the journal."""
@@ -114,7 +139,24 @@ class Plan:
             "return_when_healthy": self.return_when_healthy,
             "site": self.site or None,
             "samples": [sample_json(each) for each in self.samples],
+            "failing_responders": list(self.outlook.failing),
         }
+
+
+def _in_vain(plan: Plan, before: Sequence[Handshake]) -> str:
+    """The word for who turns off what does no harm; "" where a responder is known to fail or somebody waits."""
+    turns_off = plan.action == "site-off" or (plan.stapling_now and not plan.stapling_then)
+    quick = before and all(one.completed and one.seconds < _QUICK_SECONDS for one in before)
+    if not (turns_off and plan.changes and quick) or plan.outlook.failing or plan.outlook.healthy is False:
+        return ""
+    slowest = max(one.milliseconds for one in before)
+    met = f"{len(before)} sites that were met just now answered within {slowest} ms"
+    if plan.outlook.healthy:
+        return (
+            f"This will not help: {met}, and every responder answered when it was asked last. "
+            "Whatever is slow, stapling does not make it so."
+        )
+    return f"This may not help: {met}. `ocsp-stapling check` tells whether a responder fails."
 
 
 def sample_json(sample: Sample) -> dict[str, Any]:

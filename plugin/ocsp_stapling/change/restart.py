@@ -104,10 +104,11 @@ class Outcome:
 
 
 class RestartError(Exception):
-    """The restart did not bring the wanted state; `problem` says what was seen."""
+    """The restart did not bring the wanted state; `problem` says what was seen, `verdict` what visitors met."""
 
-    def __init__(self, problem: Problem, reloaded: bool) -> None:
+    def __init__(self, problem: Problem, reloaded: bool, verdict: Verdict | None = None) -> None:
         super().__init__(problem.sentence)
+        self.verdict = verdict
         self.problem = problem
         self.reloaded = reloaded
 
@@ -444,7 +445,8 @@ def _judged(outcome: Outcome) -> Outcome:
         raise RestartError(Problem("restart-without-effect", sentence), False)
     if not (outcome.verdict.served and outcome.verdict.as_wanted):
         code = "no-staple" if outcome.verdict.served else "still-stalling"
-        raise RestartError(Problem(code, f"After the restart: {outcome.verdict.sentence}"), True)
+        problem = Problem(code, f"After the restart: {outcome.verdict.sentence}")
+        raise RestartError(problem, True, outcome.verdict)
     return outcome
 
 

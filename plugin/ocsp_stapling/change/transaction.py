@@ -54,6 +54,44 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """What visitors met while a change that did not work was in force: who waited, and for which responders."""
+
+    sentence: str
+    sites: tuple[str, ...]
+    responders: tuple[str, ...]
+    handshakes: tuple[Handshake, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the attempt as plain data."""
+        return {
+            "sentence": self.sentence,
+            "sites": list(self.sites),
+            "responders": list(self.responders),
+            "handshakes": [handshake_json(each) for each in self.handshakes],
+        }
+
+
+def attempted(plan: Plan, verdict: Verdict | None) -> Attempt | None:
+    """Return who waited in an attempt that failed, None if nobody did.
+
+    Whoever waits stands in one queue for all; where responders are known to fail, those are what it waits for.
+    """
+    met = verdict.handshakes if verdict else ()
+    slow = [(s, h) for s, h in zip(plan.samples, met, strict=False) if h.error == "timeout"]
+    if not slow:
+        return None
+    named = list(dict.fromkeys(sample.responder for sample, _ in slow if sample.responder))
+    failing = [host for host in named if host in plan.outlook.failing] or list(plan.outlook.failing)
+    sites = tuple(dict.fromkeys(found.door.name for _, found in slow))
+    longest = max(found.seconds for _, found in slow)
+    known = "which failed before already" if failing else "which their certificates name"
+    whom = f", for {listed(failing or named)}, {known}" if failing or named else ""
+    told = f"In the attempt {listed(sites)} waited more than {longest:.1f} s{whom}."
+    return Attempt(told, sites, tuple(failing or named), tuple(met))
+
+
+@dataclass(frozen=True)
 class Result:
     """How an operation ended. `seconds` is from the call to the end; `first_quick` to the first quick handshake."""
 
@@ -68,6 +106,7 @@ class Result:
     seconds: float = 0.0
     first_quick_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    attempt: Attempt | None = None
 
     @property
     def exit_code(self) -> int:
@@ -88,6 +127,7 @@ class Result:
             "before": [handshake_json(each) for each in self.before],
             "after": self.verdict.as_json() if self.verdict else None,
             "warnings": list(self.warnings),
+            "attempt": self.attempt.as_json() if self.attempt else None,
         }
 
 
@@ -117,6 +157,7 @@ class _Run:
         self.ran = server.apache.parent() is not None
         self.before = _Before(plan.samples, server.patience.quick)
         self.first_quick: float | None = None
+        self.attempt: Attempt | None = None
 
     def whole(self, identity: str) -> Result:
         records = [FileRecord(c.old.path, c.old.content, c.content) for c in self.plan.changes]
@@ -206,6 +247,7 @@ class _Run:
     def _back(self, error: Problem | RestartError) -> Result:
         """Undo what was written; then make sure that Apache runs with it."""
         problem = error.problem if isinstance(error, RestartError) else error
+        self.attempt = attempted(self.plan, error.verdict) if isinstance(error, RestartError) else None
         if not self.written and problem.code == "changed-meanwhile":
             return self._result(REFUSED, problem.sentence, problem)
         self.step("restore", {"because": problem.code})
@@ -259,7 +301,8 @@ class _Run:
         verdict: Verdict | None = None,
         warnings: tuple[str, ...] = (),
     ) -> Result:
-        planned = self.plan.warnings if state in (DONE, FAILED) else ()
+        plan = self.plan.met(self.before.cut()) if state == DONE else self.plan
+        planned = plan.warnings if state in (DONE, FAILED) else ()
         warnings = (*planned, *warnings, *(verdict.warnings if verdict else ()))
         if self.server.journal.lost:
             warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")
@@ -275,6 +318,7 @@ class _Run:
             time.monotonic() - self.began,
             self.first_quick,
             warnings,
+            self.attempt,
         )
 
     def _finished(self, result: Result) -> Result:

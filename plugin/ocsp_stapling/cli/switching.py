@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import sys
@@ -10,10 +11,12 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.change.transaction import DONE, Result
+from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.change_options import change_options
 from ocsp_stapling.cli.output import emit_json, printable, table
@@ -96,7 +99,8 @@ def carry_out(
     Raises Problem for what refuses it before anything was touched.
     """
     as_json = bool(options["as_json"])
-    operator = Operator(_request(action, options, shield_port), watcher=_silent if as_json else _tell)
+    watcher = _silent if as_json else _tell
+    operator = Operator(_request(action, options, shield_port), watcher, foresight=outlook)
     if options["dry_run"]:
         return _dry_run(operator, as_json)
     if not options["yes"]:
@@ -110,7 +114,18 @@ def carry_out(
     except OSError:
         # Nobody reads any more; the exit status still tells what became of the server.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if result.operation and (options["operation"] or sys.stdin.isatty()):
+        _take_picture_anew(operator)
     return result.exit_code
+
+
+def _take_picture_anew(operator: Operator) -> None:
+    """What was known before a change says nothing of the time after it: have a check made, in a process of its own.
+
+    Not for scripts, which change many servers at once: there the page has it made when somebody looks.
+    """
+    with contextlib.suppress(Problem):
+        Checks(operator.state_directory).start()
 
 
 def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:
@@ -215,6 +230,8 @@ def _show(result: Result) -> None:
     rows = _before_and_after(result)
     if rows:
         click.echo(table(rows, header=("site", "before", "after", "staple")))
+    if result.attempt:
+        click.echo(printable(result.attempt.sentence, 2000))
     for warning in result.warnings:
         click.echo(f"Note: {printable(warning)}")
     if good and result.operation:

@@ -160,6 +160,17 @@
     });
   });
 
+  // -- after a change the picture is taken anew by itself; once, should that fail
+  var now = root.querySelector("[data-ost-now]");
+  if (now) {
+    try {
+      if (sessionStorage.getItem("ost-now") !== now.dataset.ostNow) {
+        sessionStorage.setItem("ost-now", now.dataset.ostNow);
+        now.querySelector("form").requestSubmit();
+      }
+    } catch (error) { /* storage is forbidden: there is the button */ }
+  }
+
   // -- what does not fit on a phone: show the tab one is on, and the latest hours of a chart
   var tab = root.querySelector(".ost-nav [aria-current]");
   if (tab) { var row = tab.closest("ul"); row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - 16); }
