@@ -343,9 +343,18 @@ def test_an_api_that_restarts_apache_but_never_answers_does_not_bring_the_stall_
 def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machine: Machine) -> None:
     machine.fault("alpha", "hang")
     assert_done(switch(machine, "off"))
+    call(machine, "check")
+    warned = call(machine, "on", "--dry-run").out
+    assert "Beware" in warned
+    assert "ocsp.alpha-ca.test was failing when it was asked last" in warned
+    assert "site0001.example.test" in warned
     before = file_state(machine)
     called = switch(machine, "on")
     assert (called.code, called.error) == (3, "still-stalling"), called.told
+    attempt = called.document["attempt"]
+    assert attempt["responders"] == ["ocsp.alpha-ca.test"]
+    assert "site0001.example.test" in attempt["sites"]
+    assert attempt["sentence"] in call(machine, "history", called.document["operation"], "--json").out
     assert called.document["rungs"] == ["whm-api"]
     assert file_state(machine) == before
     assert not stapled(machine)
