@@ -15,12 +15,8 @@ from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-<<<<<<< HEAD
 from ocsp_stapling.web.pages import picture, shield, story, verdict
-=======
-from ocsp_stapling.web.pages import picture, story, verdict
 from ocsp_stapling.web.pages.check import checks
->>>>>>> 98bcf6b (feat(change): what is known of the responders is said before a change, and a failed attempt keeps who waited)
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 

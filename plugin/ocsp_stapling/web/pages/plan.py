@@ -10,12 +10,8 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-<<<<<<< HEAD
 from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
-=======
-from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, ChangeRequest
 from ocsp_stapling.check.outlook import outlook
->>>>>>> 98bcf6b (feat(change): what is known of the responders is said before a change, and a failed attempt keeps who waited)
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.standing import PORT, wished_port
 from ocsp_stapling.web.context import caller, services
@@ -97,11 +93,7 @@ def _plan(action: str, undone: str, site: str, options: Mapping[str, bool]) -> P
         write_on=options["write_on"] and action == "on",
         shield_port=wished_port(settings.state_directory) or PORT if action == SHIELD_ON else 0,
     )
-<<<<<<< HEAD
-    return Operator(asked, lambda _name, _detail, _seconds: None, settings).plan()
-=======
-    return Operator(asked, lambda _name, _detail, _seconds: None, services().settings, outlook).plan()
->>>>>>> 98bcf6b (feat(change): what is known of the responders is said before a change, and a failed attempt keeps who waited)
+    return Operator(asked, lambda _name, _detail, _seconds: None, settings, outlook).plan()
 
 
 def _meaning(plan: Plan) -> list[str]:
