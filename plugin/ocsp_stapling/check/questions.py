@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,7 +80,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
     known = {responder for responder, _ in groups}
     expired = (each for each in every if each.certificate.expired and each.endpoint.stapling)
     groups |= _grouped(each for each in expired if each.certificate.responder not in known)
-    merged = sorted(_few_issuers(groups), key=_weight, reverse=True)
+    merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
     chosen = (_subject(one, names, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
@@ -119,6 +120,21 @@ def _grouped(asking: Iterable[Asking]) -> dict[tuple[str, str], _Group]:
 def _weight(group: _Group) -> tuple[int, int]:
     """Accounts first: one customer alone, with any number of sites, must not crowd out everybody else's responder."""
     return len({one.endpoint.owner for one in group}), len(group)
+
+
+def _in_turn(groups: list[_Group]) -> list[_Group]:
+    """Those of several accounts first, then one of each account, the second of each ... .
+
+    So nobody's responder remains unasked because one customer's certificates name hundreds.
+    """
+    told: Counter[str] = Counter()
+    turns: list[tuple[int, _Group]] = []
+    for group in groups:
+        owners = {one.endpoint.owner or "" for one in group}
+        owner = owners.pop() if len(owners) == 1 else None
+        turns.append((told[owner] if owner is not None else -1, group))
+        told[owner or ""] += owner is not None
+    return [group for _, group in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:

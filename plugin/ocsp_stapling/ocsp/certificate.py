@@ -22,6 +22,8 @@ from ocsp_stapling.ocsp.der import DerError, Element
 from ocsp_stapling.problem import Problem
 
 MAX_CERTIFICATE_BYTES = 2_097_152
+MAX_BLOCKS = 2000
+"""Beginnings of a certificate that are looked at in one file: the bundles of all authorities have 150."""
 MAX_URLS = 16
 MAX_ISSUERS_OF_ONE_NAME = 8
 """Cross-signed ones are two or three; each costs the check of a signature, and keys can be made to cost much."""
@@ -105,13 +107,13 @@ class _Parts(NamedTuple):
 
 
 def read_pem_chain(data: bytes) -> tuple[bytes, ...]:
-    """Return the DER of every certificate of a combined PEM file, in file order; never raises.
+    """Return the DER of every certificate of a combined PEM file, in file order, MAX_BLOCKS at most; never raises.
 
     Key blocks and everything else between the certificates are skipped and never copied. As OpenSSL reads them
     (PEM_read_bio_X509_AUX): `CERTIFICATE`, `X509 CERTIFICATE` and `TRUSTED CERTIFICATE`, whose trust settings follow.
     """
     found = []
-    for begin in _BEGIN.finditer(data):
+    for begin in islice(_BEGIN.finditer(data), MAX_BLOCKS):
         end = data.find(b"-----", begin.end())
         if end < 0:
             break

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
+from ocsp_stapling.check import questions
 from ocsp_stapling.check.questions import Served, sort_endpoints
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.sites import Endpoint
@@ -123,6 +124,22 @@ def test_many_sites_of_one_customer_do_not_crowd_out_a_responder_that_several_us
         tree.site(f"{owner}.test", url=URL, more=f"DocumentRoot /home/{owner}/public_html")
 
     assert [one.url for one in tree.served().subjects] == [URL, "http://flood.test"]
+
+
+def test_hundreds_of_responders_of_one_customer_do_not_crowd_out_that_of_another(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "MAX_SUBJECTS", 2)
+    for number in range(4):
+        for twice in range(2):
+            site = f"flood{number}-{twice}.test"
+            tree.site(site, url=f"http://flood{number}.test", more="DocumentRoot /home/mallory/x")
+    tree.site("anna.test", url=URL, more="DocumentRoot /home/anna/public_html")
+
+    found = tree.served()
+
+    assert URL in [one.url for one in found.subjects]
+    assert (len(found.subjects), found.left_out) == (2, 3)
 
 
 def test_a_monstrous_certificate_costs_the_probe_no_memory_and_its_responder_is_probed_still(

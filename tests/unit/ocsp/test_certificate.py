@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.ocsp import der
-from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.certificate import MAX_BLOCKS, issuer_of, parse, read_pem_chain, scan
 from ocsp_stapling.problem import Problem
 
 from .authority import NOW, encoded, issue, key, make_authority, pem
@@ -162,6 +162,12 @@ def test_a_combined_file_gives_certificates_only_in_order() -> None:
     leaf, issuer = issue(make_authority(), URL), make_authority().certificate
     combined = KEY + pem(leaf) + b"junk -----BEGIN\n" + pem(issuer).replace(b"\n", b"\r\n") + KEY
     assert read_pem_chain(combined) == (encoded(leaf), encoded(issuer))
+
+
+def test_a_file_full_of_beginnings_is_given_up_soon() -> None:
+    tiny = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    assert len(read_pem_chain(tiny * (MAX_BLOCKS + 5))) == MAX_BLOCKS
+    assert read_pem_chain(b"-----BEGIN CERTIFICATE-----\n" * (MAX_BLOCKS + 5) + tiny) == ()
 
 
 def test_a_key_inside_a_torn_certificate_block_is_not_taken() -> None:
