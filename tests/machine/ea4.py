@@ -22,14 +22,16 @@ TLS = Path("/var/cpanel/ssl/apache_tls")
 EA4_JSON = Path("/etc/cpanel/ea4/ea4.conf")
 PATHS_CONF = Path("/etc/cpanel/ea4/paths.conf")
 CPANEL_CONFIG = Path("/var/cpanel/cpanel.config")
+SERVICES_PEM = Path("/var/cpanel/ssl/cpanel/mycpanel.pem")
 STATE = Path("/var/cpanel/machine-sites.json")
 DEBIAN_MODULES = Path("/usr/lib/apache2/modules")
 
 PATHS = {
     "bin_apachectl": "/usr/sbin/apachectl",
     "bin_httpd": "/usr/sbin/httpd",
+    "bin_suexec": "/usr/sbin/suexec",
     "dir_base": "/etc/apache2",
-    "dir_conf": "/etc/apache2/conf",
+    "dir_conf": "/etc/apache2/conf.d",
     "dir_conf_includes": "/etc/apache2/conf.d/includes",
     "dir_conf_userdata": "/etc/apache2/conf.d/userdata",
     "dir_docroot": "/var/www/html",
@@ -39,6 +41,9 @@ PATHS = {
     "dir_run": "/run/apache2",
     "file_access_log": "/etc/apache2/logs/access_log",
     "file_conf": "/etc/apache2/conf/httpd.conf",
+    "file_conf_mime_types": "/etc/apache2/conf/mime.types",
+    "file_conf_php_conf": "/etc/apache2/conf.d/php.conf",
+    "file_conf_srm_conf": "/etc/apache2/conf.d/srm.conf",
     "file_error_log": "/etc/apache2/logs/error_log",
 }
 # Everything an ordinary EA4 profile loads that matters here; mod_info is a package of its own and absent.
@@ -112,6 +117,12 @@ def build(shape: Shape) -> None:
         _root_only(INCLUDES / name, "")
     shutil.copy2("/usr/sbin/apache2", "/usr/sbin/httpd")
     (BASE / "conf/mime.types").write_text("text/html html\ntext/plain txt\n")
+    # conf.d is never empty on EA4, whose httpd.conf demands at least one file there.
+    (BASE / "conf.d/autoindex.conf").write_text(
+        "<IfModule autoindex_module>\n    IndexOptions FancyIndexing\n</IfModule>\n"
+    )
+    with Path("/etc/group").open("a") as groups:
+        groups.write("nobody:x:65534:\n")  # the distributions of EA4 call the group of nobody so
     _modules(shape)
     _accounts(sites(shape))
 
@@ -167,50 +178,71 @@ def certificates(shape: Shape, pki: Path) -> None:
 def render() -> str:
     """Return httpd.conf as a rebuild writes it now: an include file is named only if it exists."""
     stapling = json.loads(EA4_JSON.read_text()).get("sslusestapling", "On")
-    plain, secure = ports()
-    parts = [_MAIN.format(port=plain)]
+    settings = _settings()
+    parts = [_MAIN.format(listen=_listen(settings, "apache_port"))]
     parts += _existing("pre_main_global", "pre_main_2")
-    parts.append(_SSL.format(port=secure, stapling=stapling))
-    parts.append('IncludeOptional "/etc/apache2/conf.d/*.conf"\n')
+    parts.append(_SSL.format(listen=_listen(settings, "apache_ssl_port"), stapling=stapling, mutex=_mutex()))
+    parts.append('Include "/etc/apache2/conf.d/*.conf"\n')
     parts += _existing("pre_virtualhost_global", "pre_virtualhost_2")
-    parts += [
-        _vhosts(name, user, has_url, plain, secure) for name, user, has_url in json.loads(STATE.read_text())
-    ]
+    parts += _existing("errordocument", "account_suspensions")
+    parts += [_vhosts(settings, *site) for site in json.loads(STATE.read_text())]
     parts += _existing("post_virtualhost_global", "post_virtualhost_2")
+    if SERVICES_PEM.exists():
+        parts.append(
+            _SERVICES.format(port=_port(settings, "apache_ssl_port"), v4=SERVER_V4, pem=SERVICES_PEM)
+        )
     return "\n".join(parts)
+
+
+def _settings() -> dict[str, str]:
+    """WHM's Tweak Settings, as far as Apache's configuration follows them."""
+    text = CPANEL_CONFIG.read_text() if CPANEL_CONFIG.exists() else ""
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {"apache_port": "0.0.0.0:80", "apache_ssl_port": "0.0.0.0:443", "ipv6_listen": "1"} | found
+
+
+def _port(settings: dict[str, str], name: str) -> str:
+    return settings[name].rpartition(":")[2]
+
+
+def _listen(settings: dict[str, str], name: str) -> str:
+    port = _port(settings, name)
+    return f"Listen 0.0.0.0:{port}" + (f"\nListen [::]:{port}" if settings["ipv6_listen"] == "1" else "")
+
+
+def _mutex() -> str:
+    prefork = (BASE / "conf.modules.d/000_mod_mpm_prefork.conf").exists()
+    return "Mutex sysvsem ssl-cache" if prefork else "Mutex file:/run/apache2 ssl-cache"
 
 
 def _existing(*names: str) -> list[str]:
     return [f'Include "{INCLUDES / name}.conf"' for name in names if (INCLUDES / f"{name}.conf").exists()]
 
 
-def ports() -> tuple[str, str]:
-    """Return Apache's ports for HTTP and HTTPS, by WHM's settings `apache_port` and `apache_ssl_port`."""
-    text = CPANEL_CONFIG.read_text() if CPANEL_CONFIG.exists() else ""
-    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    settings = (found.get("apache_port", "0.0.0.0:80"), found.get("apache_ssl_port", "0.0.0.0:443"))
-    return settings[0].rpartition(":")[2], settings[1].rpartition(":")[2]
-
-
-def _vhosts(name: str, user: str, has_url: bool, port: str, tls_port: str) -> str:
+def _vhosts(settings: dict[str, str], name: str, user: str, has_url: bool) -> str:
+    v6 = settings["ipv6_listen"] == "1"
+    plain, secure = _port(settings, "apache_port"), _port(settings, "apache_ssl_port")
+    bundle = TLS / name / "cabundle"
     return _VHOST.format(
-        port=port,
-        tls_port=tls_port,
         name=name,
         user=user,
-        v4=SERVER_V4,
-        v6=SERVER_V6,
+        where=f"{SERVER_V4}:{plain}" + (f" [{SERVER_V6}]:{plain}" if v6 else ""),
+        tls_where=f"{SERVER_V4}:{secure}" + (f" [{SERVER_V6}]:{secure}" if v6 else ""),
         tls=TLS,
+        authority=f"        SSLCACertificateFile {bundle}\n" if bundle.exists() else "",
         stapling="" if has_url else "        SSLUseStapling off\n",
+        log=_PIPED.format(name=name) if settings.get("enable_piped_logs") == "1" else "",
         plain=_userdata("std", user, name),
         secure=_userdata("ssl", user, name),
     )
 
 
 def _userdata(kind: str, user: str, name: str) -> str:
-    directory = USERDATA / kind / "2_4" / user / name
-    found = directory.is_dir() and any(directory.glob("*.conf"))
-    return f'    {"" if found else "# "}Include "{directory}/*.conf"\n'
+    """The includes of every level that has files; the innermost is named in any case, for who wants to add one."""
+    inner = USERDATA / kind / "2_4" / user / name
+    outer = (USERDATA, USERDATA / kind, USERDATA / kind / "2_4", USERDATA / kind / "2_4" / user)
+    lines = [f'    Include "{each}/*.conf"\n' for each in outer if any(each.glob("*.conf"))]
+    return "".join(lines) + f'    {"" if any(inner.glob("*.conf")) else "# "}Include "{inner}/*.conf"\n'
 
 
 def rebuild() -> tuple[bool, str]:
@@ -239,10 +271,9 @@ DefaultRuntimeDir /run/apache2
 ErrorLog logs/error_log
 LogLevel warn
 User nobody
-Group nogroup
+Group nobody
 ServerName whm.example.test
-Listen 0.0.0.0:{port}
-Listen [::]:{port}
+{listen}
 Timeout 300
 KeepAlive On
 DocumentRoot "/var/www/html"
@@ -259,8 +290,7 @@ TypesConfig conf/mime.types
 
 _SSL = """\
 <IfModule ssl_module>
-    Listen 0.0.0.0:{port}
-    Listen [::]:{port}
+{listen}
     SSLProtocol all -SSLv3 -TLSv1 -TLSv1.1
     <IfModule socache_shmcb_module>
         SSLUseStapling {stapling}
@@ -272,23 +302,54 @@ _SSL = """\
         SSLSessionCache shmcb:/run/apache2/ssl_gcache_data_shmcb(1024000)
     </IfModule>
     SSLSessionCacheTimeout 300
+    {mutex}
     SSLRandomSeed startup builtin
 </IfModule>
 """
 
 _VHOST = """\
-<VirtualHost {v4}:{port} [{v6}]:{port}>
+<VirtualHost {where}>
     ServerName {name}
-    ServerAlias www.{name}
+    ServerAlias www.{name} mail.{name}
     DocumentRoot /home/{user}/public_html
-{plain}</VirtualHost>
-<VirtualHost {v4}:{tls_port} [{v6}]:{tls_port}>
+{log}{plain}</VirtualHost>
+<VirtualHost {tls_where}>
     ServerName {name}
-    ServerAlias www.{name}
+    ServerAlias www.{name} mail.{name}
     DocumentRoot /home/{user}/public_html
     <IfModule ssl_module>
         SSLEngine on
         SSLCertificateFile {tls}/{name}/combined
-{stapling}    </IfModule>
-{secure}</VirtualHost>
+{authority}{stapling}    </IfModule>
+{log}{secure}</VirtualHost>
+"""
+
+_PIPED = (
+    '    CustomLog "|/usr/local/cpanel/bin/splitlogs --main={name} --suffix=-bytes_log" '
+    '"%{{%s}}t %I .\\n%{{%s}}t %O ."\n'
+)
+
+# After the sites: the host's own name on every address, and the service subdomains of all accounts.
+_SERVICES = """\
+<VirtualHost 127.0.0.1:{port} *:{port}>
+    ServerName whm.example.test
+    DocumentRoot /var/www/html
+    <IfModule ssl_module>
+        SSLEngine on
+        SSLCertificateFile {pem}
+        SSLCertificateKeyFile {pem}
+        SSLCertificateChainFile {pem}
+    </IfModule>
+</VirtualHost>
+<VirtualHost {v4}:{port} 127.0.0.1:{port}>
+    ServerName whm.example.test
+    ServerAlias cpanel.* whm.* webmail.* webdisk.* cpcalendars.* cpcontacts.*
+    DocumentRoot /var/www/html
+    <IfModule ssl_module>
+        SSLEngine on
+        SSLCertificateFile {pem}
+        SSLCertificateKeyFile {pem}
+        SSLCertificateChainFile {pem}
+    </IfModule>
+</VirtualHost>
 """

@@ -226,6 +226,6 @@ def test_a_kill_and_a_clock_an_hour_back_are_recovered(machine: Machine) -> None
         path.write_bytes(database.serialize())
     listed = call(machine, "history", "--json").document["operations"]
     assert listed[0]["state"] in ("done", "restored")
-    machine.run(RESTART, "--status")
+    machine.run(RESTART, "--check")
     blocked = includes.find(machine.path(GLOBAL).read_bytes()) is not None
     assert stapled(machine) is not blocked

@@ -44,7 +44,7 @@ def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_star
     assert called.code == 0, called.told
     assert any("left Apache stopped" in each for each in called.document["warnings"])
     assert not stapled(machine)
-    machine.run(RESTART, "--status")
+    machine.run(RESTART, "--check")
 
 
 MOOD = "/run/machine/restart.mood"

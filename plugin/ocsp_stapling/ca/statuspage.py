@@ -56,8 +56,11 @@ def parse(document: object, page: str) -> Reading:
         Component(plain(row.get("name"), TITLE_LIMIT), _level(_COMPONENT, row.get("status")))
         for row in rows(summary.get("components"), "components")
     ]
-    reports = [_report(row, page) for row in _running(summary.get("incidents"))]
-    reports += [_report(row, page) for row in _running(summary.get("scheduled_maintenances", []))]
+    reports = [
+        _report(row, page)
+        for part in ("incidents", "scheduled_maintenances")
+        for row in _running(summary.get(part))
+    ]
     return conclude(banner, components, reports)
 
 
@@ -66,7 +69,9 @@ def _level(known: dict[str, Level], value: object) -> Level:
 
 
 def _running(value: object) -> list[dict[str, Any]]:
-    return [row for row in rows(value, "incidents") if plain(row.get("status"), 40) not in _OVER]
+    """Those still going on; pages of other makers in this format leave an empty list out, or write null."""
+    listed = [] if value is None else rows(value, "incidents")
+    return [row for row in listed if plain(row.get("status"), 40) not in _OVER]
 
 
 def _report(row: dict[str, Any], page: str) -> Report:

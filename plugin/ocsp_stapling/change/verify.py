@@ -7,7 +7,8 @@ in the worst stall.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +72,29 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
         "stapled": found.staple is not None,
         "error": found.error or None,
     }
+
+
+def paired(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Return of each handshake what its site is called, itself and the one after the change, as `handshake_json`.
+
+    A site of several ports (a drop-in's own, beside the one visitors come to) is called by name and port.
+    """
+    then = {_place(each): each for each in after}
+    ports = Counter(name for name, _ in {(each["site"], each.get("port")) for each in before})
+    return [
+        (
+            f"{each['site']}:{each['port']}" if ports[each["site"]] > 1 else str(each["site"]),
+            each,
+            then.get(_place(each)),
+        )
+        for each in before
+    ]
+
+
+def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
+    return found["site"], found["address"], found.get("port")
 
 
 def wait_until_served(

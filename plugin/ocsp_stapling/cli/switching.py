@@ -16,11 +16,11 @@ from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.change.transaction import DONE, Result
+from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.change_options import change_options
 from ocsp_stapling.cli.output import emit_json, printable, table
-from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 
 REFUSED_EXIT = 1
@@ -239,17 +239,16 @@ def _show(result: Result) -> None:
 
 
 def _before_and_after(result: Result) -> list[tuple[str, str, str, str]]:
-    after = result.verdict.handshakes if result.verdict else ()
-    then = {(h.door.name, h.door.address): h for h in after}
+    before = [handshake_json(each) for each in result.before]
+    after = [handshake_json(each) for each in result.verdict.handshakes] if result.verdict else []
     rows = []
-    for before in result.before:
-        now = then.get((before.door.name, before.door.address))
-        staple = "" if now is None or now.error else "sent" if now.staple else "none"
-        rows.append((before.door.name, _duration(before), _duration(now) if now else "", staple))
+    for site, then, now in paired(before, after):
+        staple = "" if now is None or now["error"] else "sent" if now["stapled"] else "none"
+        rows.append((site, _duration(then), _duration(now) if now else "", staple))
     return rows
 
 
-def _duration(found: Handshake) -> str:
-    if found.error == "timeout":
-        return f"> {found.milliseconds} ms"
-    return found.error or f"{found.milliseconds} ms"
+def _duration(found: Mapping[str, Any]) -> str:
+    if found["error"] == "timeout":
+        return f"> {found['milliseconds']} ms"
+    return found["error"] or f"{found['milliseconds']} ms"

@@ -1,9 +1,9 @@
 """Stand-in for /usr/local/cpanel/scripts/restartsrv_httpd.
 
-Follows cPanel's documentation "How to Restart Services" and "The restartsrv Scripts" (docs.cpanel.net):
---status, --start, --stop, --restart, --graceful, --hard; without an option a restart. It signals the parent
-without testing the configuration first: whether cPanel's own does is not documented, and this is the
-harsher case.
+Follows cPanel's documentation "How to Restart Services" and "The restartsrv Scripts" (docs.cpanel.net): check,
+graceful, hard, notconfigured-ok, reload, restart, start, stop, each also with two dashes, and --no-verbose; without
+one a restart. It signals the parent without testing the configuration first: whether cPanel's own does is not
+documented, and this is the harsher case.
 """
 
 import os
@@ -63,7 +63,7 @@ def hard() -> int:
     return stop() or start()
 
 
-def status() -> int:
+def check() -> int:
     pid = parent()
     print(
         f"httpd (/usr/sbin/httpd -k start) is running as root with PID {pid}."
@@ -82,17 +82,26 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
     return done()
 
 
-ACTIONS = {"--start": start, "--stop": stop, "--graceful": graceful, "--hard": hard, "--status": status}
+ACTIONS = {
+    "start": start,
+    "stop": stop,
+    "graceful": graceful,
+    "reload": graceful,
+    "hard": hard,
+    "check": check,
+}
+WITHOUT_EFFECT = ("restart", "notconfigured-ok", "no-verbose")
 
 
 def main() -> int:
-    options = [a for a in sys.argv[1:] if a not in ("--restart", "--wait", "--verbose")]
-    unknown = [a for a in options if a not in ACTIONS]
+    words = [each.removeprefix("--") for each in sys.argv[1:]]
+    options = [each for each in words if each not in WITHOUT_EFFECT]
+    unknown = [each for each in options if each not in ACTIONS]
     if unknown:
         print(f"Unknown option: {unknown[0]}", file=sys.stderr)
         return 2
     code = ACTIONS[options[0]]() if options else graceful()
-    if not options or options[0] in ("--graceful", "--hard", "--start"):
+    if not options or options[0] in ("graceful", "reload", "hard", "start"):
         print("httpd restarted successfully." if code == 0 else "httpd failed to start.")
     return code
 

@@ -35,7 +35,7 @@ def restartservice(args: dict[str, str]) -> tuple[dict[str, object], str]:
 
 
 def servicestatus(args: dict[str, str]) -> tuple[dict[str, object], str]:
-    done = subprocess.run([RESTART, "--status"], capture_output=True, check=False)
+    done = subprocess.run([RESTART, "--check"], capture_output=True, check=False)
     running = int(done.returncode == 0)
     entry = {
         "name": "httpd",

@@ -79,6 +79,18 @@ def test_incident_beats_a_green_banner() -> None:
     assert found.incidents[0].started_at == "2026-01-05T09:00:00.000Z"
 
 
+@pytest.mark.parametrize("absent", [{}, {"incidents": None, "scheduled_maintenances": None}])
+@pytest.mark.parametrize(
+    ("ocsp", "level"), [("operational", Level.OPERATIONAL), ("major_outage", Level.OUTAGE)]
+)
+def test_a_summary_without_incidents_has_none_and_its_components_still_count(
+    absent: dict[str, None], ocsp: str, level: Level
+) -> None:
+    document = documents.summary(components={"OCSP": ocsp})
+    del document["incidents"], document["scheduled_maintenances"]
+    assert statuspage.parse(document | absent, PAGE) == Reading(level, ())
+
+
 def test_statusio_incident_is_told_by_its_newest_message() -> None:
     found = io(incidents=[documents.statusio_incident(code=500)])
     assert found.level is Level.OUTAGE

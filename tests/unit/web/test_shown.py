@@ -97,6 +97,24 @@ def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
     assert (pair.before, pair.after, pair.staple) == ("more than 600 ms", "8 ms", "none")
 
 
+def test_a_site_on_two_ports_is_paired_with_itself_and_called_by_name_and_port() -> None:
+    door = {
+        "site": "a",
+        "address": "1",
+        "port": 443,
+        "milliseconds": 600,
+        "stapled": False,
+        "error": "timeout",
+    }
+    drop_in = door | {"port": 8887, "milliseconds": 9, "error": None}
+    after = [drop_in | {"milliseconds": 7}, door | {"milliseconds": 8, "stapled": True, "error": None}]
+    view = operation_view(progress("done", before=[door, drop_in], after={"handshakes": after}))
+    assert [(each.site, each.after, each.staple) for each in view.pairs] == [
+        ("a:443", "8 ms", "sent"),
+        ("a:8887", "7 ms", "none"),
+    ]
+
+
 @pytest.mark.parametrize("operator", [True, False])
 @pytest.mark.parametrize("state", sorted(made.everything()))
 def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
+from ocsp_stapling.change.verify import paired
 from ocsp_stapling.web.pages.verdict import Fact
 from ocsp_stapling.web.words import ENDINGS, Tone, duration, sentence
 
@@ -182,11 +183,10 @@ def _step_tone(step: Step) -> Tone:
 
 
 def _pairs(result: Mapping[str, Any]) -> Iterable[Pair]:
-    after = {(h["site"], h["address"]): h for h in (result.get("after") or {}).get("handshakes", ())}
-    for before in result.get("before", ()):
-        then = after.get((before["site"], before["address"]))
+    after = (result.get("after") or {}).get("handshakes", ())
+    for site, before, then in paired(result.get("before", ()), after):
         yield Pair(
-            str(before["site"]),
+            site,
             _time(before),
             _time(then) if then else "–",
             ("sent" if then["stapled"] else "none") if then and not then["error"] else "–",
