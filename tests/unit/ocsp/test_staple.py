@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL, crypto
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import handshakes
@@ -28,21 +29,21 @@ def odd_certificate() -> bytes:
     return odd
 
 
-def serve(der: bytes, stack: ExitStack) -> int:
+def serve(der: bytes, files: Path, stack: ExitStack) -> int:
     """Answer TLS handshakes with this certificate on a port of the loopback interface."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
-    context.use_privatekey(crypto.PKey.from_cryptography_key(key(2)))
+    file = files / "odd.pem"
+    secret = key(2).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    file.write_text(secret + ssl.DER_cert_to_PEM_cert(der))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
     listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
     def work() -> None:
         with suppress(OSError):
             while True:
                 opened, _ = listening.accept()
-                with opened, suppress(SSL.Error):
-                    connection = SSL.Connection(context, opened)
-                    connection.set_accept_state()
-                    connection.do_handshake()
+                with opened, suppress(ssl.SSLError):
+                    context.wrap_socket(opened, server_side=True).close()
 
     threading.Thread(target=work, daemon=True).start()
     stack.callback(listening.shutdown, socket.SHUT_RDWR)
@@ -50,9 +51,9 @@ def serve(der: bytes, stack: ExitStack) -> int:
 
 
 @pytest.fixture
-def odd_port() -> Iterator[int]:
+def odd_port(tmp_path: Path) -> Iterator[int]:
     with ExitStack() as stack:
-        yield serve(odd_certificate(), stack)
+        yield serve(odd_certificate(), tmp_path, stack)
 
 
 def test_a_certificate_that_only_openssl_takes_is_met_like_any_other(odd_port: int) -> None:
