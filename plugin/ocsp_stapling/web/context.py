@@ -11,7 +11,8 @@ from ocsp_stapling.change.jobs import Operations
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.csrf import FormTokens
 from ocsp_stapling.web.identity import Caller
-from ocsp_stapling.web.turns import Jobs, Turns
+from ocsp_stapling.web.live import Live
+from ocsp_stapling.web.turns import Jobs, Pace, Turns
 
 _EXTENSION = "ocsp_stapling"
 
@@ -25,6 +26,8 @@ class Services:
     operations: Operations
     turns: Turns = field(default_factory=Turns)
     meetings: Jobs[Any] = field(default_factory=Jobs)
+    live: Live = field(default_factory=Live)
+    pace: Pace = field(default_factory=Pace)
 
 
 def attach(app: Flask, services: Services) -> None:

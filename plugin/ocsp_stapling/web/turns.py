@@ -17,6 +17,7 @@ JOBS_OF_A_CALLER = 2
 JOBS = 6
 _KEPT_SECONDS = 600.0
 _KEPT = 200
+_PAUSE_SECONDS = 60.0
 T = TypeVar("T")
 
 
@@ -48,6 +49,23 @@ class Turns:
             self._now[user] -= 1
             if self._now[user] <= 0:
                 del self._now[user]
+
+
+class Pace:
+    """Lets a check begin by itself, for one reason once a minute: one that fails must not be begun by every look."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = float("-inf")
+        self._subject: object = None
+
+    def may(self, subject: object) -> bool:
+        """Say whether one may begin now on account of `subject`; if so, the next on its account a minute later."""
+        with self._lock:
+            due = subject != self._subject or time.monotonic() - self._last >= _PAUSE_SECONDS
+            if due:
+                self._last, self._subject = time.monotonic(), subject
+            return due
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from flask import Flask
@@ -142,6 +142,11 @@ def ago(span: timedelta) -> str:
     return "just now"
 
 
+def ago_of(when: datetime) -> str:
+    """Return about how long ago a moment was."""
+    return ago(datetime.now(UTC) - when)
+
+
 def lasted(span: timedelta) -> str:
     """Return about how long something lasted."""
     return "moments" if (text := ago(span)) == "just now" else text.removesuffix(" ago")
@@ -176,5 +181,5 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def register(app: Flask) -> None:
     """Give the templates these words."""
-    for filter_ in (moment, day, log_time, duration, counted, staple_word, sentence):
+    for filter_ in (ago_of, moment, day, log_time, duration, counted, staple_word, sentence):
         app.jinja_env.filters[filter_.__name__] = filter_

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from ocsp_stapling.change.checking import CheckState
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.app import create_app
+from ocsp_stapling.web.pages import fresh
 
 Shown = Callable[[Evidence | None], Flask]
+
+
+@dataclass
+class Started:
+    """Checks that pages began by themselves: how many, and how a check stands once one was begun."""
+
+    count: int = 0
+    becomes: CheckState = field(default_factory=lambda: CheckState(True))
+
+    def start(self) -> None:
+        self.count += 1
+
+    def state(self) -> CheckState:
+        return self.becomes if self.count else CheckState(False)
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """No page begins a real check; it is only counted."""
+    found = Started()
+    monkeypatch.setattr(fresh, "checks", lambda: found)
+    return found
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
@@ -69,7 +71,7 @@ def app(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> Flask:
     monkeypatch.setattr(sites_view, "visible_to", lambda *_: Visible(everything=True))
     monkeypatch.setattr("ocsp_stapling.web.pages.picture.visible_to", lambda *_: Visible(everything=True))
     monkeypatch.setattr(sites, "_rows", lambda: [made.row("hanging.example")])
-    return showing(made.healthy())
+    return showing(replace(made.healthy(), taken_at=datetime.now(UTC)))
 
 
 def form(app: Flask, **fields: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import guide, picture
+from ocsp_stapling.web.pages import fresh, guide, picture
 
 blueprint = Blueprint("guide", __name__)
 
@@ -17,4 +17,6 @@ def show() -> str:
     """Show the nine steps as they stand."""
     seen = picture.picture()
     found = guide.steps(seen.evidence, seen.diagnosis, operator=caller().is_operator)
-    return render_template("guide.html", steps=found, evidence=seen.evidence)
+    return render_template(
+        "guide.html", steps=found, evidence=seen.evidence, refreshing=fresh.refreshing(seen)
+    )

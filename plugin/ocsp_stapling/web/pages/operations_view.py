@@ -35,6 +35,8 @@ def start() -> Response:
 def follow(identity: str) -> Response:
     """Show the operation's progress: its state, every step with its time, and how it ended; as JSON with `lines`."""
     found = services().operations.follow(identity)
+    if found.ended:
+        services().live.forget()
     if wants_json():
         lines = step_lines(found.steps, found.ended, found.started)
         words = [{"at": one.at, "words": one.words} for one in lines]

@@ -15,8 +15,7 @@ from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import picture, shield, story, verdict
-from ocsp_stapling.web.pages.check import checks
+from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 
@@ -55,8 +54,6 @@ def show() -> str:
     if seen.running is not None and operator:
         who = f"{ACTIONS.get(seen.running.action, 'A change')}: under way, begun by {seen.running.who}."
         values["running"] = {"sentence": who, "identity": seen.running.id}
-    if seen.changed is not None:
-        values["taking"] = checks().state().running
     incident = story.present() if operator else None
     if incident is not None and story.fresh(incident):
         values["incident"] = words.sentence(incident, HEALTHY_PASSES if seen.returns else 0)
@@ -64,18 +61,25 @@ def show() -> str:
         values |= {
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
-            "verdict": verdict.verdict_of(
-                seen.diagnosis,
-                seen.evidence,
-                operator=operator,
-                since=_since(seen.diagnosis, incident),
-                returns=seen.returns,
-            ),
+            "verdict": fresh.told(_verdict(seen, incident), seen),
+            "refreshing": fresh.refreshing(seen),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator else None,
             "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
         }
     return render_template("overview.html", **values)
+
+
+def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Verdict:
+    assert seen.evidence is not None
+    assert seen.diagnosis is not None
+    return verdict.verdict_of(
+        seen.diagnosis,
+        seen.evidence,
+        operator=caller().is_operator,
+        since=_since(seen.diagnosis, incident),
+        returns=seen.returns,
+    )
 
 
 def _since(diagnosis: Diagnosis, incident: Incident | None) -> datetime | None:

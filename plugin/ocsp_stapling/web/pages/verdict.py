@@ -15,11 +15,12 @@ from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
 @dataclass(frozen=True)
 class Fact:
-    """A named value; `when` is shown as a time."""
+    """A named value; `when` is shown as a time, or where it is `aging` as how long ago it was."""
 
     name: str
     text: str = ""
     when: datetime | None = None
+    aging: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Verdict:
     buttons: tuple[Button, ...] = ()
     confidence: str = ""
     checked: bool = True
+    past: str = ""
+    """The kicker of a verdict that is too old to be told in the present."""
 
 
 UNCHECKED = Verdict(
@@ -65,6 +68,17 @@ _BY_SEVERITY: dict[Severity, tuple[Tone, str]] = {
     Severity.FAILING: ("warn", "Something fails, sites are quick"),
     Severity.NOISE: ("good", "Sites are quick, the log is noisy"),
     Severity.NONE: ("good", "All is well"),
+}
+_PAST = {
+    "Not affected": "this server was not affected",
+    "Not clear": "it was not clear",
+    "Stapling is off": "stapling was off",
+    "Another server is in front": "another server was in front",
+    "Visitors are waiting": "visitors were waiting",
+    "Something fails, sites are quick": "something failed, sites were quick",
+    "Sites are quick, the log is noisy": "sites were quick, the log was noisy",
+    "All is well": "all was well",
+    "Apache is down": "Apache was down",
 }
 _OFF = (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE)
 # What the terminal says with its own commands.
@@ -101,6 +115,7 @@ def verdict_of(
         tuple(_facts(diagnosis, evidence, operator, since, returns)),
         tuple(_buttons(diagnosis, evidence)) if operator else _viewer_buttons(diagnosis),
         CONFIDENCE[diagnosis.confidence],
+        past=_PAST.get(kicker, kicker.lower()),
     )
 
 
@@ -171,7 +186,7 @@ def _facts(
     strict = [name for name in diagnosis.must_staple if not is_other(name)]
     if strict:
         found.append(Fact("Must-Staple", counted(len(strict), "site")))
-    found.append(Fact("Last checked", when=evidence.taken_at))
+    found.append(Fact("Last checked", when=evidence.taken_at, aging=True))
     return found
 
 

@@ -102,6 +102,61 @@
   }
   if (polled) { setTimeout(poll, 500); }
 
+  // -- how old things are, while the page stays open; an old verdict is not told in the present
+  var OLD_MINUTES = 15;
+  function agoWords(minutes) {
+    var steps = [[1440, "day"], [60, "hour"], [1, "minute"]];
+    for (var i = 0; i < steps.length; i += 1) {
+      if (minutes >= (steps[i][0] > 1 ? 2 : 1) * steps[i][0]) {
+        var count = Math.floor(minutes / steps[i][0]);
+        return count + " " + steps[i][1] + (count === 1 ? "" : "s") + " ago";
+      }
+    }
+    return "just now";
+  }
+  function grow() {
+    root.querySelectorAll("[data-ost-age]").forEach(function (time) {
+      var minutes = (Date.now() - Date.parse(time.dateTime)) / 60000;
+      if (minutes < 0) { return; }
+      time.textContent = agoWords(minutes);
+      var band = time.closest("[data-ost-past]");
+      if (!band || minutes < OLD_MINUTES) { return; }
+      var words = agoWords(minutes);
+      band.className = "ost-verdict ost-calm";
+      band.querySelector("use").setAttribute("href", "#ost-i-calm");
+      band.querySelector(".ost-icon").setAttribute("class", "ost-icon ost-calm");
+      band.querySelector(".ost-kicker").textContent = words.charAt(0).toUpperCase() + words.slice(1) + ": " + band.dataset.ostPast;
+      showState(band.querySelector(".ost-kicker").textContent, "calm");
+    });
+  }
+  setInterval(grow, 20000);
+
+  // -- whoever comes back to an open page opens it anew, which has an old picture taken again
+  var seenAt = Date.now();
+  document.addEventListener("visibilitychange", function () {
+    var typing = /^(INPUT|TEXTAREA|SELECT)$/.test((document.activeElement || {}).tagName);
+    var aging = root.querySelector("[data-ost-age]");
+    if (!document.hidden && aging && !typing && Date.now() - seenAt > 120000) { location.reload(); }
+  });
+
+  // -- what visitors meet now: asked only while the page is seen; no live region, for it would never be silent
+  var line = root.querySelector("[data-ost-live]");
+  function showNow(found) {
+    if (found.text) {
+      var site = element("span", "ost-soft ost-small", found.site);
+      line.replaceChildren(element("span", "ost-dot ost-" + found.tone), element("span", "", "Visitors now: " + found.text), site);
+      line.hidden = false;
+    }
+    return found.again;
+  }
+  function askNow() {
+    if (document.hidden) { setTimeout(askNow, 2000); return; }
+    getJson(line.dataset.ostLive).then(showNow).then(function (again) {
+      if (again) { setTimeout(askNow, 1000 * again); }
+    }).catch(function () { line.hidden = true; setTimeout(askNow, 10000); });
+  }
+  if (line) { setTimeout(askNow, 300); }
+
   // -- copy buttons, made here because they need a script
   root.querySelectorAll("[data-ost-copy]").forEach(function (box) {
     if (!navigator.clipboard) { return; }
@@ -159,17 +214,6 @@
       }).catch(function () { later.textContent = "Show its addresses (on a page of its own)"; });
     });
   });
-
-  // -- after a change the picture is taken anew by itself; once, should that fail
-  var now = root.querySelector("[data-ost-now]");
-  if (now) {
-    try {
-      if (sessionStorage.getItem("ost-now") !== now.dataset.ostNow) {
-        sessionStorage.setItem("ost-now", now.dataset.ostNow);
-        now.querySelector("form").requestSubmit();
-      }
-    } catch (error) { /* storage is forbidden: there is the button */ }
-  }
 
   // -- what does not fit on a phone: show the tab one is on, and the latest hours of a chart
   var tab = root.querySelector(".ost-nav [aria-current]");
