@@ -15,6 +15,7 @@ SITE_NAME = "zzz_ocsp_stapling_site.conf"
 OF_SITES = (OVERRIDE_NAME, SITE_NAME)
 
 _CACHE_BYTES = 512_000
+_RELAY = re.compile(r"^\s*SSLStaplingForceURL http://127\.0\.0\.1:(\d{1,5})/\s*$", re.M)
 _NOTE = re.compile(
     r"^# Stapling was turned (?P<what>off|on) at (?P<when>\S+ \S+ \S+) by (?P<who>.*?)(?:: (?P<reason>.*))?$",
     re.M,
@@ -68,6 +69,12 @@ def shield_block(
         "# Apache asks the relay on this machine (ocsp-stapling shield status). To undo: ocsp-stapling shield off",
         *_guarded(lines),
     ]
+
+
+def relay_port(text: str) -> int:
+    """Return the port of the relay that the lines of a block send Apache to, 0 if they do not."""
+    found = _RELAY.search(text)
+    return int(found[1]) if found else 0
 
 
 def shield_cache_bytes(certificates: int) -> int:

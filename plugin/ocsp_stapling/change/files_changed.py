@@ -22,6 +22,9 @@ from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
 
 Changes = tuple[Change, ...]
+_APACHE_IN_FRONT = ("httpd", "nobody", "unknown", "")
+_NO_SHIELD = ("shield-not-in-front", "shield-proxy", "nothing-to-shield")
+"""Why there is no returning to the shield; stapling returns without it."""
 _SAYS_ON = re.compile(rb"^[ \t]*SSLUseStapling[ \t]+on[ \t\r]*$", re.I | re.M)
 
 
@@ -44,7 +47,11 @@ def on(request: ChangeRequest, now: Situation) -> Changes:
     Raises Problem `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`.
     """
     if request.shield_port:
-        return shield_on(request, now)
+        try:
+            return shield_on(request, now)
+        except Problem as problem:
+            if problem.code not in _NO_SHIELD:
+                raise
     ours = tuple(_without_block(each) for each in managed(now, single=request.with_overrides))
     bare = now.foresee(ours)
     if bare.stapling.on:
@@ -64,9 +71,15 @@ def on(request: ChangeRequest, now: Situation) -> Changes:
 def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     """Return the changes after which Apache asks the relay; blocks that turn single sites off go.
 
-    Raises Problem `shield-proxy`, `nothing-to-shield`, `overridden`, `no-session-cache`, `no-socache`,
-    `block-damaged`.
+    Raises Problem `shield-not-in-front`, `shield-proxy`, `nothing-to-shield`, `overridden`, `no-session-cache`,
+    `no-socache`, `block-damaged`.
     """
+    if now.front not in _APACHE_IN_FRONT:
+        raise Problem(
+            "shield-not-in-front",
+            f"{now.front} answers visitors on port 443, so they do not meet Apache's stapling and a shield would "
+            "change nothing for them. Nothing was touched.",
+        )
     proxy = now.server.stapling.proxy
     if proxy:
         raise Problem(
@@ -94,6 +107,12 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
 def shield_off(now: Situation) -> Changes:
     """Return the changes after which no block of ours is left: the configuration decides as it did before."""
     return tuple(_without_block(each) for each in managed(now))
+
+
+def relay_port(changes: Changes) -> int:
+    """Return the port of the relay that one of the new contents sends Apache to, 0 if none does."""
+    blocks = [found for each in changes if each.content and (found := includes.find(each.content))]
+    return max((managed_block.relay_port(block.body.decode(errors="replace")) for block in blocks), default=0)
 
 
 def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ocsp_stapling import files
 from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import lock, plan, recovery, single, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
@@ -19,14 +20,18 @@ from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
-from ocsp_stapling.change.transaction import DONE, REFUSED, Result, Server, Watcher
+from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, Result, Server, Watcher
 from ocsp_stapling.change.verify import judge
 from ocsp_stapling.ocsp.staple import handshakes
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
+from ocsp_stapling.shield import service
+from ocsp_stapling.shield.following import followed, reconcile
 from ocsp_stapling.shield.standing import wished_port
 
 _MET_SECONDS = 1.0
+_ENDS_SHIELD = ((SHIELD_ON, RESTORED), (SHIELD_OFF, DONE))
+"""Interrupted changes after which nobody wishes for the shield."""
 
 
 Foresight = Callable[[Path, Plan], Outlook]
@@ -87,9 +92,7 @@ class Operator:
         with Journal(self.state_directory) as journal:
             if recovery.is_needed(journal):
                 # Before anything is read: what was left half done may be what httpd does not accept.
-                self._tell_recovered(
-                    recovery.recover(make_server(find_means(self.settings), journal, self.watcher))
-                )
+                self._tell_recovered(_recovered(self.settings, journal, self.watcher))
             _refuse_known(journal, self.request.identity)
             surroundings = survey_server(self.settings)
             server = make_server(surroundings.means, journal, self.watcher)
@@ -100,13 +103,31 @@ class Operator:
                     "The server's configuration changed since the plan was shown, so nothing was done. "
                     "Look at the new plan, then confirm it.",
                 )
-            if not made.changes and (settled := self._settled(made, server, surroundings.situation)):
-                return settled
-            return transaction.execute(made, server, self.request.identity, self.began)
+            with followed(self.settings, self._relay_then(made, journal)) as ending:
+                result = (None if made.changes else self._settled(made, server, surroundings.situation)) or (
+                    transaction.execute(made, server, self.request.identity, self.began)
+                )
+                ending.done, ending.unknown = result.state == DONE, result.state == FAILED
+            return result
+
+    def _relay_then(self, made: Plan, journal: Journal) -> int | None:
+        """Which relay Apache asks after the change, 0 where that ends for good, None where it is no matter of it.
+
+        An off replaces the shield's block for as long as stapling is off: the relay stays, for the return.
+        """
+        if port := the_changes.relay_port(made.changes):
+            return port
+        if self.request.action == SHIELD_ON:
+            return self.request.shield_port
+        undone = self.request.action == UNDO and _undoable(journal, self.request.undone)
+        ends = self.request.action == SHIELD_OFF or (undone and undone.action == SHIELD_ON)
+        return 0 if ends else None
 
     def _plan(self, situation: Situation, journal: Journal) -> Plan:
         asked = self.request
-        if asked.action != SHIELD_ON:
+        if asked.action == SHIELD_ON:
+            service.require_port(asked.shield_port)
+        else:
             asked = replace(asked, shield_port=wished_port(self.state_directory))
         made = self._made(asked, situation, journal)
         shielded = asked.shield_port and asked.action not in (SHIELD_OFF, OFF)
@@ -175,11 +196,17 @@ def recover(settings: Settings, watcher: Watcher) -> list[Result]:
             return []
         try:
             with taken_back(), lock.hold(settings.state_directory, "recovery", "recover"):
-                return recovery.recover(make_server(find_means(settings), journal, watcher))
+                return _recovered(settings, journal, watcher)
         except Problem as problem:
             if problem.code == "busy":
                 return []
             raise
+
+
+def _recovered(settings: Settings, journal: Journal, watcher: Watcher) -> list[Result]:
+    ended = recovery.recover(make_server(find_means(settings), journal, watcher))
+    reconcile(settings, forget=any((one.action, one.state) in _ENDS_SHIELD for one in ended))
+    return ended
 
 
 def _refuse_known(journal: Journal, identity: str) -> None:

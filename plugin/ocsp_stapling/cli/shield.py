@@ -14,9 +14,7 @@ import click
 from ocsp_stapling.cli.change_options import change_options
 
 PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
-_PREFETCH_SECONDS = 3.0
 _PASS_SECONDS = 60.0
-_NOT_RESTORED = 4
 
 
 @click.group()
@@ -39,29 +37,13 @@ def on(port: int | None, **options: Any) -> None:
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
     from ocsp_stapling import settings
-    from ocsp_stapling.shield import service, standing
+    from ocsp_stapling.shield import standing
 
-    directory = settings.load().state_directory
-    earlier = standing.wished_port(directory)
-    chosen = port or earlier or standing.PORT
-    begun = False
-
-    def before() -> None:
-        nonlocal begun
-        _refuse_others_in_front()
-        begun = True
-        service.start(chosen)
-        standing.wish(directory, chosen)
-        _refresh(_PREFETCH_SECONDS)
-
-    def after(code: int) -> None:
-        if code == 0:
-            _refresh(_PASS_SECONDS)
-        elif begun and code != _NOT_RESTORED:  # else the block may be in force, and Apache ask the relay
-            standing.wish(directory, earlier)
-            service.start(earlier) if earlier else service.stop()
-
-    _change("shield-on", chosen, options, before, after)
+    chosen = port or standing.wished_port(settings.load().state_directory) or standing.PORT
+    code = _change("shield-on", chosen, options)
+    if code == 0 and not options["dry_run"]:
+        _refresh(_PASS_SECONDS)
+    sys.exit(code)
 
 
 @shield.command()
@@ -71,20 +53,10 @@ def off(**options: Any) -> None:
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
-    from ocsp_stapling import settings
-    from ocsp_stapling.shield import service, standing
-
-    def after(code: int) -> None:
-        if code == 0:
-            standing.wish(settings.load().state_directory, 0)
-            service.stop()
-
-    _change("shield-off", 0, options, lambda: None, after)
+    sys.exit(_change("shield-off", 0, options))
 
 
-def _change(
-    action: str, port: int, options: dict[str, Any], before: Callable[[], None], after: Callable[[int], None]
-) -> None:
+def _change(action: str, port: int, options: dict[str, Any]) -> int:
     from ocsp_stapling.change.operate import require_root
     from ocsp_stapling.cli import show_problem
     from ocsp_stapling.cli.switching import REFUSED_EXIT, carry_out
@@ -92,26 +64,10 @@ def _change(
 
     try:
         require_root()
-        code = carry_out(action, options, port, before)
+        return carry_out(action, options, port)
     except Problem as problem:
         show_problem(problem, bool(options["as_json"]))
-        code = REFUSED_EXIT
-    if not options["dry_run"]:
-        after(code)
-    sys.exit(code)
-
-
-def _refuse_others_in_front() -> None:
-    from ocsp_stapling.host.listeners import Server, owner_of
-    from ocsp_stapling.problem import Problem
-
-    owner = owner_of()
-    if owner.server not in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
-        raise Problem(
-            "shield-not-in-front",
-            f"{owner.sentence}: visitors do not meet Apache's stapling, so a shield would change nothing for them. "
-            "Nothing was touched.",
-        )
+        return REFUSED_EXIT
 
 
 @shield.command()

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pwd
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -91,10 +91,8 @@ def _operate(action: str, options: Mapping[str, Any]) -> None:
     sys.exit(code)
 
 
-def carry_out(
-    action: str, options: Mapping[str, Any], shield_port: int = 0, before: Callable[[], None] | None = None
-) -> int:
-    """Plan, ask and carry out one change; `before` comes after the consent. Returns the exit status.
+def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> int:
+    """Plan, ask and carry out one change. Returns the exit status.
 
     Raises Problem for what refuses it before anything was touched.
     """
@@ -105,8 +103,6 @@ def carry_out(
         return _dry_run(operator, as_json)
     if not options["yes"]:
         operator.expect(_consented(operator, as_json))
-    if before:
-        before()
     result = operator.run()
     try:
         emit_json(result.as_json()) if as_json else _show(result)

@@ -13,6 +13,7 @@ from ocsp_stapling.apache.conditions import Binary
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.managed_block import relay_port
 from ocsp_stapling.apache.native import NativeSwitch, read_native_switch
 from ocsp_stapling.apache.stapling import StaplingState, effective
 from ocsp_stapling.apache.tree import ConfigTree
@@ -57,6 +58,12 @@ class ServerState:
         """Whether Apache asks our own relay: the line that sends it there is in our block."""
         line = self.stapling.force_url
         return line is not None and line.managed and self.stapling.on
+
+    @property
+    def relay_port(self) -> int:
+        """The port of our own relay to which a block of ours sends Apache, 0 if none does."""
+        line = self.stapling.force_url
+        return relay_port(line.text) if line is not None and line.managed else 0
 
     @property
     def worker(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -22,15 +23,7 @@ def start(port: int) -> None:
 
     Raises Problem `shield-port` (taken, or anybody may listen there), `shield-down` (it does not answer).
     """
-    _refuse_open_port(port)
-    if not answers(port):
-        owner = owner_of(port)
-        if owner.listeners:
-            raise Problem(
-                "shield-port",
-                f"Port {port} of this machine is taken: {owner.sentence}. Nothing was touched; choose another port "
-                "with --port.",
-            )
+    require_port(port)
     _write_port(port)
     _systemctl("daemon-reload")
     _systemctl("enable", UNIT)
@@ -50,6 +43,11 @@ def start(port: int) -> None:
 
 def restart(port: int) -> bool:
     """Start the relay anew; return whether it answers then."""
+    with contextlib.suppress(
+        OSError
+    ):  # where /etc cannot be written, the port is the one that was asked for last
+        _write_port(port)
+        _systemctl("daemon-reload")
     _systemctl("restart", UNIT)
     end = time.monotonic() + _START_SECONDS / 2
     while not answers(port):
@@ -62,7 +60,21 @@ def restart(port: int) -> bool:
 def stop() -> None:
     """Stop the relay for good."""
     _systemctl("disable", "--now", UNIT)
-    DROP_IN.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        DROP_IN.unlink(missing_ok=True)
+
+
+def require_port(port: int) -> None:
+    """Raise Problem `shield-port` where another program has the port, or anybody may have it. Changes nothing."""
+    _refuse_open_port(port)
+    if not answers(port):
+        owner = owner_of(port)
+        if owner.listeners:
+            raise Problem(
+                "shield-port",
+                f"Port {port} of this machine is taken: {owner.sentence}. Nothing was touched; choose another port "
+                "with --port.",
+            )
 
 
 def _refuse_open_port(port: int) -> None:

@@ -23,7 +23,9 @@ _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked")
 Document = Mapping[str, Any]
 
 
-def observe(check: Document, journal: Journal, configured: WatchSettings, now: float) -> Observation:
+def observe(
+    check: Document, journal: Journal, configured: WatchSettings, now: float, *, relay_dead: bool = False
+) -> Observation:
     """Return the observation of a check made at `now` (seconds since the epoch)."""
     last = _last_change(journal)
     alone = tuple(map(str, check.get("alone", ())))
@@ -40,7 +42,14 @@ def observe(check: Document, journal: Journal, configured: WatchSettings, now: f
         returned=None if journal.lost else _own_return(last),
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),
+        shield_trouble=_shield_trouble(check, relay_dead),
     )
+
+
+def _shield_trouble(check: Document, relay_dead: bool) -> tuple[str, ...]:
+    """What of the shield needs somebody. A relay that did not answer the check has been started anew since."""
+    found = [str(one) for one in (check.get("shield") or {}).get("trouble", ()) if one != "relay-down"]
+    return tuple([*found, "relay-dead"] if relay_dead else found)
 
 
 def reading(check: Document, now: float) -> Reading:

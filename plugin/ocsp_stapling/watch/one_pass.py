@@ -65,7 +65,7 @@ class _Pass:
         self.settings, self.tools = settings, tools
         self.done: list[str] = []
         self.problems: list[str] = []
-        self.busy = False
+        self.busy = self.relay_dead = False
 
     def run(self) -> Told:
         with noting(self.problems):
@@ -88,7 +88,7 @@ class _Pass:
             self.done.append("A change is running, so this pass only looked.")
             return
         with Journal(self.settings.state_directory) as journal:
-            seen = observe(check, journal, self.settings.watch, now)
+            seen = observe(check, journal, self.settings.watch, now, relay_dead=self.relay_dead)
         chosen = self.settings.watch
         wishes = Wishes(chosen.turn_off_when_stalling, chosen.turn_offs_per_day)
         state, actions = decide(State.from_json(memory.recall(_POLICY)), seen, wishes)
@@ -105,11 +105,13 @@ class _Pass:
             if not dead or self.busy:
                 return
             healthy = all(one["ok"] for one in check["responders"])
-            name = "on" if healthy else "off"
-            ended = self.tools.switch(name, "the shield's relay does not answer", self.settings)
-            told = (
-                f"The shield's relay cannot be revived; stapling was turned {name} without it: {ended.state}"
-            )
+            ended = self.tools.give_up(healthy, self.settings)
+            if ended.state != DONE:
+                self.relay_dead = True
+                self.problems.append(f"The shield's relay is dead and its block stays: {ended.sentence}")
+                return
+            what = "asks the authorities itself again" if healthy else "staples no more"
+            told = f"The shield's relay cannot be revived, so Apache {what}"
             self.done.append(told)
             self._tell(Action(ActionKind.NOTIFY, told, Topic.SWITCH, "shield-down"), check)
 

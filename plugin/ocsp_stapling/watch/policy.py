@@ -76,6 +76,8 @@ class Observation:
     returned_at: float = 0.0
     waits_for: str = ""
     alone: tuple[str, ...] = ()
+    shield_trouble: tuple[str, ...] = ()
+    """Under the shield: staples end within a day, a Must-Staple site has none, a certificate is revoked."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,11 @@ def decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
     The state counts a switch as tried and in vain before it is tried: one that never comes back (the server
     dies in it) must not be tried again by every pass to come. `switched` corrects that afterwards.
     """
-    state = _counted(_with_steady_clock(state, seen.now), seen)
+    state, told = _shield(_counted(_with_steady_clock(state, seen.now), seen), seen)
+    return _add(told, _decide(state, seen, wishes))
+
+
+def _decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
     if seen.stapling == "off-by-plugin":
         return _while_off(replace(state, off_since=_first(state.off_since, seen.now)), seen)
     state = replace(state, off_since=None)
@@ -157,6 +163,20 @@ def switched(state: State, kind: ActionKind, ended: str, done: bool, now: float)
 
 def _notify(topic: Topic, kind: ActionKind, ended: str, sentence: str) -> Action:
     return Action(ActionKind.NOTIFY, sentence, topic, f"{kind}-{ended}")
+
+
+# -- the shield ---------------------------------------------------------------------------------------------
+
+
+def _shield(state: State, seen: Observation) -> Decision:
+    """Nobody waits under the shield, so it is told in good time what would cost staples: a day before they end."""
+    if not seen.shield_trouble:
+        return forget(state, Topic.SHIELD), ()
+    if "relay-dead" in seen.shield_trouble:
+        sentence = "the shield's relay is dead and could not be replaced: ocsp-stapling shield off"
+    else:
+        sentence = seen.sentence
+    return _say(state, seen, Topic.SHIELD, " ".join(seen.shield_trouble), sentence)
 
 
 # -- stapling is off by this plugin ------------------------------------------------------------------------

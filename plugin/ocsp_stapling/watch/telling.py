@@ -23,6 +23,7 @@ class Topic(StrEnum):
     RETURN = "return"
     SWITCH = "switch"
     HANDS_OFF = "hands-off"
+    SHIELD = "shield"
 
 
 def say(state: State, now: float, topic: Topic, about: str) -> State | None:

@@ -19,13 +19,14 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.jobs import Operations, launcher
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
-from ocsp_stapling.change.request import OFF, REASON_LIMIT, SITE_OFF, ChangeRequest
+from ocsp_stapling.change.request import OFF, REASON_LIMIT, SHIELD_OFF, SITE_OFF, ChangeRequest
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import result
 from ocsp_stapling.check.gather import Request as SurveyRequest
 from ocsp_stapling.check.gather import survey
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.state import look
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.keeping import refresh_now
@@ -73,7 +74,9 @@ class Tools:
     )
     """Turns stapling off for a site alone."""
     shield: Callable[[Settings, list[str]], bool] = lambda _settings, _problems: False
-    """Refreshes the shield's answers; says whether its relay is dead for good."""
+    """Refreshes the shield's answers; says whether its relay is dead for good while Apache asks it."""
+    give_up: Callable[[bool, Settings], Ended] = lambda _healthy, _settings: Ended("refused")
+    """Takes the shield's block out in that case; told whether every responder is healthy."""
 
 
 def make_check(settings: Settings) -> Document:
@@ -152,18 +155,33 @@ def _is_unfinished(directory: Path) -> bool:
 
 
 def keep_shield(settings: Settings, problems: list[str]) -> bool:
-    """Ask for what is due and see that the relay answers; start it anew if it does not. True: it is dead for good."""
-    port = wished_port(settings.state_directory)
-    if not port:
-        return False
-    with noting(problems):
-        done = refresh_now(settings, _REFRESH_SECONDS)
-        if done.failed:
-            problems.append(f"The shield got no answer for {len(done.failed)} of {done.asked} certificates.")
-    if answers(port) or answers(port) or service.restart(port):
-        return False
-    wish(settings.state_directory, 0)
-    return True
+    """See that the relay answers, start it anew if it does not, and ask for what is due.
+
+    True: it is dead for good, and Apache asks it.
+    """
+    asked = look(settings.state_directory).relay_port
+    port = asked or wished_port(settings.state_directory)
+    dead = bool(port) and not (answers(port) or answers(port) or service.restart(port))
+    if port:
+        with noting(problems):
+            done = refresh_now(settings, _REFRESH_SECONDS)
+            if done.failed:
+                problems.append(
+                    f"The shield got no answer for {len(done.failed)} of {done.asked} certificates."
+                )
+    if dead and not asked:
+        problems.append("The shield's relay does not answer; nobody asks it while stapling is off.")
+    return dead and bool(asked)
+
+
+def give_up_shield(healthy: bool, settings: Settings) -> Ended:
+    """Have Apache ask the authorities itself if they are all well, else turn stapling off; without the dead relay."""
+    name = SHIELD_OFF if healthy else OFF
+    ended = make_switch(name, "the shield's relay does not answer", settings)
+    if name == OFF and ended.state == DONE:  # else the return would wait for the relay
+        wish(settings.state_directory, 0)
+        service.stop()
+    return ended
 
 
 def tell(action: Action, check: Document, settings: Settings) -> list[str]:
@@ -220,4 +238,4 @@ def _document(action: Action, check: Document) -> dict[str, Any]:
     }
 
 
-REAL = Tools(make_check, make_switch, recover, tell, shield=keep_shield)
+REAL = Tools(make_check, make_switch, recover, tell, shield=keep_shield, give_up=give_up_shield)

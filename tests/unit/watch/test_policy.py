@@ -330,3 +330,33 @@ def test_whatever_clock_and_reboots_do_nothing_is_turned_on_into_a_stall_and_mai
             assert before == [False] * 3
     days = len(weather) * PASS / DAY_SECONDS + len(steps) + 1
     assert len(world.mails) <= 16 * days
+
+
+def under_the_shield(t: float, *trouble: str) -> Observation:
+    return Observation(
+        START + t,
+        "on",
+        healthy=False,
+        stalled=False,
+        sentence="staples last until ...",
+        shield_trouble=trouble,
+    )
+
+
+def test_under_the_shield_it_is_told_once_that_staples_end_within_a_day() -> None:
+    state, told = State(), []
+    for number in range(100):
+        trouble = ("ends-soon",) if number > 10 else ()
+        state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
+        told += [(number, each.topic, each.reason) for each in actions]
+    assert told == [(11, Topic.SHIELD, "staples last until ...")]
+
+
+def test_more_trouble_under_the_shield_is_told_again_and_a_later_outage_too() -> None:
+    state, told = State(), []
+    spans = [(0, ("ends-soon",)), (30, ("ends-soon", "must-staple")), (60, ()), (400, ("ends-soon",))]
+    for number in range(500):
+        trouble = max(one for one in spans if one[0] <= number)[1]
+        state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
+        told += [(number, each.about) for each in actions]
+    assert told == [(0, "ends-soon"), (30, "ends-soon must-staple"), (400, "ends-soon")]

@@ -280,3 +280,52 @@ def test_while_a_change_runs_a_pass_only_looks(tmp_path: Path) -> None:
         one_pass(world.settings, tools)
         world.t += PASS
     assert len(world.switches) == 1
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_dead_relay_is_given_up_with_a_mail_and_apache_asks_by_itself_only_where_all_are_well(
+    tmp_path: Path, down: bool
+) -> None:
+    world = World(tmp_path, lambda _: down)
+    asked: list[bool] = []
+
+    def give_up(healthy: bool, _settings: Settings) -> Ended:
+        asked.append(healthy)
+        return Ended("done")
+
+    tools = Tools(
+        world.look,
+        world.switch,
+        lambda _: False,
+        world.tell,
+        world.now,
+        shield=lambda *_: True,
+        give_up=give_up,
+    )
+    one_pass(world.settings, tools)
+    assert asked == [not down]
+    assert any("cannot be revived" in action.reason for _, action in world.mails)
+
+
+def test_a_dead_relay_that_cannot_be_given_up_is_told_once_and_tried_again_at_each_pass(
+    tmp_path: Path,
+) -> None:
+    world, tries = World(tmp_path, lambda _: False), itertools.count()
+
+    def refused(_healthy: bool, _settings: Settings) -> Ended:
+        return Ended("refused", f"try {next(tries)}")
+
+    tools = Tools(
+        world.look,
+        world.switch,
+        lambda _: False,
+        world.tell,
+        world.now,
+        shield=lambda *_: True,
+        give_up=refused,
+    )
+    for _ in range(4):
+        one_pass(world.settings, tools)
+        world.t += PASS
+    assert next(tries) == 4
+    assert [action.about for _, action in world.mails] == ["relay-dead"]
