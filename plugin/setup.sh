@@ -146,19 +146,21 @@ remove_made_directories() {
     done < <(tac "$MADE")
 }
 
-# WHM's events after which a certificate is another one. The watch would see it within five minutes anyway, so WHM's not
-# knowing them is no failure.
+# WHM's events after which a certificate is another one (category and event): root's installation, AutoSSL's, an account
+# holder's own. The watch would see it within five minutes anyway, so WHM's not knowing them is no failure.
 HOOK=$CURRENT/hooks/certificates-changed
-HOOK_EVENTS=(SSL::installssl AutoSSL::installssl)
+HOOK_EVENTS=('Whostmgr SSL::installssl' 'Whostmgr AutoSSL::installssl' 'Cpanel UAPI::SSL::install_ssl')
 
 # In how many of WHM's hooks our script stands; counted to the end, so that the list meets no broken pipe.
 hooks_registered() { "$CPANEL/bin/manage_hooks" list 2>/dev/null </dev/null 9>&- | grep -cF "$HOOK" || true; }
 
 manage_hooks() {
-    local event
-    for event in "${HOOK_EVENTS[@]}"; do
-        "$CPANEL/bin/manage_hooks" "$1" script "$HOOK" --manual --category Whostmgr --event "$event" --stage post \
-            >>"$LOG" 2>&1 </dev/null 9>&- || true
+    local each options
+    for each in "${HOOK_EVENTS[@]}"; do
+        options=(--manual --category "${each% *}" --event "${each#* }" --stage post)
+        # An account holder's event is the account's; a look is root's alone. The hook throws away what it is sent.
+        if [ "${each% *}" = Cpanel ]; then options+=(--escalateprivs 1); fi
+        "$CPANEL/bin/manage_hooks" "$1" script "$HOOK" "${options[@]}" >>"$LOG" 2>&1 </dev/null 9>&- || true
     done
 }
 

@@ -15,6 +15,11 @@ from tests.machine import Machine
 pytestmark = pytest.mark.machine
 REPO = Path(__file__).resolve().parents[2]
 HOOK = "/usr/local/sbin/certificates-changed"
+EVENTS = (
+    ("Whostmgr", "SSL::installssl"),
+    ("Whostmgr", "AutoSSL::installssl"),
+    ("Cpanel", "UAPI::SSL::install_ssl"),
+)
 UNIT = "ocsp-stapling-certificates-changed.service"
 
 
@@ -22,9 +27,10 @@ UNIT = "ocsp-stapling-certificates-changed.service"
 def hooked(machine: Machine) -> Machine:
     """A machine on which the hook is registered as the installer does it."""
     machine.run("cp", str(REPO / "plugin/hooks/certificates-changed"), HOOK)
-    for event in ("SSL::installssl", "AutoSSL::installssl"):
-        where = ("--manual", "--category", "Whostmgr", "--event", event, "--stage", "post")
-        machine.run("/usr/local/cpanel/bin/manage_hooks", "add", "script", HOOK, *where)
+    for category, event in EVENTS:
+        where = ("--manual", "--category", category, "--event", event, "--stage", "post")
+        escalated = ("--escalateprivs", "1") if category == "Cpanel" else ()
+        machine.run("/usr/local/cpanel/bin/manage_hooks", "add", "script", HOOK, *where, *escalated)
     return machine
 
 
@@ -59,7 +65,7 @@ def until(machine: Machine, unit_is: str) -> None:
 
 
 def test_many_certificates_are_one_look_and_the_picture_is_new_afterwards(hooked: Machine) -> None:
-    for event in ("SSL::installssl", "AutoSSL::installssl", "AutoSSL::installssl"):
+    for event in ("UAPI::SSL::install_ssl", "SSL::installssl", "AutoSSL::installssl", "AutoSSL::installssl"):
         tell(hooked, event)
     until(hooked, "active")
     deadline = time.monotonic() + 20

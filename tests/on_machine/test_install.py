@@ -155,11 +155,12 @@ def test_whm_tells_of_new_certificates_once_each_and_no_longer_after_the_removal
         lines = installed.run(manage, "list").stdout.splitlines()
         return [line.split()[-1] for line in lines if "event:" in line]
 
-    assert events() == ["SSL::installssl", "AutoSSL::installssl"]
+    every = ["SSL::installssl", "AutoSSL::installssl", "UAPI::SSL::install_ssl"]
+    assert events() == every
     for odd in ("add", "delete", "delete"):  # twice, then not at all
         installed.run(manage, odd, "script", hook, *where, check=False)
         assert kit.install(installed).returncode == 0
-        assert events() == ["SSL::installssl", "AutoSSL::installssl"]
+        assert events() == every
     assert installed.run("/opt/ocsp-stapling/current/uninstall.sh", "--yes").returncode == 0
     assert events() == []
 
@@ -444,7 +445,11 @@ def test_removal_can_leave_stapling_off_and_a_later_installation_turns_it_on(
 
 ILLS = (
     ("rm /usr/local/cpanel/whostmgr/docroot/cgi/ocsp-stapling/index.cgi", "files", "install.sh"),
-    ("sed -i s/acls=all,/acls=/ /var/cpanel/apps/ocsp-stapling.conf", "registration", "register_appconfig"),
+    (
+        "sed -i s/^entryurl=/entryurl=x/ /var/cpanel/apps/ocsp-stapling.conf",
+        "registration",
+        "register_appconfig",
+    ),
     ("chmod 755 /var/lib/ocsp-stapling", "state", "chmod 700"),
     ("echo nonsense=1 >> /etc/ocsp-stapling/config.toml", "configuration", "config.toml"),
     ("systemctl stop ocsp-stapling.socket", "units", "systemctl enable --now ocsp-stapling.socket"),
@@ -462,6 +467,23 @@ def test_the_doctor_finds_every_ill_and_says_how_to_mend_it(installed: Machine) 
         assert found[name]["state"] == "failed", found
         assert mend in found[name]["mend"]
     assert installed.run(COMMAND, "doctor", check=False).returncode == 1
+
+
+def test_a_privilege_that_whm_does_not_list_is_a_warning_and_no_reason_to_roll_back(
+    server: Machine, kit: Kit
+) -> None:
+    """A plugin's own privilege may be left out of WHM's list."""
+    register = server.path("/usr/local/cpanel/bin/register_appconfig")
+    kept = register.read_text()
+    register.write_text(
+        f"{kept.rstrip().replace('exec ', '')} && sed -i s/,software-.*// /var/cpanel/apps/*\n"
+    )
+    kit.prebuilt(server)
+    done = kit.install(server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {check["name"]: check for check in doctor(server)["checks"]}
+    assert found["registration"]["state"] == "warning"
+    assert "acls" in found["registration"]["sentence"]
 
 
 def test_the_doctor_notices_that_whm_is_silent_or_has_forgotten_the_plugin(installed: Machine) -> None:

@@ -133,11 +133,11 @@ def test_appconfig_registers_lists_and_unregisters(machine: Machine) -> None:
     machine.path("/run/trial.conf").write_text(text)
     machine.run("/usr/local/cpanel/bin/register_appconfig", "/run/trial.conf")
     listed = json.loads(machine.run(*WHMAPI1, "get_appconfig_application_list").stdout)
-    assert listed["data"]["application"][0]["displayname"] == "Trial"
+    assert listed["data"]["whostmgr"][0]["displayname"] == "Trial"
+    assert listed["data"]["whostmgr"][0]["url"] == ["/cgi/trial/"]
     machine.run("/usr/local/cpanel/bin/unregister_appconfig", "trial")
-    assert not json.loads(machine.run(*WHMAPI1, "get_appconfig_application_list").stdout)["data"][
-        "application"
-    ]
+    listed = json.loads(machine.run(*WHMAPI1, "get_appconfig_application_list").stdout)
+    assert listed["data"] == {"cpanel": [], "whostmgr": [], "webmail": []}
 
 
 def test_responders_answer_openssl_over_ipv4_and_ipv6(machine: Machine) -> None:

@@ -19,7 +19,7 @@ from ocsp_stapling.whm import api
 _NAME = "ocsp-stapling"
 _SOCKET = Path("run/ocsp-stapling/web.sock")
 _ANSWER_SECONDS = 20.0
-_COMPARED = ("url", "entryurl", "displayname")
+_COMPARED = ("url", "displayname", "acls")  # each may be one word, several with commas, or a list
 
 
 def units(places: Places) -> Check:
@@ -76,7 +76,11 @@ def whm() -> Check:
 
 
 def registration(places: Places) -> Check:
-    """Does WHM list the plugin, with the address and the privileges that it should have?"""
+    """Does WHM list the plugin, with the address and the privileges that it should have?
+
+    Its name and the address that its menu opens decide; of the rest WHM's list is no proof: versions of WHM leave a
+    plugin's own privilege out of it, and give addresses in several forms.
+    """
     wanted = _pairs((places.release / "whm_app.conf").read_text())
     mend = f"/usr/local/cpanel/bin/register_appconfig {places.home}/current/whm_app.conf"
     try:
@@ -88,12 +92,12 @@ def registration(places: Places) -> Check:
         return Check(
             "registration", FAILED, "WHM does not list the plugin, so its menu does not show it.", mend
         )
-    wrong = [key for key in _COMPARED if key in shown and str(shown[key]) != wanted.get(key, "")]
-    # A privilege that WHM does not know may be dropped in silence, and with it the menu entry.
-    if "acls" in shown and _words(shown["acls"]) != _words(wanted.get("acls", "")):
-        wrong.append("acls")
+    if "entryurl" in shown and _words(shown["entryurl"]) != _words(wanted["entryurl"]):
+        return Check("registration", FAILED, "WHM's menu opens another address for the plugin.", mend)
+    wrong = [key for key in _COMPARED if key in shown and _words(shown[key]) != _words(wanted[key])]
     if wrong:
-        return Check("registration", FAILED, f"WHM has another {', '.join(wrong)} for the plugin.", mend)
+        said = f"WHM lists the plugin with another {', '.join(wrong)}. If the menu does not show it, register again."
+        return Check("registration", WARNING, said, mend)
     return Check("registration", OK, "WHM lists the plugin: Plugins > OCSP Stapling.")
 
 
@@ -103,10 +107,12 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _dictionaries(data: object) -> Iterator[Mapping[str, Any]]:
-    """Every object in a JSON document, since the name of the list differs between versions of WHM."""
+    """Every object in a JSON document: lists stand by service or all in one, and may be objects by name."""
     if isinstance(data, Mapping):
         yield data
-        for value in data.values():
+        for key, value in data.items():
+            if isinstance(value, Mapping) and "name" not in value:
+                value = {**value, "name": key}
             yield from _dictionaries(value)
     elif isinstance(data, list):
         for value in data:

@@ -2,6 +2,8 @@
 
 Follows "Guide to Standardized Hooks - The manage_hooks Utility" (api.docs.cpanel.net): add, delete and list; a hook
 is the script with its category, event and stage. `run EVENT` is the machine's own: what WHM does after that event.
+"Guide to Standardized Hooks - Privilege Escalation": a script of an account's event (category Cpanel) runs as the
+account's user unless it was registered with `--escalateprivs 1`.
 """
 
 import argparse
@@ -24,6 +26,7 @@ def options() -> argparse.Namespace:
         command.add_argument("--manual", action="store_true", required=True)
         for option in ("--category", "--event", "--stage"):
             command.add_argument(option, required=True)
+        command.add_argument("--escalateprivs", nargs="?", const="1", default="0")
     commands.add_parser("list")
     commands.add_parser("run").add_argument("event")
     return parser.parse_args()
@@ -46,9 +49,10 @@ def store(hooks: list[list[str]]) -> None:
 def run(event: str) -> int:
     """Call the scripts of an event with the payload on standard input; a broken pipe ends this, as it may end WHM."""
     payload = json.dumps({"context": {"event": event}, "data": {"key": "SECRET-" + "x" * 200_000}})
-    for script, _category, of, _stage in load():
+    for script, category, of, _stage, escalated in load():
         if of == event:
-            with subprocess.Popen([script], stdin=subprocess.PIPE, text=True) as process:
+            user = "nobody" if category == "Cpanel" and escalated != "1" else None
+            with subprocess.Popen([script], stdin=subprocess.PIPE, text=True, user=user) as process:
                 assert process.stdin is not None
                 process.stdin.write(payload)
     return 0
@@ -58,11 +62,11 @@ def main() -> int:
     given = options()
     if given.command == "list":
         for hook in load():
-            print("  hook: {}\n    category: {}\n    event: {}\n    stage: {}".format(*hook))
+            print("  hook: {}\n    category: {}\n    event: {}\n    stage: {}".format(*hook[:4]))
         return 0
     if given.command == "run":
         return run(given.event)
-    hook = [given.script, given.category, given.event, given.stage]
+    hook = [given.script, given.category, given.event, given.stage, given.escalateprivs]
     hooks = load()
     if given.command == "add":
         if not os.access(given.script, os.X_OK):

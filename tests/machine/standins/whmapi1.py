@@ -5,7 +5,8 @@ Follows "Use WHM API to restart services: restartservice", "servicestatus", "ver
 (api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail, hang, silent,
 garbage, lie. How a restart goes is set in /run/machine/restart.mood: WHM's may be a stop and start, and it may be
 put off ("Minimum time between Apache graceful restarts" of Tweak Settings). As observed of WHM 11.120, `result` is 1
-for a restart that failed, and the text stands in `metadata.output.raw`.
+for a restart that failed, and the text stands in `metadata.output.raw`; registered applications are listed by
+service, with lists of addresses and privileges.
 """
 
 import json
@@ -52,11 +53,12 @@ def version(args: dict[str, str]) -> tuple[dict[str, object], str]:
 
 
 def get_appconfig_application_list(args: dict[str, str]) -> tuple[dict[str, object], str]:
-    apps = []
+    apps: dict[str, list[object]] = {"cpanel": [], "whostmgr": [], "webmail": []}
     for path in sorted(APPS.glob("*.conf")):
         pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-        apps.append({key.strip(): value.strip() for key, _, value in pairs})
-    return {"application": apps}, ""
+        found = {key.strip(): value.strip() for key, _, value in pairs}
+        apps[found["service"]].append(found | {"url": [found["url"]], "acls": found["acls"].split(",")})
+    return dict(apps), ""
 
 
 def fetch_ssl_vhosts(args: dict[str, str]) -> tuple[dict[str, object], str]:

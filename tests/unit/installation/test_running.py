@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.installation import FAILED, OK, running
+from ocsp_stapling.installation import FAILED, OK, WARNING, running
 from ocsp_stapling.installation.check import Places
 from ocsp_stapling.whm import api
 
@@ -33,6 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, data: dict[str, Any]) -> str:
         {"application": [{"name": "other"}, SHOWN]},
         {"apps": {"ocsp-stapling": SHOWN | {"acls": "all,software-ocsp-stapling"}}},
         {"list": [{"name": "ocsp-stapling"}]},
+        {"cpanel": [], "whostmgr": [SHOWN | {"url": ["/cgi/ocsp-stapling/index.cgi"]}], "webmail": []},
+        {"whostmgr": {"ocsp-stapling": {"entryurl": "ocsp-stapling/index.cgi", "acls": SHOWN["acls"]}}},
     ],
 )
 def test_the_plugin_is_found_however_the_list_is_named(
@@ -41,14 +43,19 @@ def test_the_plugin_is_found_however_the_list_is_named(
     assert asked(monkeypatch, data) == OK
 
 
-@pytest.mark.parametrize(
-    "shown",
-    [{"name": "other"}, SHOWN | {"acls": ["all"]}, SHOWN | {"acls": ""}, SHOWN | {"url": "/cgi/other.cgi"}],
-)
-def test_a_plugin_that_is_missing_or_without_its_privileges_is_a_fault(
+@pytest.mark.parametrize("shown", [{"name": "other"}, SHOWN | {"entryurl": "ocsp-stapling/other.cgi"}])
+def test_a_plugin_that_is_missing_or_opens_another_address_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any]
 ) -> None:
     assert asked(monkeypatch, {"application": [shown]}) == FAILED
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [{"acls": ["all"]}, {"acls": ""}, {"url": "/cgi/other.cgi"}, {"url": []}, {"displayname": "OCSP"}],
+)
+def test_another_difference_is_a_warning(monkeypatch: pytest.MonkeyPatch, differing: dict[str, Any]) -> None:
+    assert asked(monkeypatch, {"cpanel": [], "whostmgr": [SHOWN | differing]}) == WARNING
 
 
 @pytest.mark.parametrize(
