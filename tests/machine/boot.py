@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.machine import distributions, ea4, faults
+from tests.machine import distributions, ea4, faults, init
 from tests.machine.machine import FRESH
 from tests.machine.shape import (
     GATEWAY_V4,
@@ -84,6 +84,8 @@ def network(shape: Shape) -> None:
     faults.WORLD_PID.write_text(str(holder.pid))
     there = ["nsenter", "-t", str(holder.pid), "-n"]
     _wait_for_namespace(holder.pid)
+    faults.WORLD_NET.touch()
+    sh("mount", "--bind", f"/proc/{holder.pid}/ns/net", str(faults.WORLD_NET))
     sh("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "cable", "netns", str(holder.pid))
     lines = [
         "link set lo up",
@@ -152,6 +154,8 @@ def programs(shape: Shape) -> None:
     """Put the stand-ins, the machine's own command and (if wanted) the plugin's command in place."""
     interpreter = distributions.take_on(shape.distribution) if shape.distribution else sys.executable
     for directory, found in STANDINS.items():
+        if shape.systemd and "systemctl" in found:
+            continue
         Path(directory).mkdir(parents=True, exist_ok=True)
         for name in found:
             program = REPO / f"tests/machine/standins/{name.replace('-', '_')}.py"
@@ -190,7 +194,26 @@ def boot(shape: Shape, shared: list[Path]) -> None:
     written, words = ea4.rebuild()
     if not written:
         raise SystemExit(words)
-    sh("/usr/local/cpanel/scripts/restartsrv_httpd", "--start", stdout=subprocess.DEVNULL)
+    if shape.systemd:
+        init.prepare()
+    else:
+        sh("/usr/local/cpanel/scripts/restartsrv_httpd", "--start", stdout=subprocess.DEVNULL)
+
+
+def supervise() -> None:
+    """Have systemd run, again after a reboot, until the owner's end of standard input closes."""
+    while True:
+        first = init.start()
+        pid = init.first_process(first.pid)
+        if not init.wait(pid, 60):
+            raise SystemExit("systemd did not come up")
+        print("ready", flush=True)
+        while first.poll() is None:
+            ready, _, _ = select.select([0], [], [], 0.05)
+            if ready and not os.read(0, 1):
+                return
+        if not init.rebooted(first.returncode):
+            raise SystemExit(f"systemd ended with {first.returncode}")
 
 
 def live() -> None:
@@ -213,7 +236,10 @@ def live() -> None:
 def main() -> None:
     shape = Shape.from_json(sys.argv[1])
     boot(shape, [Path(word) for word in sys.argv[2:]])
-    live()
+    if shape.systemd:
+        supervise()
+    else:
+        live()
 
 
 if __name__ == "__main__":

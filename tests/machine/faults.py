@@ -16,6 +16,7 @@ from tests.machine.shape import Authority
 RUN = Path("/run/machine")
 FAULTS = RUN / "faults.json"
 WORLD_PID = RUN / "world.pid"
+WORLD_NET = RUN / "world.net"  # its network namespace, whoever looks and from where
 
 # What the responder itself does wrong ...
 ANSWERS = (
@@ -77,7 +78,7 @@ def write(found: list[Fault], authorities: list[Authority]) -> None:
     FAULTS.with_suffix(".new").replace(FAULTS)
     here, there, routes = _rules(found, authorities)
     _nft(here, [])
-    _nft(there, ["nsenter", "-t", WORLD_PID.read_text().strip(), "-n"])
+    _nft(there, ["nsenter", f"--net={WORLD_NET}"])
     for family in ("-4", "-6"):
         subprocess.run(
             ["ip", family, "route", "flush", "proto", "77"], stderr=subprocess.DEVNULL, check=False

@@ -114,11 +114,24 @@ class Machine:
             start_new_session=True,
         )
         assert self._boot.stdout is not None
+        self._await()
+
+    def _await(self) -> None:
+        """Wait until the machine is up, and know its first process."""
+        assert self._boot is not None
+        assert self._boot.stdout is not None
         line = self._boot.stdout.readline()
         if line != "ready\n":
             self.stop()
             raise RuntimeError(f"the machine did not start: {line!r}")
         self.pid = only_child(self._boot.pid)
+        if self.shape.systemd:
+            self.pid = only_child(_child_named(self.pid, "unshare"))
+
+    def reboot(self) -> None:
+        """Let its systemd stop everything and start again, on the same disks."""
+        self.run("systemctl", "reboot")
+        self._await()
 
     def stop(self) -> None:
         """End the machine; its namespaces, mounts and processes go with its first process."""
@@ -187,6 +200,11 @@ class Machine:
     def path(self, inside: str) -> Path:
         """Return the path outside under which a file of the machine can be read and written."""
         return Path(f"/proc/{self.pid}/root") / inside.lstrip("/")
+
+
+def _child_named(pid: int, name: str) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next(int(each) for each in children if Path(f"/proc/{each}/comm").read_text().strip() == name)
 
 
 def only_child(pid: int) -> int:

@@ -25,6 +25,7 @@ class Shape:
     each authority); each authority's responder has `v4` and `v6` addresses. `extras` adds one Must-Staple
     site and one whose certificate has no OCSP URL. `plugin` puts the command of this checkout on the
     machine's PATH. `distribution` (a name in distributions.py) is what it says it is, and which Pythons it has.
+    `systemd`: this system's own systemd is its first process, instead of stand-ins for what the plugin needs of it.
     """
 
     sites: int = 6
@@ -36,6 +37,7 @@ class Shape:
     extras: bool = True
     plugin: bool = True
     distribution: str = ""
+    systemd: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

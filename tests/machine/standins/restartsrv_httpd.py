@@ -16,6 +16,7 @@ from pathlib import Path
 
 HTTPD = "/usr/sbin/httpd"
 PID_FILE = Path("/run/apache2/httpd.pid")
+REAL_SYSTEMD = Path("/run/systemd/private")
 MOOD = Path("/run/machine/restart.mood")
 
 
@@ -29,9 +30,16 @@ def parent() -> int | None:
     return None
 
 
+def systemd(verb: str) -> int:
+    """Where the machine has a real systemd, Apache is a service of it."""
+    return subprocess.run(["systemctl", verb, "httpd.service"], check=False).returncode
+
+
 def start() -> int:
     if parent():
         return 0
+    if REAL_SYSTEMD.exists():
+        return systemd("start")
     done = subprocess.run([HTTPD, "-k", "start"], check=False)
     return done.returncode or int(not _wait(lambda: parent() is not None, 10))
 
@@ -40,6 +48,8 @@ def stop() -> int:
     pid = parent()
     if pid is None:
         return 0
+    if REAL_SYSTEMD.exists():
+        return systemd("stop")
     os.kill(pid, signal.SIGTERM)
     # The pid file goes first; the children, and with them the ports, only with the parent itself.
     slow = MOOD.read_text().split() if MOOD.exists() else []

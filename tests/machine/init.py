@@ -1,0 +1,164 @@
+"""A real systemd as the machine's first process, in namespaces within the machine's own; it may reboot.
+
+The machine's disks (overlays), cable and responders stay while systemd comes and goes, as a server's do. Each start
+has proc, sysfs, an empty /run, /dev and control groups of its own.
+Usage: python -m tests.machine.init   (becomes systemd)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SYSTEMD = Path("/lib/systemd/systemd")
+REPO = Path(__file__).resolve().parents[2]
+UNITS = Path("/etc/systemd/system")
+KEPT = Path("/mnt/run-machine")  # /run/machine of every start
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+NAMESPACES = (
+    *("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child", "--propagation", "private"),
+)
+# What a whole machine's systemd would do that a machine in namespaces has not, or that is this system's.
+MASKED = (
+    *("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-modules-load.service"),
+    *("systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-sysctl.service"),
+    *(
+        "systemd-timesyncd.service",
+        "systemd-networkd.service",
+        "systemd-networkd.socket",
+        "networking.service",
+    ),
+    *("systemd-resolved.service", "systemd-logind.service", "getty.target", "console-getty.service"),
+    *("systemd-remount-fs.service", "systemd-tmpfiles-setup-dev.service", "systemd-binfmt.service"),
+    *("systemd-tmpfiles-setup.service", "systemd-tmpfiles-clean.timer", "systemd-firstboot.service"),
+    *("systemd-machine-id-commit.service", "systemd-random-seed.service", "systemd-pstore.service"),
+    *("systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-journal-flush.service"),
+    *("dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+    *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "proc-sys-fs-binfmt_misc.automount"),
+    *(
+        "apt-daily.timer",
+        "apt-daily-upgrade.timer",
+        "dpkg-db-backup.timer",
+        "e2scrub_all.timer",
+        "fstrim.timer",
+    ),
+)
+# As EasyApache 4's: httpd is the service's main process by its pid file, and systemd's own start limit holds.
+HTTPD = """\
+[Unit]
+Description=Apache web server of the machine
+After=network.target
+
+[Service]
+Type=forking
+PIDFile=/run/apache2/httpd.pid
+ExecStart=/usr/sbin/httpd -k start
+ExecReload=/bin/kill -USR1 $MAINPID
+KillMode=mixed
+TimeoutStopSec=20
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def prepare() -> None:
+    """Once a machine: units of this system that must not run here go, Apache's comes."""
+    for directory in (UNITS, Path("/run/systemd")):
+        shutil.rmtree(directory, ignore_errors=True)
+    wants = UNITS / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for name in MASKED:
+        (UNITS / name).symlink_to("/dev/null")
+    (UNITS / "httpd.service").write_text(HTTPD)
+    (wants / "httpd.service").symlink_to(UNITS / "httpd.service")
+    (UNITS / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
+    Path("/etc/fstab").write_text("")
+    Path("/etc/machine-id").write_text(f"{os.urandom(16).hex()}\n")
+    KEPT.mkdir()
+    subprocess.run(["mount", "--rbind", "/run/machine", str(KEPT)], check=True)
+
+
+def start() -> subprocess.Popen[bytes]:
+    """Start systemd; ends with whoever calls."""
+    argv = ["unshare", *NAMESPACES, sys.executable, "-m", "tests.machine.init"]
+    return subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=2)
+
+
+def first_process(unshare: int) -> int:
+    """The pid of systemd as seen from here, as soon as it is there."""
+    children = Path(f"/proc/{unshare}/task/{unshare}/children")
+    deadline = time.monotonic() + 10
+    while not (found := children.read_text().split()):
+        if time.monotonic() > deadline:
+            raise SystemExit("systemd did not start")
+        time.sleep(0.01)
+    return int(found[0])
+
+
+def rebooted(status: int) -> bool:
+    """Whether systemd ended for a reboot: reboot(2), "Behavior inside PID namespaces"."""
+    return status in (-signal.SIGHUP, 128 + signal.SIGHUP)
+
+
+def running(first: int) -> bool:
+    """Whether the machine is up: `first` is systemd's pid as seen from here."""
+    words = ["nsenter", "-t", str(first), "-m", "-p", "systemctl", "is-system-running"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    return said in ("running", "degraded")
+
+
+def wait(first: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not running(first):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def _devices() -> None:
+    _mount("-t", "tmpfs", "-o", "mode=755", "dev", "/dev")
+    for name, (major, minor) in DEVICES.items():
+        os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+        Path("/dev", name).chmod(0o666)
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        Path("/dev", name).symlink_to(f"/proc/self/fd{target}")
+    for name in ("shm", "pts"):
+        Path("/dev", name).mkdir()
+    _mount("-t", "tmpfs", "-o", "mode=1777", "shm", "/dev/shm")
+    _mount("-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=620", "devpts", "/dev/pts")
+    Path("/dev/ptmx").symlink_to("pts/ptmx")
+
+
+def mounts() -> None:
+    """What every start has anew."""
+    _mount("-t", "proc", "proc", "/proc")
+    _mount("-t", "sysfs", "sysfs", "/sys")
+    _mount("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+    _devices()
+    _mount("-t", "tmpfs", "-o", "mode=755", "run", "/run")
+    for directory in ("/run/machine", "/run/lock", "/run/apache2"):
+        Path(directory).mkdir()
+    Path("/run/lock").chmod(0o1777)
+    _mount("--rbind", str(KEPT), "/run/machine")
+
+
+def main() -> None:
+    mounts()
+    environment = {"container": "machine", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    os.execve(SYSTEMD, [str(SYSTEMD), "--log-target=journal", "--show-status=no"], environment)
+
+
+if __name__ == "__main__":
+    main()
