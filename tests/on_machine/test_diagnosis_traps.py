@@ -336,6 +336,30 @@ def test_the_ticket_says_what_a_datacenter_needs_and_names_no_customer(machine: 
     assert "44.128.1.2" not in redacted
 
 
+def test_a_staple_cache_that_is_too_small_is_found_made_to_fit_and_taken_back(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = start_machine(Shape(sites=10, cas=2, v6=0))
+    conf = machine.path("/etc/apache2/conf/httpd.conf")
+    conf.write_text(conf.read_text().replace("(256000)", "(10240)"))  # six places for eleven certificates
+    restart(machine)
+
+    assert seen(check(machine)) == ("cache-too-small", "failing", "fix-here")
+    machine.fault("all", "slow")
+    found = check(machine)  # at most six of the sites met can be among those that Apache still has staples of
+    machine.heal()
+    assert seen(found) == ("cache-too-small", "stalling", "fix-here")
+    assert "ocsp-stapling cache fit" in found["advice"]
+    assert len(found["sites_waiting"]) == 11
+
+    done = json.loads(machine.run("ocsp-stapling", "cache", "fit", "--yes", "--json").stdout)
+    assert (done["action"], done["state"], done["rungs"]) == ("cache-fit", "done", ["whm-api"])
+    assert seen(check(machine)) == ("healthy", "none", "nothing")
+    machine.run("ocsp-stapling", "undo", "--yes")
+    cache = json.loads(machine.run("ocsp-stapling", "config", "--json").stdout)["cache"]
+    assert cache["value"].endswith("(10240)")
+
+
 @pytest.mark.alone
 def test_thirty_responders_of_which_half_drop_packets_are_asked_within_the_deadline(
     start_machine: Callable[[Shape], Machine],

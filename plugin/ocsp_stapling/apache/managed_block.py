@@ -1,10 +1,11 @@
-"""The lines of a managed block: off; on; on with the cache that fits. To the transaction they are data."""
+"""The lines of a managed block: off; on; a cache that fits; the shield. To the transaction they are data."""
 
 from __future__ import annotations
 
 import datetime
 import re
 
+from ocsp_stapling.apache.stapling import cache_bytes
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.problem import Problem
 
@@ -14,7 +15,6 @@ SITE_NAME = "zzz_ocsp_stapling_site.conf"
 """For a site that is turned off alone: it stays off when stapling returns for the others."""
 OF_SITES = (OVERRIDE_NAME, SITE_NAME)
 
-_CACHE_BYTES = 512_000
 _RELAY = re.compile(r"^\s*SSLStaplingForceURL http://127\.0\.0\.1:(\d{1,5})/\s*$", re.M)
 _NOTE = re.compile(
     r"^# Stapling was turned (?P<what>off|on) at (?P<when>\S+ \S+ \S+) by (?P<who>.*?)(?:: (?P<reason>.*))?$",
@@ -41,6 +41,17 @@ def on_block(who: str, reason: str, now: datetime.datetime, cache: str | None) -
     """Return the lines that turn stapling on; `cache` is the SSLStaplingCache line if none is in force."""
     lines = [cache] if cache else []
     return [*_notes("on", who, reason, now), *_guarded([*lines, "SSLUseStapling On"])]
+
+
+def cache_block(who: str, reason: str, now: datetime.datetime, cache: str) -> list[str]:
+    """Return the lines that give Apache a staple cache which holds every certificate's staple, and nothing else."""
+    told = f"# The staple cache was made to fit at {now:%Y-%m-%d %H:%M:%S %z} by {_one_line(who)}"
+    because = _one_line(reason)
+    return [
+        f"{told}: {because}" if because else told,
+        "# To undo: WHM > Plugins > OCSP Stapling, or as root: ocsp-stapling undo",
+        *_guarded([cache]),
+    ]
 
 
 def shield_block(
@@ -77,15 +88,12 @@ def relay_port(text: str) -> int:
     return int(found[1]) if found else 0
 
 
-def shield_cache_bytes(certificates: int) -> int:
-    """Return the size of a staple cache that holds every certificate's answer, whatever its size."""
-    return max(1 << 20, 4096 * certificates)
-
-
 def cache_line(
-    tree: ConfigTree, modules: frozenset[str], size: int = _CACHE_BYTES, name: str = "ocsp_stapling"
+    tree: ConfigTree, modules: frozenset[str], certificates: int, name: str = "ocsp_stapling"
 ) -> str:
     """Return the SSLStaplingCache line that uses the provider and directory of SSLSessionCache.
+
+    It holds the staples of so many certificates.
 
     Raises Problem `no-socache` when Apache lacks the module of that provider, `no-session-cache` when there is
     no session cache to match. (Apache: SSLStaplingCache, SSLSessionCache.)
@@ -108,10 +116,19 @@ def cache_line(
     directory = path.rpartition("/")[0]
     target = f"{directory}/{name}_{provider}" if directory else f"{name}_{provider}"
     return (
-        f'SSLStaplingCache "{provider}:{target}({size})"'
+        f'SSLStaplingCache "{provider}:{target}({cache_bytes(certificates)})"'
         if provider == "shmcb"
         else (f'SSLStaplingCache "{provider}:{target}"')
     )
+
+
+def larger_cache_line(tree: ConfigTree, certificates: int) -> str:
+    """Return the SSLStaplingCache line for so many certificates, beside the shmcb cache that is in force."""
+    cache = tree.last("SSLStaplingCache")
+    path = cache.value.partition(":")[2].partition("(")[0].strip('" ') if cache else ""
+    directory = path.rpartition("/")[0]
+    target = f"{directory}/ocsp_stapling_shmcb" if directory else "ocsp_stapling_shmcb"
+    return f'SSLStaplingCache "shmcb:{target}({cache_bytes(certificates)})"'
 
 
 def read_note(body: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import exp, lgamma, log, log1p
 from pathlib import Path
 
 from ocsp_stapling.apache.native import NativeSwitch
@@ -83,8 +84,46 @@ class StaplingState:
 
 # mod_socache_shmcb gives each object a place of 1,500 bytes on average and 20 of its name.
 _BYTES_PER_STAPLE = 1520
+_SUBCACHES = 256
+_LOST_SHARE = 0.05
 _SHMCB = re.compile(r"shmcb:.*\((\d{1,12})\)\s*\Z", re.DOTALL)
 _SHMCB_DEFAULT_BYTES = 512 * 1024
+
+
+def cache_bytes(certificates: int) -> int:
+    """Return the size of a staple cache that holds so many certificates' answers, whatever their size."""
+    return max(1 << 20, 4096 * certificates)
+
+
+def asked_again(certificates: int, places: int | None) -> int:
+    """Return of how many certificates the staple is gone before it is next wanted, if visits go round; 0 if few.
+
+    shmcb deals its places out to subcaches, and a certificate to one of them as if by lot. What comes first goes
+    first, so a subcache with more certificates than places keeps none of them until they are visited again.
+    (httpd: modules/cache/mod_socache_shmcb.c.)
+    """
+    if not places or not certificates:
+        return 0
+    subcaches = _SUBCACHES
+    while subcaches > 1 and places // subcaches < 2 * subcaches:
+        subcaches //= 2
+    lost = certificates * _more_than(places // subcaches - 1, certificates - 1, 1 / subcaches)
+    return round(lost) if lost > certificates * _LOST_SHARE else 0
+
+
+def _more_than(most: int, count: int, share: float) -> float:
+    """Return how likely more than `most` of `count` fall to one that gets each with the likelihood `share`."""
+    if share >= 1:
+        return float(count > most)
+    one = (
+        lgamma(count + 1)
+        - lgamma(k + 1)
+        - lgamma(count - k + 1)
+        + k * log(share)
+        + (count - k) * log1p(-share)
+        for k in range(min(most, count) + 1)
+    )
+    return max(0.0, 1.0 - sum(map(exp, one)))
 
 
 def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingState:

@@ -7,7 +7,7 @@ post_virtualhost includes too, and `on` takes it away from wherever it is found.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -37,12 +37,14 @@ def off(request: ChangeRequest, now: Situation) -> Changes:
     lines = managed_block.off_block(request.who, request.reason, request.now)
     overrides = _override_changes(lines, now) if request.with_overrides else ()
     with_cache = managed_block.off_block(request.who, request.reason, request.now, _our_cache(now))
-    main = _winning(with_cache, now, (), want=False) if now.server.stapling.on else ()
+    main = _winning(with_cache, now, (), _is_off) if now.server.stapling.on else ()
     return (*main, *overrides)
 
 
 def on(request: ChangeRequest, now: Situation) -> Changes:
     """Return the changes after which nothing of ours turns stapling off; with consent a block that turns it on.
+
+    A cache of ours stays while without it staples would be asked for again and again.
 
     Raises Problem `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`.
     """
@@ -55,17 +57,54 @@ def on(request: ChangeRequest, now: Situation) -> Changes:
     ours = tuple(_without_block(each) for each in managed(now, single=request.with_overrides))
     bare = now.foresee(ours)
     if bare.stapling.on:
-        return ours
+        fitted = not request.with_overrides and _our_cache(now) and bare.asked_again_count
+        return _with_cache(request, now, ours, bare) if fitted else ours
     if now.server.stapling.on:
         # A block of ours turns it on: only what turns single sites off goes.
         return tuple(each for each in ours if not _turns_on(each.old))
     if request.write_on:
-        cache = None if bare.stapling.cache else managed_block.cache_line(bare.tree, now.modules)
-        lines = managed_block.on_block(request.who, request.reason, request.now, cache)
-        return _winning(lines, now, ours, want=True)
+        lines = managed_block.on_block(request.who, request.reason, request.now, _cache_wanted(now, bare))
+        return _winning(lines, now, ours, _is_on)
     if ours:
         return ours
     raise off_elsewhere(now.server)
+
+
+def cache_fit(request: ChangeRequest, now: Situation) -> Changes:
+    """Return the changes after which Apache's cache holds the staple of every certificate; () if it does.
+
+    Raises Problem `stapling-is-off`, `no-cache`, `overridden`, `block-damaged`.
+    """
+    if not now.server.stapling.on:
+        raise Problem(
+            "stapling-is-off",
+            "Stapling is off, so nothing is kept in a staple cache. Nothing was touched; turn stapling on first.",
+        )
+    if not now.server.loses_staples:
+        return ()
+    if request.shield_port and now.server.shielded:
+        return shield_on(request, now)
+    ours = tuple(_without_block(each) for each in managed(now))
+    return _with_cache(request, now, ours, now.foresee(ours))
+
+
+def _with_cache(request: ChangeRequest, now: Situation, ours: Changes, bare: ServerState) -> Changes:
+    """Our blocks give way to one with the cache that fits; it turns stapling on where only ours did."""
+    cache = _fitting(now, bare)
+    block = managed_block.cache_block if bare.stapling.on else managed_block.on_block
+    lines = block(request.who, request.reason, request.now, cache)
+    return _winning(lines, now, ours, _keeps_all)
+
+
+def _cache_wanted(now: Situation, bare: ServerState) -> str | None:
+    """The cache that an `on` of ours brings with it: where there is none, and where that is too small."""
+    return _fitting(now, bare) if bare.stapling.cache is None or bare.asked_again_count else None
+
+
+def _fitting(now: Situation, bare: ServerState) -> str:
+    if bare.stapling.cache is None:
+        return managed_block.cache_line(bare.tree, now.modules, bare.asking_count)
+    return managed_block.larger_cache_line(bare.tree, bare.asking_count)
 
 
 def shield_on(request: ChangeRequest, now: Situation) -> Changes:
@@ -89,19 +128,20 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
         )
     ours = tuple(_without_block(each) for each in managed(now))
     bare = now.foresee(ours)
-    certificates = (c for one in now.server.endpoints for c in one.certificates)
+    certificates = [c for one in now.server.endpoints for c in one.certificates]
     count = len({c.file for c in certificates if c.ocsp_urls and not c.expired})
     if not count:
         raise Problem(
             "nothing-to-shield",
             "No certificate in use names a responder, so there is nothing to shield and no visitor can wait for one.",
         )
-    size = managed_block.shield_cache_bytes(count)
-    cache = managed_block.cache_line(bare.tree, now.modules, size, "ocsp_stapling_shield")
+    # Through the relay Apache asks about each certificate, also about those that name no responder.
+    every = len({c.file for c in certificates})
+    cache = managed_block.cache_line(bare.tree, now.modules, every, "ocsp_stapling_shield")
     lines = managed_block.shield_block(
         request.who, request.reason, request.now, cache, request.shield_port, not bare.stapling.on
     )
-    return _winning(lines, now, ours, want=True)
+    return _winning(lines, now, ours, _is_on)
 
 
 def shield_off(now: Situation) -> Changes:
@@ -175,6 +215,18 @@ def _our_cache(now: Situation) -> str | None:
     return f'SSLStaplingCache "{cache.value}"' if cache and cache.managed else None
 
 
+def _is_on(then: ServerState) -> bool:
+    return then.stapling.on
+
+
+def _is_off(then: ServerState) -> bool:
+    return not then.stapling.on
+
+
+def _keeps_all(then: ServerState) -> bool:
+    return then.stapling.on and not then.asked_again_count
+
+
 def _safe(path: Path) -> Snapshot | None:
     try:
         return files.snapshot(path)
@@ -187,7 +239,9 @@ def _distinct(found: Iterable[Snapshot]) -> list[Snapshot]:
     return list({each.path: each for each in reversed(list(found))}.values())[::-1]
 
 
-def _winning(lines: list[str], now: Situation, others: Changes, *, want: bool) -> Changes:
+def _winning(
+    lines: list[str], now: Situation, others: Changes, wanted: Callable[[ServerState], bool]
+) -> Changes:
     """The block in as many places as it takes to be the last word; `others` change too, but lose their blocks."""
     early = _existing(now.layout.pre_virtualhost_files) or [
         files.snapshot(now.layout.pre_virtualhost_files[0])
@@ -198,9 +252,9 @@ def _winning(lines: list[str], now: Situation, others: Changes, *, want: bool) -
         here = {each.path for each in places}
         changes = (*blocks, *(each for each in others if each.old.path not in here))
         then = now.foresee(changes)
-        if then.stapling.on is want or needs_rebuild(now, changes):
+        if wanted(then) or needs_rebuild(now, changes):
             return changes
-    raise _overridden(then.stapling.decided_by)
+    raise _overridden(then.stapling.cache if wanted is _keeps_all else then.stapling.decided_by)
 
 
 def _existing(paths: Iterable[Path]) -> list[Snapshot]:

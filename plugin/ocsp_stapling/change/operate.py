@@ -17,7 +17,7 @@ from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.plan import Outlook, Plan
-from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
+from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, Result, Server, Watcher
@@ -151,9 +151,7 @@ class Operator:
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        where = f" for {made.site}" if made.site else ""
-        is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
-        sentence = f"Stapling is {on_off(is_on)}{where} already; nothing was changed. {verdict.sentence}"
+        sentence = f"{_already(made, now)}; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.began
         return Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
@@ -172,6 +170,14 @@ class Operator:
                 asked = self.request
                 journal.begin(asked.action, asked.who, asked.reason, {}, (), asked.identity)
                 journal.finish(asked.identity, REFUSED, result.as_json())
+
+
+def _already(made: Plan, now: Situation) -> str:
+    if made.action == CACHE_FIT:
+        return f"The staple cache holds all {now.server.asking_count:,} staples already"
+    where = f" for {made.site}" if made.site else ""
+    is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
+    return f"Stapling is {on_off(is_on)}{where} already"
 
 
 def require_root() -> None:

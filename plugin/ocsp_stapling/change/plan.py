@@ -20,7 +20,7 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import OF_ONE_SITE, ChangeRequest
+from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
@@ -85,6 +85,11 @@ class Plan:
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
     outlook: Outlook = Outlook()
     """What is known beforehand; `warnings` hold its own."""
+
+    @property
+    def is_cold_after(self) -> bool:
+        """Whether visitors may wait for staples right after it, with nothing wrong: each is fetched once more."""
+        return self.action == CACHE_FIT
 
     @property
     def tag(self) -> str:
@@ -182,7 +187,7 @@ def make(request: ChangeRequest, now: Situation, undo: Changes = (), undone_site
 
     A plan without changes means that the files say what is wished already. Raises Problem: `no-mod-ssl`,
     `not-apache`, `off-elsewhere`, `overridden`, `no-cache`, `no-socache`, `no-session-cache`, `block-damaged`,
-    `no-such-site`, `site-without-include`, `not-off-alone`, or what reading a file raises.
+    `no-such-site`, `site-without-include`, `not-off-alone`, `stapling-is-off`, or what reading a file raises.
     """
     if "ssl_module" not in now.modules:
         sentence = (
@@ -229,6 +234,8 @@ def _wanted(request: ChangeRequest, now: Situation, undo: Changes) -> Changes:
         return single.off(request, now) if request.action == "site-off" else single.on(request, now)
     if request.action == "shield-off":
         return the_changes.shield_off(now)
+    if request.action == CACHE_FIT:
+        return the_changes.cache_fit(request, now)
     return the_changes.off(request, now) if request.action == "off" else the_changes.on(request, now)
 
 
@@ -292,7 +299,7 @@ def _described(
         must_staple=tuple(names[one.name, one.port] for one in losing),
         overrides=stays,
         front=now.front,
-        cost=_cost(now, rebuild, before.cache is not None and then.stapling.cache is None),
+        cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
         warnings=_warnings(
             request, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
         ),
@@ -304,7 +311,8 @@ def _described(
 
 def _shielded(request: ChangeRequest, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """Whether staples come depends on what the relay holds; that nobody waits does not."""
-    return tuple(any_staple(samples)) if request.shield_port or request.action == "shield-off" else samples
+    free = request.shield_port or request.action in ("shield-off", CACHE_FIT)
+    return tuple(any_staple(samples)) if free else samples
 
 
 def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
@@ -370,11 +378,14 @@ def _meetings(one: Endpoint, doors: Sequence[Door]) -> list[tuple[Door, Endpoint
     return [(replace(doors[0], key=key_kind(each.file)), each) for each in one.certificates]
 
 
-def _cost(now: Situation, rebuild: bool, whole: bool) -> str:
+def _cost(request: ChangeRequest, now: Situation, rebuild: bool, whole: bool) -> str:
     if whole:
         return "Apache is stopped and started, for it does not survive a graceful restart without the stapling cache."
     first = "cPanel rebuilds httpd.conf; then Apache" if rebuild else "Apache"
-    return f"{first} reads its configuration anew ({now.workers} workers now); its cached staples are gone."
+    cost = f"{first} reads its configuration anew ({now.workers} workers now); its cached staples are gone."
+    if request.action != CACHE_FIT:
+        return cost
+    return f"{cost} Each of {now.server.asking_count:,} certificates is asked about once more, one after the other."
 
 
 def _warnings(

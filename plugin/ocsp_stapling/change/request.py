@@ -10,8 +10,9 @@ from ocsp_stapling.problem import Problem
 
 OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF = "off", "on", "undo", "shield-on", "shield-off"
 SITE_OFF, SITE_ON = "site-off", "site-on"
+CACHE_FIT = "cache-fit"
 OF_ONE_SITE = (SITE_OFF, SITE_ON)
-ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF, *OF_ONE_SITE)
+ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF, CACHE_FIT, *OF_ONE_SITE)
 IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 REASON_LIMIT = 300
 """Characters of a reason: for the form, the history and the note in the file alike."""

@@ -39,6 +39,8 @@ _HELP_SECONDS = 2.0
 """After which workers that hang are ended while WHM's restart is awaited: whmapi1 itself takes a second."""
 _NO_SIGN_SECONDS = 8.0
 """Without any sign of a restart while visitors wait, WHM has put it off."""
+_COLD_SECONDS = 20.0
+"""How long a server is watched whose staples all have to be fetched once more."""
 _LAST_CACHE = (
     "The files have no SSLStaplingCache any more, and Apache does not survive that at a graceful restart."
 )
@@ -121,16 +123,19 @@ def restart(
     stalled: bool,
     report: Report,
     whole: bool = False,
+    cold: bool = False,
 ) -> Outcome:
     """Restart Apache through WHM and climb until the samples are served as wanted.
 
     `whole`: Apache would not survive a graceful restart (its last SSLStaplingCache is gone from the files, AH01872),
-    so it is stopped and started at once.
+    so it is stopped and started at once. `cold`: visitors who wait for a staple speak neither against the restart nor
+    for a harder one, since Apache has to fetch all of them once more.
 
     Raises RestartError when WHM's API cannot be used, or when the last rung was in vain. Run httpd's own
     configuration test first: WHM's restart may not.
     """
     mark = apache.mark()
+    patience = replace(patience, stalled=_COLD_SECONDS, calm=_COLD_SECONDS) if cold else patience
     if whole:
         report("restart", {"rung": "stop-start", "because": _LAST_CACHE})
         verdict = _stop_and_start(apache, mark, samples, patience, stalled)
@@ -153,12 +158,22 @@ def restart(
             continue
         if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
             break
-        if _no_restart_helps(apache, mark, samples, verdict, patience):
+        if _no_restart_helps(apache, mark, samples, verdict, patience, cold):
             break
         rungs.append(name)
         report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
         verdict = rung(apache, mark, samples, patience, stalled)
-    return _judged(_outcome(apache, mark, verdict, rungs, warnings))
+    outcome = _outcome(apache, mark, verdict, rungs, warnings)
+    return _judged(outcome) if not cold else _judged_cold(outcome, samples, patience)
+
+
+def _judged_cold(outcome: Outcome, samples: Sequence[Sample], patience: Patience) -> Outcome:
+    """Whoever asks for no staple is served at once: then whoever asks waits for a responder, not for Apache."""
+    waits = not outcome.verdict.served and outcome.alive and outcome.reloaded
+    if not waits or not answers_plain_clients(samples, patience.quick):
+        return _judged(outcome)
+    told = f"Apache serves, and is still fetching staples: {outcome.verdict.sentence}"
+    return replace(outcome, verdict=replace(outcome.verdict, sentence=told))
 
 
 def _outcome(
@@ -420,13 +435,18 @@ def _steady_parent(apache: Apache, seconds: float = _STEADY_SECONDS) -> Process 
 
 
 def _no_restart_helps(
-    apache: Apache, mark: Mark, samples: Sequence[Sample], verdict: Verdict, patience: Patience
+    apache: Apache,
+    mark: Mark,
+    samples: Sequence[Sample],
+    verdict: Verdict,
+    patience: Patience,
+    cold: bool,
 ) -> bool:
     """Whether fresh workers serve, and only the staples that are wanted are missing or waited for.
 
     Then a responder is to blame, and a harder restart would only disturb visitors.
     """
-    if not _reloaded(apache, mark) or not any(sample.staple for sample in samples):
+    if not _reloaded(apache, mark) or not (cold or any(sample.staple for sample in samples)):
         return False
     return verdict.served or answers_plain_clients(samples, patience.quick)
 

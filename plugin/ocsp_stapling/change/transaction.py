@@ -189,6 +189,7 @@ class _Run:
             stalled=stalled,
             report=self._rung,
             whole=self.plan.cache_now and not self.plan.cache_then,
+            cold=self.plan.is_cold_after,
         )
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began

@@ -85,7 +85,8 @@ class _Survey:
     def run(self) -> Evidence:
         self.request.progress("reading Apache's configuration and certificates")
         state = server.look(self.settings.state_directory, now=self.now, layout=self.layout)
-        served = sort_endpoints(state.endpoints, directory(self.settings.authorities))
+        authorities = directory(self.settings.authorities)
+        served = sort_endpoints(state.endpoints, authorities, anywhere=state.loses_staples)
         self.request.progress(_asking(served))
         return self._gather(state, served)
 
@@ -169,7 +170,8 @@ class _Survey:
             )
 
         subjects = _at_the_front(served.subjects)
-        return meet(subjects, state.stapling.responder_timeout, self.deadline, failing)
+        timeout = state.stapling.responder_timeout
+        return meet(subjects, timeout, self.deadline, failing, widely=state.loses_staples)
 
     def _follow_up(
         self,

@@ -50,12 +50,17 @@ def _where(met: HandshakeEvidence) -> tuple[str, str, int, str]:
 
 
 def meet(
-    subjects: Sequence[Subject], responder_timeout: float, deadline: float, failing: Failing
+    subjects: Sequence[Subject],
+    responder_timeout: float,
+    deadline: float,
+    failing: Failing,
+    *,
+    widely: bool = False,
 ) -> tuple[HandshakeEvidence, ...]:
     """Return the handshakes, at most nine that ask and three of them once more; done by `deadline` (time.monotonic).
 
     `failing(deadline)` waits for the probes and returns the URLs of the responders that can hold handshakes up: of
-    those beyond the first three, their sites are met first.
+    those beyond the first three, their sites are met first. `widely`: further sites of the same responders are met.
     """
     first = _first(subjects)
     limit = min(responder_timeout + _GRACE_SECONDS, _left(deadline))
@@ -65,6 +70,7 @@ def meet(
         found = [*plain.result(), *found]
     if not _waited(found):
         rest = _rest(subjects, {place.url for place in first})
+        rest += _others(subjects, [*first, *rest]) if widely else []
         if rest:
             bad = failing(deadline - limit)
             rest.sort(key=lambda place: place.url not in bad)
@@ -100,6 +106,12 @@ def _one_each(subjects: Iterable[Subject]) -> list[Subject]:
 
 def _rest(subjects: Sequence[Subject], met: set[str]) -> list[_Place]:
     return [_places(one)[0] for one in _one_each(subjects) if one.url not in met]
+
+
+def _others(subjects: Sequence[Subject], met: Sequence[_Place]) -> list[_Place]:
+    known = {place.where for place in met}
+    every = (place for subject in subjects for place in _places(subject))
+    return [place for place in {one.where: one for one in every}.values() if place.where not in known]
 
 
 def _places(subject: Subject) -> list[_Place]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import SystemRandom
 from typing import NamedTuple
 
 from ocsp_stapling import files
@@ -45,6 +46,7 @@ class Asking(NamedTuple):
 
 
 _Group = list[Asking]
+_LOTS = SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,12 @@ class Served:
     """Responders beyond `MAX_SUBJECTS` that are not asked."""
 
 
-def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Served:
+def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywhere: bool = False) -> Served:
     """Group every certificate of every endpoint by the responder asked and its issuer, those of most accounts first.
 
     No question is put about an expired certificate. Apache does put it, though, so a responder that only expired
-    ones name is probed for whether it keeps Apache waiting.
+    ones name is probed for whether it keeps Apache waiting. `anywhere`: sites are met by lot, so that no two checks
+    meet the same ones, whose staples the first would have made Apache fetch for the second.
     """
     both = [Asking(endpoint, one) for endpoint in endpoints for one in endpoint.certificates]
     every = [each for each in both if each.certificate.responder]
@@ -82,7 +85,8 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory) -> Serve
     groups |= _grouped(each for each in expired if each.certificate.responder not in known)
     merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
-    chosen = (_subject(one, names, directory, turn) for turn, one in enumerate(merged[:MAX_SUBJECTS]))
+    asked = enumerate(merged[:MAX_SUBJECTS])
+    chosen = (_subject(one, names, directory, turn, anywhere=anywhere) for turn, one in asked)
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
@@ -150,12 +154,15 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
     return found
 
 
-def _subject(group: _Group, names: Labels, directory: Directory, turn: int) -> Subject | None:
+def _subject(
+    group: _Group, names: Labels, directory: Directory, turn: int, *, anywhere: bool
+) -> Subject | None:
     first = group[0].certificate
     target = next(filter(None, map(_target, group[:_TRIED])), None)
     if target is None:
         return None
-    sites, doors = tuple(_site(one, names) for one in group), tuple(_doors(group, turn, names))
+    sites = tuple(_site(one, names) for one in group)
+    doors = tuple(_doors(_LOTS.sample(group, len(group)) if anywhere else group, turn, names))
     known = _authority(first, directory)
     name = known.name if known else first.organization or first.issuer or _host(first.responder)
     operator = (known.operator or known.name) if known and _named_by_host(first, known) else ""

@@ -83,9 +83,7 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         refused=refused,
         has_cache=state.cache is not None,
         cache_places=state.cache_places,
-        stapled_certificates=len(
-            {c.file for one in server.endpoints if one.stapling for c in one.certificates if c.can_staple}
-        ),
+        stapled_certificates=server.asking_count,
     )
 
 

@@ -14,6 +14,7 @@ from ocsp_stapling.problem import Problem
 
 # command -> "module:attribute"; imported only when it is run, so that `log` never waits for cryptography.
 COMMANDS = {
+    "cache": "cache:cache",
     "check": "check:check",
     "config": "config:config",
     "doctor": "doctor:doctor",

@@ -14,7 +14,7 @@ import click
 from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.change.request import CACHE_FIT, ChangeRequest
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
@@ -178,6 +178,8 @@ def _plan_text(plan: Plan) -> str:
         where = f" for {plan.site}" if plan.site else ""
         wanted = _SINGLE.get(plan.action, _on_off(plan.stapling_now))
         told = f"Stapling is {wanted}{where} already; no file needs a change."
+        if plan.action == CACHE_FIT:
+            told = "The staple cache holds every staple already; no file needs a change."
         return "\n".join(filter(None, [told, table(beware)]))
     parts = [_outlook(plan)]
     parts += [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
@@ -192,6 +194,8 @@ def _outlook(plan: Plan) -> str:
     if plan.site:
         what = "changes back" if plan.action == "undo" else f"will be {_SINGLE[plan.action]}"
         return f"Stapling {what} for {plan.site} alone; for all other sites it stays {_on_off(plan.stapling_now)}."
+    if plan.action == CACHE_FIT:
+        return "Apache's staple cache will hold the staples of all certificates; stapling stays on."
     if plan.stapling_now is plan.stapling_then:
         return f"Stapling stays {_on_off(plan.stapling_now)} for the server; what changes is named below."
     return f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."

@@ -15,7 +15,7 @@ from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.managed_block import relay_port
 from ocsp_stapling.apache.native import NativeSwitch, read_native_switch
-from ocsp_stapling.apache.stapling import StaplingState, effective
+from ocsp_stapling.apache.stapling import StaplingState, asked_again, effective
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.sites import Endpoint, host_of, matching, take
@@ -64,6 +64,22 @@ class ServerState:
         """The port of our own relay to which a block of ours sends Apache, 0 if none does."""
         line = self.stapling.force_url
         return relay_port(line.text) if line is not None and line.managed else 0
+
+    @property
+    def asking_count(self) -> int:
+        """How many certificates Apache needs a staple for when stapling is on."""
+        own = (one for one in self.endpoints if one.stapling or one.override is None)
+        return len({each.file for one in own for each in one.certificates if each.can_staple})
+
+    @cached_property
+    def asked_again_count(self) -> int:
+        """Of how many certificates the staple cache loses the staple before it is next wanted."""
+        return asked_again(self.asking_count, self.stapling.cache_places)
+
+    @property
+    def loses_staples(self) -> bool:
+        """Whether stapling is on with a cache that is too small for it."""
+        return self.stapling.on and self.asked_again_count > 0
 
     @property
     def worker(self) -> str:

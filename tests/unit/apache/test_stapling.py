@@ -3,11 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.includes import apply
 from ocsp_stapling.apache.native import NativeSwitch, local_templates, read_native_switch
-from ocsp_stapling.apache.stapling import Origin, StaplingState, compare_includes, effective, state_findings
+from ocsp_stapling.apache.stapling import (
+    Origin,
+    StaplingState,
+    asked_again,
+    cache_bytes,
+    compare_includes,
+    effective,
+    state_findings,
+)
 from ocsp_stapling.apache.tree import ConfigTree
 from tests.unit.apache.real_apache import layout_at
 
@@ -177,3 +187,30 @@ def test_local_templates_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "ssl_vhost.default").write_text("")
     assert local_templates(tmp_path) == (tmp_path / "ssl_vhost.local",)
     assert local_templates(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize(
+    ("certificates", "places", "again"),
+    [
+        (100, 168, 0),
+        (168, 168, 80),
+        (250, 168, 250),
+        (500, 168, 500),
+        (250, 336, 0),
+        (500, 336, 500),
+        (1000, 2694, 0),
+    ],
+)
+def test_staples_lost_from_a_small_cache_are_as_many_as_apache_was_measured_to_ask_for_again(
+    certificates: int, places: int, again: int
+) -> None:
+    assert asked_again(certificates, places) == pytest.approx(again, abs=10)
+
+
+@given(st.integers(1, 20_000))
+def test_the_cache_that_fits_loses_no_staple(certificates: int) -> None:
+    assert asked_again(certificates, cache_bytes(certificates) // 1520) == 0
+
+
+def test_a_cache_without_places_to_count_loses_none() -> None:
+    assert asked_again(1000, None) == asked_again(0, 168) == 0

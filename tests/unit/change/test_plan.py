@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change import plan
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, Tree, carry_out, wish
@@ -201,3 +202,71 @@ def test_an_include_that_httpd_conf_names_is_emptied_not_removed(tree: Tree) -> 
     tree.pre[0].write_bytes(b"# x\n")
     made = plan.make(wish("undo"), tree.situation(), (Change(files.snapshot(tree.pre[0]), None),))
     assert [c.content for c in made.changes] == [b""]
+
+
+SMALL = SSL.replace("256000", "10240")
+MANY = {f"s{number}.test": "" for number in range(8)}
+
+
+@pytest.fixture
+def crowded(tree: Tree) -> Tree:
+    """Eight sites with a certificate of their own beside a common one, and a cache of six places."""
+    own = {name: f"    SSLCertificateFile {tree.base}/{name}.pem\n" for name in MANY}
+    for name in MANY:
+        (tree.base / f"{name}.pem").write_bytes((tree.base / "plain.pem").read_bytes())
+    tree.conf(ssl=SMALL, sites=own)
+    return tree
+
+
+def test_the_cache_is_made_to_fit_and_nothing_else_changes(crowded: Tree) -> None:
+    made = plan.make(wish("cache-fit"), crowded.situation())
+    assert (made.stapling_now, made.stapling_then, made.sites_affected) == (True, True, 0)
+    assert "Each of 9 certificates is asked about once more" in made.cost
+    assert {sample.staple for sample in made.samples} == {None}
+    carry_out(made)
+    after = crowded.situation().server
+    assert after.stapling.cache is not None
+    assert after.stapling.cache.value == "shmcb:/run/apache2/ocsp_stapling_shmcb(1048576)"
+    assert not after.loses_staples
+    assert after.stapling.origin is Origin.TEMPLATE
+    assert plan.make(wish("cache-fit"), crowded.situation()).changes == ()
+
+
+def test_a_cache_that_was_made_to_fit_outlives_off_and_on(crowded: Tree) -> None:
+    for action in ("cache-fit", "off", "on", "on"):
+        carry_out(plan.make(wish(action), crowded.situation()))
+    assert not crowded.situation().server.loses_staples
+    assert crowded.situation().server.stapling.on
+    carry_out(plan.make(wish("on", overrides=True), crowded.situation()))
+    assert {path.read_bytes() for path in crowded.pre} == {b""}
+
+
+def test_a_cache_of_ours_goes_when_it_is_no_longer_needed(crowded: Tree) -> None:
+    carry_out(plan.make(wish("cache-fit"), crowded.situation()))
+    crowded.conf(ssl=SSL, sites=MANY)
+    carry_out(plan.make(wish("on"), crowded.situation()))
+    assert {path.read_bytes() for path in crowded.pre} == {b""}
+
+
+def test_on_brings_a_cache_that_fits(crowded: Tree) -> None:
+    crowded.conf(ssl=SMALL.replace("Stapling On", "Stapling Off"), sites=dict.fromkeys(MANY, ""))
+    made = plan.make(wish("on", write_on=True), crowded.situation())
+    assert b"SSLStaplingCache" not in (made.changes[0].content or b"")  # one certificate for all
+    own = {name: f"    SSLCertificateFile {crowded.base}/{name}.pem\n" for name in MANY}
+    crowded.conf(ssl=SMALL.replace("Stapling On", "Stapling Off"), sites=own)
+    made = plan.make(wish("on", write_on=True), crowded.situation())
+    assert b"(1048576)" in (made.changes[0].content or b"")
+
+
+def test_a_small_cache_of_a_later_line_is_beaten_or_named(crowded: Tree) -> None:
+    own = {name: f"    SSLCertificateFile {crowded.base}/{name}.pem\n" for name in MANY}
+    crowded.conf(ssl=SMALL, sites=own, late="SSLStaplingCache shmcb:/run/apache2/late(10240)\n")
+    with pytest.raises(Problem) as caught:
+        plan.make(wish("cache-fit"), crowded.situation())
+    assert caught.value.code == "overridden"
+    assert "SSLStaplingCache shmcb:/run/apache2/late" in caught.value.sentence
+
+
+def test_no_cache_is_made_to_fit_while_stapling_is_off(crowded: Tree) -> None:
+    carry_out(plan.make(wish("off"), crowded.situation()))
+    assert code(crowded, "cache-fit") == "stapling-is-off"

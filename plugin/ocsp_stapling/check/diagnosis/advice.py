@@ -63,15 +63,6 @@ _REMEDIES = {
 }
 
 
-def cache_advice(certificates: int) -> str:
-    """Return how to make the staple cache large enough; 4 KiB a certificate leave room for answers of every size."""
-    size = max(1 << 20, 4096 * certificates)
-    return (
-        f'Add SSLStaplingCache "shmcb:logs/stapling_cache_shmcb({size})" to the Pre VirtualHost include (the last '
-        "such line counts) and restart Apache."
-    )
-
-
 def turning_off(configuration: ConfigurationEvidence) -> str:
     """Return how stapling is turned off here: sites that turn it on themselves need more than the server's switch."""
     own = configuration.own_on

@@ -28,8 +28,10 @@ from ocsp_stapling.check.diagnosis.explanation import (
 )
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, overflowing
+from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong
 from ocsp_stapling.check.diagnosis.shield import shielded
+from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
+from ocsp_stapling.check.diagnosis.staple_cache import overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.text import capital, host_of, listed, once, shown, uncapital
@@ -323,6 +325,7 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
+    facts += filter(None, [cache_besides(evidence, verdict.cause)])
     load = capital(evidence.host.load_sentence)
     if (
         not evidence.host.load_normal

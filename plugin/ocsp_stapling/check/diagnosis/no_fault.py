@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ocsp_stapling.check.diagnosis import special_cases as beside
-from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, cache_advice, turning_off
+from ocsp_stapling.check.diagnosis import staple_cache
+from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
@@ -14,8 +15,8 @@ from ocsp_stapling.text import capital, listed
 
 def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) -> Diagnosis:
     """Return the verdict where no responder is to blame; `all_right`: every one of them answers as it should."""
-    if overflowing(evidence) and measured.slow:
-        return cache_too_small(evidence, measured)
+    if staple_cache.overflowing(evidence) and measured.slow:
+        return staple_cache.too_small(evidence, measured)
     if measured.lasting:
         return _slow_for_no_reason(evidence, measured, all_right)
     if measured.unmet and not measured.judged:
@@ -33,8 +34,8 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
             "Run it as root.",
             evidence.problems,
         )
-    if overflowing(evidence):
-        return cache_too_small(evidence, measured)
+    if staple_cache.overflowing(evidence):
+        return staple_cache.too_small(evidence, measured)
     if evidence.unreadable:
         return beside.unreadable(evidence)
     if evidence.never_stapled:
@@ -49,40 +50,6 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
             Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice, sites=missing
         )
     return _healthy(evidence, measured)
-
-
-def overflowing(evidence: Evidence) -> bool:
-    """Say whether Apache's staple cache holds fewer staples than there are: each new one then drops the oldest."""
-    places = evidence.configuration.cache_places
-    return bool(evidence.configuration.on and places and evidence.configuration.stapled_certificates > places)
-
-
-def cache_too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
-    """Every visit then asks a responder again, one at a time for the whole server: each is as slow as that one."""
-    configuration = evidence.configuration
-    waits = bool(measured.slow)
-    effect = (
-        "Visitors' handshakes wait for it."
-        if waits
-        else met_words(measured, "The sites that were met answer quickly all the same.")
-    )
-    sentence = (
-        f"Apache's staple cache holds {configuration.cache_places} staples and {configuration.stapled_certificates} "
-        f"certificates need one, so Apache asks again and again. {effect}"
-    )
-    return Diagnosis(
-        Cause.CACHE_TOO_SMALL,
-        Severity.STALLING if waits else Severity.FAILING,
-        Confidence.HIGH,
-        Action.FIX_HERE,
-        sentence,
-        cache_advice(configuration.stapled_certificates),
-        reasons_against=("Only the responders' quick answers keep visitors from waiting.",)
-        if measured.quick and not waits
-        else (),
-        sites=waiting(evidence) if waits else (),
-        waiting=waiting(evidence) if waits else (),
-    )
 
 
 def met_words(measured: Measured, quick: str) -> str:

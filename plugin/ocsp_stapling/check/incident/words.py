@@ -19,6 +19,7 @@ _ACTIONS = {
     "undo": "Taking a change back",
     "site-off": "Turning stapling off for one site",
     "site-on": "Turning stapling on for one site",
+    "cache-fit": "Making the staple cache fit",
     "shield-on": "Turning the shield on",
     "shield-off": "Turning the shield off",
 }

@@ -21,10 +21,11 @@ ACTIONS = {
     "shield-off": "Turn the shield off",
     "site-off": "Turn stapling off for one site",
     "site-on": "Turn stapling on for one site",
+    "cache-fit": "Make the staple cache fit",
     "": "Change",
 }
-UNDOABLE = ("off", "on", "site-off", "site-on")
-_AGAIN = ("off", "on", "shield-on", "shield-off")
+UNDOABLE = ("off", "on", "site-off", "site-on", "cache-fit")
+_AGAIN = ("off", "on", "shield-on", "shield-off", "cache-fit")
 """Whose plan can be shown anew without naming a site or a change."""
 _DOING = {
     "off": "Turning stapling off",
@@ -34,6 +35,7 @@ _DOING = {
     "shield-off": "Turning the shield off",
     "site-off": "Turning stapling off for one site",
     "site-on": "Turning stapling on for one site",
+    "cache-fit": "Making the staple cache fit",
 }
 _DID = {
     "off": "Stapling is off",
@@ -43,6 +45,7 @@ _DID = {
     "shield-off": "The shield is off: Apache asks the authorities itself",
     "site-off": "Stapling is off for that site alone",
     "site-on": "Stapling is on for that site again",
+    "cache-fit": "The staple cache holds every staple",
 }
 _RUNGS = {
     "whm-api": "Asking WHM to restart Apache",

@@ -26,6 +26,7 @@ _TITLES = {
     "shield-off": "Turn the shield off?",
     "site-off": "Turn stapling off for this site alone?",
     "site-on": "Turn stapling on again for this site?",
+    "cache-fit": "Make the staple cache fit?",
 }
 _LEADS = {
     "off": "Sites stop waiting for responders. Browsers ask the authorities themselves until stapling is on again.",
@@ -36,6 +37,7 @@ _LEADS = {
     "shield-off": "Apache asks the authorities itself again, inside visitors' handshakes. The relay is stopped.",
     "site-off": "Nobody waits for this site's responder any more. All other sites keep their staples.",
     "site-on": "Apache fetches staples for this site again.",
+    "cache-fit": "Apache gets a cache that holds the staples of all certificates, and stops asking again and again.",
 }
 _CONFIRM = {
     "off": "Turn stapling off",
@@ -45,6 +47,7 @@ _CONFIRM = {
     "shield-off": "Turn the shield off",
     "site-off": "Turn it off for this site",
     "site-on": "Turn it on for this site",
+    "cache-fit": "Make it fit",
 }
 
 

@@ -192,6 +192,8 @@ def _facts(
 
 def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
     found = [_alone_button(site) for site in diagnosis.alone if diagnosis.action is Action.TURN_OFF_SITE]
+    if diagnosis.cause is Cause.CACHE_TOO_SMALL:
+        found.append(Button("Make the staple cache fit…", "plan.show", {"action": "cache-fit"}))
     found += [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
     if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
         found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))

@@ -500,8 +500,12 @@ SMALL = ConfigurationEvidence(cache_places=168, stapled_certificates=300)
 def test_a_cache_that_is_too_small_is_no_ok_however_quick_the_check_was_served() -> None:
     found = diagnose(evidence(FINE, configuration=SMALL, handshakes=tuple(meeting(FINE))))
     assert (found.cause, found.severity, exit_status(found)) == (Cause.CACHE_TOO_SMALL, Severity.FAILING, 1)
-    assert "shmcb_size" not in found.advice
-    assert "(1228800)" in found.advice
+    assert "ocsp-stapling cache fit" in found.advice
+    assert "1228800 bytes" in found.advice
+    assert (
+        "holds 168 staples and 300 certificates need one, so Apache asks for all of them again"
+        in found.sentence
+    )
 
 
 def test_a_first_wait_with_a_cache_that_is_too_small_comes_again_and_again() -> None:
@@ -510,9 +514,17 @@ def test_a_first_wait_with_a_cache_that_is_too_small_comes_again_and_again() -> 
     assert diagnose(evidence(FINE, handshakes=once)).severity is not Severity.STALLING
     found = diagnose(evidence(FINE, handshakes=once, configuration=SMALL))
     assert (found.cause, found.severity) == (Cause.CACHE_TOO_SMALL, Severity.STALLING)
+    assert "up to 2.0 s" in found.sentence
+    assert found.waiting
 
 
-@pytest.mark.parametrize("more", [{"cache_places": None}, {"cache_places": 300}, {"on": False}])
+def test_a_cache_that_is_too_small_is_named_beside_another_cause() -> None:
+    found = diagnose(stalled(HANGS, configuration=SMALL))
+    assert found.cause is not Cause.CACHE_TOO_SMALL
+    assert any("ocsp-stapling cache fit" in fact for fact in found.reasons_against)
+
+
+@pytest.mark.parametrize("more", [{"cache_places": None}, {"cache_places": 689}, {"on": False}])
 def test_a_cache_that_is_large_enough_is_none(more: dict[str, Any]) -> None:
     made = evidence(FINE, configuration=replace(SMALL, **more), handshakes=tuple(meeting(FINE)))
     assert diagnose(made).cause is not Cause.CACHE_TOO_SMALL
