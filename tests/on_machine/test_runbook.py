@@ -46,7 +46,10 @@ def test_with_the_plugin(start_machine: START) -> None:
     assert "Turn stapling off now" in run(machine, check, status=2)
     assert "Done after" in run(machine, off)
     assert "is switched off" in run(machine, again, status=1)
-    assert "Request" in run(machine, ticket)
+    text = run(machine, ticket)
+    assert "Request" in text
+    assert "Outage:   Sites waited " in text  # stapling is off by now: what it was turned off for comes first
+    assert "Effect:   visitors wait or are turned away" in text
     machine.heal()
     run(machine, on.replace("ocsp-stapling on", "ocsp-stapling on --yes"))
     assert file_state(machine) == before

@@ -1,6 +1,7 @@
-"""The last check as text for whoever can act: the datacenter, the authority, or a server's root admin.
+"""A check as text for whoever can act: the datacenter, the authority, or a server's root admin.
 
-Made from a check's document alone, so that one shown or stored earlier gives the same text. Customers' names stay
+Made from a check's document, so that one shown or stored earlier gives the same text; once stapling is off, from the
+incident's record as well, for then the outage that made somebody turn it off is to be told. Customers' names stay
 out unless the reader needs them; no file content, no log line and no key is ever in it.
 """
 
@@ -12,9 +13,54 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
+from ocsp_stapling.check import clicks
+from ocsp_stapling.check.evidence import is_other
+from ocsp_stapling.check.incident import Incident, words
+
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
 _SHOWN = 12
+_TOLD_SECONDS = 24 * 3600.0
+"""So long after its end an incident is what a ticket is about."""
+_CAUSES = {
+    "network-block": "something on the way between this server and the responder blocks it",
+    "local-firewall": "this server's own firewall forbids the connection",
+    "no-route": "this server has no route to the responder",
+    "ipv6-broken": "this server's IPv6 does not work",
+    "dns": "the responder's name does not resolve as it should on this server",
+    "interception": "something on the way answers in the responder's place",
+    "ca-outage": "the authority's responder is out of order",
+    "ca-bad-answer": "the authority's responder answers wrongly",
+    "certificate-revoked": "a certificate is revoked",
+    "chain-incomplete": "the issuer's certificate is missing from a site's chain",
+    "bad-ocsp-url": "a certificate names a responder that cannot be asked",
+    "cache-too-small": "Apache's cache of staples is too small for this server's certificates",
+    "clock": "this server's clock is wrong",
+    "off-by-plugin": "stapling is turned off",
+    "off-elsewhere": "stapling is turned off",
+    "unknown": "not found out",
+}
+_OUTCOMES = {
+    "ok": "a good answer",
+    "reachable": "answers over HTTP",
+    "connect-timeout": "no connection, packets are dropped",
+    "reply-timeout": "connected, then silence",
+    "not-permitted": "forbidden by this server",
+    "refused": "connection refused",
+    "reset": "connection cut off",
+    "html": "a web page instead of an OCSP answer",
+    "http-error": "an HTTP error",
+    "not-ocsp": "no OCSP answer",
+    "dns-failure": "the name does not resolve",
+    "dns-timeout": "this server's resolver does not answer",
+}
+_SURE = {"high": "", "medium": " (probably)", "low": " (a guess: little evidence)"}
+_HARM = {
+    "stalling": "visitors wait or are turned away",
+    "failing": "staples are missing; sites answer quickly",
+    "noise": "messages in the log; visitors notice nothing",
+    "none": "visitors notice nothing",
+}
 _LEADING = {
     "network-block": "datacenter",
     "no-route": "datacenter",
@@ -26,29 +72,68 @@ _LEADING = {
 }
 
 
-def reader_for(found: Document) -> str:
+def reader_for(found: Document, incident: Incident | None = None) -> str:
     """Return who can act on this check: `datacenter`, `ca` or `root`.
 
-    While stapling is off that is the verdict; whoever can act then follows from the responder that fails.
+    While stapling is off that is the verdict; whoever can act then follows from the responder that fails or failed.
     """
     cause = str(found["cause"])
     if cause.startswith("off-"):
         cause = next((str(one["cause"]) for one in found["responders"] if not one["ok"]), cause)
+    if cause not in _LEADING and (led := _led_by(found, incident)):
+        cause = led.cause
     return _LEADING.get(cause, "root")
 
 
-def ticket(found: Document, reader: str = "", *, redact: bool = False) -> str:
+def ticket(
+    found: Document,
+    reader: str = "",
+    *,
+    redact: bool = False,
+    incident: Incident | None = None,
+    restricted: bool = False,
+) -> str:
     """Return the text for a reader (by default the one who can act). `redact` leaves out customers and addresses.
 
-    `found` is the document of a check, as `report.document` makes it. Raises KeyError for anything else.
+    `found` is the document of a check, as `report.document` makes it. `incident` is the newest one: where it was
+    worse than the check, the text leads with it. `restricted`: the sender sees their own domains only, and asks root.
+    Raises KeyError for anything that is no document.
     """
-    return _Ticket(found, reader or reader_for(found), redact).text()
+    led = None if restricted else _led_by(found, incident)
+    whom = reader or reader_for(found, incident)
+    try:
+        return _Ticket(found, whom, redact, led, restricted).text()
+    except KeyError:
+        if led is None:
+            raise
+        return _Ticket(found, whom, redact, None, restricted).text()  # another version kept the incident
+
+
+def subject(text: str) -> str:
+    """Return the subject of a ticket's text."""
+    return text.partition("\n")[0].removeprefix("Subject: ")
+
+
+def _led_by(found: Document, incident: Incident | None) -> Incident | None:
+    """The incident if it tells more than the check does: visitors were hit, and that was ended before the check."""
+    if incident is None or incident.hit is None or not incident.kept:
+        return None
+    at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
+    lately = incident.ended is None or at - incident.ended < _TOLD_SECONDS
+    return incident if lately and found["severity"] != "stalling" else None
 
 
 class _Ticket:
-    def __init__(self, found: Document, reader: str, redact: bool) -> None:
-        self.found, self.reader, self.redact = found, reader, redact
-        self.bad = [one for one in found["responders"] if not one["ok"]]
+    def __init__(
+        self, found: Document, reader: str, redact: bool, incident: Incident | None, restricted: bool
+    ) -> None:
+        self.now, self.reader, self.redact = found, reader, redact
+        self.incident, self.restricted = incident, restricted
+        self.found: Document = incident.kept if incident else found
+        """What the text is about: the incident at its worst, else this check."""
+        failing = [one for one in found["responders"] if not one["ok"]]
+        self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
+        self.healed = not failing and bool(self.bad)
         self.good = [one for one in found["responders"] if one["ok"]]
 
     def text(self) -> str:
@@ -57,6 +142,7 @@ class _Ticket:
             self._failures(),
             self._works(),
             self._effect(),
+            self._since(),
             self._elsewhere(),
             self._routes(),
             self._reproduce(),
@@ -66,21 +152,37 @@ class _Ticket:
 
     def _opening(self) -> list[str]:
         found = self.found
-        subjects = {
-            "datacenter": "OCSP responders cannot be used from our server: please check the network",
-            "ca": "Your OCSP responder fails: please check",
-            "root": "OCSP stapling on this server: findings",
-        }
-        when = datetime.fromisoformat(str(found["checked_at"]))
-        server = "(left out)" if self.redact else found["host"]["name"]
-        rows = [
-            f"Subject: {subjects[self.reader]}",
-            "",
-            f"Checked:  {when:%Y-%m-%d %H:%M:%S} {when.tzname() or ''} ({_utc(when)})".replace("  (", " ("),
-            f"Server:   {server}",
+        rows = [f"Subject: {self._subject()}", ""]
+        if self.incident:
+            rows.append(f"Outage:   {words.sentence(self.incident, named=not self.redact)}")
+        rows.append(f"Checked:  {_moment(found)}")
+        if server := "(left out)" if self.redact else str(self.now["host"]["name"]):
+            rows.append(f"Server:   {server}")
+        cause = _CAUSES.get(str(found["cause"]), str(found["cause"]).replace("-", " "))
+        rows += [
+            f"Finding:  {self._plain(found['sentence'])}",
+            f"Cause:    {cause}{_SURE.get(found['confidence'], '')}",
+            f"Effect:   {_HARM.get(found['severity'], found['severity'])}",
         ]
-        rows += [f"Finding:  {self._plain(found['sentence'])}", f"Cause:    {_cause(found)}"]
         return rows + self._sources()
+
+    def _subject(self) -> str:
+        host = "" if self.redact else str(self.now["host"]["name"])
+        on, of = (f" on {host}", f" of {host}") if host else ("", "")
+        stalling = self.now["severity"] == "stalling"
+        urgent = "URGENT: " if stalling else ""
+        if self.reader == "datacenter":
+            lead = f"HTTPS sites{of} hang: " if stalling else ""
+            server = host or "our server"
+            return f"{urgent}{lead}OCSP responders cannot be used from {server}, please check the network"
+        if self.reader == "ca":
+            return f"{urgent}your OCSP responder fails, please check{f' (seen from {host})' if host else ''}"
+        if stalling and self._asks_off():
+            return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off"
+        return f"{urgent}OCSP stapling{on or ' on this server'}: {'HTTPS sites hang' if stalling else 'findings'}"
+
+    def _asks_off(self) -> bool:
+        return str(self.now["action"]).startswith("turn-off")
 
     def _sources(self) -> list[str]:
         """The addresses of ours that the questions came from: what a firewall admin searches for."""
@@ -94,7 +196,7 @@ class _Ticket:
     def _failures(self) -> list[str]:
         if not self.bad:
             return []
-        lines = ["What fails"]
+        lines = [f"What failed ({_moment(self.found)})" if self.healed else "What fails"]
         for one in self.bad[:_SHOWN]:
             lines.append(f"  {one['url']} ({one['authority']}): {one['sentence']}")
             lines += [f"    {line}" for line in _addresses(one)]
@@ -116,42 +218,75 @@ class _Ticket:
     def _effect(self) -> list[str]:
         found = self.found
         asked = [h for h in found["handshakes"] if h["asked"]]
-        lines = ["Effect"]
-        if asked:
-            slowest = max(h["seconds"] for h in asked)
-            lines.append(
-                f"  TLS handshakes that ask for a staple: the slowest of {len(asked)} took {slowest:.1f} s."
-            )
-        causing, waiting = found["sites_causing"], found["sites_waiting"]
-        if waiting:
-            lines.append(f"  Sites whose visitors wait: {len(waiting)} of {found['sites']}, in one queue.")
-            lines.append(f"  Sites whose certificates cause it: {len(causing)}.")
-        else:
-            lines.append(f"  Sites concerned: {len(found['sites_affected'])} of {found['sites']}.")
-        if self.reader == "root" and not self.redact:
-            lines += [f"    {name}" for name in (causing if waiting else found["sites_affected"])[:_SHOWN]]
-        if strict := found["must_staple"]:
+        lines = [f"What visitors met ({_moment(found)})" if self.incident else "What visitors meet"]
+        lines += self._waits(asked)
+        lines += self._sites()
+        if strict := _own(found["must_staple"]):
             names = "" if self.redact or self.reader != "root" else f": {', '.join(strict[:_SHOWN])}"
             lines.append(f"  Must-Staple (refused by Firefox without a staple): {len(strict)}{names}.")
         log = found["log"]
-        lines.append(
-            f"  Apache's error log: {log['last_hour']} failures in the last hour, {log['last_day']} in the last day."
-        )
+        if log["unreadable"]:
+            lines.append(f"  Apache's error log: {log['unreadable']}")
+        elif not self.restricted:
+            lines.append(
+                f"  Apache's error log: {_counted(log['last_hour'], 'stapling failure')} in the last hour, "
+                f"{log['last_day']:,} in the last day."
+            )
         return lines + self._root_facts()
+
+    def _waits(self, asked: list[Document]) -> list[str]:
+        if self.incident and self.incident.wait:
+            told = filter(None, (words.waited(self.incident.wait), words.queue(self.incident.wait.each)))
+            return [f"  The longest wait of a visitor: {'; '.join(told)}."]
+        if not asked:
+            return []
+        slowest = max(asked, key=lambda one: float(one["seconds"]))
+        took = f"took {slowest['seconds']:.1f} s"
+        if slowest["error"]:
+            took = f"did not end (cut off at {slowest['seconds']:.1f} s)"
+        count = f"the slowest of {len(asked)} TLS handshakes" if len(asked) > 1 else "a TLS handshake"
+        return [f"  Of visitors who ask for a staple, {count} {took}."]
+
+    def _sites(self) -> list[str]:
+        """Numbers of sites and, for root, names; a sender who sees only their own counts only those."""
+        found = self.found
+        causing, waiting, concerned = (
+            _own(found[name]) for name in ("sites_causing", "sites_waiting", "sites_affected")
+        )
+        whose = "My sites" if self.restricted else "Sites"
+        lines = []
+        if waiting:
+            lines.append(f"  {whose} whose visitors wait: {len(waiting)} of {found['sites']}, in one queue.")
+            if causing:
+                lines.append(f"  {whose} whose certificates cause it: {len(causing)}.")
+        elif concerned:
+            lines.append(f"  {whose} concerned: {len(concerned)} of {found['sites']}.")
+        if self.reader == "root" and not self.redact:
+            lines += [f"    {name}" for name in ((causing or waiting) if waiting else concerned)[:_SHOWN]]
+        return lines
+
+    def _since(self) -> list[str]:
+        """Once stapling is off: how it is now, so that nobody takes quick sites for a healed responder."""
+        if self.incident is None:
+            return []
+        lines = [f"Since then ({_moment(self.now)})", f"  {self._plain(self.now['sentence'])}"]
+        if self.now["configuration"]["stapling"] == "off":
+            lines.append(
+                "  Sites are quick because stapling is turned off; it stays off until the responder answers again."
+            )
+        return lines
 
     def _root_facts(self) -> list[str]:
         if self.reader != "root":
             return []
-        one = self.found["configuration"]
+        one = self.now["configuration"]
         where = f", decided by {one['decided_by']}" if one["decided_by"] else ""
-        return [
-            f"  Stapling is {one['stapling']}{where}.",
-            f"  Besides, {self.found['host']['load_sentence']}.",
-        ]
+        load = str(self.now["host"]["load_sentence"])
+        return [f"  Stapling is {one['stapling']}{where}.", *([f"  Besides, {load}."] if load else [])]
 
     def _elsewhere(self) -> list[str]:
-        told = [f"  {one['url']}: {self._place(one)}" for one in self.found["elsewhere"]]
-        pages = [f"  {one['sentence']} {one['url']}" for one in self.found["authorities"]]
+        told = [f"  {one['url']}: {self._place(one)}" for one in self.now["elsewhere"]]
+        pages = [f"  {one['sentence']} {one['url']}" for one in self.now["authorities"]]
         return [
             *(["From other machines", *told] if told else []),
             *(["Status pages", *pages] if pages else []),
@@ -164,7 +299,7 @@ class _Ticket:
     def _routes(self) -> list[str]:
         if self.redact:
             return []
-        traces: Mapping[str, str] = self.found["host"]["traces"]
+        traces: Mapping[str, str] = self.now["host"]["traces"]
         lines = [line for text in traces.values() for line in ("", *text.splitlines())]
         return ["Route", *(f"  {line}".rstrip() for line in lines)] if lines else []
 
@@ -182,16 +317,21 @@ class _Ticket:
         return [title, *_indented(one["command"] for one in asked)]
 
     def _request(self) -> list[str]:
+        if self.reader == "root" and self.restricted and self._asks_off():
+            steps = [f"  {number}. {click}" for number, click in enumerate(clicks.TURN_OFF, 1)]
+            lines = [f"       {line}" for line in clicks.LINES.splitlines()]
+            return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
         return [
-            "Request" if self.reader != "root" else "Next step",
-            f"  {_REQUESTS[self.reader](self.found)}",
+            "Request" if self.reader != "root" or self.restricted else "Next step",
+            f"  {self._plain(_REQUESTS[self.reader](self.now))}",
         ]
 
     def _plain(self, text: str) -> str:
         """A sentence that may name sites, for a reader who must not see them."""
         if self.reader == "root" and not self.redact:
             return text
-        names = {*self.found["sites_affected"], *self.found["sites_causing"]}
+        lists = ("sites_affected", "sites_causing")
+        names = {name for one in (self.found, self.now) for each in lists for name in one[each]}
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "(a site)")
         return text
@@ -202,18 +342,25 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _cause(found: Document) -> str:
-    return f"{found['cause']} ({found['confidence']} confidence), severity {found['severity']}"
+def _own(names: Iterable[str]) -> list[str]:
+    """The sites that have a name: a number stands for each that the sender may not see."""
+    return [name for name in names if not is_other(name)]
 
 
-def _utc(when: datetime) -> str:
-    offset = when.utcoffset()
-    return f"UTC{when:%z}" if offset else "UTC"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _moment(found: Document) -> str:
+    when = datetime.fromisoformat(str(found["checked_at"]))
+    zone, offset = when.tzname() or "", f"UTC{when:%z}" if when.utcoffset() else "UTC"
+    return f"{when:%Y-%m-%d %H:%M:%S} {zone if zone == offset else f'{zone} ({offset})'.strip()}"
 
 
 def _addresses(one: Document) -> Iterable[str]:
     if not one["addresses"]:
-        return [f"{one['outcome']}: {one['detail']}" if one["detail"] else str(one["outcome"])]
+        outcome = _plain_outcome(str(one["outcome"]))
+        return [f"{outcome}: {one['detail']}" if one["detail"] else outcome]
     return [_address(address) for address in one["addresses"]]
 
 
@@ -226,7 +373,12 @@ def _address(found: Document) -> str:
     ]
     detail = f" ({found['detail']})" if found["detail"] else ""
     root = "; root does connect" if found["root_connects"] else ""
-    return f"{family} {found['address']}: {found['outcome']}{detail}; {', '.join(stages)}{root}"
+    outcome = _plain_outcome(str(found["outcome"]))
+    return f"{family} {found['address']}: {outcome}{detail}; {', '.join(stages)}{root}"
+
+
+def _plain_outcome(outcome: str) -> str:
+    return _OUTCOMES.get(outcome, outcome.replace("-", " "))
 
 
 def _took(milliseconds: float | None) -> str:

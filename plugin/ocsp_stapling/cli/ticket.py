@@ -9,6 +9,7 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.check import result
 from ocsp_stapling.check import ticket as writer
+from ocsp_stapling.check.incident import present
 from ocsp_stapling.cli.check import run_check
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.problem import Problem
@@ -27,7 +28,10 @@ _TRACING_SECONDS = 12.0
 @click.option("--last", is_flag=True, help="Write about the last check instead of making a new one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: {for, redacted, text}.")
 def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
-    """Write everything a datacenter, a CA or a root admin needs to act, from a new check."""
+    """Write everything a datacenter, a CA or a root admin needs to act, from a new check.
+
+    Once stapling is off it leads with the outage before that, from the record of the incident.
+    """
     configured = settings.load()
     found = result.load_document(configured.state_directory) if last else None
     if last and found is None:
@@ -35,8 +39,9 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     if found is None:
         seconds = max(configured.probe.deadline_seconds, _TRACING_SECONDS)
         found = run_check(configured, seconds, trace=True)
-    chosen = reader or writer.reader_for(found)
-    text = writer.ticket(found, chosen, redact=redact)
+    told = present(configured.state_directory)
+    chosen = reader or writer.reader_for(found, told)
+    text = writer.ticket(found, chosen, redact=redact, incident=told)
     if as_json:
         emit_json({"for": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text})
     else:

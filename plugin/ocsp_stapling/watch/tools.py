@@ -24,6 +24,7 @@ from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import result
 from ocsp_stapling.check.gather import Request as SurveyRequest
 from ocsp_stapling.check.gather import survey
+from ocsp_stapling.check.incident import present
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import look
@@ -191,8 +192,9 @@ def tell(action: Action, check: Document, settings: Settings) -> list[str]:
     if settings.notify.mail:
         with noting(problems):
             subject = f"OCSP stapling on {host}: {action.reason}"
+            attached = ticket(check, incident=present(settings.state_directory))
             notification.send(
-                notification.message(notification.contacts(), subject, _text(action, check), ticket(check))
+                notification.message(notification.contacts(), subject, _text(action, check), attached)
             )
     if settings.notify.command:
         with noting(problems):

@@ -15,7 +15,8 @@ from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import IncidentRow, Journal
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
-from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, words
+from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, present, words
+from ocsp_stapling.check.ticket import reader_for, ticket
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
 
@@ -181,3 +182,25 @@ def test_the_timeline_tells_what_happened_in_order(tmp_path: Path) -> None:
     assert events[2].operation == failed
     assert "failed, everything put back" in events[2].sentence
     assert "waited for ocsp.alpha.example" in events[2].sentence
+
+
+def test_a_ticket_written_once_stapling_is_off_leads_with_the_outage_before(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    change(tmp_path, "off", 1)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 2, "check")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    told = present(tmp_path)
+    assert reader_for(found, told) == "datacenter"
+    text = ticket(found, incident=told)
+    assert f"Outage:   Sites waited more than 3.5 s from {at(0)} to {at(1, 0)}; stapling turned off" in text
+    assert "Effect:   visitors wait or are turned away" in text
+    assert "Sites whose visitors wait: 2 of 2" in text
+    assert "Since then (2026-05-04 03:02:00 UTC)" in text
+    assert "severity" not in text
+    look(tmp_path, evidence(FINE, configuration=OFF), 9, "check")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    healed = ticket(found, incident=present(tmp_path))
+    assert "What failed (2026-05-04 03:00:00 UTC)" in healed
+    assert "by root" not in ticket(found, incident=present(tmp_path), redact=True)

@@ -191,9 +191,11 @@ def test_a_viewer_sees_their_own_names_and_nobody_elses(showing: Shown, state: s
     evidence = made.everything()[state]
     app = showing(_with_secrets(evidence))
     everything = "".join(text_of(app, query, VIEWER) for query in VIEWER_PAGES)
+    others = "".join(text_of(app, query, VIEWER) for query in VIEWER_PAGES if "ticket" not in query)
+    assert "web12.example.com" not in others  # only a ticket has to say which server it is about
     names = set(re.findall(r"site\d+\.[a-z]+\.example", everything))
     assert names <= {OWN}
-    for secret in ("SECRET", "/etc/", "root (WHM)", "4711", "web12.example.com", "nobody", "httpd.conf"):
+    for secret in ("SECRET", "/etc/", "root (WHM)", "4711", "nobody", "httpd.conf"):
         assert secret not in everything, secret
 
 
@@ -217,6 +219,20 @@ def test_a_viewer_gets_the_clicks_instead_of_the_button(showing: Shown) -> None:
     assert "Include Editor" in text
     assert "SSLUseStapling Off" in text
     assert "?p=plan/off" not in text
+
+
+@pytest.mark.usefixtures("own_only")
+def test_the_ticket_of_a_viewer_asks_root_with_the_clicks_and_only_true_numbers(showing: Shown) -> None:
+    text = html.unescape(text_of(showing(made.stalling()), "p=ticket", VIEWER))
+    assert "Subject: URGENT: HTTPS sites on web12.example.com hang, please turn OCSP stapling off" in text
+    assert "My sites whose visitors wait: 1 of 1, in one queue." in text
+    assert "Request: please turn OCSP stapling off" in text
+    assert "2. Service Configuration > Apache Configuration > Include Editor." in text
+    assert "SSLUseStapling Off" in text
+    assert "Send this to root:" in text
+    assert 'href="mailto:?subject=URGENT%3A%20HTTPS%20sites%20on%20web12.example.com' in text
+    for wrong in ("Besides", "error log:", "Server:   \n", "severity", "confidence"):
+        assert wrong not in text, wrong
 
 
 @pytest.mark.usefixtures("own_only")

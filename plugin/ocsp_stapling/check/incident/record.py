@@ -47,6 +47,15 @@ def latest(journal: Journal) -> Incident | None:
     return next(iter(known(journal, 3)), None)
 
 
+def present(directory: Path) -> Incident | None:
+    """Return the newest incident, up to date with changes; a server on which nothing ever happened has no journal."""
+    if not (directory / NAME).exists():
+        return None
+    with Journal(directory) as journal:
+        brought_up_to_date(journal)
+        return latest(journal)
+
+
 def _amended(journal: Journal, look: Look | None) -> None:
     changes = _changes(journal)
 

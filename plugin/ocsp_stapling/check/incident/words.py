@@ -42,9 +42,12 @@ class Event:
     operation: str = ""
 
 
-def sentence(one: Incident, passes: int = 0) -> str:
-    """Return the incident in one sentence; with `passes` how many good looks the return waits for."""
-    parts = [_visitors(one), _switched(one), _since_then(one, passes)]
+def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
+    """Return the incident in one sentence; with `passes` how many good looks the return waits for.
+
+    Not `named`: without who turned stapling off.
+    """
+    parts = [_visitors(one), _switched(one, named), _since_then(one, passes)]
     told = "; ".join(filter(None, parts))
     return capital(told)
 
@@ -84,10 +87,11 @@ def queue(each: float) -> str:
     return f"{_seconds(each)} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
 
 
-def _switched(one: Incident) -> str:
+def _switched(one: Incident, named: bool) -> str:
     if one.off_since is None:
         return ""
-    return f"stapling turned off {clock(one.off_since, one.began)} by {one.off_by}"
+    whom = f" by {one.off_by}" if named else ""
+    return f"stapling turned off {clock(one.off_since, one.began)}{whom}"
 
 
 def _since_then(one: Incident, passes: int) -> str:

@@ -6,26 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.web.pages.verdict import Button
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
-
-PASTE = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>"
-_CLICKS = (
-    "Log in to WHM as root.",
-    "Service Configuration > Apache Configuration > Include Editor.",
-    "At Pre VirtualHost Include, select All Versions.",
-    "Go to the end of the text and add the lines below.",
-    "Update, then Restart Apache.",
-)
-_UNDO_CLICKS = (
-    "Log in to WHM as root.",
-    "Service Configuration > Apache Configuration > Include Editor > Pre VirtualHost Include > All Versions.",
-    "Remove the lines that were added (everything else stays).",
-    "Update, then Restart Apache.",
-)
 
 
 @dataclass(frozen=True)
@@ -184,7 +170,7 @@ def _turn_off(case: _Case) -> Step:
         button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
         return Step(_TITLES[5], *_URGENT, why, lines, (button,))
     why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
-    return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=_CLICKS, paste=PASTE)
+    return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=clicks.TURN_OFF, paste=clicks.LINES)
 
 
 def _turn_off_alone(sites: Sequence[str]) -> Step:
@@ -240,7 +226,7 @@ def _turn_on(case: _Case) -> Step:
     if case.operator and case.diagnosis.cause in (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE):
         button = Button("Turn stapling on again…", "plan.show", {"action": "on"}, main=True)
         return Step(_TITLES[8], *_NEEDED, why, buttons=(button,))
-    return Step(_TITLES[8], *_IMPOSSIBLE, f"{why} It needs root privileges.", clicks=_UNDO_CLICKS)
+    return Step(_TITLES[8], *_IMPOSSIBLE, f"{why} It needs root privileges.", clicks=clicks.TURN_ON)
 
 
 def _outcomes(case: _Case) -> list[Outcome]:

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ocsp_stapling.change.journal import NAME, Journal
-from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, latest, words
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import incident
+from ocsp_stapling.check.incident import Incident, known, words
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.words import Tone
 
@@ -39,13 +40,8 @@ class Story:
 
 
 def present() -> Incident | None:
-    """Return the latest incident with what changes have done since the last look, None if there never was one."""
-    directory = services().settings.state_directory
-    if not (directory / NAME).exists():
-        return None
-    with Journal(directory) as journal:
-        brought_up_to_date(journal)
-        return latest(journal)
+    """Return the newest incident of this server, up to date with changes; None if there never was one."""
+    return incident.present(services().settings.state_directory)
 
 
 def fresh(one: Incident | None) -> bool:
