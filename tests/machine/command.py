@@ -23,6 +23,7 @@ what befalls its name             {" ".join(faults.NAMES)}
 def fault(words: list[str], shape: Shape) -> None:
     address = _option(words, "--address", "all")
     user = _option(words, "--user", "")
+    serial = _option(words, "--serial", "")
     ca, kind = words
     known = [a.name for a in authorities(shape)]
     if kind not in faults.KINDS or ca not in ("all", *known):
@@ -30,7 +31,7 @@ def fault(words: list[str], shape: Shape) -> None:
     if user and kind not in faults.PACKETS:
         raise SystemExit("machine: --user goes with drop, refuse and unreachable only")
     with faults.alone():
-        faults.write([*faults.read(), faults.Fault(ca, kind, address, user)], authorities(shape))
+        faults.write([*faults.read(), faults.Fault(ca, kind, address, user, serial)], authorities(shape))
 
 
 def show(shape: Shape) -> None:

@@ -44,13 +44,15 @@ KINDS = (*ANSWERS, *PACKETS, *NAMES)
 class Fault:
     """`kind` befalls the `ca` ("all" or a name) at `address` ("all", "4", "6" or one address).
 
-    With `user` only connections of that local user are hit (packet faults only).
+    With `user` only connections of that local user are hit (packet faults only), with `serial` (hexadecimal) only
+    questions about that certificate.
     """
 
     ca: str
     kind: str
     address: str = "all"
     user: str = ""
+    serial: str = ""
 
     def hits(self, ca: str, address: str) -> bool:
         version = str(ipaddress.ip_address(address).version)

@@ -189,9 +189,14 @@ class Machine:
             "sh", "-c", line, sys.executable, "-m", module, *args, timeout=timeout, check=check
         ).stdout
 
-    def fault(self, ca: str, kind: str, address: str = "all", user: str = "") -> None:
-        """Let `kind` befall the responder of `ca` (or "all") at `address` (all, 4, 6 or one address)."""
-        self.run("machine", "fault", ca, kind, "--address", address, *(["--user", user] if user else []))
+    def fault(self, ca: str, kind: str, address: str = "all", user: str = "", serial: str = "") -> None:
+        """Let `kind` befall the responder of `ca` (or "all") at `address` (all, 4, 6 or one address).
+
+        `serial` (hexadecimal): only where it is asked about that certificate.
+        """
+        only = {"--user": user, "--serial": serial}
+        options = [word for pair in only.items() if pair[1] for word in pair]
+        self.run("machine", "fault", ca, kind, "--address", address, *options)
 
     def heal(self) -> None:
         """Take every fault away."""

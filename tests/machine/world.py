@@ -51,12 +51,13 @@ class World:
         self._faults: list[faults.Fault] = []
         self._stamp = 0
 
-    def fault(self, authority: Authority, address: str, among: tuple[str, ...]) -> str:
-        """Return the first fault of the wanted sort that hits this responder's address, or ""."""
+    def fault(self, authority: Authority, address: str, among: tuple[str, ...], question: bytes = b"") -> str:
+        """Return the first fault of the wanted sort that hits this responder's address (and question), or ""."""
         stamp = faults.FAULTS.stat().st_mtime_ns if faults.FAULTS.exists() else 0
         if stamp != self._stamp:
             self._faults, self._stamp = faults.read(), stamp
-        return next((f.kind for f in self._faults if f.kind in among and f.hits(authority.name, address)), "")
+        hitting = (f for f in self._faults if f.kind in among and f.hits(authority.name, address))
+        return next((f.kind for f in hitting if bytes.fromhex(f.serial) in question), "")
 
     # -- OCSP ---------------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class World:
         head, body = await read_request(reader)
         with REQUESTS.open("a") as log:
             log.write(f"{authority.name} {address} {head.splitlines()[0]}\n")
-        kind = self.fault(authority, address, faults.ANSWERS)
+        kind = self.fault(authority, address, faults.ANSWERS, body)
         if kind == "hang":
             await reader.read()
             return

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.machine import Machine, Shape
 from tests.machine.pki import AuthorityKeys, combined, new_key
@@ -358,6 +359,30 @@ def test_a_staple_cache_that_is_too_small_is_found_made_to_fit_and_taken_back(
     machine.run("ocsp-stapling", "undo", "--yes")
     cache = json.loads(machine.run("ocsp-stapling", "config", "--json").stdout)["cache"]
     assert cache["value"].endswith("(10240)")
+
+
+def test_one_certificate_among_others_that_its_authority_has_revoked_is_found_and_named(
+    machine: Machine,
+) -> None:
+    path = machine.path("/var/cpanel/ssl/apache_tls/site0004.example.test/combined")
+    text = path.read_text()
+    leaf = x509.load_pem_x509_certificate(text[text.index("-----BEGIN CERT") :].encode())
+    serial = f"{leaf.serial_number:040x}"
+    authority = next(one.authority for one in machine.sites if one.name == "site0004.example.test")
+    machine.fault(authority, "revoked", serial=serial)
+    machine.run(RESTART, "--hard")
+
+    found = check(machine)
+
+    assert (found["cause"], found["severity"], found["action"]) == (
+        "certificate-revoked",
+        "failing",
+        "reissue",
+    )
+    assert found["sites_affected"] == ["site0004.example.test"]
+    assert f"site0004.example.test (serial {leaf.serial_number:X})" in found["sentence"]
+    assert [one["ok"] for one in found["responders"] if not one["serial"]] == [True] * 3
+    assert STRICT in {h["site"] for h in found["handshakes"] if h["stapled"]}
 
 
 @pytest.mark.alone

@@ -85,6 +85,8 @@ class ResponderEvidence:
     """Whether only expired certificates name it: Apache asks all the same, but no answer about them can be good."""
     operator: str = ""
     """Who runs it: brands of one operator fail together. "" if that is not known."""
+    serial: str = ""
+    """The serial number (hexadecimal) of the one certificate that this is about, "" if it is about several."""
     public: PublicAddresses | None = None
     """Where its own addresses fail and public resolvers give others."""
 

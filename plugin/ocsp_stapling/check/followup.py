@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ocsp_stapling.check import network, vantage
+from ocsp_stapling.check import network, singly, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.evidence import Elsewhere, PublicAddresses, ResponderEvidence
 from ocsp_stapling.check.subject import Subject
@@ -45,6 +45,7 @@ class Followup:
         self.pasted = pasted
         short = min(_SECONDS, seconds)
         silent = network.unconnected(findings)
+        self.more = singly.ask_further(self.pairs, ask, 2 * short)
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
         self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
         bad = [
@@ -77,14 +78,17 @@ class Followup:
         rules = self.rules.result(deadline, ())
         told = self.told.result(deadline, {})
         public = {found.url: found for found in self.public.result(deadline, ())}
+        further = self.more.result(deadline, {})
         return tuple(
             replace(
                 _evidence(
                     subject, found, self.checks.get(found.host), root, rules, self._elsewhere(subject, told)
                 ),
                 public=self._public(found, public.get(found.url)),
+                serial=subject.serial,
             )
-            for subject, found in self.pairs
+            for number, (whole, first) in enumerate(self.pairs)
+            for subject, found in singly.told_apart(whole, first, further.get(number, ()))
         )
 
     def _public(self, here: ResponderFinding, there: ResponderFinding | None) -> PublicAddresses | None:

@@ -30,7 +30,7 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.check.followup import Followup
 from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, sort_endpoints
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.host.listeners import Server, owner_of
 from ocsp_stapling.host.resolver import NameCheck, check_names
 from ocsp_stapling.host.routes import Ipv6Kind
@@ -225,7 +225,19 @@ def _at_the_front(subjects: Sequence[Subject]) -> Sequence[Subject]:
     """Where another server answers visitors, they are met there: what Apache does behind it is not what they meet."""
     if owner_of(HTTPS).server in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
         return subjects
-    return [replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors)) for one in subjects]
+
+    def there(one: Single) -> Single:
+        return replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors))
+
+    return [
+        replace(
+            one,
+            doors=tuple(replace(door, port=HTTPS) for door in one.doors),
+            asked=there(one.asked) if one.asked else None,
+            others=tuple(map(there, one.others)),
+        )
+        for one in subjects
+    ]
 
 
 def _refused(tested: ConfigTest | None) -> str:

@@ -24,7 +24,7 @@ from ocsp_stapling.problem import Problem
 
 AT_ONCE = 3
 AT_MOST = 6
-"""Handshakes of the second round, one a responder."""
+"""Handshakes of the second round, one a responder; as many again with certificates that must staple."""
 _GRACE_SECONDS = 0.5  # beyond Apache's own time-out, so that its giving up is seen as well
 _REPORTING_SECONDS = 0.1
 
@@ -57,7 +57,7 @@ def meet(
     *,
     widely: bool = False,
 ) -> tuple[HandshakeEvidence, ...]:
-    """Return the handshakes, at most nine that ask and three of them once more; done by `deadline` (time.monotonic).
+    """Return the handshakes, at most fifteen that ask and three of them once more; done by `deadline` (monotonic).
 
     `failing(deadline)` waits for the probes and returns the URLs of the responders that can hold handshakes up: of
     those beyond the first three, their sites are met first. `widely`: further sites of the same responders are met.
@@ -71,11 +71,13 @@ def meet(
     if not _waited(found):
         rest = _rest(subjects, {place.url for place in first})
         rest += _others(subjects, [*first, *rest]) if widely else []
-        if rest:
+        strict = [place for place in _strict(subjects) if place.where not in {one.where for one in first}]
+        if rest or strict:
             bad = failing(deadline - limit)
             rest.sort(key=lambda place: place.url not in bad)
-            more = _round(rest[:AT_MOST], True, min(limit, _left(deadline)))
-            found += [*_compared(more, rest, deadline), *more]
+            chosen = list({one.where: one for one in (*rest[:AT_MOST], *strict[:AT_MOST])}.values())
+            more = _round(chosen, True, min(limit, _left(deadline)))
+            found += [*_compared(more, chosen, deadline), *more]
     return (*found, *_repeated(found, [*first, *_rest(subjects, set())], deadline))
 
 
@@ -106,6 +108,17 @@ def _one_each(subjects: Iterable[Subject]) -> list[Subject]:
 
 def _rest(subjects: Sequence[Subject], met: set[str]) -> list[_Place]:
     return [_places(one)[0] for one in _one_each(subjects) if one.url not in met]
+
+
+def _strict(subjects: Sequence[Subject]) -> list[_Place]:
+    """Where certificates are met that must staple: each of them matters, and they are few."""
+    return [
+        _Place(door, subject.url, subject.target.issuer)
+        for subject in subjects
+        for single in (subject.asked, *subject.others)
+        if single
+        for door in single.doors
+    ]
 
 
 def _others(subjects: Sequence[Subject], met: Sequence[_Place]) -> list[_Place]:

@@ -14,7 +14,7 @@ from ocsp_stapling import files
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
@@ -32,6 +32,10 @@ _DOORS = 6
 _TRIED = 5
 """Certificates of a group that are tried for a question: one may have been replaced just now."""
 _ISSUERS_PER_RESPONDER = 3
+_FURTHER, _FURTHER_OF_A_GROUP = 200, 60
+"""Certificates asked about beside the first of each issuer: of a server's, and of one issuer's."""
+_STRICT = 20
+"""Must-Staple certificates of one issuer that are asked about and met whatever else is."""
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
 Labels = dict[tuple[str, int], str]
@@ -86,7 +90,8 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
     asked = enumerate(merged[:MAX_SUBJECTS])
-    chosen = (_subject(one, names, directory, turn, anywhere=anywhere) for turn, one in asked)
+    room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
+    chosen = (_subject(one, names, directory, turn, room, anywhere=anywhere) for turn, one in asked)
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
@@ -155,10 +160,11 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
 
 
 def _subject(
-    group: _Group, names: Labels, directory: Directory, turn: int, *, anywhere: bool
+    group: _Group, names: Labels, directory: Directory, turn: int, room: int, *, anywhere: bool
 ) -> Subject | None:
     first = group[0].certificate
-    target = next(filter(None, map(_target, group[:_TRIED])), None)
+    tried = ((one, _target(one)) for one in group[:_TRIED])
+    speaks, target = next(((one, found) for one, found in tried if found), (group[0], None))
     if target is None:
         return None
     sites = tuple(_site(one, names) for one in group)
@@ -166,7 +172,26 @@ def _subject(
     known = _authority(first, directory)
     name = known.name if known else first.organization or first.issuer or _host(first.responder)
     operator = (known.operator or known.name) if known and _named_by_host(first, known) else ""
-    return Subject(target, name, first.issuer, sites, doors, first.expired, operator)
+    asked = _single(speaks, target, group, names)
+    others = _others(group, speaks, room, names) if target.asks else ()
+    return Subject(target, name, first.issuer, sites, doors, first.expired, operator, asked, others)
+
+
+def _others(group: _Group, speaks: Asking, room: int, names: Labels) -> tuple[Single, ...]:
+    """Further certificates of the group, each once: those that must staple, then others by lot."""
+    each = {one.certificate.file: one for one in group if one.certificate.file != speaks.certificate.file}
+    strict = [one for one in each.values() if one.certificate.must_staple][:_STRICT]
+    rest = [one for one in each.values() if not one.certificate.must_staple]
+    chosen = [*strict, *_LOTS.sample(rest, min(room, len(rest)))]
+    found = ((one, target) for one in chosen if (target := _target(one)))
+    return tuple(_single(one, target, group, names) for one, target in found if target.asks)
+
+
+def _single(asking: Asking, target: Target, group: _Group, names: Labels) -> Single:
+    """Where it is served; met only if it must staple, for those are few."""
+    same = [one for one in group if one.certificate.file == asking.certificate.file]
+    doors = _doors(same[:1], 0, names) if asking.certificate.must_staple else []
+    return Single(target, tuple(_site(one, names) for one in same), tuple(doors))
 
 
 def _named_by_host(one: EndpointCertificate, known: Authority) -> bool:

@@ -11,6 +11,20 @@ from ocsp_stapling.ocsp.responder import Target
 
 
 @dataclass(frozen=True)
+class Single:
+    """One certificate by itself: the question about it, the sites that serve it, and where to meet one of them."""
+
+    target: Target
+    sites: tuple[Site, ...]
+    doors: tuple[Door, ...] = ()
+
+    @property
+    def serial(self) -> str:
+        """Its serial number in hexadecimal, "" if it is not asked about."""
+        return f"{self.target.certificate.serial:X}" if self.target.certificate else ""
+
+
+@dataclass(frozen=True)
 class Subject:
     """One question to put, and on whose behalf. `doors` are a few places where its sites answer."""
 
@@ -23,11 +37,21 @@ class Subject:
     """Whether all these sites' certificates have expired."""
     operator: str = ""
     """Who runs the responder, "" if that is not known."""
+    asked: Single | None = None
+    """The certificate that is asked about first."""
+    others: tuple[Single, ...] = ()
+    """Further ones of the same issuer: all that must staple, and of the rest as many as one can ask about."""
 
     @property
     def weight(self) -> tuple[int, int]:
         """What it counts for: accounts first, for one customer can have any number of sites."""
         return len({site.owner for site in self.sites}), len(self.sites)
+
+    @property
+    def serial(self) -> str:
+        """The serial number of the certificate asked about, "" if others are behind the same question."""
+        alone = self.asked is not None and len(self.asked.sites) == len(self.sites)
+        return self.asked.serial if alone and self.asked else ""
 
     @property
     def url(self) -> str:

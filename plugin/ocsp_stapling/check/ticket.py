@@ -198,7 +198,7 @@ class _Ticket:
             return []
         lines = [f"What failed ({_moment(self.found)})" if self.healed else "What fails"]
         for one in self.bad[:_SHOWN]:
-            lines.append(f"  {one['url']} ({one['authority']}): {one['sentence']}")
+            lines.append(f"  {one['url']} ({one['authority']}): {self._plain(one['sentence'])}")
             lines += [f"    {line}" for line in _addresses(one)]
             if one["name"]["sentence"]:
                 lines.append(f"    DNS: {one['name']['sentence']}")

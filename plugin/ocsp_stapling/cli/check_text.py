@@ -49,7 +49,10 @@ def _performance(found: Document) -> str:
 
 
 def _reasons(found: Document) -> list[str]:
-    facts = [f"Cause: {found['cause']} ({found['confidence']} confidence), severity: {found['severity']}."]
+    how = "inferred, " if found["inferred"] else ""
+    facts = [
+        f"Cause: {found['cause']} ({how}{found['confidence']} confidence), severity: {found['severity']}."
+    ]
     facts += _names(found)
     facts += [f"  + {printable(text, 600)}" for text in found["for"]]
     facts += [f"  - {printable(text, 600)}" for text in found["against"]]

@@ -44,8 +44,8 @@ ORIGINS = {
 }
 CONFIDENCE = {
     Confidence.HIGH: "",
-    Confidence.MEDIUM: " (probable)",
-    Confidence.LOW: " (a guess: little evidence)",
+    Confidence.MEDIUM: " (inferred, probable)",
+    Confidence.LOW: " (inferred, a guess: little evidence)",
 }
 FAILURES = {
     Kind.UNREACHABLE: "Apache could not connect to {who}",

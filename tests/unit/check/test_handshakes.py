@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from ocsp_stapling.check import handshakes
 from ocsp_stapling.check.evidence import Site
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.ocsp.staple import Handshake
@@ -67,6 +68,16 @@ def test_further_responders_are_met_failing_ones_first(sites: Sites) -> None:
     asked = [names for ask, names in sites.rounds if ask]
     assert [len(names) for names in asked] == [3, 6]
     assert asked[1][0] == "s17-0.test"
+
+
+def test_every_site_that_must_staple_is_met(sites: Sites) -> None:
+    doors = [Door("192.0.2.1", 443, f"strict{number}.test") for number in range(3)]
+    strict = [Single(Target("http://ocsp1.test"), (Site(door.name),), (door,)) for door in doors]
+    others = replace(subject(1, sites=5), asked=strict[0], others=tuple(strict[1:]))
+
+    handshakes.meet([others], 3, LATER, no_failures)
+
+    assert [names for ask, names in sites.rounds if ask][1] == [door.name for door in doors]
 
 
 def test_no_more_handshakes_once_visitors_wait(sites: Sites) -> None:

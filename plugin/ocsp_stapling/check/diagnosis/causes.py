@@ -309,7 +309,8 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     """Something came back, but not what should have."""
     why = (outcome.sentence,)
     if outcome is Outcome.REVOKED:
-        sentence = f"{one.authority} says that a certificate in use is revoked."
+        which = _certificate(one) or "a certificate in use"
+        sentence = f"{one.authority} says that {which} is revoked."
         return Explanation(Cause.CERTIFICATE_REVOKED, Confidence.HIGH, outcome, sentence, why)
     if outcome in _FOREIGN:
         return _foreign(one, outcome, around)
@@ -317,8 +318,15 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
-    sentence = f"{_host(one)} is reached, but its answers are wrong{_partly(one)}."
+    about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
+    sentence = f"{_host(one)} is reached, but its {about} wrong{_partly(one)}."
     return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)
+
+
+def _certificate(one: ResponderEvidence) -> str:
+    if not one.serial or not one.sites:
+        return ""
+    return f"the certificate of {listed([site.name for site in one.sites])} (serial {one.serial})"
 
 
 def _foreign(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:

@@ -48,6 +48,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
     verdict = shielded(evidence, verdict, [one for one in found if not one.ok], measured)
+    verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, alone=_alone(evidence, found))
     reasons = (*verdict.reasons_for, *measured.sentences)

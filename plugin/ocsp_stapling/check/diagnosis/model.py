@@ -75,3 +75,8 @@ class Diagnosis:
     """What of the shield needs somebody: `relay-down`, `revoked`, `must-staple`, `ends-soon`."""
     afterwards: Action = Action.NOTHING
     """What remains to be done once the first action is."""
+
+    @property
+    def inferred(self) -> bool:
+        """Whether the cause is a conclusion that fits what was seen, and others would fit it as well."""
+        return self.confidence is not Confidence.HIGH

@@ -40,16 +40,32 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return beside.unreadable(evidence)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
+    return _unstapled(evidence, measured) or _healthy(evidence, measured)
+
+
+def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """No site is sent a staple, or one is not that browsers refuse without."""
     missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
-    if missing and not measured.stapled:
-        sentence = (
-            f"The responders answer rightly, yet Apache sends no staple ({listed(missing)}), though quickly."
-        )
-        advice = "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
-        return Diagnosis(
-            Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice, sites=missing
-        )
-    return _healthy(evidence, measured)
+    demanding = {site.name for one in evidence.responders for site in one.sites if site.must_staple}
+    strict = tuple(name for name in missing if name in demanding)
+    if not missing or (measured.stapled and not strict):
+        return None
+    names = strict if measured.stapled else missing
+    refused = f" Firefox refuses {listed(strict)} without one (Must-Staple)." if strict else ""
+    sentence = f"The responders answer rightly, yet Apache sends no staple ({listed(names)}), though quickly."
+    advice = (
+        "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
+    )
+    return Diagnosis(
+        Cause.UNKNOWN,
+        Severity.FAILING,
+        Confidence.LOW,
+        Action.NOTHING,
+        sentence + refused,
+        advice,
+        sites=names,
+        must_staple=strict,
+    )
 
 
 def met_words(measured: Measured, quick: str) -> str:

@@ -170,6 +170,16 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
 
 
+def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
+    """Where nothing else is a warning, such a certificate is; else it is told beside the verdict."""
+    if not evidence.never_stapled or found.cause is Cause.MUST_STAPLE_WITHOUT_URL:
+        return found
+    if found.severity in (Severity.NONE, Severity.NOISE) and not found.cause.value.startswith("off-"):
+        return never_stapled(evidence)
+    told = f"Besides: {uncapital(never_stapled(evidence).sentence)}"
+    return replace(found, reasons_against=(*found.reasons_against, told))
+
+
 def never_stapled(evidence: Evidence) -> Diagnosis:
     """Certificates that demand what nobody can give: browsers that insist refuse these sites for good."""
     names = tuple(site.name for site in evidence.never_stapled)

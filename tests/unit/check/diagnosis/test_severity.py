@@ -570,3 +570,46 @@ def test_sites_that_do_not_staple_are_not_said_to_wait() -> None:
 def test_nobody_waits_for_a_responder_that_fails_at_once() -> None:
     found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED), FINE))
     assert (found.waiting, found.causing) == ((), ("alpha0.example", "alpha1.example"))
+
+
+def test_a_certificate_that_demands_a_staple_which_nobody_gives_is_a_warning_whatever_else_holds() -> None:
+    strict = (Site("strict.example", must_staple=True),)
+    found = diagnose(evidence(FINE, never_stapled=strict, handshakes=tuple(meeting(FINE))))
+    assert (found.cause, exit_status(found)) == (Cause.MUST_STAPLE_WITHOUT_URL, 1)
+    found = diagnose(stalled(HANGS, never_stapled=strict))
+    assert found.cause is not Cause.MUST_STAPLE_WITHOUT_URL
+    assert any("strict.example" in fact for fact in found.reasons_against)
+    front = HostEvidence(front=Server.NGINX, front_sentence="port 443 belongs to nginx")
+    found = diagnose(evidence(FINE, never_stapled=strict, host=front))
+    assert exit_status(found) == 1
+
+
+def test_a_revoked_certificate_is_named_with_its_site_and_serial_number() -> None:
+    revoked = replace(responder(v4=Outcome.REVOKED), serial="0A1B")
+    revoked = replace(revoked, sites=revoked.sites[:1])
+    found = diagnose(evidence(FINE, revoked))
+    assert found.cause is Cause.CERTIFICATE_REVOKED
+    assert f"the certificate of {revoked.sites[0].name} (serial 0A1B) is revoked" in found.sentence
+    unknown = replace(revoked, finding=responder(v4=Outcome.UNKNOWN).finding)
+    found = diagnose(evidence(FINE, unknown))
+    assert (
+        f"its answer about the certificate of {revoked.sites[0].name} (serial 0A1B) is wrong"
+        in found.sentence
+    )
+
+
+def test_a_cause_that_others_would_explain_as_well_is_marked_as_inferred() -> None:
+    assert diagnose(stalled(HANGS)).inferred
+    assert not diagnose(evidence(FINE, handshakes=tuple(meeting(FINE)))).inferred
+
+
+def test_a_site_that_browsers_refuse_without_a_staple_and_that_is_sent_none_is_a_warning() -> None:
+    strict = responder("alpha", must_staple=True)
+    met = (*meeting(FINE), *meeting(strict, staple=""))
+    found = diagnose(evidence(FINE, strict, handshakes=met))
+    assert (found.severity, found.must_staple, exit_status(found)) == (
+        Severity.FAILING,
+        ("alpha0.example",),
+        1,
+    )
+    assert "Firefox refuses alpha0.example" in found.sentence
