@@ -1,55 +1,51 @@
-"""The shield on a real Apache: no visitor waits, whatever the authorities do, and staples are there all the same."""
+"""The shield on a real Apache: no visitor waits, whatever the authorities do, and staples are there all the same.
+
+One machine for all tests but the removal: each begins with responders that are well and the shield on.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.machine import Machine
-from tests.on_machine.admin import GLOBAL, RESTART, switch
+from tests.machine import Machine, Shape
+from tests.on_machine.admin import GLOBAL, RESTART, call, points, sabotage, switch
 from tests.on_machine.installing import SERVER, Kit
+from tests.on_machine.shielding import UNIT, asked_port, put_unit, relay_answers, shield, traffic
 
 pytestmark = pytest.mark.machine
+ATTEMPTS = "/var/lib/ocsp-stapling/shield-attempts.json"
 
 
-SITES = replace(SERVER, sites=4, cas=2)
-
-
-@pytest.fixture
-def shielded(kit: Kit) -> Iterator[Machine]:
-    """A machine with the plugin installed and the shield turned on while all was well."""
-    with Machine(SITES) as machine:
-        kit.installed(machine)
-        called = shield(machine, "on", "--yes")
-        assert called["state"] == "done", called
+@pytest.fixture(scope="module")
+def server() -> Iterator[Machine]:
+    with Machine(Shape(sites=4, cas=2)) as machine:
+        put_unit(machine)
         yield machine
 
 
-def shield(machine: Machine, *words: str) -> dict[str, object]:
-    found = json.loads(machine.run("ocsp-stapling", "shield", *words, "--json", check=False).stdout)
-    assert isinstance(found, dict)
-    return found
+@pytest.fixture
+def shielded(server: Machine) -> Iterator[Machine]:
+    """The shared machine with all responders well, the shield on and every answer held."""
+    be_well(server)
+    if not asked_port(server) or not relay_answers(server):
+        called = shield(server, "on", "--yes")
+        assert called["state"] == "done", called
+    yield server
+    be_well(server)
 
 
-def visits(machine: Machine, count: int = 2) -> list[tuple[float, bool]]:
-    """How long visitors of the stapling sites wait, and whether they get a staple."""
-    found = []
-    for site in [one for one in machine.sites if one.ocsp_url][:count]:
-        begun = time.monotonic()
-        told = machine.run(
-            *("openssl", "s_client", "-connect", "44.128.1.2:443", "-servername", site.name),
-            "-status",
-            input="",
-            check=False,
-        ).stdout
-        found.append((time.monotonic() - begun, "Cert Status: good" in told))
-    return found
+def be_well(machine: Machine) -> None:
+    machine.heal()
+    # As if the first five minutes of its patience were over.
+    machine.path(ATTEMPTS).unlink(missing_ok=True)
 
 
 def outage(machine: Machine, kind: str = "hang") -> None:
@@ -57,80 +53,196 @@ def outage(machine: Machine, kind: str = "hang") -> None:
     machine.run(RESTART, "--hard")
 
 
+def good_staple(machine: Machine, site: str) -> bool:
+    words = ("-connect", "44.128.1.2:443", "-servername", site, "-status")
+    return "Cert Status: good" in machine.run("openssl", "s_client", *words, input="", check=False).stdout
+
+
+def check(machine: Machine) -> tuple[int, dict[str, object]]:
+    done = machine.run("ocsp-stapling", "check", "--json", check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_turned_on_in_the_middle_of_an_outage_it_ends_it_and_staples_come_back_by_themselves(
+    server: Machine,
+) -> None:
+    outage(server)
+    assert traffic(server, 1, 1)["max_ms"] > 2500
+    called = shield(server, "on", "--yes")
+    assert called["state"] == "done", called
+    assert traffic(server, 20, 1)["max_ms"] < 1000
+    be_well(server)
+    assert shield(server, "refresh")["stored"] == 5  # with the Must-Staple site
+    deadline = time.monotonic() + 20
+    while traffic(server, 8, 0.5)["stapled_percent"] < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 @pytest.mark.parametrize("kind", ["hang", "drop"])
 def test_in_an_outage_everybody_is_served_at_once_and_stapled(shielded: Machine, kind: str) -> None:
     outage(shielded, kind)
-    assert all(seconds < 1 and stapled for seconds, stapled in visits(shielded, 4))
-    done = shielded.run("ocsp-stapling", "check", "--json", check=False)
-    found = json.loads(done.stdout)
-    assert (done.returncode, found["severity"]) == (0, "noise")
-    assert "Not one visitor waits" in found["sentence"]
+    met = traffic(shielded, 30, 2)
+    assert (met["stapled_percent"], met["failed"]) == (100, 0)
+    assert met["max_ms"] < 1000
+    assert good_staple(shielded, "site0001.example.test")
+    if kind == "drop":
+        return
+    status, found = check(shielded)
+    assert (status, found["severity"]) == (0, "noise")
+    assert "Not one visitor waits" in str(found["sentence"])
     told = shielded.run("tail", "-n", "200", "/etc/apache2/logs/error_log").stdout
     assert "AH01941" not in told.rpartition("resuming normal operations")[2]
 
 
-def test_turned_on_in_the_middle_of_an_outage_it_ends_it_and_staples_come_back_by_themselves(
-    kit: Kit,
-) -> None:
-    with Machine(SITES) as machine:
-        kit.installed(machine)
-        outage(machine)
-        assert any(seconds > 2 for seconds, _ in visits(machine))
-        called = shield(machine, "on", "--yes")
-        assert called["state"] == "done", called
-        assert all(seconds < 1 for seconds, _ in visits(machine, 4))
-        machine.heal()
-        attempts = machine.path("/var/lib/ocsp-stapling/shield-attempts.json")
-        attempts.unlink(missing_ok=True)  # as if the first five minutes of its patience were over
-        machine.run("ocsp-stapling", "shield", "refresh")
-        deadline = time.monotonic() + 20
-        while not all(stapled for _, stapled in visits(machine, 4)):
-            assert time.monotonic() < deadline
-            time.sleep(1)
+def test_restarts_of_apache_and_a_relay_whose_worker_hangs_cost_nobody_a_staple(shielded: Machine) -> None:
+    shielded.fault("all", "hang")
+    met: list[dict[str, float]] = []
+    visitors = threading.Thread(target=lambda: met.append(traffic(shielded, 30, 5)))
+    visitors.start()
+    time.sleep(1)
+    shielded.run(RESTART)
+    worker = workers(shielded)[0]
+    shielded.run("kill", "-STOP", worker)
+    visitors.join()
+    assert (met[0]["stapled_percent"], met[0]["failed"]) == (100, 0)
+    assert worker not in workers(shielded)
+
+
+def workers(machine: Machine) -> list[str]:
+    """The process numbers of the relay's workers."""
+    own = machine.run("systemctl", "show", "--property=MainPID", "--value", UNIT).stdout.strip()
+    return machine.run("ps", "-o", "pid=", "--ppid", own).stdout.split()
+
+
+def test_the_relay_may_die_nobody_waits_and_the_watch_starts_it_anew(shielded: Machine) -> None:
+    shielded.run("systemctl", "stop", UNIT)
+    shielded.run(RESTART)
+    assert traffic(shielded, 20, 1)["max_ms"] < 1000
+    assert check(shielded)[1]["cause"] == "shield-down"
+    assert shielded.run("ocsp-stapling", "shield", "status", check=False).returncode == 2
+    shielded.run("ocsp-stapling", "watch", check=False)
+    assert relay_answers(shielded)
+    assert asked_port(shielded) == 340
+
+
+def test_a_relay_that_stays_dead_is_given_up_by_the_watch(shielded: Machine) -> None:
+    unit = shielded.path(f"/etc/systemd/system/{UNIT}")
+    unit.write_text(unit.read_text().replace("shield serve", "shield gone"))
+    try:
+        shielded.run("systemctl", "daemon-reload")
+        shielded.run("systemctl", "stop", UNIT)
+        told = shielded.run("ocsp-stapling", "watch", check=False).stdout
+        assert asked_port(shielded) == 0, told
+        assert traffic(shielded, 20, 1)["stapled_percent"] == 100
+    finally:
+        put_unit(shielded)
 
 
 def test_off_replaces_the_shield_on_returns_to_it_and_shield_off_takes_it_away(shielded: Machine) -> None:
     assert switch(shielded, "off").code == 0
-    assert "SSLStaplingForceURL" not in shielded.path(GLOBAL).read_text()
-    assert not any(stapled for _, stapled in visits(shielded))
+    assert asked_port(shielded) == 0
+    assert traffic(shielded, 20, 0.5)["stapled_percent"] == 0
+    shielded.run("systemctl", "stop", UNIT)  # no return to a relay that does not answer
     assert switch(shielded, "on").code == 0
-    assert "SSLStaplingForceURL http://127.0.0.1:340/" in shielded.path(GLOBAL).read_text()
+    assert (asked_port(shielded), relay_answers(shielded)) == (340, True)
     called = shield(shielded, "off", "--yes")
     assert called["state"] == "done", called
     assert b"OCSP Stapling" not in shielded.path(GLOBAL).read_bytes()
     assert shield(shielded, "status")["on"] is False
-    assert all(seconds < 1 and stapled for seconds, stapled in visits(shielded))
+    assert traffic(shielded, 20, 0.5)["stapled_percent"] == 100
+    assert switch(shielded, "undo").code == 0
+    assert (asked_port(shielded), relay_answers(shielded)) == (340, True)
 
 
-def test_the_relay_may_die_and_nobody_waits(shielded: Machine) -> None:
-    shielded.run("systemctl", "stop", "ocsp-stapling-shield.service")
-    shielded.run(RESTART)
-    assert all(seconds < 1 for seconds, _ in visits(shielded, 4))
-    found = json.loads(shielded.run("ocsp-stapling", "check", "--json", check=False).stdout)
-    assert found["cause"] == "shield-down"
-    assert shielded.run("ocsp-stapling", "shield", "status", check=False).returncode == 2
+def killed(machine: Machine, strike: str, point: int, action: str) -> bool:
+    """One run: killed at a point of its work; False if it came to its end. No block is left without its relay."""
+    called = sabotage(machine, strike, point, "shield", action, "--yes", "--json")
+    assert call(machine, "history", "--json").code == 0
+    what = f"shield {action}, {strike} at {point}"
+    port = asked_port(machine)
+    assert not port or relay_answers(machine, port), what
+    assert traffic(machine, 20, 0.3)["failed"] == 0, what
+    if action == "on":
+        shield(machine, "off", "--yes")
+        assert (asked_port(machine), relay_answers(machine)) == (0, False), what
+    else:
+        shield(machine, "on", "--yes")
+    return called.code != 0
 
 
-def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is_written(kit: Kit) -> None:
-    with Machine(SITES) as machine:
+def test_killed_while_it_is_turned_on_or_off_no_block_is_left_without_its_relay(shielded: Machine) -> None:
+    assert killed(shielded, "kill-step", 2, "off")
+    shield(shielded, "off", "--yes")
+    assert killed(shielded, "kill-step", 4, "on")
+
+
+def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is_written(
+    server: Machine,
+) -> None:
+    shield(server, "off", "--yes")
+    before = server.path(GLOBAL).read_bytes()
+    code = "import socket, time; held = socket.create_server(('127.0.0.1', 340)); time.sleep(60)"
+    taker = server.popen("python3", "-c", code)
+    try:
+        while ":340 " not in server.run("ss", "-ltn").stdout:
+            time.sleep(0.05)
+        assert shield(server, "on", "--yes")["error"]["code"] == "shield-port"
+        assert shield(server, "on", "--dry-run")["error"]["code"] == "shield-port"
+    finally:
+        os.killpg(taker.pid, signal.SIGKILL)  # with what it started in the machine
+        taker.communicate()
+    server.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    assert shield(server, "on", "--yes")["error"]["code"] == "shield-port"
+    server.run("sh", "-c", "echo 1024 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    assert server.path(GLOBAL).read_bytes() == before
+
+
+def test_removal_takes_the_block_out_then_the_relay_then_the_store(kit: Kit) -> None:
+    with Machine(replace(SERVER, sites=2, cas=1)) as machine:
         kit.installed(machine)
-        before = machine.path(GLOBAL).read_bytes()
-        code = "import socket, time; held = socket.create_server(('127.0.0.1', 340)); time.sleep(60)"
-        taker = machine.popen("python3", "-c", code)
-        try:
-            while ":340 " not in machine.run("ss", "-ltn").stdout:
-                time.sleep(0.05)
-            assert shield(machine, "on", "--yes")["error"]["code"] == "shield-port"  # type: ignore[index]
-        finally:
-            os.killpg(taker.pid, signal.SIGKILL)  # with what it started in the machine
-            taker.communicate()
-        machine.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
-        assert shield(machine, "on", "--yes")["error"]["code"] == "shield-port"  # type: ignore[index]
-        assert machine.path(GLOBAL).read_bytes() == before
+        assert shield(machine, "on", "--yes")["state"] == "done"
+        machine.run(str(kit.tree / "uninstall.sh"), "--yes", "--purge")
+        assert b"OCSP Stapling" not in machine.path(GLOBAL).read_bytes()
+        assert not relay_answers(machine)
+        assert not machine.path("/var/lib/ocsp-stapling-shield").exists()
+        assert traffic(machine, 8, 1)["stapled_percent"] == 100
 
 
-def test_removal_takes_the_block_out_then_the_relay_then_the_store(shielded: Machine, kit: Kit) -> None:
-    shielded.run(str(kit.tree / "uninstall.sh"), "--yes", "--purge")
-    assert b"OCSP Stapling" not in shielded.path(GLOBAL).read_bytes()
-    assert not shielded.path("/var/lib/ocsp-stapling-shield").exists()
-    assert all(seconds < 1 and stapled for seconds, stapled in visits(shielded))
+def points_campaign(machine: Machine) -> int:
+    """Every point of turning it on and off, before and after each call that changes something."""
+    runs = 0
+    for action in ("on", "off"):
+        shield(machine, "off" if action == "on" else "on", "--yes")
+        count = 2 * points(machine, "shield", action, "--yes", "--json")
+        shield(machine, "off" if action == "on" else "on", "--yes")
+        for point in range(count):
+            killed(machine, "kill", point, action)
+            runs += 1
+    return runs
+
+
+def load_campaign(machine: Machine) -> int:
+    """Four graceful restarts under load; then the whole relay is killed under it, and comes back."""
+    machine.fault("all", "hang")
+    met: list[dict[str, float]] = []
+    visitors = threading.Thread(target=lambda: met.append(traffic(machine, 100, 30)))
+    visitors.start()
+    for _ in range(4):
+        time.sleep(4)
+        machine.run(RESTART)
+    machine.run("systemctl", "kill", "--signal=KILL", UNIT, check=False)
+    machine.run("systemctl", "restart", UNIT)
+    visitors.join()
+    print(f"\nunder load: {json.dumps(met[0])}")
+    assert met[0]["stapled_percent"] == 100
+    return int(met[0]["handshakes"])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("runs", [points_campaign, load_campaign])
+def test_the_long_campaign(shielded: Machine, runs: Callable[[Machine], int]) -> None:
+    began = time.monotonic()
+    count = runs(shielded)
+    print(f"\n{runs.__name__}: {count} runs in {time.monotonic() - began:.0f} s")
