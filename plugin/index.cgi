@@ -143,7 +143,7 @@ sub refuse {
     my $json = ( $ENV{QUERY_STRING} // '' ) =~ /(?:\A|&)format=json(?:&|\z)/;
     print "Status: $status\r\nContent-Type: ", $json ? 'application/json' : 'text/html; charset=utf-8',
       "\r\nCache-Control: no-store\r\nContent-Security-Policy: default-src 'none'\r\n\r\n",
-      $json ? qq({"error": {"code": "$code", "message": "$sentence"}}\n)
+      $json ? qq({"schema": "ocsp-stapling/error/1", "error": {"code": "$code", "sentence": "$sentence"}}\n)
       : qq(<!DOCTYPE html><html lang="en"><title>OCSP Stapling</title><h1>OCSP Stapling</h1><p>$sentence</p>\n);
     exit 0;
 }

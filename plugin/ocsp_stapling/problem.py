@@ -18,5 +18,5 @@ class Problem(Exception):  # noqa: N818 - the word that users read
 
     def as_json(self) -> dict[str, str]:
         """Return the problem as the JSON object every face prints."""
-        found = {"code": self.code, "message": self.sentence}
+        found = {"code": self.code, "sentence": self.sentence}
         return found | {"detail": self.detail} if self.detail else found

@@ -13,7 +13,7 @@ _INTRODUCTION = """\
 # Errors
 
 An error is one sentence with a code in square brackets, such as `[not-root]`; with `--json` it is
-`{"error": {"code": ..., "message": ..., "detail": ...}}`. The codes are stable, so programs may match on them; the
+`{"error": {"code": ..., "sentence": ..., "detail": ...}}`. The codes are stable, so programs may match on them; the
 sentences may be worded better one day. *Slanted words* stand for what is known only then: a path, a name, a number.
 
 `off`, `on` and `undo` that end with exit status 1 touched nothing; with 3 everything was put back. Only 4 means that

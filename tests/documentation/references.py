@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from tests.documentation.cli_page import commands
 from tests.documentation.configuration_page import allowed
 from tests.documentation.pages import DOCS, REPO
@@ -52,8 +54,14 @@ def unknown_commands(path: Path) -> Iterator[str]:
             if name not in known:
                 yield name
                 continue
-            options = {option for each in known[name].params for option in each.opts} | {"--help"}
+            options = {option for each in _params(known[name]) for option in each.opts} | {"--help"}
             yield from (f"{name} {word}" for word in rest if word.startswith("--") and word not in options)
+
+
+def _params(command: click.Command) -> list[click.Parameter]:
+    """Those of the command and, if it is a group, of its commands."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(each for one in inner for each in one.params)]
 
 
 def unknown_script_options(path: Path) -> Iterator[str]:

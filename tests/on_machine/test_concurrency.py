@@ -100,7 +100,7 @@ def test_a_second_change_is_told_who_holds_the_lock(machine: Machine) -> None:
             break
     second = switch(machine, "on")
     assert (second.code, second.error) == (1, "busy")
-    assert "'off' by alice" in second.document["error"]["message"]
+    assert "'off' by alice" in second.document["error"]["sentence"]
     machine.path("/run/machine/whmapi1.mode").unlink()
     assert switch(machine, "off", "--wait=30").code == 0
     first.communicate(timeout=60)

@@ -80,7 +80,7 @@ def test_includes_that_httpd_conf_does_not_name_are_read_after_a_rebuild(machine
     called = done(switch(machine, "off"))
     assert not stapled(machine)
     steps = call(machine, "history", called.document["operation"], "--json").document["steps"]
-    assert [each["name"] for each in steps if each["name"] in ("rebuild", "configtest")] == [
+    assert [each["step"] for each in steps if each["step"] in ("rebuild", "configtest")] == [
         "configtest",
         "rebuild",
         "configtest",
@@ -136,7 +136,7 @@ def test_a_linked_include_stays_a_link_and_its_target_carries_the_block(machine:
         machine.path(path).symlink_to("../../shared/stapling.conf")
     before = file_state(machine)
     plan = call(machine, "off", "--dry-run", "--json").document
-    assert [each["path"] for each in plan["files"]] == ["/etc/apache2/shared/stapling.conf"]
+    assert [each["path"] for each in plan["changes"]] == ["/etc/apache2/shared/stapling.conf"]
     assert (plan["rebuild"], plan["stapling_then"]) == (False, "off")
     done(switch(machine, "off"))
     assert machine.path(GLOBAL).is_symlink()
@@ -193,14 +193,14 @@ def test_a_line_that_no_include_can_beat_is_named(machine: Machine) -> None:
     restart(machine)
     called = refused(machine, "overridden", "off")
     line = conf.read_text().count("\n")
-    assert f"{CONF} line {line} says 'SSLUseStapling On'" in called.document["error"]["message"]
+    assert f"{CONF} line {line} says 'SSLUseStapling On'" in called.document["error"]["sentence"]
 
 
 def test_a_hand_written_off_is_named_and_on_is_written_with_consent_only(machine: Machine) -> None:
     write(machine, TWO, b"SSLUseStapling off\n")
     restart(machine)
     called = refused(machine, "off-elsewhere", "on")
-    assert f"{TWO} line 1" in called.document["error"]["message"]
+    assert f"{TWO} line 1" in called.document["error"]["sentence"]
     done(switch(machine, "on", "--write-on"))
     assert stapled(machine)
     done(switch(machine, "on"))
@@ -215,7 +215,7 @@ def test_whms_own_switch_is_explained_and_never_written(machine: Machine) -> Non
     machine.run(REBUILD)
     restart(machine)
     called = refused(machine, "off-elsewhere", "on")
-    assert "WHM's own switch" in called.document["error"]["message"]
+    assert "WHM's own switch" in called.document["error"]["sentence"]
     plan = call(machine, "on", "--write-on", "--dry-run", "--json").document
     assert plan["origin"] == "native-switch"
     done(switch(machine, "on", "--write-on"))
@@ -251,8 +251,8 @@ def test_overrides_alone_are_turned_off_when_the_rest_is_off_already(machine: Ma
     userdata(machine, SITE, "SSLUseStapling On\n")
     done(switch(machine, "off"))
     plan = call(machine, "off", "--overrides", "--dry-run", "--json").document
-    assert [each["path"].rpartition("/")[2] for each in plan["files"]] == ["zzz_ocsp_stapling.conf"]
-    assert (plan["overrides"], plan["sites_affected"]) == ([], 1)
+    assert [each["path"].rpartition("/")[2] for each in plan["changes"]] == ["zzz_ocsp_stapling.conf"]
+    assert (plan["overrides"], plan["sites_affected_count"]) == ([], 1)
     done(switch(machine, "off", "--overrides"))
     assert not stapled(machine, SITE)
     done(switch(machine, "undo"))
@@ -262,7 +262,7 @@ def test_overrides_alone_are_turned_off_when_the_rest_is_off_already(machine: Ma
 def test_an_override_that_is_read_after_ours_is_named(machine: Machine) -> None:
     path = userdata(machine, SITE, "SSLUseStapling On\n", "zzzz.conf")
     called = refused(machine, "overridden", "off", "--overrides")
-    assert f"{path} line 1" in called.document["error"]["message"]
+    assert f"{path} line 1" in called.document["error"]["sentence"]
 
 
 def test_the_last_file_of_a_userdata_directory_stays_because_apache_needs_one(machine: Machine) -> None:
@@ -370,7 +370,7 @@ def test_a_half_deleted_block_is_refused_with_its_lines_and_mended_by_deleting_t
     called = refused(machine, "block-damaged", "on")
     error = called.document["error"]
     assert f"{TWO}:{line}: #" in error["detail"]
-    assert "Delete the marker lines" in error["message"]
+    assert "Delete the marker lines" in error["sentence"]
     mended = [x for x in machine.path(TWO).read_text().splitlines(True) if x == "# mine\n"]
     machine.path(TWO).write_text("".join(mended))
     done(switch(machine, "on"))

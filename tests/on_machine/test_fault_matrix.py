@@ -38,15 +38,15 @@ def test_the_fault_is_told_by_cause_severity_and_action(whole: Machine, cell: Ce
     found = json.loads(whole.run("ocsp-stapling", "check", "--json", check=False).stdout)
 
     expected = (cell.cause, cell.severity, cell.action)
-    assert (found["cause"], found["severity"], found["action"]) == expected, found["sentence"]
+    assert (found["cause"], found["severity"], found["advice"]) == expected, found["sentence"]
     if cell.severity == "stalling":
         assert found["afterwards"] == cell.remedy
     concerned = {"site0001.example.test", "muststaple.example.test"}
     others = {"site0002.example.test", "site0003.example.test"} if cell.who == "all" else set()
     assert set(found["sites_causing"]) == concerned | others
     if cell.severity == "stalling":
-        assert len(found["sites_waiting"]) == found["sites"] == 4
-    assert found["must_staple"] == ["muststaple.example.test"]
+        assert len(found["sites_waiting"]) == found["site_count"] == 4
+    assert found["must_staple_sites"] == ["muststaple.example.test"]
     assert found["problems"] == []
 
 

@@ -95,7 +95,7 @@ def test_a_full_file_system_is_named_and_nothing_changes(machine: Machine) -> No
     before, stamp = file_state(machine), pid_stamp(machine)
     called = switch(machine, "off")
     assert (called.code, called.error) == (3, "write-failed"), called.told
-    assert "No space left on device" in called.document["error"]["message"]
+    assert "No space left on device" in called.document["error"]["sentence"]
     check(machine, called, before, "full")
     assert pid_stamp(machine) == stamp
     machine.path(f"{INCLUDES}/big").unlink()
@@ -109,7 +109,7 @@ def test_a_read_only_file_system_is_named_and_nothing_changes(machine: Machine) 
     before, stamp = file_state(machine), pid_stamp(machine)
     called = switch(machine, "off")
     assert (called.code, called.error) == (3, "write-failed"), called.told
-    assert "Read-only file system" in called.document["error"]["message"]
+    assert "Read-only file system" in called.document["error"]["sentence"]
     check(machine, called, before, "read-only")
     assert pid_stamp(machine) == stamp
 
@@ -122,7 +122,7 @@ def test_an_immutable_include_is_named_and_the_other_one_put_back(machine: Machi
     before = file_state(machine)
     called = switch(machine, "off")
     assert (called.code, called.error) == (3, "write-failed"), called.told
-    assert TWO in called.document["error"]["message"]
+    assert TWO in called.document["error"]["sentence"]
     check(machine, called, before, "immutable")
 
 

@@ -75,7 +75,7 @@ def test_many_certificates_are_one_look_and_the_picture_is_new_afterwards(hooked
     os.kill(sleeper, signal.SIGTERM)  # the minute is over
     until(hooked, "ended")
     check = json.loads(hooked.path("/var/lib/ocsp-stapling/last-check.json").read_text())
-    assert check["state"] == "OK"
+    assert check["monitoring_state"] == "OK"
 
 
 def test_the_key_that_whm_sends_is_kept_nowhere(hooked: Machine) -> None:

@@ -48,7 +48,7 @@ def doctor(machine: Machine) -> dict[str, Any]:
 
 
 def broken(machine: Machine) -> list[str]:
-    return [check["name"] for check in doctor(machine)["checks"] if check["state"] == "failed"]
+    return [check["name"] for check in doctor(machine)["checks"] if check["grade"] == "failed"]
 
 
 # -- on each kind of server ----------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ def test_the_doctor_finds_every_ill_and_says_how_to_mend_it(installed: Machine) 
         installed.run("sh", "-c", spoil)
     found = {check["name"]: check for check in doctor(installed)["checks"]}
     for _, name, mend in ILLS:
-        assert found[name]["state"] == "failed", found
+        assert found[name]["grade"] == "failed", found
         assert mend in found[name]["mend"]
     assert installed.run(COMMAND, "doctor", check=False).returncode == 1
 

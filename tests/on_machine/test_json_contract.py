@@ -30,6 +30,7 @@ HEALTHY: Story = (
     ("a certificate", "probe", ("probe", "CERTIFICATE")),
     ("nothing to do", "operation", ("on", "--yes")),
     ("installation", "doctor", ("doctor",)),
+    ("a shield that is off", "shield", ("shield", "status")),
 )
 BROKEN: Story = (
     ("responder refuses", "check", ("check",)),
@@ -47,6 +48,9 @@ BROKEN: Story = (
     ("off alone", "status", ("status",)),
     ("all operations", "history", ("history",)),
     ("samples", "metrics", ("metrics",)),
+    ("a shield", "operation", ("shield", "on", "--yes")),
+    ("answers", "shield-refresh", ("shield", "refresh")),
+    ("a shield that holds them", "shield", ("shield", "status")),
 )
 
 
@@ -91,5 +95,5 @@ def _documents(name: str, text: str) -> list[Any]:
 
 
 def test_every_schema_is_met_by_something() -> None:
-    met = {name for _, name, _ in (*HEALTHY, *BROKEN)} | {"history-operation", "common"}
+    met = {name for _, name, _ in (*HEALTHY, *BROKEN)} | {"history-operation", "common", "serve"}
     assert met == set(schemas())

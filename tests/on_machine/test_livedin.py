@@ -31,7 +31,7 @@ def test_every_virtual_host_of_every_maker_is_found_with_its_port_and_its_own_st
         *((site.name, livedin.MESSENGER_PORT) for site in lived.sites),
     }
     assert {each["stapling"] for each in found if each["port"] == livedin.MESSENGER_PORT} == {"off"}
-    assert all(each["responder"] and not each["findings"] for each in found)
+    assert all(each["responder"] and not each["finding_codes"] for each in found)
     seen = call(lived, "config", "--json").document
     assert (seen["stapling"], seen["origin"]) == ("on", "template")
     assert stapled(lived)
@@ -43,7 +43,7 @@ def test_an_outage_on_it_is_told_ended_and_taken_back(lived: Machine) -> None:
     lived.run(RESTART, "--hard")
     called = call(lived, "check", "--json")
     found = called.document
-    assert (called.code, found["severity"], found["action"]) == (2, "stalling", "turn-off"), found
+    assert (called.code, found["severity"], found["advice"]) == (2, "stalling", "turn-off"), found
     off = call(lived, "off", "--yes")
     assert off.code == 0, off.told
     assert f"{lived.sites[0].name}:443" in off.out, "a site with a drop-in's port is called by name and port"
@@ -62,6 +62,6 @@ def test_behind_a_balancer_without_ipv6_nobody_on_443_means_nothing(lived: Machi
     lived.fault("all", "drop")
     lived.run(RESTART, "--hard")
     found = call(lived, "check", "--json").document
-    assert (found["severity"], found["action"]) == ("stalling", "turn-off"), found
+    assert (found["severity"], found["advice"]) == ("stalling", "turn-off"), found
     assert {each["port"] for each in found["handshakes"]} <= {8443, livedin.MESSENGER_PORT}
     lived.heal()

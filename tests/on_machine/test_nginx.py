@@ -41,9 +41,9 @@ def test_an_outage_holds_no_visitor_up_and_check_and_page_say_who_is_in_front(be
     assert all(each["seconds"] < 1 and not each["error"] and not each["stapled"] for each in met)
     called = call(behind, "check", "--json")
     found = called.document
-    verdict = (called.code, found["cause"], found["severity"], found["action"])
+    verdict = (called.code, found["cause"], found["severity"], found["advice"])
     assert verdict == (0, "not-in-front", "none", "nothing")
-    assert found["host"]["front"] == "nginx"
+    assert found["this_server"]["front"] == "nginx"
     assert {each["port"] for each in found["handshakes"]} == {443}
     assert {each["ok"] for each in found["responders"]} == {False}
     open_whm(behind)

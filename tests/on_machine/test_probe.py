@@ -41,18 +41,20 @@ def test_whatever_names_a_responder_is_asked_about_a_certificate(
     machine: Machine, target: str, kind: str
 ) -> None:
     found = probe(machine, target)
-    assert (found["kind"], found["outcome"]) == (kind, "ok")
-    assert [each["verdict"] for each in found["responder"]["addresses"]] == ["good", "good"]
+    assert (found["target_kind"], found["outcome"]) == (kind, "ok")
+    assert [each["verdict"] for each in found["responders"][0]["addresses"]] == ["good", "good"]
 
 
 def test_a_site_without_a_responder_is_calmly_good(machine: Machine) -> None:
     found = probe(machine, "noocsp.example.test")
-    assert (found["kind"], found["outcome"], found["exit_status"]) == ("site", None, 0)
+    assert (found["target_kind"], found["outcome"], found["exit_status"]) == ("site", None, 0)
 
 
 def test_what_only_apaches_user_meets_is_met(machine: Machine) -> None:
     machine.fault("alpha", "refuse", user="nobody")
-    outcomes = {each["outcome"] for each in probe(machine, "site0001.example.test")["responder"]["addresses"]}
+    outcomes = {
+        each["outcome"] for each in probe(machine, "site0001.example.test")["responders"][0]["addresses"]
+    }
     machine.heal()
     assert outcomes == {"refused"}
 

@@ -50,13 +50,13 @@ def test_it_ends_the_waiting_of_all_and_costs_nobody_else_a_staple(
 def test_it_outlives_an_off_and_an_on_for_all_and_is_undone_by_its_own_word(machine: Machine) -> None:
     without_our_files(machine)
     plan = call(machine, "off", "--site", SITE, "--dry-run", "--json").document
-    assert (plan["site"], plan["rebuild"], plan["sites_affected"], plan["stapling_then"]) == (
+    assert (plan["site"], plan["rebuild"], plan["sites_affected_count"], plan["stapling_then"]) == (
         SITE,
         True,
         1,
         "on",
     )
-    assert [each["path"] for each in plan["files"]] == [OURS]
+    assert [each["path"] for each in plan["changes"]] == [OURS]
     for action in ("off", "on"):
         assert switch(machine, "off", "--site", SITE).code == 0
         assert switch(machine, action).code == 0

@@ -42,7 +42,7 @@ def assert_restored(machine: Machine, called: Called, code: str) -> None:
     """Failed and put back: said plainly, no block left, Apache runs and staples as before."""
     assert (called.code, called.document.get("state")) == (3, "restored"), called.told
     assert called.error == code
-    assert "Everything is as it was before." in called.document["message"]
+    assert "Everything is as it was before." in called.document["sentence"]
     assert OURS not in machine.path(GLOBAL).read_bytes() + machine.path(TWO).read_bytes()
     assert parent(machine)
     assert stapled(machine)
@@ -111,7 +111,7 @@ def test_a_second_off_or_on_changes_nothing_and_restarts_nothing(machine: Machin
     stamp = pid_stamp(machine)
     again = switch(machine, "on")
     assert_done(again)
-    assert "already" in again.document["message"]
+    assert "already" in again.document["sentence"]
     assert pid_stamp(machine) == stamp
 
 
@@ -129,7 +129,7 @@ def test_on_does_not_restart_a_healthy_apache_because_a_responder_fails(machine:
     stamp = pid_stamp(machine)
     called = switch(machine, "on")
     assert_done(called)
-    assert "already" in called.document["message"]
+    assert "already" in called.document["sentence"]
     assert pid_stamp(machine) == stamp
 
 
@@ -140,10 +140,10 @@ def test_dry_run_changes_nothing_and_prints_the_plan(machine: Machine) -> None:
     before, stamp = disk(machine), pid_stamp(machine)
     plan = call(machine, "off", "--dry-run", "--json").document
     assert (plan["stapling_now"], plan["stapling_then"]) == ("on", "off")
-    assert [each["path"] for each in plan["files"]] == [GLOBAL, TWO]
-    assert "+    SSLUseStapling Off" in plan["files"][0]["diff"]
-    assert plan["must_staple"] == ["muststaple.example.test"]
-    assert plan["sites_affected"] == 7
+    assert [each["path"] for each in plan["changes"]] == [GLOBAL, TWO]
+    assert "+    SSLUseStapling Off" in plan["changes"][0]["diff"]
+    assert plan["must_staple_sites"] == ["muststaple.example.test"]
+    assert plan["sites_affected_count"] == 7
     assert plan["front"] == "httpd"
     assert call(machine, "off", "--dry-run").code == 0
     assert not machine.path("/var/lib/ocsp-stapling").exists()
@@ -159,14 +159,14 @@ def test_the_result_says_what_visitors_met_before_and_after(machine: Machine) ->
     assert document["first_quick_seconds"] <= document["seconds"]
     assert {each["stapled"] for each in document["before"] if "noocsp" not in each["site"]} == {True}
     assert {each["stapled"] for each in document["after"]["handshakes"]} == {False}
-    assert all(isinstance(each["milliseconds"], int) for each in document["before"])
+    assert all(isinstance(each["seconds"], float) for each in document["before"])
     assert any("muststaple.example.test" in each for each in document["warnings"])
     listed = call(machine, "history", "--json").document["operations"]
     assert [(o["operation"], o["state"], o["reason"]) for o in listed] == [
         (document["operation"], "done", "trial")
     ]
     steps = call(machine, "history", document["operation"], "--json").document["steps"]
-    assert [each["name"] for each in steps] == [
+    assert [each["step"] for each in steps] == [
         *("write", "write", "configtest", "restart", "whm-said", "verify")
     ]
     assert "through" not in call(machine, "history").told
@@ -352,8 +352,8 @@ def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machin
     called = switch(machine, "on")
     assert (called.code, called.error) == (3, "still-stalling"), called.told
     attempt = called.document["attempt"]
-    assert attempt["responders"] == ["ocsp.alpha-ca.test"]
-    assert "site0001.example.test" in attempt["sites"]
+    assert attempt["responder_hosts"] == ["ocsp.alpha-ca.test"]
+    assert "site0001.example.test" in attempt["site_names"]
     assert attempt["sentence"] in call(machine, "history", called.document["operation"], "--json").out
     assert called.document["rungs"] == ["whm-api"]
     assert file_state(machine) == before

@@ -71,7 +71,7 @@ def test_a_schema_is_a_schema(name: str) -> None:
         ("cause", Cause),
         ("severity", Severity),
         ("confidence", Confidence),
-        ("action", Action),
+        ("advice", Action),
         ("origin", Origin),
         ("outcome", Outcome),
         ("verdict", Verdict),

@@ -23,17 +23,17 @@ CHECK: dict[str, Any] = {
     "exit_status": 2,
     "cause": "network-block",
     "severity": "stalling",
-    "action": "turn-off",
+    "advice": "turn-off",
     "checked_at": "2026-11-22T10:00:00+00:00",
     "seconds": 3.25,
-    "sites": 12,
+    "site_count": 12,
     "sites_affected": ["a.example.com"],
-    "must_staple": [],
+    "must_staple_sites": [],
     "configuration": {"stapling": "off", "off_since": "2026-11-22T09:00:00+00:00"},
     "responders": [
         {
             "url": 'http://ocsp.example.com/"\\\n',
-            "must_staple": ["strict.example.com"],
+            "must_staple_sites": ["strict.example.com"],
             "addresses": [
                 {
                     "address": "192.0.2.1",
@@ -49,7 +49,15 @@ CHECK: dict[str, Any] = {
         {"responder": "http://ocsp.example.com", "asked": True, "seconds": 3.01},
         {"responder": "http://ocsp.example.com", "asked": False, "seconds": 0.01},
     ],
-    "log": {"last_hour": 7, "last_day": 1000},
+    "log": {"last_hour_count": 7, "last_day_count": 1000},
+    "shield": {
+        "answering": True,
+        "held_count": 3,
+        "certificate_count": 4,
+        "earliest_end": "2026-11-23T10:00:00+00:00",
+        "held_by_responder": [{"host": "ocsp.example.com", "failing_count": 1}],
+        "question_count": 12,
+    },
 }
 OFF = Operation("id", "off", "root", "", 1.0, 2.5, "done", {}, {})
 

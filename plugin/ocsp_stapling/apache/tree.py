@@ -93,9 +93,9 @@ class Finding:
     line: int = 0
 
     def as_json(self) -> dict[str, object]:
-        """Return the keys code, message, file, line."""
+        """Return the keys code, sentence, file, line."""
         file = str(self.file) if self.file else None
-        return {"code": self.code, "message": self.message, "file": file, "line": self.line}
+        return {"code": self.code, "sentence": self.message, "file": file, "line": self.line}
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _problem(text: str) -> Problem | None:
         )
     error = found.get("error") if isinstance(found, dict) else None
     return (
-        Problem(str(error.get("code")), str(error.get("message")), str(error.get("detail", "")))
+        Problem(str(error.get("code")), str(error.get("sentence")), str(error.get("detail", "")))
         if error
         else None
     )

@@ -17,6 +17,7 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation, Step
 from ocsp_stapling.change.request import IDENTITY, ChangeRequest
+from ocsp_stapling.document import moment, versioned
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import SAFE_PATH, Completed, run
 from ocsp_stapling.settings import PATH_VARIABLE
@@ -69,9 +70,9 @@ class Progress:
             "action": self.action,
             "who": self.who,
             "reason": self.reason,
-            "started": self.started,
-            "finished": self.finished,
-            "steps": [{"at": s.at, "name": s.name, "detail": s.detail} for s in self.steps],
+            "started": moment(self.started) if self.started else None,
+            "finished": moment(self.finished) if self.finished else None,
+            "steps": [each.as_json() for each in self.steps],
             "result": self.result,
         }
 
@@ -225,7 +226,7 @@ def _without_journal(identity: str, output: _Output) -> Progress:
         document = None
     if not isinstance(document, dict):
         problem = Problem("no-result", "The change ended without a result.", output.text[-2000:])
-        return Progress(identity, INTERRUPTED, result={"error": problem.as_json()})
+        return Progress(identity, INTERRUPTED, result=versioned("error", {"error": problem.as_json()}))
     state = str(document.get("state", REFUSED))
     return Progress(identity, state, str(document.get("action", "")), result=document)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ocsp_stapling.document import moment
+
 NAME = "journal.sqlite"
 _BUSY_SECONDS = 3.0
 _SCHEMA = """
@@ -36,6 +38,16 @@ _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
 _KEPT_INCIDENTS = 100
 RUNNING = "running"
+_EARLIER = {
+    "message": "sentence",
+    "files": "changes",
+    "samples": "verification",
+    "staple": "staple_wanted",
+    "responder": "responder_host",
+    "must_staple": "must_staple_sites",
+    "sites_affected": "sites_affected_count",
+}
+"""What plans, results and steps were called before documents had a `schema`."""
 _T = TypeVar("_T")
 
 
@@ -56,6 +68,10 @@ class Step:
     name: str
     detail: Mapping[str, Any]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the step as `history OPERATION --json` shows it."""
+        return {"at": moment(self.at), "step": self.name, "facts": dict(self.detail)}
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -73,6 +89,20 @@ class Operation:
     state: str
     plan: Mapping[str, Any]
     result: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the operation as `history --json` and `status --json` show it, without plan, steps and result."""
+        return {
+            "operation": self.id,
+            "action": self.action,
+            "who": self.who,
+            "reason": self.reason or None,
+            "site": self.plan.get("site"),
+            "started": moment(self.started),
+            "finished": moment(self.finished) if self.finished else None,
+            "state": self.state,
+            "sentence": self.result.get("sentence"),
+        }
 
 
 @dataclass(frozen=True)
@@ -303,5 +333,17 @@ def _operation(row: Sequence[Any]) -> Operation:
 
 
 def _loads(text: str) -> Mapping[str, Any]:
-    found = json.loads(text)
+    found = _renamed(json.loads(text))
     return found if isinstance(found, dict) else {}
+
+
+def _renamed(found: Any) -> Any:
+    """What an earlier version wrote, in today's names."""
+    if isinstance(found, list):
+        return [_renamed(each) for each in found]
+    if not isinstance(found, dict) or "schema" in found:
+        return found
+    if "milliseconds" in found:  # a handshake
+        found = {**found, "seconds": found["milliseconds"] / 1000, "failure": found.get("error")}
+        return {name: value for name, value in found.items() if name not in ("milliseconds", "error")}
+    return {_EARLIER.get(name, name): _renamed(value) for name, value in found.items()}

@@ -159,7 +159,7 @@ class Operator:
 
     def _tell_recovered(self, results: Sequence[Result]) -> None:
         for each in results:
-            self.watcher("recover", {"message": each.sentence}, time.monotonic() - self.began)
+            self.watcher("recover", {"sentence": each.sentence}, time.monotonic() - self.began)
 
     def _record_refusal(self, problem: Problem) -> None:
         if not self.request.identity:

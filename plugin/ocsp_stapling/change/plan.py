@@ -22,6 +22,7 @@ from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
+from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
@@ -121,7 +122,7 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as the JSON object of `--dry-run` and of the journal."""
-        return {
+        facts = {
             "action": self.action,
             "tag": self.tag,
             "stapling_now": on_off(self.stapling_now),
@@ -130,22 +131,23 @@ class Plan:
             "cache_then": self.cache_then,
             "decided_by": self.decided_by.as_json() if self.decided_by else None,
             "origin": self.origin,
-            "files": [
+            "changes": [
                 {"path": str(c.old.path), "exists": c.old.content is not None, "diff": c.diff()}
                 for c in self.changes
             ],
             "rebuild": self.rebuild,
-            "sites_affected": self.sites_affected,
-            "must_staple": list(self.must_staple),
+            "sites_affected_count": self.sites_affected,
+            "must_staple_sites": list(self.must_staple),
             "overrides": [each.as_json() for each in self.overrides],
             "front": self.front,
             "cost": self.cost,
             "warnings": list(self.warnings),
             "return_when_healthy": self.return_when_healthy,
             "site": self.site or None,
-            "samples": [sample_json(each) for each in self.samples],
+            "verification": [sample_json(each) for each in self.samples],
             "failing_responders": list(self.outlook.failing),
         }
+        return versioned("plan", facts)
 
 
 def _in_vain(plan: Plan, before: Sequence[Handshake]) -> str:
@@ -170,16 +172,16 @@ def sample_json(sample: Sample) -> dict[str, Any]:
         "site": sample.door.name,
         "address": sample.door.address,
         "port": sample.door.port,
-        "responder": sample.responder,
-        "staple": sample.staple,
-        "key": sample.door.key,
+        "responder_host": sample.responder,
+        "staple_wanted": sample.staple,
+        "key": sample.door.key or None,
     }
 
 
 def sample_from_json(found: Mapping[str, Any]) -> Sample:
     """Read back what `sample_json` wrote."""
-    door = Door(str(found["address"]), int(found["port"]), str(found["site"]), str(found.get("key", "")))
-    return Sample(door, str(found["responder"]), found["staple"])
+    door = Door(str(found["address"]), int(found["port"]), str(found["site"]), str(found.get("key") or ""))
+    return Sample(door, str(found["responder_host"]), found["staple_wanted"])
 
 
 def make(request: ChangeRequest, now: Situation, undo: Changes = (), undone_site: str = "") -> Plan:

@@ -89,7 +89,7 @@ def _loses_cache(operation: Operation, before: str, after: str) -> bool:
 
 
 def _samples(operation: Operation) -> list[Sample]:
-    return [sample_from_json(each) for each in operation.plan.get("samples", [])]
+    return [sample_from_json(each) for each in operation.plan.get("verification", [])]
 
 
 def _back(

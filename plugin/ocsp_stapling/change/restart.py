@@ -261,7 +261,7 @@ def _through_whm(
     good = verdict.served and verdict.as_wanted and _reloaded(apache, mark)
     call.wait(min(_WORD_SECONDS, patience.api) if good or not stalled else 0.0)
     if call.said:
-        report("whm-said", {"message": call.said.strip()[-500:]})
+        report("whm-said", {"said": call.said.strip()[-500:]})
     if call.is_running:
         waited = round(time.monotonic() + patience.api - end)
         told = f"WHM's API did not answer restartservice within {waited} seconds."

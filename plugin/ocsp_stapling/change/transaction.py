@@ -20,6 +20,7 @@ from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
 from ocsp_stapling.change.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
+from ocsp_stapling.document import versioned
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
 from ocsp_stapling.problem import Problem
@@ -66,8 +67,8 @@ class Attempt:
         """Return the attempt as plain data."""
         return {
             "sentence": self.sentence,
-            "sites": list(self.sites),
-            "responders": list(self.responders),
+            "site_names": list(self.sites),
+            "responder_hosts": list(self.responders),
             "handshakes": [handshake_json(each) for each in self.handshakes],
         }
 
@@ -115,11 +116,11 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as the JSON document of off, on and undo."""
-        return {
+        facts = {
             "operation": self.operation,
             "action": self.action,
             "state": self.state,
-            "message": self.sentence,
+            "sentence": self.sentence,
             "error": self.problem.as_json() if self.problem else None,
             "rungs": list(self.rungs),
             "seconds": round(self.seconds, 3),
@@ -129,6 +130,7 @@ class Result:
             "warnings": list(self.warnings),
             "attempt": self.attempt.as_json() if self.attempt else None,
         }
+        return versioned("operation", facts)
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -193,7 +195,7 @@ class _Run:
         )
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began
-        self.step("verify", {"message": outcome.verdict.sentence, "seconds": time.monotonic() - began})
+        self.step("verify", {"sentence": outcome.verdict.sentence, "seconds": time.monotonic() - began})
         return replace(outcome, warnings=(*outcome.warnings, *self._others(old)))
 
     def _others(self, old: Iterable[Process]) -> list[str]:

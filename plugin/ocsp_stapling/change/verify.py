@@ -46,11 +46,11 @@ class Verdict:
     first_quick_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the keys served, as_wanted, message, handshakes, warnings."""
+        """Return the keys served, as_wanted, sentence, handshakes, warnings."""
         return {
             "served": self.served,
             "as_wanted": self.as_wanted,
-            "message": self.sentence,
+            "sentence": self.sentence,
             "handshakes": [handshake_json(each) for each in self.handshakes],
             "warnings": list(self.warnings),
         }
@@ -68,9 +68,9 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
         "address": found.door.address,
         "port": found.door.port,
         "asked": found.asked,
-        "milliseconds": found.milliseconds,
+        "seconds": round(found.seconds, 4),
         "stapled": found.staple is not None,
-        "error": found.error or None,
+        "failure": found.error or None,
     }
 
 

@@ -44,11 +44,11 @@ def write(path: Path, text: str) -> None:
 
 
 def as_json(text: str) -> dict[str, Any]:
-    """Return rendered metrics as a document: under `samples` one object each with name, labels and value."""
+    """Return rendered metrics as a document: under `samples` one object each with name, labels and number."""
     found = []
     for name, labels, value in _LINE.findall(text):
         number = None if value == "NaN" else float(value)
-        found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "value": number})
+        found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "number": number})
     return {"samples": found}
 
 
@@ -74,7 +74,7 @@ def _of_shield(shield: Mapping[str, Any]) -> list[Family]:
             "Certificates for which the last question failed, by responder.",
             [
                 ({"responder": str(one.get("host"))}, float(one.get("failing_count") or 0))
-                for one in _list(shield, "responders")
+                for one in _list(shield, "held_by_responder")
             ],
         ),
         (
@@ -102,9 +102,9 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         ),
         _gauge("check_duration_seconds", "How long the last check took.", _known(check.get("seconds"))),
         _gauge(
-            "cause_info", "What the last check found.", [(_words(check, "cause", "severity", "action"), 1.0)]
+            "cause_info", "What the last check found.", [(_words(check, "cause", "severity", "advice"), 1.0)]
         ),
-        _gauge("sites", "TLS sites served.", _known(check.get("sites"))),
+        _gauge("sites", "TLS sites served.", _known(check.get("site_count"))),
         _gauge(
             "sites_affected",
             "Sites that the cause concerns.",
@@ -128,7 +128,7 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         _gauge(
             "must_staple_sites_affected",
             "Sites with Must-Staple that the cause concerns.",
-            [({}, float(len(_list(check, "must_staple"))))],
+            [({}, float(len(_list(check, "must_staple_sites"))))],
         ),
         _gauge(
             "responder_up",
@@ -161,7 +161,11 @@ def _addresses(check: Mapping[str, Any], value: Any) -> Iterable[Sample]:
 
 
 def _must_staple(check: Mapping[str, Any]) -> set[str]:
-    return {str(name) for responder in _list(check, "responders") for name in _list(responder, "must_staple")}
+    return {
+        str(name)
+        for responder in _list(check, "responders")
+        for name in _list(responder, "must_staple_sites")
+    }
 
 
 def _is_up(found: Mapping[str, Any]) -> float:
@@ -178,7 +182,7 @@ def _handshakes(check: Mapping[str, Any]) -> list[Sample]:
 
 
 def _log(log: Mapping[str, Any]) -> list[Sample]:
-    windows = (("1h", log.get("last_hour")), ("24h", log.get("last_day")))
+    windows = (("1h", log.get("last_hour_count")), ("24h", log.get("last_day_count")))
     return [({"window": name}, float(count)) for name, count in windows if isinstance(count, int)]
 
 

@@ -26,7 +26,7 @@ def foretold(found: Mapping[str, Any], plan: Plan, now: float) -> Outlook:
     """Return what a check's document says about a plan. Pure; `now` in seconds since the epoch."""
     failing = [one for one in found["responders"] if not one["ok"] and not one["expired_only"]]
     if plan.site:
-        failing = [one for one in failing if plan.site in map(_name, one["sites"])]
+        failing = [one for one in failing if plan.site in map(_name, one["site_names"])]
     hosts = tuple(dict.fromkeys(str(one["host"]) for one in failing))
     turns_on = plan.stapling_then and not plan.stapling_now
     comes_back = turns_on or plan.action in ("site-on", "shield-off")
@@ -38,7 +38,7 @@ def foretold(found: Mapping[str, Any], plan: Plan, now: float) -> Outlook:
 
 
 def _warning(one: Mapping[str, Any], ago: str) -> str:
-    sites = listed([str(name) for name in one["sites"]])
+    sites = listed([str(name) for name in one["site_names"]])
     means = "all visitors wait again" if one["holds_up"] else "these sites get no staple"
     whose = f" Certificates of {sites} name it." if sites else ""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
@@ -20,6 +21,7 @@ from ocsp_stapling.check.evidence import (
     ShieldEvidence,
     SteeringLine,
 )
+from ocsp_stapling.document import versioned
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 _STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
@@ -47,27 +49,27 @@ def state_word(status: int) -> str:
 def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
     """Return everything as plain data; times in ISO 8601 with zone, durations in seconds unless named otherwise."""
     status = exit_status(found)
-    return {
-        "state": _STATES[status],
+    facts = {
+        "monitoring_state": _STATES[status],
         "exit_status": status,
         "cause": found.cause.value,
         "severity": found.severity.value,
         "confidence": found.confidence.value,
         "inferred": found.inferred,
-        "action": found.action.value,
+        "advice": found.action.value,
         "afterwards": found.afterwards.value,
         "sentence": found.sentence,
-        "advice": found.advice,
+        "advice_sentence": found.advice,
         "for": list(found.reasons_for),
         "against": list(found.reasons_against),
         "sites_affected": list(found.sites),
         "sites_causing": list(found.causing),
         "sites_waiting": list(found.waiting),
-        "must_staple": list(found.must_staple),
+        "must_staple_sites": list(found.must_staple),
         "alone": list(found.alone),
         "checked_at": evidence.taken_at.isoformat(timespec="seconds"),
         "seconds": round(evidence.seconds, 3),
-        "sites": evidence.site_count,
+        "site_count": evidence.site_count,
         "responders": [
             _responder(one, why) for one, why in zip(evidence.responders, found.responders, strict=True)
         ],
@@ -75,23 +77,28 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
             {"name": site.name, "must_staple": site.must_staple} for site in evidence.incomplete_chains
         ],
         "never_stapled": [site.name for site in evidence.never_stapled],
-        "unreadable": [site.name for site in evidence.unreadable],
+        "unreadable_sites": [site.name for site in evidence.unreadable],
         "slowest_handshake_seconds": _slowest(evidence, found),
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
         "authorities": [_authority(one) for one in evidence.authorities],
         "configuration": _configuration(evidence.configuration),
-        "host": _host(evidence.host),
+        "this_server": _host(evidence.host),
         "shield": _shield(evidence.shield, found),
         "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
         "problems": list(evidence.problems),
     }
+    return versioned("check", facts)
 
 
 def _public(found: PublicAddresses | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {"asked": list(found.asked), "right": list(found.right), "source": found.source}
+    return {
+        "asked_addresses": list(found.asked),
+        "right_addresses": list(found.right),
+        "source": found.source,
+    }
 
 
 def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
@@ -102,9 +109,8 @@ def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
 
 
 def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any]:
-    return {
+    return one.finding.as_json() | {
         "url": one.url,
-        "host": one.finding.host,
         "authority": one.authority,
         "operator": one.operator,
         "issuer": one.issuer,
@@ -112,20 +118,17 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "cause": why.cause.value,
         "confidence": why.why.confidence.value,
         "sentence": why.why.sentence,
-        "outcome": one.finding.outcome.value,
-        "detail": one.finding.detail,
         "serial": one.serial,
-        "sites": list(why.sites),
-        "must_staple": list(why.must_staple),
+        "site_names": list(why.sites),
+        "must_staple_sites": list(why.must_staple),
         "not_stapling": [site.name for site in one.sites if not site.stapling],
-        "resolve_ms": one.finding.resolve_ms,
-        "address_count": one.finding.address_count,
         "addresses": [
             address.as_json() | {"root_connects": address.address in one.root_connects}
             for address in one.finding.addresses
         ],
         "public_addresses": _public(one.public),
-        "name": {"state": one.name_state.value, "sentence": one.name_sentence},
+        "name_state": one.name_state.value,
+        "name_sentence": one.name_sentence,
         "firewall": list(one.blocked_by),
         "elsewhere": [_elsewhere(told) for told in one.elsewhere],
         "command": one.command,
@@ -145,7 +148,7 @@ def _handshake(one: HandshakeEvidence) -> dict[str, Any]:
         "repeated": one.repeated,
         "key": one.key or None,
         "seconds": round(one.seconds, 4),
-        "error": one.error or None,
+        "failure": one.error or None,
         "stapled": bool(one.staple),
         "staple": one.staple or None,
     }
@@ -153,13 +156,21 @@ def _handshake(one: HandshakeEvidence) -> dict[str, Any]:
 
 def _log(one: LogEvidence) -> dict[str, Any]:
     return {
-        "last_hour": one.last_hour,
-        "last_day": one.last_day,
-        "last": one.last or None,
-        "responders": {name or "unnamed": count for name, count in one.responders.items()},
-        "kinds": dict(one.kinds),
-        "unreadable": one.unreadable or None,
+        "last_hour_count": one.last_hour,
+        "last_day_count": one.last_day,
+        "last_at": _zoned(one.last) if one.last else None,
+        "failures_by_responder": {name or "unnamed": count for name, count in one.responders.items()},
+        "failures_by_kind": dict(one.kinds),
+        "unreadable_reason": one.unreadable or None,
     }
+
+
+def _zoned(text: str) -> str | None:
+    """A time of the log, which Apache writes in the server's zone without naming it; None if it is no time."""
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except ValueError:
+        return None
 
 
 def _authority(one: AuthorityEvidence) -> dict[str, Any]:
@@ -177,14 +188,13 @@ def _configuration(one: ConfigurationEvidence) -> dict[str, Any]:
     return {
         "stapling": {True: "on", False: "off", None: "unknown"}[one.on],
         "origin": one.origin.value,
-        "decided_by": one.where or None,
-        "line": one.line or None,
+        "decided_by": {**_place(one.where), "text": one.line} if one.where else None,
         "still_on": list(one.still_on),
         "off_since": one.off_since.isoformat() if one.off_since else None,
         "off_by": one.off_by or None,
         "reason": one.reason or None,
-        "findings": list(one.findings),
-        "directives": list(one.directives),
+        "notes": list(one.findings),
+        "directive_lines": list(one.directives),
         "force_url": _steering(one.force_url),
         "proxy": _steering(one.proxy),
         "md_stapling": _steering(one.md_stapling),
@@ -192,7 +202,13 @@ def _configuration(one: ConfigurationEvidence) -> dict[str, Any]:
 
 
 def _steering(line: SteeringLine | None) -> dict[str, Any] | None:
-    return {"name": line.name, "value": line.value, "decided_by": line.where} if line else None
+    return {**_place(line.where), "name": line.name, "value": line.value} if line else None
+
+
+def _place(where: str) -> dict[str, Any]:
+    """`FILE:LINE` as the keys that every line of the configuration has."""
+    file, _, line = where.rpartition(":")
+    return {"file": file, "line": int(line)} if line.isdecimal() else {"file": where, "line": None}
 
 
 def _host(one: HostEvidence) -> dict[str, Any]:
@@ -220,7 +236,7 @@ def _shield(one: ShieldEvidence | None, found: Diagnosis) -> dict[str, Any] | No
         "missing_must_staple": list(one.missing_must_staple),
         "earliest_end": one.earliest_end.isoformat() if one.earliest_end else None,
         "revoked": list(one.revoked),
-        "responders": [
+        "held_by_responder": [
             {
                 "host": each.host,
                 "held_count": each.held_count,

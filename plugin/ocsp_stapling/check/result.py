@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocsp_stapling.document import schema
+
 if TYPE_CHECKING:  # `status` reads the document alone, and starts in a tenth of a second
     from ocsp_stapling.check.diagnosis import Diagnosis
     from ocsp_stapling.check.evidence import Evidence
@@ -75,11 +77,15 @@ def load(directory: Path) -> Check | None:
 
 
 def load_document(directory: Path) -> dict[str, Any] | None:
-    """Return the last check's document, None if there is none that can be read."""
-    found = _read(directory)
-    if found is None or "cause" not in found:
-        return None
-    return {key: value for key, value in found.items() if key != _KEPT}
+    """Return the last check's document, None if there is none that can be read.
+
+    What an earlier version wrote is told anew from what it kept, in today's words.
+    """
+    found = _read(directory) or {}
+    if found.get("schema") == schema("check"):
+        return {key: value for key, value in found.items() if key != _KEPT}
+    check = load(directory) if found else None
+    return check.document() if check else None
 
 
 def _read(directory: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ocsp_stapling.apache.stapling import StaplingState
 from ocsp_stapling.change import lock, single
 from ocsp_stapling.change.journal import NAME as JOURNAL
-from ocsp_stapling.change.journal import RUNNING, Journal, Operation
+from ocsp_stapling.change.journal import RUNNING, Journal
 from ocsp_stapling.change.note import off_note, site_note
 from ocsp_stapling.check import result
 from ocsp_stapling.server import state as server
@@ -26,8 +26,8 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
         **_stapling(state),
         "still_on": [] if state.on else [one.name for one in endpoints if one.stapling],
         "off_alone": [_off_alone(name, file) for name, file in single.turned_off(here).items()],
-        "sites": len(endpoints),
-        "must_staple": len(strict),
+        "site_count": len(endpoints),
+        "must_staple_count": len(strict),
         "must_staple_sites": strict,
         "last_check": _last_check(settings, now),
         **_operations(settings),
@@ -38,7 +38,7 @@ def _stapling(state: StaplingState) -> dict[str, Any]:
     note, line = off_note(state), state.decided_by
     return {
         "stapling": "on" if state.on else "off",
-        "decided_by": {**line.as_json(), "origin": state.origin.value} if line else None,
+        "decided_by": line.as_json() if line else None,
         "origin": state.origin.value,
         "off_since": note.since.isoformat() if note.since else None,
         "off_by": note.by or None,
@@ -62,9 +62,21 @@ def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
     found = result.load_document(settings.state_directory)
     if found is None:
         return None
-    keys = ("checked_at", "state", "cause", "severity", "confidence", "action", "sentence", "advice")
+    keys = (
+        "checked_at",
+        "monitoring_state",
+        "cause",
+        "severity",
+        "confidence",
+        "advice",
+        "sentence",
+        "advice_sentence",
+    )
     brief = {key: found.get(key) for key in keys}
-    return brief | {"age_seconds": _age(found, now), "sites_affected": len(found.get("sites_affected", []))}
+    return brief | {
+        "age_seconds": _age(found, now),
+        "sites_affected_count": len(found.get("sites_affected", [])),
+    }
 
 
 def _age(found: Mapping[str, Any], now: datetime) -> int | None:
@@ -83,24 +95,8 @@ def _operations(settings: Settings) -> dict[str, Any]:
         running = journal.operations(limit=1, state=RUNNING)
         ended = [one for one in journal.operations(limit=5) if one.state != RUNNING]
     pending = (
-        _operation(running[0]) | {"interrupted": not lock.is_held(settings.state_directory)}
+        running[0].as_json() | {"interrupted": not lock.is_held(settings.state_directory)}
         if running
         else None
     )
-    return {"last_operation": _operation(ended[0]) if ended else None, "pending_operation": pending}
-
-
-def _operation(one: Operation) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "action": one.action,
-        "who": one.who,
-        "reason": one.reason or None,
-        "state": one.state,
-        "started": _moment(one.started),
-        "finished": _moment(one.finished) if one.finished else None,
-    }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
+    return {"last_operation": ended[0].as_json() if ended else None, "pending_operation": pending}

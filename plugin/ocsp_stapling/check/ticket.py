@@ -156,7 +156,7 @@ class _Ticket:
         if self.incident:
             rows.append(f"Outage:   {words.sentence(self.incident, named=not self.redact)}")
         rows.append(f"Checked:  {_moment(found)}")
-        if server := "(left out)" if self.redact else str(self.now["host"]["name"]):
+        if server := "(left out)" if self.redact else str(self.now["this_server"]["name"]):
             rows.append(f"Server:   {server}")
         cause = _CAUSES.get(str(found["cause"]), str(found["cause"]).replace("-", " "))
         rows += [
@@ -167,7 +167,7 @@ class _Ticket:
         return rows + self._sources()
 
     def _subject(self) -> str:
-        host = "" if self.redact else str(self.now["host"]["name"])
+        host = "" if self.redact else str(self.now["this_server"]["name"])
         on, of = (f" on {host}", f" of {host}") if host else ("", "")
         stalling = self.now["severity"] == "stalling"
         urgent = "URGENT: " if stalling else ""
@@ -182,7 +182,7 @@ class _Ticket:
         return f"{urgent}OCSP stapling{on or ' on this server'}: {'HTTPS sites hang' if stalling else 'findings'}"
 
     def _asks_off(self) -> bool:
-        return str(self.now["action"]).startswith("turn-off")
+        return str(self.now["advice"]).startswith("turn-off")
 
     def _sources(self) -> list[str]:
         """The addresses of ours that the questions came from: what a firewall admin searches for."""
@@ -191,7 +191,9 @@ class _Ticket:
         )
         if not sources or self.redact:
             return []
-        return [f"From:     {', '.join(sources)} (user {self.found['host']['worker_user']}), to TCP port 80"]
+        return [
+            f"From:     {', '.join(sources)} (user {self.found['this_server']['worker_user']}), to TCP port 80"
+        ]
 
     def _failures(self) -> list[str]:
         if not self.bad:
@@ -200,8 +202,8 @@ class _Ticket:
         for one in self.bad[:_SHOWN]:
             lines.append(f"  {one['url']} ({one['authority']}): {self._plain(one['sentence'])}")
             lines += [f"    {line}" for line in _addresses(one)]
-            if one["name"]["sentence"]:
-                lines.append(f"    DNS: {one['name']['sentence']}")
+            if one["name_sentence"]:
+                lines.append(f"    DNS: {one['name_sentence']}")
             if self.reader == "root":
                 lines += [f"    firewall: {rule}" for rule in one["firewall"]]
         return [*lines, *_more(self.bad)]
@@ -221,16 +223,16 @@ class _Ticket:
         lines = [f"What visitors met ({_moment(found)})" if self.incident else "What visitors meet"]
         lines += self._waits(asked)
         lines += self._sites()
-        if strict := _own(found["must_staple"]):
+        if strict := _own(found["must_staple_sites"]):
             names = "" if self.redact or self.reader != "root" else f": {', '.join(strict[:_SHOWN])}"
             lines.append(f"  Must-Staple (refused by Firefox without a staple): {len(strict)}{names}.")
         log = found["log"]
-        if log["unreadable"]:
-            lines.append(f"  Apache's error log: {log['unreadable']}")
+        if log["unreadable_reason"]:
+            lines.append(f"  Apache's error log: {log['unreadable_reason']}")
         elif not self.restricted:
             lines.append(
-                f"  Apache's error log: {_counted(log['last_hour'], 'stapling failure')} in the last hour, "
-                f"{log['last_day']:,} in the last day."
+                f"  Apache's error log: {_counted(log['last_hour_count'], 'stapling failure')} in the last hour, "
+                f"{log['last_day_count']:,} in the last day."
             )
         return lines + self._root_facts()
 
@@ -242,7 +244,7 @@ class _Ticket:
             return []
         slowest = max(asked, key=lambda one: float(one["seconds"]))
         took = f"took {slowest['seconds']:.1f} s"
-        if slowest["error"]:
+        if slowest["failure"]:
             took = f"did not end (cut off at {slowest['seconds']:.1f} s)"
         count = f"the slowest of {len(asked)} TLS handshakes" if len(asked) > 1 else "a TLS handshake"
         return [f"  Of visitors who ask for a staple, {count} {took}."]
@@ -256,11 +258,13 @@ class _Ticket:
         whose = "My sites" if self.restricted else "Sites"
         lines = []
         if waiting:
-            lines.append(f"  {whose} whose visitors wait: {len(waiting)} of {found['sites']}, in one queue.")
+            lines.append(
+                f"  {whose} whose visitors wait: {len(waiting)} of {found['site_count']}, in one queue."
+            )
             if causing:
                 lines.append(f"  {whose} whose certificates cause it: {len(causing)}.")
         elif concerned:
-            lines.append(f"  {whose} concerned: {len(concerned)} of {found['sites']}.")
+            lines.append(f"  {whose} concerned: {len(concerned)} of {found['site_count']}.")
         if self.reader == "root" and not self.redact:
             lines += [f"    {name}" for name in ((causing or waiting) if waiting else concerned)[:_SHOWN]]
         return lines
@@ -280,8 +284,9 @@ class _Ticket:
         if self.reader != "root":
             return []
         one = self.now["configuration"]
-        where = f", decided by {one['decided_by']}" if one["decided_by"] else ""
-        load = str(self.now["host"]["load_sentence"])
+        line = one["decided_by"]
+        where = f", decided by {line['file']}:{line['line']}" if line else ""
+        load = str(self.now["this_server"]["load_sentence"])
         return [f"  Stapling is {one['stapling']}{where}.", *([f"  Besides, {load}."] if load else [])]
 
     def _elsewhere(self) -> list[str]:
@@ -299,7 +304,7 @@ class _Ticket:
     def _routes(self) -> list[str]:
         if self.redact:
             return []
-        traces: Mapping[str, str] = self.now["host"]["traces"]
+        traces: Mapping[str, str] = self.now["this_server"]["traces"]
         lines = [line for text in traces.values() for line in ("", *text.splitlines())]
         return ["Route", *(f"  {line}".rstrip() for line in lines)] if lines else []
 
@@ -401,7 +406,7 @@ def _reach(url: str) -> str:
 
 
 def _advice(found: Document) -> str:
-    return str(found["advice"])
+    return str(found["advice_sentence"])
 
 
 _REQUESTS: Mapping[str, Callable[[Document], str]] = {

@@ -10,6 +10,7 @@ import sys
 import click
 
 from ocsp_stapling import __version__
+from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
 
 # command -> "module:attribute"; imported only when it is run, so that `log` never waits for cryptography.
@@ -95,7 +96,7 @@ def _of_system(error: OSError) -> Problem:
 def show_problem(problem: Problem, as_json: bool) -> None:
     """Print a Problem: JSON on standard output for programs, one sentence on standard error for people."""
     if as_json:
-        click.echo(json.dumps({"error": problem.as_json()}))
+        click.echo(json.dumps(versioned("error", {"error": problem.as_json()})))
         return
     click.echo(f"ocsp-stapling: {problem.sentence} [{problem.code}]", err=True)
     if problem.detail:

@@ -64,7 +64,7 @@ def check(deadline: float | None, pasted: str | None, as_json: bool, progress: b
     except Problem as problem:
         _give_up(problem, as_json)
     if as_json:
-        emit_json(found)
+        emit_json("check", found)
     else:
         click.echo(as_text(found))
     sys.stdout.flush()

@@ -34,7 +34,7 @@ def as_text(found: Document) -> str:
 
 
 def _verdict(found: Document) -> str:
-    state = str(found["state"])
+    state = str(found["monitoring_state"])
     head = click.style(f"OCSP STAPLING {state}", fg=_COLOURS[state], bold=True)
     sentence = printable(str(found["sentence"]), 1000).replace("|", "/")
     return f"{head} - {sentence} | {_performance(found)}"
@@ -60,7 +60,7 @@ def _reasons(found: Document) -> list[str]:
 
 
 def _names(found: Document) -> list[str]:
-    causing, waiting, all_sites = found["sites_causing"], found["sites_waiting"], found["sites"]
+    causing, waiting, all_sites = found["sites_causing"], found["sites_waiting"], found["site_count"]
     if not waiting:
         return _named(
             f"Sites concerned: {len(found['sites_affected'])} of {all_sites}", found["sites_affected"], found
@@ -75,7 +75,7 @@ def _names(found: Document) -> list[str]:
 def _named(what: str, names: Sequence[str], found: Document) -> list[str]:
     if not names:
         return []
-    strict = set(found["must_staple"])
+    strict = set(found["must_staple_sites"])
     # Those that a browser refuses outright come first.
     ordered = sorted(names, key=lambda name: name not in strict)
     shown = ", ".join(f"{name} (Must-Staple)" if name in strict else name for name in ordered[:_SHOWN])
@@ -88,7 +88,7 @@ def _responders(found: Document) -> list[str]:
     if not rows:
         return []
     header = ("RESPONDER", "SITES", "ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT")
-    lines = [_heading(f"Responders, asked as Apache's user {found['host']['worker_user']}".rstrip())]
+    lines = [_heading(f"Responders, asked as Apache's user {found['this_server']['worker_user']}".rstrip())]
     lines += _coloured(table(rows[:_ROWS], header), rows[:_ROWS])
     if len(rows) > _ROWS:
         lines.append(f"  ... {len(rows) - _ROWS} more lines: --json has them all.")
@@ -96,7 +96,7 @@ def _responders(found: Document) -> list[str]:
 
 
 def _rows(one: Document) -> Iterator[tuple[str, ...]]:
-    name, sites = printable(str(one["host"] or one["url"]), _NAME_SHOWN), str(len(one["sites"]))
+    name, sites = printable(str(one["host"] or one["url"]), _NAME_SHOWN), str(len(one["site_names"]))
     if not one["addresses"]:
         yield name, sites, "-", "-", "-", "-", _result(one["outcome"], one["detail"])
     for number, address in enumerate(one["addresses"]):
@@ -147,21 +147,21 @@ def _handshakes(found: Document) -> list[str]:
         for one in found["handshakes"]
     ]
     lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
-    if found["host"]["front"] != "httpd":
-        lines.append(f"  {printable(found['host']['front_sentence'])}")
+    if found["this_server"]["front"] != "httpd":
+        lines.append(f"  {printable(found['this_server']['front_sentence'])}")
     return lines
 
 
 def _ending(one: Document) -> str:
-    if one["error"]:
-        return "given up" if one["error"] == "timeout" else str(one["error"])
+    if one["failure"]:
+        return "given up" if one["failure"] == "timeout" else str(one["failure"])
     if not one["asked"]:
         return "completed"
     return f"staple: {one['staple']}" if one["stapled"] else "no staple"
 
 
 def _surroundings(found: Document) -> list[str]:
-    configuration, log, host = found["configuration"], found["log"], found["host"]
+    configuration, log, host = found["configuration"], found["log"], found["this_server"]
     rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
     rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
@@ -171,19 +171,20 @@ def _surroundings(found: Document) -> list[str]:
 
 
 def _stapling(one: Document) -> str:
-    where = f"decided by {one['decided_by']} ({one['origin']})" if one["decided_by"] else "Apache's default"
+    line = one["decided_by"]
+    where = f"decided by {line['file']}:{line['line']} ({one['origin']})" if line else "Apache's default"
     by = f", by {one['off_by']}" if one["off_by"] else ""
     why = f": {one['reason']}" if one["reason"] else ""
     return f"{one['stapling']}, {where}{by}{why}"
 
 
 def _log(one: Document) -> str:
-    if one["unreadable"]:
-        return str(one["unreadable"])
-    if not one["last_day"]:
+    if one["unreadable_reason"]:
+        return str(one["unreadable_reason"])
+    if not one["last_day_count"]:
         return "no stapling failure in the last day"
-    last = f", the last at {one['last'][:19].replace('T', ' ')}" if one["last"] else ""
-    return f"{one['last_day']:,} failures in the last day, {one['last_hour']:,} in the last hour{last}"
+    last = f", the last at {one['last_at'][:19].replace('T', ' ')}" if one["last_at"] else ""
+    return f"{one['last_day_count']:,} failures in the last day, {one['last_hour_count']:,} in the last hour{last}"
 
 
 def _link(one: Document) -> str:
@@ -206,7 +207,7 @@ def _elsewhere(found: Document) -> list[str]:
 
 
 def _next(found: Document) -> list[str]:
-    return [click.style("Next step: ", bold=True) + printable(str(found["advice"]), 1000)]
+    return [click.style("Next step: ", bold=True) + printable(str(found["advice_sentence"]), 1000)]
 
 
 def _heading(text: str) -> str:

@@ -57,7 +57,7 @@ def config(as_json: bool) -> None:
     \b
     Keys of --json:
       stapling           "on" or "off" at server level
-      decided_by         {file, line, text, name, value, origin}; null: Apache's default
+      decided_by         {file, line, text, name, value}; null: Apache's default
       origin             managed-block, native-switch, template, userdata, hand-written or default
       cache              the SSLStaplingCache in force {file, line, text, name, value} or null
       session_cache      the SSLSessionCache in force, likewise
@@ -68,17 +68,17 @@ def config(as_json: bool) -> None:
       responder_timeout  seconds per address of a responder
       overrides          virtual hosts of their own mind [{site, stapling, origin, file, line, text}]
       directives         every line that takes part [{..., site, condition, certain, in_force, origin}]
-      includes           the pre_virtualhost includes [{path, exists, read, block}]
-      block              {present, files: [{file, begin, end}]}: our managed block
+      includes           the pre_virtualhost includes [{path, exists, read, has_block}]
+      block              {present, places: [{file, begin, end}]}: our managed block
       native_switch      WHM's own switch {file, value, stapling}
       local_templates    the administrator's own httpd.conf templates
-      configtest         {ok, message}: httpd's own verdict
+      configtest         {ok, detail}: httpd's own verdict
       files              every file that Apache reads
-      findings           [{code, message, file, line}]
+      findings           [{code, sentence, file, line}]
     """
     seen = _look()
     if as_json:
-        emit_json(_document(seen))
+        emit_json("config", _document(seen))
     else:
         click.echo(_text(seen))
 
@@ -101,10 +101,9 @@ def _look() -> _Seen:
 
 def _document(seen: _Seen) -> dict[str, Any]:
     state, tree = seen.state, seen.tree
-    decided = state.decided_by
     return {
         "stapling": _on_off(state.on),
-        "decided_by": decided.as_json() | {"origin": state.origin.value} if decided else None,
+        "decided_by": _line(state.decided_by),
         "origin": state.origin.value,
         "cache": _line(state.cache),
         "session_cache": _line(state.session_cache),
@@ -118,7 +117,7 @@ def _document(seen: _Seen) -> dict[str, Any]:
         "includes": [_include(path, tree) for path in seen.layout.pre_virtualhost_files],
         "block": {
             "present": bool(tree.managed),
-            "files": [{"file": str(b.file), "begin": b.begin, "end": b.end} for b in tree.managed],
+            "places": [{"file": str(b.file), "begin": b.begin, "end": b.end} for b in tree.managed],
         },
         "native_switch": {
             "file": str(seen.native.file),
@@ -126,7 +125,7 @@ def _document(seen: _Seen) -> dict[str, Any]:
             "stapling": _on_off(seen.native.on),
         },
         "local_templates": [str(path) for path in seen.templates],
-        "configtest": {"ok": seen.examined.ok, "message": seen.examined.message},
+        "configtest": {"ok": seen.examined.ok, "detail": seen.examined.message},
         "files": [str(path) for path in dict.fromkeys(tree.files)],
         "findings": [finding.as_json() for finding in seen.findings],
     }
@@ -169,7 +168,7 @@ def _in_force(each: Directive, tree: ConfigTree) -> bool:
 
 def _include(path: Path, tree: ConfigTree) -> dict[str, Any]:
     block = any(managed.file == path for managed in tree.managed)
-    return {"path": str(path), "exists": path.exists(), "read": tree.reads(path), "block": block}
+    return {"path": str(path), "exists": path.exists(), "read": tree.reads(path), "has_block": block}
 
 
 def _on_off(on: bool) -> str:
@@ -223,7 +222,7 @@ def _facts(seen: _Seen) -> str:
             if found["exists"]
             else "does not exist"
         )
-        rows.append((path.name, read + (", holds our block" if found["block"] else "")))
+        rows.append((path.name, read + (", holds our block" if found["has_block"] else "")))
     rows += [("Local template", str(path)) for path in seen.templates]
     return table(rows)
 

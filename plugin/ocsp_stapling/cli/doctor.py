@@ -27,7 +27,8 @@ def doctor(as_json: bool) -> None:
     checks = examine()
     good = not any(check.state == FAILED for check in checks)
     if as_json:
-        emit_json({"ok": good, "version": __version__, "checks": [check.as_json() for check in checks]})
+        facts = {"ok": good, "version": __version__, "checks": [check.as_json() for check in checks]}
+        emit_json("doctor", facts)
     else:
         for check in checks:
             _show(check)

@@ -58,8 +58,8 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
     found = journal.operations(limit=limit)
     seen = past(directory, time.time())
     if as_json:
-        operations = {"operations": [_as_json(each) for each in found], "lost": journal.lost or None}
-        emit_json(operations | past_as_json(seen))
+        operations = {"operations": [each.as_json() for each in found], "lost": journal.lost or None}
+        emit_json("history", operations | past_as_json(seen))
         return
     if found:
         rows = [(each.id, _time(each.started), *_summary(each)) for each in found]
@@ -94,16 +94,16 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
         raise Problem("unknown-operation", f"No operation {printable(identity, 60)} is in the history.")
     steps = journal.steps(identity)
     if as_json:
-        detail = {"steps": [_step_json(each) for each in steps], "plan": found.plan, "result": found.result}
-        emit_json(_as_json(found) | detail)
+        detail = {"steps": [each.as_json() for each in steps], "plan": found.plan, "result": found.result}
+        emit_json("history-operation", found.as_json() | detail)
         return
     what, who, ended, why = _summary(found)
     click.echo(f"{what} by {printable(who)} at {_time(found.started)}: {ended}")
     if why:
         click.echo(f"Reason: {printable(why)}")
     click.echo(table((_after(found, each), each.name, _words(each.detail)) for each in steps))
-    if message := found.result.get("message"):
-        click.echo(printable(str(message), 2000))
+    if sentence := found.result.get("sentence"):
+        click.echo(printable(str(sentence), 2000))
 
 
 def _summary(found: Operation) -> tuple[str, str, str, str]:
@@ -112,31 +112,15 @@ def _summary(found: Operation) -> tuple[str, str, str, str]:
     return what, found.who, _ENDINGS.get(found.state, found.state), found.reason
 
 
-def _as_json(found: Operation) -> dict[str, Any]:
-    return {
-        "operation": found.id,
-        "action": found.action,
-        "who": found.who,
-        "reason": found.reason,
-        "started": found.started,
-        "finished": found.finished,
-        "state": found.state,
-        "message": found.result.get("message"),
-        "site": found.plan.get("site"),
-    }
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    return {"at": step.at, "name": step.name, "detail": step.detail}
-
-
 def _after(found: Operation, step: Step) -> str:
     return f"{max(0.0, step.at - found.started):7.2f} s"
 
 
 def _words(detail: Mapping[str, Any]) -> str:
     return ", ".join(
-        str(detail[key]) for key in ("rung", "path", "direction", "because", "message") if detail.get(key)
+        str(detail[key])
+        for key in ("rung", "path", "direction", "because", "sentence", "said")
+        if detail.get(key)
     )
 
 

@@ -23,7 +23,7 @@ def metrics(output: Path | None, as_json: bool) -> None:
     if output is not None:
         exposition.write(output, text)
     elif as_json:
-        emit_json(exposition.as_json(text))
+        emit_json("metrics", exposition.as_json(text))
     else:
         click.echo(text, nl=False)
 

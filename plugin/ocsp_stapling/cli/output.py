@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from ocsp_stapling.document import versioned
 
 
 def printable(text: str, limit: int = 400) -> str:
@@ -29,6 +31,6 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, in
     return "\n".join(" " * indent + line for line in lines)
 
 
-def emit_json(document: Any) -> None:
-    """Print one JSON document on standard output."""
-    click.echo(json.dumps(document, ensure_ascii=True, sort_keys=False, default=str))
+def emit_json(name: str, facts: Mapping[str, Any]) -> None:
+    """Print one JSON document on standard output, with the schema of that name."""
+    click.echo(json.dumps(versioned(name, facts), ensure_ascii=True, sort_keys=False, default=str))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -99,7 +100,7 @@ def probe(
     worst = sorted(findings, key=lambda one: one.outcome.is_good)
     finding = worst[0] if worst else None
     if as_json:
-        emit_json(document(target, subject, finding) | {"responders": [one.as_json() for one in findings]})
+        emit_json("probe", document(target, subject, worst))
     else:
         click.echo("\n\n".join(as_text(subject, one) for one in worst) or subject.note)
     sys.exit(exit_status(subject, finding))
@@ -222,18 +223,19 @@ def exit_status(subject: Subject, finding: ResponderFinding | None) -> int:
     return GOOD if subject.conclusive else UNKNOWN
 
 
-def document(word: str, subject: Subject, finding: ResponderFinding | None) -> dict[str, Any]:
-    """Return the JSON document; `outcome` and `responder` are null if there was no responder to ask."""
+def document(word: str, subject: Subject, findings: Sequence[ResponderFinding]) -> dict[str, Any]:
+    """Return the JSON document, the worst finding first; `outcome` is null if there was no responder to ask."""
+    finding = next(iter(findings), None)
     certificate = subject.target.certificate if subject.target else None
     return {
         "target": word,
-        "kind": subject.kind,
+        "target_kind": subject.kind,
         "outcome": finding.outcome.value if finding else None,
         "sentence": finding.sentence if finding else subject.note,
         "note": subject.note,
         "exit_status": exit_status(subject, finding),
         "certificate": _certificate_json(certificate) if certificate else None,
-        "responder": finding.as_json() if finding else None,
+        "responders": [one.as_json() for one in findings],
     }
 
 

@@ -41,5 +41,5 @@ def serve(path: Path | None, idle_seconds: float | None, as_json: bool) -> None:
         )
     configured = settings.load()
     if as_json:
-        emit_json({"listening": str(listener.getsockname())})
+        emit_json("serve", {"listening": str(listener.getsockname())})
     server.serve(create_app(configured), listener, idle_seconds or configured.page.idle_seconds)

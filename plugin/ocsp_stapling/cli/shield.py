@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ocsp_stapling.cli.change_options import change_options
+from ocsp_stapling.document import moment
 
 PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
 _PASS_SECONDS = 60.0
@@ -74,12 +75,19 @@ def _change(action: str, port: int, options: dict[str, Any]) -> int:
 @_json
 def refresh(as_json: bool) -> None:
     """Ask for the answers that are due, and keep the good ones. The watch does it by itself."""
+    from collections import Counter
+
     from ocsp_stapling.cli.output import emit_json
 
     done = _refresh(_PASS_SECONDS)
-    document = {"asked": done.asked, "stored": done.stored, "failed": dict(done.failed), "left": done.left}
     if as_json:
-        emit_json(document)
+        facts = {
+            "asked_count": done.asked,
+            "stored_count": done.stored,
+            "left_count": done.left,
+            "failures": _failures(Counter(done.failed.values()).most_common()),
+        }
+        emit_json("shield-refresh", facts)
     else:
         click.echo(
             f"Asked for {done.asked}, stored {done.stored}, failed {len(done.failed)}, left {done.left}."
@@ -101,8 +109,6 @@ def status(as_json: bool) -> None:
 
     Exit status: 0 all is held, or the shield is off; 1 something is missing; 2 the relay does not answer.
     """
-    from dataclasses import asdict
-
     from ocsp_stapling import settings
     from ocsp_stapling.cli.output import emit_json
     from ocsp_stapling.shield.keeping import look
@@ -110,18 +116,25 @@ def status(as_json: bool) -> None:
     here, found = look(settings.load())
     in_force = here.shielded
     if as_json:
-        emit_json({"on": bool(found.port), "in_force": in_force, **_dated(asdict(found))})
+        emit_json("shield", {"on": bool(found.port), "in_force": in_force, **_facts(found)})
     else:
         click.echo(_text(found, in_force))
     sys.exit(0 if not found.port else 2 if not found.answering else int(bool(found.missing or found.revoked)))
 
 
-def _dated(found: dict[str, Any]) -> dict[str, Any]:
-    for name in ("earliest_end", "oldest"):
-        if found[name] is not None:
-            found[name] = datetime.fromtimestamp(found[name]).astimezone().isoformat(timespec="seconds")
-    found["failures"] = [{"reason": reason, "count": count} for reason, count in found["failures"]]
-    return found
+def _facts(found: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    times = {"earliest_end": found.earliest_end, "oldest": found.oldest}
+    return {
+        **asdict(found),
+        **{name: moment(at) if at is not None else None for name, at in times.items()},
+        "failures": _failures(found.failures),
+    }
+
+
+def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [{"failure": failure, "failure_count": count} for failure, count in counted]
 
 
 def _text(found: Any, in_force: bool) -> str:

@@ -27,15 +27,15 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
 
     \b
     Keys of --json:
-      count   number of sites shown
-      sites   [{name, aliases, owner, port, addresses,
+      site_count  number of sites shown
+      sites   [{name, aliases, owner, port, listeners [{address, port}],
               certificates [{file, issuer, issuer_file, authority, ocsp_urls, responder (the URL Apache asks),
               must_staple, not_after, expired, chain_complete, problem}],
               certificate_file, issuer, authority, ocsp_urls, responder, must_staple, not_after, expired,
               self_signed, chain_complete, stapling ("on" or "off"),
-              decided_by {file, line, text, name, value} or null, findings [code]}]
-      groups  [{authority, responder, count, must_staple, stapling}], the largest first;
-              stapling is the number of sites for which it is on
+              decided_by {file, line, text, name, value} or null, finding_codes}]
+      groups  [{authority, responder, site_count, must_staple_count, stapling_count}], the largest first;
+              stapling_count is the number of sites for which it is on
     """
     here = server.look(settings.load().state_directory)
     here.require_readable()
@@ -46,7 +46,7 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
         if not chosen:
             raise Problem("no-such-site", f"Apache serves no TLS site called {printable(name)} that fits.")
     if as_json:
-        emit_json(_document(chosen))
+        emit_json("sites", _document(chosen))
     else:
         click.echo(_text(chosen, len(found)))
 
@@ -63,7 +63,7 @@ def _wanted(site: Endpoint, authority: str | None, must_staple: bool) -> bool:
 
 def _document(chosen: Sequence[Endpoint]) -> dict[str, Any]:
     return {
-        "count": len(chosen),
+        "site_count": len(chosen),
         "sites": [_site(site) for site in chosen],
         "groups": [_group(each) for each in inventory.group(chosen)],
     }
@@ -75,7 +75,7 @@ def _site(site: Endpoint) -> dict[str, Any]:
         "aliases": site.aliases,
         "owner": site.owner,
         "port": site.port,
-        "addresses": [{"host": host, "port": port} for host, port in site.addresses],
+        "listeners": [{"address": host, "port": port} for host, port in site.addresses],
         "certificates": [_certificate(one) for one in site.certificates],
         "certificate_file": str(site.certificate_file),
         "issuer": site.issuer,
@@ -89,7 +89,7 @@ def _site(site: Endpoint) -> dict[str, Any]:
         "chain_complete": site.chain_complete,
         "stapling": _on_off(site.stapling),
         "decided_by": site.decided_by.as_json() if site.decided_by else None,
-        "findings": site.findings(),
+        "finding_codes": site.findings(),
     }
 
 
@@ -113,9 +113,9 @@ def _group(each: Group) -> dict[str, Any]:
     return {
         "authority": each.authority,
         "responder": each.responder or None,
-        "count": len(each.sites),
-        "must_staple": sum(site.must_staple for site in each.sites),
-        "stapling": sum(site.stapling for site in each.sites),
+        "site_count": len(each.sites),
+        "must_staple_count": sum(site.must_staple for site in each.sites),
+        "stapling_count": sum(site.stapling for site in each.sites),
     }
 
 
@@ -148,7 +148,7 @@ _HEADER = ("site", "account", "authority", "stapling", "expires", "remarks")
 
 def _group_row(each: Group) -> tuple[str, ...]:
     numbers = _group(each)
-    counts = (str(numbers[key]) for key in ("count", "must_staple", "stapling"))
+    counts = (str(numbers[key]) for key in ("site_count", "must_staple_count", "stapling_count"))
     return (*counts, each.authority, each.responder or "none")
 
 

@@ -26,16 +26,16 @@ def status(as_json: bool) -> None:
     \b
     Keys of --json:
       stapling           "on" or "off" at server level
-      decided_by         {file, line, text, name, value, origin}; null: Apache's default
+      decided_by         {file, line, text, name, value}; null: Apache's default
       origin             managed-block, native-switch, template, userdata, hand-written or default
       off_since, off_by, reason   from the managed block, else null
       still_on           sites that turn stapling on for themselves although it is off
       off_alone          sites turned off alone (`off --site`): {site, file, since, by, reason}
-      sites              number of TLS sites
-      must_staple        number of sites that browsers refuse without a staple
+      site_count         number of TLS sites
+      must_staple_count  number of sites that browsers refuse without a staple
       must_staple_sites  their names
-      last_check         {checked_at, age_seconds, state, cause, severity, confidence, action, sentence, ...} or null
-      last_operation     {id, action, who, reason, state, started, finished} or null
+      last_check         {checked_at, age_seconds, monitoring_state, cause, severity, confidence, advice, ...} or null
+      last_operation     {operation, action, who, reason, site, started, finished, state, sentence} or null
       pending_operation  the same and {interrupted}, or null
     """
     if os.geteuid() != 0:
@@ -44,7 +44,7 @@ def status(as_json: bool) -> None:
     finish_interrupted(configured)
     found = standing(configured, datetime.now(UTC))
     if as_json:
-        emit_json(found)
+        emit_json("status", found)
     else:
         click.echo(_text(found))
 
@@ -69,7 +69,7 @@ def _since_of(found: Mapping[str, Any]) -> str:
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     line = found["decided_by"]
     decided = f"{line['file']}:{line['line']} ({found['origin']})" if line else "no line: Apache's default"
-    rows = [("Decided by", decided), ("Sites", f"{found['sites']} with TLS, {_strict(found)}")]
+    rows = [("Decided by", decided), ("Sites", f"{found['site_count']} with TLS, {_strict(found)}")]
     if found["still_on"]:
         rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
@@ -82,7 +82,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _strict(found: Mapping[str, Any]) -> str:
-    count = found["must_staple"]
+    count = found["must_staple_count"]
     return f"{count} of them Must-Staple: {_few(found['must_staple_sites'])}" if count else "none Must-Staple"
 
 
@@ -94,7 +94,7 @@ def _few(names: list[str]) -> str:
 def _last_check(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "none yet: ocsp-stapling check"
-    return f"{_local(one['checked_at'])}: {one['state']}, {one['sentence']}"
+    return f"{_local(one['checked_at'])}: {one['monitoring_state']}, {one['sentence']}"
 
 
 def _operation(one: Mapping[str, Any] | None) -> str:

@@ -105,7 +105,7 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
         operator.expect(_consented(operator, as_json))
     result = operator.run()
     try:
-        emit_json(result.as_json()) if as_json else _show(result)
+        emit_json("operation", result.as_json()) if as_json else _show(result)
         sys.stdout.flush()
     except OSError:
         # Nobody reads any more; the exit status still tells what became of the server.
@@ -144,7 +144,7 @@ def _request(action: str, options: Mapping[str, Any], shield_port: int) -> Chang
 
 def _dry_run(operator: Operator, as_json: bool) -> int:
     plan = operator.plan()
-    emit_json(plan.as_json()) if as_json else click.echo(_plan_text(plan))
+    emit_json("plan", plan.as_json()) if as_json else click.echo(_plan_text(plan))
     return 0
 
 
@@ -212,7 +212,14 @@ def _silent(_name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
 def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     """One line a step, with the time since the call."""
     rung = _RUNGS.get(str(detail.get("rung")), "")
-    what = rung or detail.get("path") or detail.get("message") or detail.get("because") or ""
+    what = (
+        rung
+        or detail.get("path")
+        or detail.get("sentence")
+        or detail.get("said")
+        or detail.get("because")
+        or ""
+    )
     because = f": {detail['because']}" if rung and detail.get("because") else ""
     click.echo(f"  {seconds:6.2f} s  {name:10}  {printable(f'{what}{because}')}".rstrip())
 
@@ -243,12 +250,11 @@ def _before_and_after(result: Result) -> list[tuple[str, str, str, str]]:
     after = [handshake_json(each) for each in result.verdict.handshakes] if result.verdict else []
     rows = []
     for site, then, now in paired(before, after):
-        staple = "" if now is None or now["error"] else "sent" if now["stapled"] else "none"
+        staple = "" if now is None or now["failure"] else "sent" if now["stapled"] else "none"
         rows.append((site, _duration(then), _duration(now) if now else "", staple))
     return rows
 
 
 def _duration(found: Mapping[str, Any]) -> str:
-    if found["error"] == "timeout":
-        return f"> {found['milliseconds']} ms"
-    return found["error"] or f"{found['milliseconds']} ms"
+    took = f"{found['seconds'] * 1000:.0f} ms"
+    return f"> {took}" if found["failure"] == "timeout" else found["failure"] or took

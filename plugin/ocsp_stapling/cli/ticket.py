@@ -26,7 +26,7 @@ _TRACING_SECONDS = 12.0
     "--redact", is_flag=True, help="Leave out customers' names and this server's name and addresses."
 )
 @click.option("--last", is_flag=True, help="Write about the last check instead of making a new one.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: {for, redacted, text}.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     """Write everything a datacenter, a CA or a root admin needs to act, from a new check.
 
@@ -43,7 +43,8 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     chosen = reader or writer.reader_for(found, told)
     text = writer.ticket(found, chosen, redact=redact, incident=told)
     if as_json:
-        emit_json({"for": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text})
+        facts = {"reader": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text}
+        emit_json("ticket", facts)
     else:
         click.echo(text, nl=False)
     sys.stdout.flush()

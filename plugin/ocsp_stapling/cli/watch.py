@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,10 @@ from ocsp_stapling import settings
 from ocsp_stapling.change.operate import recover, require_root
 from ocsp_stapling.change.transaction import FAILED
 from ocsp_stapling.cli.output import emit_json, printable
+from ocsp_stapling.document import moment
+
+if TYPE_CHECKING:
+    from ocsp_stapling.watch.one_pass import Told
 
 
 @click.command()
@@ -38,7 +43,7 @@ def watch(as_json: bool, only_recover: bool) -> None:
 
     told = one_pass(settings.load())
     if as_json:
-        emit_json(asdict(told) if told else {"busy": True})
+        emit_json("watch", _facts(told) if told else {"busy": True})
     elif told is None:
         click.echo("Another pass is running.")
     else:
@@ -46,3 +51,7 @@ def watch(as_json: bool, only_recover: bool) -> None:
             click.echo(printable(line, 2000))
     sys.stdout.flush()
     os._exit(0)  # a thread may still hang in the resolver
+
+
+def _facts(told: Told) -> dict[str, Any]:
+    return asdict(told) | {"at": moment(told.at)}

@@ -21,7 +21,7 @@ class Check:
 
     def as_json(self) -> dict[str, str]:
         """Return the check as `doctor --json` prints it."""
-        return {"name": self.name, "state": self.state, "sentence": self.sentence, "mend": self.mend}
+        return {"name": self.name, "grade": self.state, "sentence": self.sentence, "mend": self.mend}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident import Incident
+from ocsp_stapling.document import moment
 from ocsp_stapling.watch.memory import DAY, NAME, Memory, Outage, Reading, Tally
 from ocsp_stapling.watch.outages import MERGED_SECONDS, SERVER
 
@@ -81,21 +82,21 @@ def percent(tally: Tally) -> str:
 
 
 def as_json(found: Past) -> dict[str, Any]:
-    """Return availability and outages as plain data; times are seconds since the epoch."""
+    """Return availability and outages as plain data; times are ISO 8601 with zone."""
     return {
         "availability_days": found.days,
         "availability": [
-            {"url": url, "passes": one.passes, "good": one.good, "percent": round(one.percent, 3)}
+            {"url": url, "pass_count": one.passes, "good_count": one.good, "percent": round(one.percent, 3)}
             for url, one in found.availability.items()
         ],
         "outages": [
             {
-                "kind": "server" if one.subject == SERVER else "responder",
+                "scope": "server" if one.subject == SERVER else "responder",
                 "url": one.subject or None,
                 "what": one.what,
-                "began": one.began,
-                "last_seen": one.last,
-                "ended": one.ended,
+                "began": moment(one.began),
+                "last_seen": moment(one.last),
+                "ended": moment(one.ended) if one.ended else None,
             }
             for one in found.outages
         ],

@@ -33,7 +33,7 @@ def observe(
     return Observation(
         now=now,
         stapling=_stapling(check),
-        healthy=not unhealthy and check["host"]["apache_running"] is not False,
+        healthy=not unhealthy and check["this_server"]["apache_running"] is not False,
         stalled=is_stalled(check),
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
@@ -71,20 +71,23 @@ def is_stalled(check: Document) -> bool:
     handshakes of its own site: a single customer could have stapling turned off for all with such a one. But whose
     fault it is never decides whether others wait: where other sites were measured to wait, they do.
     """
-    waits = check["severity"] == "stalling" and check["action"] in ("turn-off", "turn-off-site")
+    waits = check["severity"] == "stalling" and check["advice"] in ("turn-off", "turn-off-site")
     return waits and (check["cause"] not in _OWN_FAULTS or _others_wait(check))
 
 
 def _others_wait(check: Document) -> bool:
     """Whether a site waited for a staple whose own certificate is not at fault."""
     at_fault = {
-        site for one in check.get("responders", ()) if one["cause"] in _OWN_FAULTS for site in one["sites"]
+        site
+        for one in check.get("responders", ())
+        if one["cause"] in _OWN_FAULTS
+        for site in one["site_names"]
     }
     waited = (one for one in check.get("handshakes", ()) if one["asked"] and not one["repeated"])
     return any(
-        (one["error"] == "timeout" or one["seconds"] >= STALL_SECONDS) and one["site"] not in at_fault
+        (one["failure"] == "timeout" or one["seconds"] >= STALL_SECONDS) and one["site"] not in at_fault
         for one in waited
-        if one["error"] in (None, "timeout")
+        if one["failure"] in (None, "timeout")
     )
 
 
@@ -105,7 +108,9 @@ def _is_healthy(responder: Document, alone: Sequence[str] = ()) -> bool:
         return True
     if not responder["shared"] and not responder["holds_up"]:  # one customer's, and it fails at once
         return True
-    if responder["sites"] and set(responder["sites"]) <= set(alone):  # its sites can be turned off alone
+    if responder["site_names"] and set(responder["site_names"]) <= set(
+        alone
+    ):  # its sites can be turned off alone
         return True
     if responder.get("expired_only"):  # no answer about an expired certificate is good; it may only not hang
         return bool(responder["ok"])

@@ -26,6 +26,7 @@ from ocsp_stapling.check.gather import Request as SurveyRequest
 from ocsp_stapling.check.gather import survey
 from ocsp_stapling.check.incident import present
 from ocsp_stapling.check.ticket import ticket
+from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import look
 from ocsp_stapling.settings import Settings
@@ -114,7 +115,10 @@ def make_switch(action: str, reason: str, settings: Settings, site: str = "") ->
         return Ended("refused", problem.sentence)
     result = found.result or {}
     error = result.get("error") or {}
-    words = [str(result.get("message") or error.get("message") or ""), *map(str, result.get("warnings", ()))]
+    words = [
+        str(result.get("sentence") or error.get("sentence") or ""),
+        *map(str, result.get("warnings", ())),
+    ]
     state = STILL_OFF if action == "on" and _stays_off(settings.state_directory, identity) else found.state
     return Ended(state, " ".join(filter(None, words)))
 
@@ -188,7 +192,7 @@ def give_up_shield(healthy: bool, settings: Settings) -> Ended:
 def tell(action: Action, check: Document, settings: Settings) -> list[str]:
     """Mail the server's contact and run the operator's hook; return in sentences what failed."""
     problems: list[str] = []
-    host = str(check["host"]["name"])
+    host = str(check["this_server"]["name"])
     if settings.notify.mail:
         with noting(problems):
             subject = f"OCSP stapling on {host}: {action.reason}"
@@ -218,26 +222,27 @@ def noting(problems: list[str]) -> Any:
 def _text(action: Action, check: Document) -> str:
     said = action.reason[:1].upper() + action.reason[1:]
     return (
-        f"{said.rstrip('.')}.\n\nWhat the watch saw: {check['sentence']}\nWhat to do: {check['advice']}\n\n"
+        f"{said.rstrip('.')}.\n\nWhat the watch saw: {check['sentence']}\nWhat to do: {check['advice_sentence']}\n\n"
         "On the server: ocsp-stapling status, ocsp-stapling history\n"
         "Settings of the watch and of these mails: /etc/ocsp-stapling/config.toml, [watch] and [notify]\n"
     )
 
 
 def _document(action: Action, check: Document) -> dict[str, Any]:
-    return {
+    facts = {
         "topic": action.topic,
         "about": action.about,
-        "message": action.reason,
-        "server": check["host"]["name"],
+        "sentence": action.reason,
+        "server": check["this_server"]["name"],
         "cause": check["cause"],
         "severity": check["severity"],
-        "action": check["action"],
-        "sentence": check["sentence"],
+        "finding": check["sentence"],
         "advice": check["advice"],
-        "sites_affected": len(check["sites_affected"]),
-        "must_staple": len(check["must_staple"]),
+        "advice_sentence": check["advice_sentence"],
+        "sites_affected_count": len(check["sites_affected"]),
+        "must_staple_count": len(check["must_staple_sites"]),
     }
+    return versioned("notification", facts)
 
 
 REAL = Tools(make_check, make_switch, recover, tell, shield=keep_shield, give_up=give_up_shield)

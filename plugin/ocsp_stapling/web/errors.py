@@ -8,6 +8,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
+from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
 
 _OUR_FAULT = ("internal-error", "start-failed")
@@ -53,7 +54,7 @@ def show(problem: Problem) -> Response:
         problem = Problem(problem.code, problem.sentence)
     status = 500 if problem.code in _OUR_FAULT else STATUS.get(problem.code, _DEFAULT)
     if wants_json():
-        return make_response(jsonify(error=problem.as_json()), status)
+        return make_response(jsonify(versioned("error", {"error": problem.as_json()})), status)
     return make_response(_page(problem), status)
 
 

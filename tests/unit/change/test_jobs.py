@@ -120,7 +120,7 @@ def test_the_change_is_nobodys_child_and_knows_nothing_of_our_environment(tmp_pa
 def test_steps_come_from_the_journal_while_it_runs_and_its_end_too(tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     waits = f"while not os.path.exists({str(go_on)!r}): time.sleep(0.02)"
-    body = f"{WITH_JOURNAL}\n{waits}\njournal.finish(identity, 'restored', {{'message': 'm'}})"
+    body = f"{WITH_JOURNAL}\n{waits}\njournal.finish(identity, 'restored', {{'sentence': 'm'}})"
     identity = new_identity()
     found = operations(tmp_path, body)
     found.start(off(identity))
@@ -130,7 +130,7 @@ def test_steps_come_from_the_journal_while_it_runs_and_its_end_too(tmp_path: Pat
     assert (progress.state, progress.steps[0].name, progress.ended) == ("running", "write", False)
     go_on.touch()
     progress = ended(found, identity)
-    assert (progress.state, progress.result) == ("restored", {"message": "m"})
+    assert (progress.state, progress.result) == ("restored", {"sentence": "m"})
 
 
 def test_a_killed_change_is_seen_as_interrupted(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_a_killed_change_is_seen_as_interrupted(tmp_path: Path) -> None:
 def test_a_refusal_that_never_reached_the_journal_is_the_result(tmp_path: Path) -> None:
     identity = new_identity()
     found = operations(
-        tmp_path, "print(json.dumps({'error': {'code': 'busy', 'message': 'm'}})); sys.exit(1)"
+        tmp_path, "print(json.dumps({'error': {'code': 'busy', 'sentence': 'm'}})); sys.exit(1)"
     )
     found.start(off(identity))
     progress = ended(found, identity)
     assert progress.state == "refused"
-    assert progress.as_json()["result"] == {"error": {"code": "busy", "message": "m"}}
+    assert progress.as_json()["result"] == {"error": {"code": "busy", "sentence": "m"}}
 
 
 def test_a_command_that_breaks_is_told_with_its_last_words(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_change_made_at_a_terminal_can_be_followed(tmp_path: Path) -> None:
         made = journal.begin("on", "admin (sudo)", "", {}, [])
         journal.step(made.id, "configtest")
         assert Operations(tmp_path).follow(made.id).state == "running"
-        journal.finish(made.id, "done", {"message": "m"})
+        journal.finish(made.id, "done", {"sentence": "m"})
     assert Operations(tmp_path).follow(made.id).state == "done"
 
 

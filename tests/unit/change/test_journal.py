@@ -12,7 +12,7 @@ from ocsp_stapling.change.journal import NAME, RUNNING, FileRecord, Journal
 
 def begin(journal: Journal, action: str = "off", identity: str = "") -> str:
     record = FileRecord(Path("/etc/x"), b"before \xff\x00", None)
-    return journal.begin(action, "root", "why", {"samples": []}, [record], identity).id
+    return journal.begin(action, "root", "why", {"verification": []}, [record], identity).id
 
 
 def test_what_was_recorded_is_read_back_by_the_next_process(tmp_path: Path) -> None:
@@ -27,10 +27,10 @@ def test_what_was_recorded_is_read_back_by_the_next_process(tmp_path: Path) -> N
             ("write", {"path": "/etc/x"}),
             ("configtest", {}),
         ]
-        journal.finish(identity, "done", {"message": "good"})
+        journal.finish(identity, "done", {"sentence": "good"})
         found = journal.operation(identity)
         assert found is not None
-        assert (found.state, found.result) == ("done", {"message": "good"})
+        assert (found.state, found.result) == ("done", {"sentence": "good"})
         assert journal.operations(state=RUNNING) == []
     assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
 

@@ -84,15 +84,15 @@ def test_the_plan_of_off_says_what_it_means(tree: Tree) -> None:
     assert (document["stapling_now"], document["stapling_then"]) == ("on", "off")
     assert document["decided_by"]["text"] == "SSLUseStapling On"
     assert document["origin"] == "template"
-    assert document["sites_affected"] == 2
-    assert document["must_staple"] == ["must.test"]
+    assert document["sites_affected_count"] == 2
+    assert document["must_staple_sites"] == ["must.test"]
     assert [each["text"] for each in document["overrides"]] == ["SSLUseStapling on"]
-    assert all("+    SSLUseStapling Off\n" in each["diff"] for each in document["files"])
-    assert [(s["site"], s["staple"]) for s in document["samples"]] == [
+    assert all("+    SSLUseStapling Off\n" in each["diff"] for each in document["changes"])
+    assert [(s["site"], s["staple_wanted"]) for s in document["verification"]] == [
         ("a.test", False),
         ("must.test", False),
     ]
-    assert {s["address"] for s in document["samples"]} == {"192.0.2.1", "2001:db8::1"}
+    assert {s["address"] for s in document["verification"]} == {"192.0.2.1", "2001:db8::1"}
 
 
 def test_the_tag_is_the_same_at_another_time_and_another_when_a_file_was_touched(tree: Tree) -> None:

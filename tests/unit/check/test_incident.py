@@ -35,7 +35,7 @@ def change(
 ) -> str:
     with Journal(directory, clock=lambda: START + minutes * 60) as journal:
         made = journal.begin(action, "root", "outage", {"stapling_then": then}, ())
-        journal.finish(made.id, state, {"message": "2 sites met.", **more})
+        journal.finish(made.id, state, {"sentence": "2 sites met.", **more})
     return made.id
 
 
@@ -117,7 +117,7 @@ def test_the_worst_of_it_stays_when_it_is_no_longer_so_bad(tmp_path: Path) -> No
 
 
 def test_turning_off_while_visitors_wait_is_a_first_sign_of_its_own(tmp_path: Path) -> None:
-    cut = [{"site": "a", "milliseconds": 300, "error": "timeout", "asked": True}]
+    cut = [{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}]
     change(tmp_path, "off", 0, before=cut)
     look(tmp_path, evidence(DEAD, configuration=OFF), 1)
     (one,) = incidents(tmp_path)
@@ -138,7 +138,7 @@ def test_no_outage_no_record(tmp_path: Path, harmless: Evidence) -> None:
 
 
 def test_turning_off_a_healthy_server_is_no_incident(tmp_path: Path) -> None:
-    change(tmp_path, "off", 0, before=[{"milliseconds": 3, "error": None}])
+    change(tmp_path, "off", 0, before=[{"seconds": 0.003, "failure": None}])
     assert incidents(tmp_path) == []
 
 

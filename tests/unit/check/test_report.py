@@ -42,11 +42,13 @@ def document(found: Evidence) -> dict[str, Any]:
 def test_the_document_is_plain_json_with_the_promised_keys() -> None:
     found = document(stalled(HANGS, FINE, host=SERVER))
 
-    promised = "cause severity confidence action sentence for against sites_affected must_staple responders"
+    promised = (
+        "cause severity confidence advice sentence for against sites_affected must_staple_sites responders"
+    )
     promised += " handshakes log authorities configuration elsewhere"
     assert set(promised.split()) <= set(found)
     assert json.loads(json.dumps(found)) == found
-    assert found["must_staple"] == ["alpha0.example"]
+    assert found["must_staple_sites"] == ["alpha0.example"]
 
 
 @pytest.mark.parametrize(

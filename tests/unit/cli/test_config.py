@@ -60,13 +60,13 @@ def test_the_document_tells_what_is_in_force_and_why(base: Path) -> None:
     found = document()
     conf = str(base / "conf/httpd.conf")
     assert found["stapling"] == "on"
-    assert (found["decided_by"]["file"], found["decided_by"]["origin"]) == (conf, "template")
+    assert (found["decided_by"]["file"], found["origin"]) == (conf, "template")
     assert found["decided_by"]["text"] == "SSLUseStapling On"
     assert found["cache"]["value"] == "shmcb:run/stapling(32768)"
     assert [(o["site"], o["stapling"], o["origin"]) for o in found["overrides"]] == [
         ("one.test", "off", "hand-written")
     ]
-    assert [(Path(i["path"]).name, i["exists"], i["read"], i["block"]) for i in found["includes"]] == [
+    assert [(Path(i["path"]).name, i["exists"], i["read"], i["has_block"]) for i in found["includes"]] == [
         ("pre_virtualhost_global.conf", True, False, False),
         ("pre_virtualhost_2.conf", True, True, False),
     ]
@@ -81,7 +81,7 @@ def test_our_block_decides(base: Path) -> None:
     found = document()
     assert found["stapling"] == "off"
     assert found["origin"] == "managed-block"
-    assert found["block"] == {"present": True, "files": [{"file": str(file), "begin": 1, "end": 3}]}
+    assert found["block"] == {"present": True, "places": [{"file": str(file), "begin": 1, "end": 3}]}
     in_force = [d["line"] for d in found["directives"] if d["name"] == "SSLUseStapling" and d["in_force"]]
     assert in_force == [2, found["overrides"][0]["line"]]
 
@@ -99,7 +99,7 @@ def test_a_configuration_that_httpd_refuses_is_still_shown(base: Path) -> None:
         file.write("Bogus\n")
     found = document()
     assert found["configtest"]["ok"] is False
-    assert "Bogus" in found["configtest"]["message"]
+    assert "Bogus" in found["configtest"]["detail"]
     assert found["stapling"] == "on"
     assert "Bogus" in run().output
 

@@ -25,7 +25,7 @@ def test_a_mistake_in_the_command_line_is_json_under_json(command: str) -> None:
     assert done.returncode in (2, 3)
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "usage"
-    assert "no-such" in error["message"]
+    assert "no-such" in error["sentence"]
     assert "Traceback" not in done.stderr
 
 

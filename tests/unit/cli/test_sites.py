@@ -55,20 +55,26 @@ def test_every_site_is_listed_with_its_certificate(base: Path) -> None:
     first = found["sites"][0]
     assert (first["owner"], first["authority"], first["responder"]) == ("anna", "Bench CA", URL)
     assert (first["stapling"], first["must_staple"], first["chain_complete"]) == ("on", False, True)
-    assert first["addresses"] == [{"host": "192.0.2.1", "port": 443}]
+    assert first["listeners"] == [{"address": "192.0.2.1", "port": 443}]
     assert first["not_after"].endswith("+00:00")
-    assert found["sites"][2]["findings"] == ["certificate-missing"]
+    assert found["sites"][2]["finding_codes"] == ["certificate-missing"]
     assert found["groups"] == [
-        {"authority": "Bench CA", "responder": URL, "count": 2, "must_staple": 0, "stapling": 2}
+        {
+            "authority": "Bench CA",
+            "responder": URL,
+            "site_count": 2,
+            "must_staple_count": 0,
+            "stapling_count": 2,
+        }
     ]
 
 
 def test_sites_can_be_chosen(base: Path) -> None:
-    assert document("WWW.two.test")["count"] == 1
-    assert document("--ca", "BENCH")["count"] == 2
-    assert document("--ca", "bench-ca.test")["count"] == 2
+    assert document("WWW.two.test")["site_count"] == 1
+    assert document("--ca", "BENCH")["site_count"] == 2
+    assert document("--ca", "bench-ca.test")["site_count"] == 2
     assert document("--ca", "Other")["sites"] == []
-    assert document("--must-staple")["count"] == 0
+    assert document("--must-staple")["site_count"] == 0
 
 
 def test_an_unknown_name_is_a_problem(base: Path) -> None:

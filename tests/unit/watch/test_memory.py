@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.document import moment
 from ocsp_stapling.watch.history import as_json, past
 from ocsp_stapling.watch.memory import DAY, HOUR, KEPT_DAYS, KEPT_READINGS, Memory, Outage, Reading, Tally
 
@@ -186,14 +187,14 @@ def test_the_past_is_empty_and_makes_no_file_before_the_first_pass(tmp_path: Pat
 def test_the_past_as_json_names_outages_and_availability(tmp_path: Path) -> None:
     kept(tmp_path, [seen(0, "refused"), seen(1)])
     found = as_json(past(tmp_path, START + DAY))
-    assert found["availability"] == [{"url": URL, "passes": 2, "good": 1, "percent": 50.0}]
+    assert found["availability"] == [{"url": URL, "pass_count": 2, "good_count": 1, "percent": 50.0}]
     assert found["outages"][0] == {
-        "kind": "responder",
+        "scope": "responder",
         "url": URL,
         "what": "refused",
-        "began": START,
-        "last_seen": START,
-        "ended": START + PASS,
+        "began": moment(START),
+        "last_seen": moment(START),
+        "ended": moment(START + PASS),
     }
 
 

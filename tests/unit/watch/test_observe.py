@@ -39,14 +39,14 @@ def test_one_customers_unusable_url_neither_keeps_stapling_off_nor_turns_it_off(
     fine, unusable = responder("zeta"), responder(fault=Outcome.URL_UNUSABLE)
 
     assert healthy(tmp_path, fine, unusable)
-    aborting = {"severity": "stalling", "action": "turn-off", "cause": "bad-ocsp-url"}
+    aborting = {"severity": "stalling", "advice": "turn-off", "cause": "bad-ocsp-url"}
     assert not is_stalled(aborting)
 
 
 def test_only_a_stall_that_turning_off_would_end_counts() -> None:
-    assert is_stalled({"severity": "stalling", "action": "turn-off", "cause": "network-block"})
-    assert not is_stalled({"severity": "stalling", "action": "fix-here", "cause": "unknown"})
-    assert not is_stalled({"severity": "failing", "action": "contact-datacenter", "cause": "network-block"})
+    assert is_stalled({"severity": "stalling", "advice": "turn-off", "cause": "network-block"})
+    assert not is_stalled({"severity": "stalling", "advice": "fix-here", "cause": "unknown"})
+    assert not is_stalled({"severity": "failing", "advice": "contact-datacenter", "cause": "network-block"})
 
 
 def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> None:
@@ -59,17 +59,17 @@ def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> Non
 
 def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
     """An OCSP URL of one customer's makes everybody wait: nobody may hide that behind its being his own fault."""
-    at_fault = {"cause": "bad-ocsp-url", "sites": ["his.test"]}
-    base = {"severity": "stalling", "action": "turn-off", "cause": "bad-ocsp-url", "responders": [at_fault]}
+    at_fault = {"cause": "bad-ocsp-url", "site_names": ["his.test"]}
+    base = {"severity": "stalling", "advice": "turn-off", "cause": "bad-ocsp-url", "responders": [at_fault]}
 
     def waited(site: str, **more: Any) -> dict[str, Any]:
-        return {"site": site, "asked": True, "repeated": False, "seconds": 3.0, "error": None} | more
+        return {"site": site, "asked": True, "repeated": False, "seconds": 3.0, "failure": None} | more
 
     assert not is_stalled(base | {"handshakes": [waited("his.test")]})
     assert not is_stalled(base | {"handshakes": [waited("other.test", seconds=0.1)]})
     assert not is_stalled(base | {"handshakes": [waited("other.test", asked=False)]})
     assert is_stalled(base | {"handshakes": [waited("other.test")]})
-    assert is_stalled(base | {"handshakes": [waited("other.test", error="timeout")]})
+    assert is_stalled(base | {"handshakes": [waited("other.test", failure="timeout")]})
 
 
 @pytest.mark.parametrize(

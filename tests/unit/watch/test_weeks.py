@@ -46,7 +46,7 @@ def _responder(outcome: str, address: Mapping[str, object]) -> dict[str, object]
         "cause": cause,
         "shared": True,
         "holds_up": outcome != "ok",
-        "sites": ["a.test"],
+        "site_names": ["a.test"],
         "ok": outcome == "ok",
         "addresses": [address],
     }
@@ -91,14 +91,14 @@ class World:
         return {
             "cause": "ca-outage" if stalls else "off-by-plugin" if off else "healthy",
             "severity": "stalling" if stalls else "none",
-            "action": "turn-off" if stalls else "nothing",
+            "advice": "turn-off" if stalls else "nothing",
             "sentence": "handshakes hang" if stalls else "fine",
             "configuration": {
                 "stapling": "off" if off else "on",
                 "origin": "managed-block" if off else "template",
             },
             "responders": [_responder(outcome, address)],
-            "host": {"apache_running": True},
+            "this_server": {"apache_running": True},
         }
 
     def switch(

@@ -67,7 +67,7 @@ def test_of_many_forms_that_come_at_once_one_starts_a_check(tmp_path: Path) -> N
 
 
 def test_a_check_that_failed_says_why(tmp_path: Path) -> None:
-    script = """echo '{"error": {"code": "no-cpanel", "message": "This is no cPanel server."}}'"""
+    script = """echo '{"error": {"code": "no-cpanel", "sentence": "This is no cPanel server."}}'"""
     checks = Checks(tmp_path / "state", launch, command(tmp_path, script))
     checks.start()
     ended(checks)

@@ -40,7 +40,7 @@ def test_after_a_change_the_picture_is_taken_anew_however_young(
 ) -> None:
     app = showing(old(0.2))
     with Journal(tmp_path) as journal:
-        begun = journal.begin("off", "root (WHM)", "", {"stapling_then": "off", "files": [{}]}, [])
+        begun = journal.begin("off", "root (WHM)", "", {"stapling_then": "off", "changes": [{}]}, [])
         assert "A check is running" not in get(app, "").text  # not in the middle of a change
         journal.finish(begun.id, "done", {})
     get(app, "")

@@ -50,7 +50,7 @@ def test_outages_and_changes_stand_in_one_timeline(app: Flask, tmp_path: Path) -
         seen(tmp_path, now - minutes * 60, outcome, "stalling" if outcome != "ok" else "none")
     with Journal(tmp_path, clock=lambda: now - 48 * 60) as journal:
         operation = journal.begin("off", "root", "the sites hang", {}, [])
-        journal.finish(operation.id, "done", {"message": "All quick."})
+        journal.finish(operation.id, "done", {"sentence": "All quick."})
     text = words(app)
     places = [
         text.index(part) for part in ("Turn stapling off", "HTTPS handshakes hung", "A responder failed")
@@ -100,7 +100,7 @@ def test_an_incident_is_told_once_with_its_timeline(showing: Shown, tmp_path: Pa
         memory.add(Reading(at, "ca-outage", "stalling", "on", {}))
     with Journal(tmp_path, clock=lambda: at + 60) as journal:
         operation = journal.begin("off", "root", "the sites hang", {"stapling_then": "off"}, [])
-        journal.finish(operation.id, "done", {"message": "All quick."})
+        journal.finish(operation.id, "done", {"sentence": "All quick."})
     text = words(app)
     assert "stapling turned off" in text
     assert "Turning stapling off by root (the sites hang): done. All quick." in text

@@ -141,9 +141,9 @@ def test_times_are_in_the_servers_zone_and_name_it(showing: Shown) -> None:
 def test_a_later_change_is_never_hidden_by_an_older_check(showing: Shown, tmp_path: Path) -> None:
     app = showing(replace(made.stalling(), taken_at=made.NOW - timedelta(minutes=5)))
     with Journal(tmp_path) as journal:
-        plan = {"stapling_then": "off", "files": [{}], "return_when_healthy": True}
+        plan = {"stapling_then": "off", "changes": [{}], "return_when_healthy": True}
         begun = journal.begin("off", "root (WHM)", "hangs", plan, [])
-        journal.finish(begun.id, "done", {"message": "7 sites met."})
+        journal.finish(begun.id, "done", {"sentence": "7 sites met."})
     text = text_of(app, "")
     assert "Visitors are waiting" not in text
     assert "Stapling was turned off after the last check" in text

@@ -58,7 +58,7 @@ def progress(state: str, **more: object) -> Progress:
         Step(100.4, "restart", {"rung": "whm-api"}),
         Step(101.9, "restart", {"rung": "end-old-workers", "because": "Visitors still wait."}),
     )
-    result = {"message": "7 sites met.", "seconds": 2.5, "before": [], "after": None} | more
+    result = {"sentence": "7 sites met.", "seconds": 2.5, "before": [], "after": None} | more
     return Progress("20260101T000000-abcdef", state, "off", "root", "why", 100.0, 102.5, steps, result)
 
 
@@ -85,13 +85,13 @@ def test_an_operation_says_how_it_stands(state: str, title: str) -> None:
 
 
 def test_a_stale_plan_leads_to_the_new_one() -> None:
-    error = {"code": "changed-meanwhile", "message": "The configuration changed."}
+    error = {"code": "changed-meanwhile", "sentence": "The configuration changed."}
     assert operation_view(progress("refused", error=error)).retry == "off"
 
 
 def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
-    one = {"site": "a", "address": "1", "milliseconds": 600, "stapled": False, "error": "timeout"}
-    then = one | {"milliseconds": 8, "error": None}
+    one = {"site": "a", "address": "1", "seconds": 0.6, "stapled": False, "failure": "timeout"}
+    then = one | {"seconds": 0.008, "failure": None}
     view = operation_view(progress("done", before=[one], after={"handshakes": [then]}))
     pair = view.pairs[0]
     assert (pair.before, pair.after, pair.staple) == ("more than 600 ms", "8 ms", "none")
@@ -102,12 +102,12 @@ def test_a_site_on_two_ports_is_paired_with_itself_and_called_by_name_and_port()
         "site": "a",
         "address": "1",
         "port": 443,
-        "milliseconds": 600,
+        "seconds": 0.6,
         "stapled": False,
-        "error": "timeout",
+        "failure": "timeout",
     }
-    drop_in = door | {"port": 8887, "milliseconds": 9, "error": None}
-    after = [drop_in | {"milliseconds": 7}, door | {"milliseconds": 8, "stapled": True, "error": None}]
+    drop_in = door | {"port": 8887, "seconds": 0.009, "failure": None}
+    after = [drop_in | {"seconds": 0.007}, door | {"seconds": 0.008, "stapled": True, "failure": None}]
     view = operation_view(progress("done", before=[door, drop_in], after={"handshakes": after}))
     assert [(each.site, each.after, each.staple) for each in view.pairs] == [
         ("a:443", "8 ms", "sent"),

@@ -189,8 +189,8 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
 
 def _waited(before: Any, at: float) -> Wait | None:
     met = [one for one in before if isinstance(one, Mapping)] if isinstance(before, list) else []
-    slow = [one for one in met if one.get("error") == "timeout"]
+    slow = [one for one in met if one.get("failure") == "timeout"]
     if not slow:
         return None
-    longest = max(float(one["milliseconds"]) / 1000 for one in slow)
+    longest = max(float(one["seconds"]) for one in slow)
     return Wait(longest, at, cut=True, waiting=len(slow), met=len(met))

@@ -55,7 +55,7 @@ def look_at(found: Document, source: str) -> Look:
         _troubles(found, at, stalling),
         frozenset(str(one["url"]) for one in found["responders"]),
         causing,
-        int(found["sites"]) if everybody else causing,
+        int(found["site_count"]) if everybody else causing,
         _wait(found["handshakes"], at) if stalling else None,
         _kept(found),
     )
@@ -82,17 +82,19 @@ def _is_outage(one: Document, found: Document, stalling: bool) -> bool:
 
 def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
     met = [one for one in handshakes if one["asked"] and not one["repeated"]]
-    slow = [one for one in met if one["error"] in (None, "timeout") and one["seconds"] >= STALL_SECONDS]
+    slow = [one for one in met if one["failure"] in (None, "timeout") and one["seconds"] >= STALL_SECONDS]
     if not slow:
         return None
     longest = max(slow, key=lambda one: float(one["seconds"]))
     each = each_waits([float(one["seconds"]) for one in slow])
-    return Wait(float(longest["seconds"]), at, bool(longest["error"]), each, len(slow), len(met))
+    return Wait(float(longest["seconds"]), at, bool(longest["failure"]), each, len(slow), len(met))
 
 
 def _kept(found: Document) -> dict[str, Any]:
     """The document with its long lists cut short: enough for a ticket, little enough for a history."""
     bad_first = sorted(found["responders"], key=lambda one: bool(one["ok"]))
-    lists = {name: found[name][:_KEPT_NAMES] for name in ("sites_affected", "must_staple", "alone")}
-    responders = [one | {"sites": one["sites"][:_KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]]
+    lists = {name: found[name][:_KEPT_NAMES] for name in ("sites_affected", "must_staple_sites", "alone")}
+    responders = [
+        one | {"site_names": one["site_names"][:_KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]
+    ]
     return {**found, **lists, "responders": responders}

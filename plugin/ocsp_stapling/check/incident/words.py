@@ -113,7 +113,7 @@ def advice(one: Incident) -> str:
     if one.ended is not None:
         return f"Nothing: it is over. For a report: ocsp-stapling report {one.id}"
     if one.off_since is None:
-        return str(one.kept.get("advice", "")) or "Run `ocsp-stapling check`."
+        return str(one.kept.get("advice_sentence", "")) or "Run `ocsp-stapling check`."
     if one.healed is None:
         return (
             "Tell who can act (`ocsp-stapling ticket`); leave stapling off until the responder answers again."
@@ -136,7 +136,7 @@ def _change(one: Operation) -> str:
     reason = f" ({one.reason})" if one.reason else ""
     site = f" {one.plan['site']}" if one.plan.get("site") else ""
     ended = _ENDINGS.get(one.state, one.state)
-    message = str(one.result.get("message") or "")
+    message = str(one.result.get("sentence") or "")
     told = f"{_ACTIONS.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])
 
@@ -152,7 +152,7 @@ def as_json(one: Incident) -> dict[str, Any]:
     return {
         "incident": one.id,
         "sentence": sentence(one),
-        "advice": advice(one),
+        "advice_sentence": advice(one),
         "state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
         "first_sign": one.sign,
         "began": moment(one.began),

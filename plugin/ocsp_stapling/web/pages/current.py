@@ -33,7 +33,7 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
         return evidence, None
     on = last.plan.get("stapling_then") == "on"
     when = datetime.fromtimestamp(last.finished, UTC)
-    changed = Changed(last.id, on, when, str(last.result.get("message", "")))
+    changed = Changed(last.id, on, when, str(last.result.get("sentence") or ""))
     configuration = _configuration(evidence.configuration, last, on, when)
     return replace(evidence, configuration=configuration, handshakes=()), changed
 

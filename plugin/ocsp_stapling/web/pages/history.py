@@ -115,8 +115,8 @@ def _row(one: Operation) -> Row:
         one.reason,
         tone,
         word,
-        str(one.result.get("message", "")),
-        one.state == "done" and one.action in UNDOABLE and bool(one.plan.get("files")),
+        str(one.result.get("sentence") or ""),
+        one.state == "done" and one.action in UNDOABLE and bool(one.plan.get("changes")),
     )
 
 

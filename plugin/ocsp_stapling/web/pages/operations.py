@@ -114,7 +114,7 @@ def operation_view(found: Progress) -> OperationView:
         tone,
         word,
         _title(found),
-        sentence(str(result.get("message") or problem.get("message", ""))),
+        sentence(str(result.get("sentence") or problem.get("sentence", ""))),
         str(problem.get("detail", "")),
         tuple(_facts(found, result)),
         step_lines(found.steps, found.ended, found.started),
@@ -174,8 +174,8 @@ def _step_words(step: Step) -> str:
     if step.name == "restart":
         because = f" ({detail['because']})" if detail.get("because") else ""
         return _RUNGS.get(str(detail.get("rung")), _STEPS["restart"]) + because
-    if step.name == "verify" and detail.get("message"):
-        return f"Verified: {detail['message']}"
+    if step.name == "verify" and detail.get("sentence"):
+        return f"Verified: {detail['sentence']}"
     return _STEPS.get(step.name, step.name)
 
 
@@ -192,12 +192,12 @@ def _pairs(result: Mapping[str, Any]) -> Iterable[Pair]:
             site,
             _time(before),
             _time(then) if then else "–",
-            ("sent" if then["stapled"] else "none") if then and not then["error"] else "–",
+            ("sent" if then["stapled"] else "none") if then and not then["failure"] else "–",
         )
 
 
 def _time(found: Mapping[str, Any]) -> str:
-    shown = duration(float(found["milliseconds"]) / 1000)
-    if found["error"] == "timeout":
+    shown = duration(float(found["seconds"]))
+    if found["failure"] == "timeout":
         return f"more than {shown}"
-    return str(found["error"] or shown)
+    return str(found["failure"] or shown)

@@ -34,7 +34,7 @@ def show() -> str:
     document = report.document(seen.evidence, seen.diagnosis)
     told = story.present() if operator else None
     if not operator:
-        document["host"]["name"] = _host()
+        document["this_server"]["name"] = _host()
     asked = request.args.get("for", "")
     audience = asked if asked in _AUDIENCES else writer.reader_for(document, told) if operator else "root"
     redact = request.args.get("redact") == "yes"

@@ -145,11 +145,13 @@ def contradictions(made: Evidence) -> list[str]:
         or found.cause is Cause.NOT_IN_FRONT,
         "must-staple sites are among the sites": set(found.must_staple) <= set(found.sites),
         "the first line is the verdict": unstyle(as_text(document)).startswith(
-            f"OCSP STAPLING {document['state']} - {sentence[:40]}"
+            f"OCSP STAPLING {document['monitoring_state']} - {sentence[:40]}"
         ),
     }
     return [
-        f"{rule}: {document['state']} {sentence} [{slowest}]" for rule, holds in rules.items() if not holds
+        f"{rule}: {document['monitoring_state']} {sentence} [{slowest}]"
+        for rule, holds in rules.items()
+        if not holds
     ]
 
 
