@@ -252,8 +252,8 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "Whether visitors wait could not be measured."
     if _errors_handed_on(measured, leading):
         return (
-            "Apache hands the error on as a staple, which browsers may refuse (SSLStaplingReturnResponderErrors, "
-            "SSLStaplingFakeTryLater)."
+            "Apache hands the error on as a staple, and Firefox opens no site with one "
+            "(SSLStaplingReturnResponderErrors, SSLStaplingFakeTryLater)."
         )
     if measured.once_only:
         return "The first visitor waits until a staple is fetched; those after him are served at once."

@@ -1,0 +1,136 @@
+"""A real Firefox in a machine, steered over Marionette, the protocol it speaks itself: no driver program is needed.
+
+Protocol: Firefox Source Docs, "Marionette", "Protocol": frames `LENGTH:JSON`, commands named as in W3C WebDriver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.machine.chromium import network_of
+from tests.machine.machine import Machine
+from tests.machine.pki import AuthorityKeys, pem
+from tests.machine.shape import SERVER_V4
+
+PORT = 2828
+PROFILE = "/tmp/firefox"
+_PATIENCE = 60.0
+_SHOWN = """return document.documentURI.startsWith("about:")
+    ? document.getNetErrorInfo().errorCodeString : document.body.innerText"""
+# Firefox as people have it, but for its own services: nobody answers for them in a machine's network.
+_PREFS = {
+    "app.normandy.enabled": False,
+    "app.update.disabledForTesting": True,
+    "browser.safebrowsing.blockedURIs.enabled": False,
+    "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False,
+    "browser.sessionstore.resume_from_crash": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "extensions.getAddons.cache.enabled": False,
+    "extensions.systemAddon.update.enabled": False,
+    "extensions.update.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "services.settings.server": "data:,none",
+    "toolkit.telemetry.enabled": False,
+    "network.dns.forceResolve": SERVER_V4,  # the sites' names are in no zone
+    # Of a page that comes twice nothing is remembered: neither its content nor its connection.
+    "browser.cache.disk.enable": False,
+    "browser.cache.memory.enable": False,
+}
+
+
+def why_no_firefox() -> str:
+    """Return why there is no Firefox here, or ""."""
+    missing = [name for name in ("firefox-esr", "certutil") if not shutil.which(name)]
+    return f"{' and '.join(missing)} missing (Debian packages firefox-esr, libnss3-tools)" if missing else ""
+
+
+class FirefoxError(Exception):
+    """What Firefox answered instead; `text` is its error and message."""
+
+
+class Firefox:
+    """A conversation with a running Firefox."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._stream = connection.makefile("rwb")
+        self._number = 0
+        self._read()  # its greeting
+
+    def command(self, name: str, **parameters: object) -> Any:
+        """Have Firefox do something. Raises FirefoxError with what it says if it cannot."""
+        self._number += 1
+        text = json.dumps([0, self._number, f"WebDriver:{name}", parameters]).encode()
+        self._stream.write(b"%d:%s" % (len(text), text))
+        self._stream.flush()
+        _, _, error, found = self._read()
+        if error:
+            raise FirefoxError(f"{error['error']}: {error['message']}")
+        return found["value"] if isinstance(found, dict) and set(found) == {"value"} else found
+
+    def visit(self, url: str) -> tuple[str, float]:
+        """Open a page; return its text, or Firefox's error code (`MOZILLA_PKIX_ERROR_...`), and the seconds."""
+        begin = time.monotonic()
+        with contextlib.suppress(FirefoxError):  # it shows a page that says why
+            self.command("Navigate", url=url)
+        seconds = time.monotonic() - begin
+        return str(self.command("ExecuteScript", script=_SHOWN, args=[])).strip(), seconds
+
+    def _read(self) -> Any:
+        length = b""
+        while (byte := self._stream.read(1)) != b":":
+            assert byte, "Firefox has hung up"
+            length += byte
+        return json.loads(self._stream.read(int(length)))
+
+
+@contextlib.contextmanager
+def firefox(machine: Machine) -> Iterator[Firefox]:
+    """Start Firefox in the machine; it trusts the machine's authorities."""
+    _profile(machine)
+    argv = ("env", "MOZ_HEADLESS=1", "firefox-esr", "--marionette", "--no-remote", "--profile", PROFILE)
+    process = machine.popen("sh", "-c", 'exec "$@" >/tmp/firefox.log 2>&1', "sh", *argv)
+    try:
+        with _connected(machine, process) as connection:
+            opened = Firefox(connection)
+            opened.command("NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": False}})
+            yield opened
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _profile(machine: Machine) -> None:
+    profile = machine.path(PROFILE)
+    profile.mkdir()
+    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in _PREFS.items())
+    (profile / "user.js").write_text("".join(lines))
+    machine.run("certutil", "-N", "-d", PROFILE, "--empty-password")
+    for authority in machine.authorities:
+        keys = AuthorityKeys.load(authority, machine.path("/run/machine/pki"))
+        (profile / "root.pem").write_bytes(pem(keys.root))
+        file = str(Path(PROFILE) / "root.pem")
+        machine.run("certutil", "-A", "-d", PROFILE, "-n", authority.name, "-t", "C,,", "-i", file)
+
+
+def _connected(machine: Machine, process: subprocess.Popen[str]) -> socket.socket:
+    """Wait until Firefox listens, in the machine's network."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        assert process.poll() is None, machine.path("/tmp/firefox.log").read_text()
+        with contextlib.suppress(OSError), network_of(machine):
+            return socket.create_connection(("127.0.0.1", PORT), _PATIENCE)
+        assert time.monotonic() < end, machine.path("/tmp/firefox.log").read_text()
+        time.sleep(0.05)
