@@ -181,5 +181,5 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def register(app: Flask) -> None:
     """Give the templates these words."""
-    for filter_ in (ago_of, moment, day, log_time, duration, counted, staple_word, sentence):
+    for filter_ in (ago_of, listed, moment, day, log_time, duration, counted, staple_word, sentence):
         app.jinja_env.filters[filter_.__name__] = filter_

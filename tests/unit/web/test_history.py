@@ -90,7 +90,7 @@ def test_each_responder_shows_its_availability(showing: Shown, tmp_path: Path) -
             addresses = {f"{url} 192.0.2.1": (outcome, 9.0)}
             memory.add(Reading(time.time() - 900 + 300 * i, "healthy", "none", "on", addresses))
     shown = get(showing(evidence), "p=responders").text
-    assert shown.count("66.66 % of the last 30 days (3 looks by the watch)") == 1
+    assert shown.count("66.66 % of 3 looks by the watch in the last 30 days") == 1
 
 
 def test_an_incident_is_told_once_with_its_timeline(showing: Shown, tmp_path: Path) -> None:

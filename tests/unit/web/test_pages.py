@@ -17,6 +17,7 @@ from flask import Flask
 from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
@@ -99,7 +100,7 @@ def test_hostile_text_is_shown_as_text_where_it_belongs(showing: Shown) -> None:
         ("healthy", "All is well", None),
         ("stalling", "Visitors are waiting", "Turn stapling off…"),
         ("blocked", "Visitors are waiting", "Turn stapling off…"),
-        ("failing", "Something fails, sites are quick", "Write the ticket"),
+        ("failing", "Something fails, sites are quick", "Tell the datacenter"),
         ("noisy", "Sites are quick, the log is noisy", None),
         ("not-applicable", "Not affected", None),
         ("off-by-us", "Stapling is off", "Turn stapling on again…"),
@@ -351,7 +352,7 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
     app = showing(evidence)
     text = text_of(app, "p=responders")
     assert "The last 6 checks: 3 with a failure. The latest: reply-timeout at" in text
-    assert "50 % of the last 30 days" in text
+    assert "50 % of 6 looks by the watch in the last 30 days" in text
 
 
 @pytest.mark.usefixtures("own_only")
@@ -454,3 +455,53 @@ def test_the_browsers_title_says_page_and_state(showing: Shown, query: str, titl
 def test_in_an_emergency_the_button_comes_before_the_prose(showing: Shown) -> None:
     text = text_of(showing(made.stalling()), "")
     assert text.index("Turn stapling off…") < text.index("sites answer again within seconds")
+
+
+# -- after a change ---------------------------------------------------------------------------------------------
+
+
+def changed(directory: Path, action: str = "off") -> str:
+    """A change that ended well, in the journal."""
+    with Journal(directory) as journal:
+        plan = {"stapling_then": "off", "files": [{}], "return_when_healthy": False}
+        begun = journal.begin(action, "root (WHM)", "hangs", plan, [])
+        journal.step(begun.id, "verify", {})
+        journal.finish(begun.id, "done", {"message": "7 sites met."})
+        return begun.id
+
+
+def test_after_an_off_the_ticket_holds_the_evidence_from_before(showing: Shown, tmp_path: Path) -> None:
+    app = showing(made.stalling())
+    identity = changed(tmp_path)
+    text = text_of(app, f"p=operations/{identity}")
+    assert 'ost-button-main" href="?p=ticket">Write the ticket' in text
+    result.store(tmp_path, result.judged(made.off_by_us()))  # what is seen since says nothing of waiting
+    assert "3.5 s" in text_of(app, "p=ticket")
+
+
+def test_while_stapling_is_off_the_sites_that_firefox_refuses_stay_in_sight(showing: Shown) -> None:
+    strict = "While stapling is off, Firefox refuses"
+    assert strict in text_of(showing(made.off_by_us()), "")
+    assert strict not in text_of(showing(made.healthy()), "")
+
+
+def test_availability_says_how_much_it_rests_on_and_is_not_green_beside_a_failure(
+    showing: Shown, tmp_path: Path
+) -> None:
+    evidence = made.stalling()
+    with Memory(tmp_path) as memory:
+        for number in range(20):
+            seen = {
+                f"{one.url} {address.address}": ("ok", 20.0)
+                for one in evidence.responders[: 3 if number == 0 else 2]
+                for address in one.finding.addresses
+            }
+            memory.add(Reading(time.time() - 300 * (21 - number), "healthy", "none", "on", seen))
+    text = text_of(showing(evidence), "p=history")
+    tones = dict(re.findall(r'<code>http://([^<]+)</code>.*?ost-badge ost-(\w+)"', text, re.DOTALL))
+    assert tones == {
+        "ocsp.sectigo.com": "warn",  # it fails now
+        "ocsp.digicert.com": "good",
+        "ocsp.globalsign.com": "calm",  # one look says little
+    }
+    assert "100 % of 1 look<" in text

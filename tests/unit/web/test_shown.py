@@ -14,14 +14,15 @@ from ocsp_stapling.change.journal import Step
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
 from ocsp_stapling.web import assets
-from ocsp_stapling.web.pages import chart, guide
-from ocsp_stapling.web.pages.operations import operation_view
+from ocsp_stapling.web.pages import chart, guide, verdict
+from ocsp_stapling.web.pages.operations import Act, operation_view
+from ocsp_stapling.web.pages.responders import authority_rows
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 
 NOON = datetime(2026, 11, 22, 12, 34)
-WORDS = {"Done", "Needs you", "Not possible here", "Not needed", "Later"}
+WORDS = {"Do this first", "Can wait", "Done", "Needs you", "Not possible here", "Not needed", "Later"}
 
 
 def test_the_chart_has_a_column_for_every_hour_with_failures_and_the_rest_in_others() -> None:
@@ -67,7 +68,7 @@ def test_an_operations_steps_carry_the_time_since_it_began_and_why_it_climbed() 
     assert [line.at for line in view.steps] == ["0.0 s", "0.4 s", "1.9 s"]
     assert view.steps[-1].words.endswith("(Visitors still wait.)")
     assert view.steps[-1].tone == "warn"
-    assert view.undoable
+    assert "Undo…" in [act.label for act in view.acts]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,24 @@ def test_an_operation_says_how_it_stands(state: str, title: str) -> None:
 
 def test_a_stale_plan_leads_to_the_new_one() -> None:
     error = {"code": "changed-meanwhile", "sentence": "The configuration changed."}
-    assert operation_view(progress("refused", error=error)).retry == "off"
+    first = operation_view(progress("refused", error=error)).acts[0]
+    assert (first.label, first.values) == ("Look at the new plan", {"action": "off"})
+
+
+def test_after_an_off_the_ticket_comes_first_and_undo_is_told_from_turning_on() -> None:
+    ticket = Act("Write the ticket", "ticket.show")
+    acts = operation_view(progress("done"), ticket).acts
+    assert [act.label for act in acts] == [
+        "Write the ticket",
+        "Back to the overview",
+        "Undo…",
+        "Turn stapling on again…",
+    ]
+    assert "byte for byte" in acts[2].words
+    assert "what others changed since stays" in acts[3].words
+    assert [act.label for act in operation_view(progress("restored"), ticket).acts] == [
+        "Back to the overview"
+    ]
 
 
 def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
@@ -125,12 +143,18 @@ def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: 
     assert all(step.why for step in found)
 
 
+def steps(evidence: Evidence, operator: bool = True) -> list[guide.Step]:
+    return guide.steps(evidence, diagnose(evidence), operator=operator)
+
+
 def words(evidence: Evidence, operator: bool = True) -> list[str]:
-    return [step.word for step in guide.steps(evidence, diagnose(evidence), operator=operator)]
+    return [step.word for step in steps(evidence, operator)]
 
 
 def test_in_a_stall_the_guide_asks_an_operator_to_turn_off_and_cannot_ask_a_viewer() -> None:
-    assert words(made.stalling())[5] == "Needs you"
+    assert words(made.stalling())[5] == "Do this first"
+    assert words(made.stalling())[2] == words(made.stalling())[7] == "Can wait"
+    assert guide.next_step(steps(made.stalling())) == 6
     assert words(made.stalling(), operator=False)[5] == "Not possible here"
 
 
@@ -141,6 +165,28 @@ def test_once_off_and_healthy_the_guide_asks_to_turn_on_again() -> None:
 
 def test_a_calm_server_needs_nobody() -> None:
     assert "Needs you" not in words(made.healthy())
+    assert guide.next_step(steps(made.healthy())) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "label", "audience"),
+    [("ca-outage", "Write to the authority", "ca"), ("failing", "Tell the datacenter", "datacenter")],
+)
+def test_overview_and_guide_send_to_whoever_can_mend_it(state: str, label: str, audience: str) -> None:
+    evidence = made.everything()[state]
+    button = steps(evidence)[7].buttons[0]
+    assert (button.label, button.values) == (label, {"for": audience})
+    band = verdict.verdict_of(diagnose(evidence), evidence, operator=True)
+    assert (label, button.values) in [(one.label, one.values) for one in band.buttons]
+
+
+def test_of_an_authority_without_a_status_page_nothing_is_said_about_its_page() -> None:
+    evidence = replace(made.stalling(), authorities=())
+    found = authority_rows(evidence, diagnose(evidence))
+    assert [one.meaning for one in found if one.name == "Sectigo"] == [
+        "Its responders fail here, and no status page says whether they fail for others, too."
+    ]
+    assert "page lags" not in repr(found)
 
 
 def test_a_viewer_learns_of_the_stall_but_not_whose_sites_were_met() -> None:

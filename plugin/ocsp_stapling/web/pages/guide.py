@@ -10,7 +10,7 @@ from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.web.pages.verdict import Button
+from ocsp_stapling.web.pages.verdict import Button, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 
 
@@ -39,6 +39,16 @@ class _Case:
         return self.evidence.configuration.on is False
 
     @property
+    def urgent(self) -> bool:
+        """Whether visitors wait and turning stapling off ends it: then nothing else is worth a minute before."""
+        return not self.off and self.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
+
+    @property
+    def needed(self) -> tuple[Tone, str]:
+        """What is to be done, unless something is to be done before."""
+        return _CAN_WAIT if self.urgent else _NEEDED
+
+    @property
     def broken(self) -> Sequence[str]:
         return [one.url for one in self.diagnosis.responders if not one.ok]
 
@@ -49,6 +59,8 @@ _URGENT: tuple[Tone, str] = ("bad", "Needs you")
 _IMPOSSIBLE: tuple[Tone, str] = ("off", "Not possible here")
 _SPARED: tuple[Tone, str] = ("calm", "Not needed")
 _LATER: tuple[Tone, str] = ("calm", "Later")
+_FIRST: tuple[Tone, str] = ("bad", "Do this first")
+_CAN_WAIT: tuple[Tone, str] = ("calm", "Can wait")
 _TITLES = (
     "Notice the symptoms",
     "Ask the responder from here",
@@ -57,9 +69,18 @@ _TITLES = (
     "Decide",
     "Turn stapling off",
     "Verify",
-    "Tell the datacenter",
+    "Tell who can mend it",
     "Turn stapling on again",
 )
+
+
+def next_step(found: Sequence[Step]) -> int:
+    """Return the number of the step to take now, counted from 1; 0 if there is none."""
+    for wanted in (_FIRST, _URGENT, _NEEDED):
+        for number, step in enumerate(found, 1):
+            if (step.tone, step.word) == wanted:
+                return number
+    return 0
 
 
 def steps(evidence: Evidence | None, diagnosis: Diagnosis | None, *, operator: bool) -> list[Step]:
@@ -126,7 +147,7 @@ def _elsewhere(case: _Case) -> Step:
         why = "The command holds another customer's question, so someone with root privileges has to make it."
         return Step(_TITLES[2], *_IMPOSSIBLE, why)
     why = "Works there and not here: the network. Fails everywhere: the authority."
-    return Step(_TITLES[2], *_NEEDED, why, buttons=(Button("Get the command", "elsewhere.show"),))
+    return Step(_TITLES[2], *case.needed, why, buttons=(Button("Get the command", "elsewhere.show"),))
 
 
 def _authorities(case: _Case) -> Step:
@@ -136,14 +157,14 @@ def _authorities(case: _Case) -> Step:
     if known:
         lines = tuple(f"{one.name}: {LEVELS[one.level][1].lower()}." for one in known)
         return Step(
-            _TITLES[3], *_DONE, "What the authorities say of themselves. Such pages lag.", lines, buttons
+            _TITLES[3], *_DONE, "What the authorities say of themselves; such pages lag.", lines, buttons
         )
     if not case.broken:
         return Step(_TITLES[3], *_SPARED, "No responder fails.", buttons=buttons if unknown else ())
     if not unknown:
         return Step(_TITLES[3], *_IMPOSSIBLE, "No status page of the authorities in use is known.")
     why = "Their status pages could not be read from here; look yourself."
-    return Step(_TITLES[3], *_NEEDED, why, buttons=buttons)
+    return Step(_TITLES[3], *case.needed, why, buttons=buttons)
 
 
 def _decide(case: _Case) -> Step:
@@ -168,7 +189,7 @@ def _turn_off(case: _Case) -> Step:
     lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
     if case.operator:
         button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
-        return Step(_TITLES[5], *_URGENT, why, lines, (button,))
+        return Step(_TITLES[5], *_FIRST, why, lines, (button,))
     why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
     return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=clicks.TURN_OFF, paste=clicks.LINES)
 
@@ -179,7 +200,7 @@ def _turn_off_alone(sites: Sequence[str]) -> Step:
         Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
         for site in sites
     ]
-    return Step(_TITLES[5], *_URGENT, why, buttons=tuple(buttons))
+    return Step(_TITLES[5], *_FIRST, why, buttons=tuple(buttons))
 
 
 def _verify(case: _Case) -> Step:
@@ -197,17 +218,15 @@ def _verify(case: _Case) -> Step:
 def _tell(case: _Case) -> Step:
     if not case.broken:
         if told := unseen.told(case.evidence):
-            button = Button("Write the ticket", "ticket.show", {"for": "admin"})
-            return Step(_TITLES[7], *_NEEDED, told, buttons=(button,))
+            button = Button("Write the ticket", "ticket.show", {"for": "root"})
+            return Step(_TITLES[7], *case.needed, told, buttons=(button,))
         return Step(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
-    acts = (case.diagnosis.action, case.diagnosis.afterwards)
-    audience = "ca" if Action.WAIT_FOR_CA in acts else "datacenter" if case.operator else "admin"
     why = "The ticket holds times, addresses, what fails how, and a command to reproduce it."
-    if Action.FIX_HERE in acts:
+    if Action.FIX_HERE in (case.diagnosis.action, case.diagnosis.afterwards):
         why = f"The cause lies on this server: {case.diagnosis.advice}"
-    return Step(
-        _TITLES[7], *_NEEDED, why, buttons=(Button("Write the ticket", "ticket.show", {"for": audience}),)
-    )
+    audience = "datacenter" if case.operator else "root"
+    told_to = telling(case.diagnosis) or Button("Write the ticket", "ticket.show", {"for": audience})
+    return Step(_TITLES[7], *case.needed, why, buttons=(told_to,))
 
 
 def _turn_on(case: _Case) -> Step:

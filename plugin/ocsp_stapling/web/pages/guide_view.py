@@ -18,5 +18,9 @@ def show() -> str:
     seen = picture.picture()
     found = guide.steps(seen.evidence, seen.diagnosis, operator=caller().is_operator)
     return render_template(
-        "guide.html", steps=found, evidence=seen.evidence, refreshing=fresh.refreshing(seen)
+        "guide.html",
+        steps=found,
+        next=guide.next_step(found),
+        evidence=seen.evidence,
+        refreshing=fresh.refreshing(seen),
     )

@@ -16,13 +16,16 @@ from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
 from ocsp_stapling.web.pages.story import stories
-from ocsp_stapling.web.words import ENDINGS, Tone, lasted
+from ocsp_stapling.web.words import ENDINGS, Tone, counted, lasted
 
 blueprint = Blueprint("history", __name__)
 _SHOWN = 200
 _USUAL = 99.0
+_TELLING_PASSES = 12
+"""An hour's looks of the watch."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Share:
 
     url: str
     tone: Tone
-    percent: str
-    passes: int
+    good: str
+    note: str
 
 
 @blueprint.get("/history")
@@ -66,17 +69,28 @@ def show() -> str:
             if one.operation or one.outage
         ]
         lost = "; ".join(filter(None, (journal.lost, seen.lost)))
-    shares = list(_shares(seen))
+    shares = list(_shares(seen, _failing_now()))
     return render_template(
         "history.html", incidents=incidents, rows=rows, shares=shares, days=seen.days, lost=lost
     )
 
 
-def _shares(seen: Past) -> Iterable[Share]:
-    """The worst first."""
+def _failing_now() -> frozenset[str]:
+    """The responders that the last check found failing."""
+    found = picture.picture().diagnosis
+    return frozenset(one.url for one in found.responders if not one.ok) if found else frozenset()
+
+
+def _shares(seen: Past, failing: frozenset[str]) -> Iterable[Share]:
+    """The worst first. What rests on a few looks says little, and nothing is green that fails now."""
     for url, one in sorted(seen.availability.items(), key=lambda item: item[1].percent):
         tone: Tone = "good" if one.good == one.passes else "warn" if one.percent >= _USUAL else "bad"
-        yield Share(url, tone, percent(one), one.passes)
+        if tone == "good" and one.passes < _TELLING_PASSES:
+            tone = "calm"
+        if tone in ("good", "calm") and url in failing:
+            tone = "warn"
+        words = f"{percent(one)} of {counted(one.passes, 'look')}"
+        yield Share(url, tone, words, "fails now" if url in failing else "")
 
 
 def _outage_row(one: Outage | None) -> Row:

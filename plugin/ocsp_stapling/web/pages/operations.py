@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +47,37 @@ _DID = {
     "site-on": "Stapling is on for that site again",
     "cache-fit": "The staple cache holds every staple",
 }
+
+
+@dataclass(frozen=True)
+class Act:
+    """What to do next: a link that looks like a button, and half a sentence about it."""
+
+    label: str
+    endpoint: str
+    words: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+_BACK = Act("Back to the overview", "overview.show")
+_UNDO = "puts every file back as it was before this change, byte for byte"
+_ON_AGAIN = "takes out this plugin's lines alone; what others changed since stays"
+
+
+def next_acts(found: Progress, ticket: Act | None) -> tuple[Act, ...]:
+    """Return what to do once a change has ended, the first the most urgent; `ticket` if there is one to write."""
+    acts = [ticket] if ticket and found.state == "done" else []
+    acts.append(replace(_BACK, words="a new check is under way there") if found.state == "done" else _BACK)
+    if found.state == "done" and found.action in UNDOABLE and found.steps:
+        acts.append(Act("Undo…", "plan.show", _UNDO, {"action": "undo", "undone": found.identity}))
+    if found.state == "done" and found.action == "off":
+        acts.append(Act("Turn stapling on again…", "plan.show", _ON_AGAIN, {"action": "on"}))
+    problem = (found.result or {}).get("error") or {}
+    if problem.get("code") == "changed-meanwhile" and found.action in _AGAIN:
+        acts.insert(0, Act("Look at the new plan", "plan.show", "", {"action": found.action}))
+    return tuple(acts)
+
+
 _RUNGS = {
     "whm-api": "Asking WHM to restart Apache",
     "signal-parent": "Signalling Apache itself",
@@ -99,11 +130,10 @@ class OperationView:
     steps: tuple[StepLine, ...]
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
-    undoable: bool
-    retry: str
+    acts: tuple[Act, ...]
 
 
-def operation_view(found: Progress) -> OperationView:
+def operation_view(found: Progress, ticket: Act | None = None) -> OperationView:
     """Return an operation as it stands, for people."""
     result = found.result or {}
     tone, word = ENDINGS.get(found.state, ("calm", found.state))
@@ -120,8 +150,7 @@ def operation_view(found: Progress) -> OperationView:
         step_lines(found.steps, found.ended, found.started),
         tuple(_pairs(result)),
         tuple(str(each) for each in result.get("warnings", ())),
-        found.state == "done" and found.action in UNDOABLE and bool(found.steps),
-        found.action if problem.get("code") == "changed-meanwhile" and found.action in _AGAIN else "",
+        next_acts(found, ticket),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
+from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_only
-from ocsp_stapling.web.pages.operations import operation_view, step_lines
+from ocsp_stapling.web.pages import story
+from ocsp_stapling.web.pages.operations import Act, operation_view, step_lines
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
+_ENDING = ("off", "site-off", "shield-on")
 
 
 @blueprint.post("")
@@ -41,7 +44,17 @@ def follow(identity: str) -> Response:
         lines = step_lines(found.steps, found.ended, found.started)
         words = [{"at": one.at, "words": one.words} for one in lines]
         return jsonify(found.as_json() | {"title": operation_view(found).title, "lines": words})
-    return make_response(render_template("operation.html", view=operation_view(found)))
+    return make_response(render_template("operation.html", view=operation_view(found, _ticket(found))))
+
+
+def _ticket(found: Progress) -> Act | None:
+    """The ticket to write after a change that ended an outage, with the evidence from before it."""
+    if not found.ended or found.action not in _ENDING:
+        return None
+    incident = story.present()
+    if incident is None or found.identity not in incident.operations:
+        return None
+    return Act("Write the ticket", "ticket.show", "with the evidence from before the change")
 
 
 def _request(identity: str) -> ChangeRequest:

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
-from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.web.context import caller
@@ -63,11 +63,20 @@ def show() -> str:
             "diagnosis": seen.diagnosis,
             "verdict": fresh.told(_verdict(seen, incident), seen),
             "refreshing": fresh.refreshing(seen),
+            "strict": _refused_while_off(seen.evidence),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator else None,
             "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
         }
     return render_template("overview.html", **values)
+
+
+def _refused_while_off(evidence: Evidence) -> tuple[str, ...]:
+    """The sites that Firefox refuses as long as stapling is off."""
+    if evidence.configuration.on is not False:
+        return ()
+    every = (site for one in evidence.responders for site in one.sites)
+    return tuple(dict.fromkeys(one.name for one in every if one.must_staple and not is_other(one.name)))
 
 
 def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Verdict:

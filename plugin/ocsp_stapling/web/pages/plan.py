@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, render_template, request
 
-from ocsp_stapling.change.journal import new_identity
+from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
+from ocsp_stapling.check.diagnosis import Severity
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.standing import PORT, wished_port
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages.operations import ACTIONS
+from ocsp_stapling.web.pages.picture import last_check
+from ocsp_stapling.web.words import moment
 
 blueprint = Blueprint("plan", __name__, url_prefix="/plan")
 _TITLES = {
@@ -78,6 +83,8 @@ def show(action: str) -> str:
         warnings=[text for text in plan.warnings if "Must-Staple" not in text],
         identity=new_identity(),
         undone=undone,
+        emergency=action == "off" and _visitors_wait(),
+        undoing=_undoing(undone) if action == "undo" else "",
         reason_limit=REASON_LIMIT,
         options=options,
         returns=services().settings.watch.return_by_itself if action == "off" else "",
@@ -97,6 +104,24 @@ def _plan(action: str, undone: str, site: str, options: Mapping[str, bool]) -> P
         shield_port=wished_port(settings.state_directory) or PORT if action == SHIELD_ON else 0,
     )
     return Operator(asked, lambda _name, _detail, _seconds: None, settings, outlook).plan()
+
+
+def _visitors_wait() -> bool:
+    last = last_check(services().settings.state_directory)
+    return last is not None and last.diagnosis.severity is Severity.STALLING
+
+
+def _undoing(identity: str) -> str:
+    """Which change is taken back: what it was, when, by whom and why."""
+    with Journal(services().settings.state_directory) as journal:
+        found = journal.operation(identity) if IDENTITY.fullmatch(identity) else None
+    if found is None:
+        return ""
+    when = moment(datetime.fromtimestamp(found.started, UTC))
+    what = ACTIONS.get(found.action, found.action)
+    site = f" ({found.plan['site']})" if found.plan.get("site") else ""
+    because = f": {found.reason}" if found.reason else ""
+    return f"{what}{site}, {when}, by {found.who}{because}"
 
 
 def _meaning(plan: Plan) -> list[str]:

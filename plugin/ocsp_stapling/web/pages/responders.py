@@ -230,6 +230,8 @@ def _meaning(level: Level, own: Sequence[ResponderDiagnosis]) -> str:
         return "Nothing: no responder of it was asked."
     if broken and trouble:
         return "Its responders fail here too, which fits: wait for the authority. If sites hang, turn stapling off."
+    if broken and level is Level.UNKNOWN:
+        return "Its responders fail here, and no status page says whether they fail for others, too."
     if broken:
         return "Its responders fail here all the same. Either the page lags, or the way from this server is at fault."
     if trouble:

@@ -52,7 +52,7 @@ def _availability(directory: Path, _stamp: Stamp) -> Mapping[str, str]:
     since = time.time() - AVAILABILITY_DAYS * DAY
     tallies = _recall(lambda memory: memory.tallies(since), directory) or {}
     return {
-        url: f"{percent(one)} of the last {AVAILABILITY_DAYS} days ({counted(one.passes, 'look')} by the watch)"
+        url: f"{percent(one)} of {counted(one.passes, 'look')} by the watch in the last {AVAILABILITY_DAYS} days"
         for url, one in tallies.items()
     }
 

@@ -209,7 +209,7 @@ def _viewer_buttons(diagnosis: Diagnosis) -> tuple[Button, ...]:
         return ()
     return (
         Button("Guided steps", "guide.show", main=True),
-        Button("Write a ticket", "ticket.show", {"for": "admin"}),
+        Button("Write a ticket", "ticket.show", {"for": "root"}),
     )
 
 
@@ -221,6 +221,13 @@ def _button(action: Action) -> Button | None:
     return {
         Action.TURN_OFF: Button("Turn stapling off…", "plan.show", {"action": "off"}),
         Action.TURN_ON: Button("Turn stapling on again…", "plan.show", {"action": "on"}),
-        Action.CONTACT_DATACENTER: Button("Write the ticket", "ticket.show", {"for": "datacenter"}),
+        Action.CONTACT_DATACENTER: Button("Tell the datacenter", "ticket.show", {"for": "datacenter"}),
         Action.WAIT_FOR_CA: Button("Write to the authority", "ticket.show", {"for": "ca"}),
     }.get(action)
+
+
+def telling(diagnosis: Diagnosis) -> Button | None:
+    """Return the button for the text to whoever can mend the cause, None where that is nobody elsewhere."""
+    acts = (diagnosis.action, diagnosis.afterwards)
+    wanted = (Action.WAIT_FOR_CA, Action.CONTACT_DATACENTER)
+    return next((_button(act) for act in acts if act in wanted), None)

@@ -144,7 +144,7 @@
   function showNow(found) {
     if (found.text) {
       var site = element("span", "ost-soft ost-small", found.site);
-      line.replaceChildren(element("span", "ost-dot ost-" + found.tone), element("span", "", "Visitors now: " + found.text), site);
+      line.replaceChildren(element("span", "ost-dot ost-" + found.tone), "Visitors now: " + found.text, site);
       line.hidden = false;
     }
     return found.again;
