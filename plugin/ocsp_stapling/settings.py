@@ -54,6 +54,7 @@ class SwitchSettings:
     """How a change is made and verified. Times in seconds."""
 
     quick_handshake_seconds: float = _setting(1.0, rules.number(0.1, 2.5, "seconds"))
+    first_aid: str = _setting("shield", rules.one_of(("shield", "off")))
     whm_restart_seconds: float = _setting(240.0, rules.number(1, 900, "seconds"))
 
 

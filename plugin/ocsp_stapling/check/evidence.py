@@ -285,6 +285,8 @@ class Evidence:
     host: HostEvidence = HostEvidence()
     shield: ShieldEvidence | None = None
     """None: the shield is not on."""
+    shield_offered: bool = False
+    """Whether it can be turned on here, and is what the operator wants first in an outage."""
     unseen: Unseen | None = None
     """None: nothing was left out of this evidence."""
     problems: tuple[str, ...] = ()

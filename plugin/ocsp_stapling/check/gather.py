@@ -128,6 +128,7 @@ class _Survey:
                 state, _refused(tested.result(self.deadline, None))
             ),
             shield=shield.result(self.deadline, None),
+            shield_offered=surroundings.offers_shield(state, self.settings),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import measure
 from ocsp_stapling.check.evidence import (
@@ -57,6 +58,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "confidence": found.confidence.value,
         "inferred": found.inferred,
         "advice": found.action.value,
+        "recommended": (found.action if found.recommended is Action.NOTHING else found.recommended).value,
         "afterwards": found.afterwards.value,
         "sentence": found.sentence,
         "advice_sentence": found.advice,

@@ -30,6 +30,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
+from ocsp_stapling.shield import service
 from ocsp_stapling.shield.refresh import DIRECTORY, wanted
 from ocsp_stapling.shield.standing import standing
 
@@ -93,6 +94,12 @@ def _steering(line: Directive | None) -> SteeringLine | None:
 
 def _where(line: Directive | None) -> str:
     return f"{line.file}:{line.line}" if line else ""
+
+
+def offers_shield(server: ServerState, settings: Settings) -> bool:
+    """Return whether the shield can be turned on and is wanted before an off."""
+    wanted_first = settings.switch.first_aid == "shield" and not server.shielded
+    return wanted_first and service.UNIT_FILE.exists() and server.stapling.md_stapling is None
 
 
 def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | None:

@@ -12,7 +12,8 @@ from ocsp_stapling.run import run
 from ocsp_stapling.shield.standing import PORT, answers
 
 UNIT = "ocsp-stapling-shield.service"
-DROP_IN = Path(f"/etc/systemd/system/{UNIT}.d/port.conf")
+UNIT_FILE = Path("/etc/systemd/system") / UNIT
+DROP_IN = UNIT_FILE.with_name(f"{UNIT}.d") / "port.conf"
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _START_SECONDS = 10.0
 _COMMAND_SECONDS = 20.0

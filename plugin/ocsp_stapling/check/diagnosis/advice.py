@@ -15,6 +15,7 @@ class Action(Enum):
 
     TURN_OFF = "turn-off"
     TURN_OFF_SITE = "turn-off-site"
+    SHIELD_ON = "shield-on"
     TURN_ON = "turn-on"
     FIX_HERE = "fix-here"
     CONTACT_DATACENTER = "contact-datacenter"
@@ -26,6 +27,7 @@ class Action(Enum):
 ADVICE = {
     Action.TURN_OFF: "Turn stapling off now: ocsp-stapling off.",
     Action.TURN_OFF_SITE: "Turn stapling off for that site alone: ocsp-stapling off --site NAME.",
+    Action.SHIELD_ON: "End the waiting and keep stapling on: ocsp-stapling shield on.",
     Action.TURN_ON: "Turn stapling on again: ocsp-stapling on.",
     Action.FIX_HERE: "Repair it on this server.",
     Action.CONTACT_DATACENTER: "Tell the datacenter; ocsp-stapling ticket writes the text.",

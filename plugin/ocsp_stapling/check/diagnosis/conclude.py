@@ -29,7 +29,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong
-from ocsp_stapling.check.diagnosis.shield import shielded
+from ocsp_stapling.check.diagnosis.shield import offered, shielded
 from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
@@ -47,7 +47,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
-    verdict = shielded(evidence, verdict, [one for one in found if not one.ok], measured)
+    verdict = offered(evidence, shielded(evidence, verdict, [one for one in found if not one.ok], measured))
     verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, alone=_alone(evidence, found))

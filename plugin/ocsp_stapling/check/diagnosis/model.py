@@ -73,6 +73,8 @@ class Diagnosis:
     """The sites for which turning stapling off alone ends it: those of one customer, with no other at fault."""
     shield_trouble: tuple[str, ...] = ()
     """What of the shield needs somebody: `relay-down`, `revoked`, `must-staple`, `ends-soon`."""
+    recommended: Action = Action.NOTHING
+    """What is better than `action`, which is the fallback then; NOTHING: `action` itself."""
     afterwards: Action = Action.NOTHING
     """What remains to be done once the first action is."""
 

@@ -11,8 +11,9 @@ from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.server.sites import host_of
-from ocsp_stapling.text import listed
+from ocsp_stapling.text import listed, uncapital
 
 _DAY = timedelta(days=1)
 
@@ -32,6 +33,20 @@ def shielded(
     if dark and found.severity in (Severity.FAILING, Severity.NOISE):
         found = _nobody_waits(evidence, shield, found, dark)
     return _loud(shield, found)
+
+
+def offered(evidence: Evidence, found: Diagnosis) -> Diagnosis:
+    """Where turning stapling off would end a stall, so does the shield, and sites keep their staples."""
+    fits = found.severity is Severity.STALLING and found.action is Action.TURN_OFF
+    if not (evidence.shield_offered and fits) or evidence.host.front is not Server.HTTPD:
+        return found
+    if found.cause in (
+        Cause.PROXY,
+        Cause.FORCED_URL,
+    ):  # a line of the administrator's sends questions elsewhere
+        return found
+    advice = f"{ADVICE[Action.SHIELD_ON]} If that is refused: {uncapital(found.advice)}"
+    return replace(found, recommended=Action.SHIELD_ON, advice=advice)
 
 
 def _down(held: str, found: Diagnosis, measured: Measured) -> Diagnosis:

@@ -135,6 +135,9 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
 
 
 def _advice(diagnosis: Diagnosis, operator: bool) -> str:
+    if diagnosis.recommended is Action.SHIELD_ON:
+        what = "Turn the shield on: sites answer again within seconds and stapling stays on. Or turn it off:"
+        return f"{what} that is as quick, and can be taken back at any time. {_NEXT.get(diagnosis.afterwards, '')}".strip()
     if diagnosis.action is Action.TURN_OFF:
         what = "Turn stapling off: sites answer again within seconds, and you can take it back at any time."
         if not operator:
@@ -194,7 +197,11 @@ def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
     found = [_alone_button(site) for site in diagnosis.alone if diagnosis.action is Action.TURN_OFF_SITE]
     if diagnosis.cause is Cause.CACHE_TOO_SMALL:
         found.append(Button("Make the staple cache fit…", "plan.show", {"action": "cache-fit"}))
-    found += [button for action in (diagnosis.action, diagnosis.afterwards) if (button := _button(action))]
+    found += [
+        button
+        for action in (diagnosis.recommended, diagnosis.action, diagnosis.afterwards)
+        if (button := _button(action))
+    ]
     if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
         found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))
     wanted = diagnosis.action is not Action.NOTHING
@@ -219,6 +226,7 @@ def _alone_button(site: str) -> Button:
 
 def _button(action: Action) -> Button | None:
     return {
+        Action.SHIELD_ON: Button("Turn the shield on…", "plan.show", {"action": "shield-on"}),
         Action.TURN_OFF: Button("Turn stapling off…", "plan.show", {"action": "off"}),
         Action.TURN_ON: Button("Turn stapling on again…", "plan.show", {"action": "on"}),
         Action.CONTACT_DATACENTER: Button("Tell the datacenter", "ticket.show", {"for": "datacenter"}),

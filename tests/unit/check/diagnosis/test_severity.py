@@ -613,3 +613,18 @@ def test_a_site_that_browsers_refuse_without_a_staple_and_that_is_sent_none_is_a
         1,
     )
     assert "Firefox refuses alpha0.example" in found.sentence
+
+
+def test_in_an_outage_the_shield_is_recommended_and_turning_off_is_the_fallback() -> None:
+    outage = replace(stalled(HANGS, FINE), shield_offered=True)
+    found = diagnose(outage)
+    assert (found.recommended, found.action) == (Action.SHIELD_ON, Action.TURN_OFF)
+    assert found.advice.index("ocsp-stapling shield on") < found.advice.index("ocsp-stapling off")
+
+
+def test_the_shield_is_not_recommended_where_it_cannot_be_or_nobody_waits() -> None:
+    outage = replace(stalled(HANGS, FINE), shield_offered=True)
+    behind = replace(outage, host=replace(outage.host, front=Server.NGINX))
+    quick = replace(evidence(HANGS, FINE), shield_offered=True)
+    for one in (stalled(HANGS, FINE), behind, quick, replace(evidence(FINE), shield_offered=True)):
+        assert diagnose(one).recommended is Action.NOTHING
