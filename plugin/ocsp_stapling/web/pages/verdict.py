@@ -137,7 +137,8 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
 def _advice(diagnosis: Diagnosis, operator: bool) -> str:
     if diagnosis.recommended is Action.SHIELD_ON:
         what = "Turn the shield on: sites answer again within seconds and stapling stays on. Or turn it off:"
-        return f"{what} that is as quick, and can be taken back at any time. {_NEXT.get(diagnosis.afterwards, '')}".strip()
+        then = _NEXT.get(diagnosis.afterwards, "")
+        return f"{what} that is as quick, and can be taken back at any time. {then}".strip()
     if diagnosis.action is Action.TURN_OFF:
         what = "Turn stapling off: sites answer again within seconds, and you can take it back at any time."
         if not operator:
