@@ -30,6 +30,8 @@ class Past:
     outages: Sequence[Outage] = ()
     readings: Sequence[Reading] = ()
     lost: str = ""
+    daily: Mapping[str, Mapping[int, Tally]] = field(default_factory=dict)
+    """As `availability`, for each day (UTC, counted from the epoch) on which the watch looked."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def past(directory: Path, now: float, days: int = AVAILABILITY_DAYS) -> Past:
     try:
         with Memory(directory) as memory:
             found = tuple(memory.outages(since, _OUTAGES))
-            return Past(days, memory.tallies(since), found, tuple(memory.readings(since)))
+            readings = tuple(memory.readings(since))
+            return Past(days, memory.tallies(since), found, readings, daily=memory.daily(since))
     except (sqlite3.Error, OSError) as error:
         return Past(days, lost=f"{directory / NAME} cannot be read ({error})")
 

@@ -126,6 +126,14 @@ class Memory:
         query = "SELECT url, SUM(passes), SUM(good) FROM tallies WHERE day >= ? GROUP BY url ORDER BY url"
         return {url: Tally(*counts) for url, *counts in self._database.execute(query, (int(since // DAY),))}
 
+    def daily(self, since: float) -> dict[str, dict[int, Tally]]:
+        """Return the same for each day (UTC, counted from the epoch) since that of a moment, by URL."""
+        query = "SELECT url, day, passes, good FROM tallies WHERE day >= ? ORDER BY url, day"
+        found: dict[str, dict[int, Tally]] = {}
+        for url, day, *counts in self._database.execute(query, (int(since // DAY),)):
+            found.setdefault(url, {})[day] = Tally(*counts)
+        return found
+
     def _count(self, reading: Reading) -> None:
         day = int(reading.at // DAY)
         rows = [(day, url, outcome == "ok") for url, outcome in reading.outcomes().items()]

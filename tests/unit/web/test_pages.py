@@ -505,3 +505,19 @@ def test_availability_says_how_much_it_rests_on_and_is_not_green_beside_a_failur
         "ocsp.globalsign.com": "calm",  # one look says little
     }
     assert "100 % of 1 look<" in text
+
+
+def test_in_an_outage_sites_that_cause_it_and_wait_are_marked_and_found(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("site000.sectigo.example", "site000.digicert.example", "quiet.example")
+    monkeypatch.setattr(sites, "_rows", lambda: [made.row(name) for name in reversed(names)])
+    app = showing(made.stalling())
+    text = text_of(app, "p=sites")
+    told = re.findall(r'<th scope="row">([^<]+)</th>.*?</svg>([^<]+)</span>', text, re.DOTALL)
+    assert told == list(zip(names, ("Causes the wait", "Waits", "On"), strict=True))
+    assert text_of(app, "p=sites&show=causing").count("Staple check") == 1
+    assert text_of(app, "p=sites&show=waiting").count("Staple check") == 2
+    calm = text_of(showing(made.healthy()), "p=sites")
+    assert "Causes the wait" not in calm
+    assert "Waiting now" not in calm

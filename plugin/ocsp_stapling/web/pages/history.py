@@ -18,6 +18,7 @@ from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
+from ocsp_stapling.web.pages.past_chart import Strip, incidents_chart, strip
 from ocsp_stapling.web.pages.story import stories
 from ocsp_stapling.web.words import ENDINGS, Tone, counted, lasted
 
@@ -51,6 +52,7 @@ class Share:
     tone: Tone
     good: str
     note: str
+    strip: Strip
 
 
 @blueprint.get("/history")
@@ -62,7 +64,9 @@ def show() -> str:
     with Journal(directory, create=False) as journal:
         brought_up_to_date(journal)
         incidents = stories(journal)
-        events = timeline(untold(seen.outages, known(journal)), journal.operations(limit=_SHOWN))
+        operations = journal.operations(limit=_SHOWN)
+        chart = incidents_chart(known(journal), operations, time.time())
+        events = timeline(untold(seen.outages, known(journal)), operations)
         rows = [
             _row(one.operation) if one.operation else _outage_row(one.outage)
             for one in events
@@ -71,7 +75,13 @@ def show() -> str:
         lost = "; ".join(filter(None, (journal.lost, seen.lost)))
     shares = list(_shares(seen, _failing_now()))
     return render_template(
-        "history.html", incidents=incidents, rows=rows, shares=shares, days=seen.days, lost=lost
+        "history.html",
+        incidents=incidents,
+        chart=chart,
+        rows=rows,
+        shares=shares,
+        days=seen.days,
+        lost=lost,
     )
 
 
@@ -90,7 +100,8 @@ def _shares(seen: Past, failing: frozenset[str]) -> Iterable[Share]:
         if tone in ("good", "calm") and url in failing:
             tone = "warn"
         words = f"{percent(one)} of {counted(one.passes, 'look')}"
-        yield Share(url, tone, words, "fails now" if url in failing else "")
+        days = strip(seen.daily.get(url, {}), time.time())
+        yield Share(url, tone, words, "fails now" if url in failing else "", days)
 
 
 def _outage_row(one: Outage | None) -> Row:

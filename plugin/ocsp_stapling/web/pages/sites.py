@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from ocsp_stapling.ca.directory import Directory, directory
+from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.ocsp.answer import Answer, verify_answer
 from ocsp_stapling.ocsp.certificate import issuer_of, parse
 from ocsp_stapling.ocsp.door import Door
@@ -30,6 +31,7 @@ FILTERS = (
     ("none", "Without a responder"),
     ("odd", "With something odd"),
 )
+IN_AN_OUTAGE = (("waiting", "Waiting now"), ("causing", "Causing the wait"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class SiteRow:
     expires: datetime | None
     note: str
     door: Door
+    mark: str = ""
+    """In an outage `causing` for a site whose certificate is at fault, `waiting` for one that waits for it."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,19 @@ class Met:
     lines: tuple[str, ...]
 
 
-def page(query: Query, visible: Visible) -> dict[str, object]:
-    """Return the values of the page of sites that fit, of those that may be seen."""
-    every = [row for row in _rows() if visible.domain(row.name)]
+def marks(found: Diagnosis | None) -> Mapping[str, str]:
+    """Return the sites that cause an outage or wait in it, by name; none while nobody waits."""
+    if found is None or found.severity is not Severity.STALLING:
+        return {}
+    return dict.fromkeys(found.waiting, "waiting") | dict.fromkeys(found.causing, "causing")
+
+
+def page(query: Query, visible: Visible, marked: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Return the values of the page of sites that fit, of those that may be seen; marked ones first."""
+    marked = marked or {}
+    seen = (row for row in _rows() if visible.domain(row.name))
+    every = [replace(row, mark=marked.get(row.name, "")) for row in seen]
+    every.sort(key=lambda row: ("causing", "waiting", "").index(row.mark))
     found = [row for row in every if _fits(row, query)]
     pages = max(-(-len(found) // PER_PAGE), 1)
     number = min(query.page, pages)
@@ -92,7 +106,7 @@ def page(query: Query, visible: Visible) -> dict[str, object]:
         "authority": query.authority,
         "show": query.show,
         "authorities": counts.most_common(200),
-        "filters": FILTERS,
+        "filters": (*IN_AN_OUTAGE, *FILTERS) if marked else FILTERS,
     }
 
 
@@ -111,6 +125,8 @@ def _fits(row: SiteRow, query: Query) -> bool:
             "responder": bool(row.host),
             "none": not row.host,
             "odd": bool(row.note),
+            "waiting": bool(row.mark),
+            "causing": row.mark == "causing",
         }.get(query.show, True)
     )
 
