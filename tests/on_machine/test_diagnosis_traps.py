@@ -375,7 +375,7 @@ def test_one_certificate_among_others_that_its_authority_has_revoked_is_found_an
 
     found = check(machine)
 
-    assert (found["cause"], found["severity"], found["action"]) == (
+    assert (found["cause"], found["severity"], found["advice"]) == (
         "certificate-revoked",
         "failing",
         "reissue",

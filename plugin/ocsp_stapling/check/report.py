@@ -210,7 +210,7 @@ def _steering(line: SteeringLine | None) -> dict[str, Any] | None:
 def _place(where: str) -> dict[str, Any]:
     """`FILE:LINE` as the keys that every line of the configuration has."""
     file, _, line = where.rpartition(":")
-    return {"file": file, "line": int(line)} if line.isdecimal() else {"file": where, "line": None}
+    return {"file": file, "line": int(line)}
 
 
 def _host(one: HostEvidence) -> dict[str, Any]:

@@ -269,7 +269,12 @@ def hostile() -> Evidence:
     )
     said = AuthorityEvidence(HOSTILE, Level.OUTAGE, HOSTILE, f"https://{HOSTILE}/", (HOSTILE,))
     configuration = ConfigurationEvidence(
-        on=True, origin=Origin.HAND, where=HOSTILE, line=HOSTILE, findings=(HOSTILE,), directives=(HOSTILE,)
+        on=True,
+        origin=Origin.HAND,
+        where=f"{HOSTILE}:1",
+        line=HOSTILE,
+        findings=(HOSTILE,),
+        directives=(HOSTILE,),
     )
     met = tuple(replace(h, site=HOSTILE) for h in found.handshakes)
     return replace(
@@ -278,7 +283,7 @@ def hostile() -> Evidence:
         handshakes=met,
         authorities=(said,),
         configuration=configuration,
-        log=LogEvidence(1, 1, HOSTILE, {HOSTILE: 1}, {HOSTILE: 1}, HOSTILE),
+        log=LogEvidence(1, 1, HOSTILE, {HOSTILE: 1}, {"responder-timeout": 1}, HOSTILE),
         host=replace(
             found.host, front_sentence=HOSTILE, load_sentence=HOSTILE, hostname=HOSTILE, traces={"a": HOSTILE}
         ),

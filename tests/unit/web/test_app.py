@@ -211,7 +211,8 @@ def test_a_problem_is_a_sentence_and_its_detail_is_for_operators(app: Flask) -> 
     answer = post(app, "p=trial/change&format=json", {"csrf": token(app), "wrong": "1"})
     assert answer.status_code == 400
     assert answer.get_json() == {
-        "error": {"code": "invalid-input", "sentence": "The field is wrong.", "detail": "secret detail"}
+        "schema": "ocsp-stapling/error/1",
+        "error": {"code": "invalid-input", "sentence": "The field is wrong.", "detail": "secret detail"},
     }
 
 
