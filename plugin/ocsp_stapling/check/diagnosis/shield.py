@@ -16,6 +16,8 @@ from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.text import listed, uncapital
 
 _DAY = timedelta(days=1)
+_OTHERWISE = (Cause.PROXY, Cause.FORCED_URL, Cause.CACHE_TOO_SMALL)
+"""A line of the administrator's sends questions elsewhere, or a remedy of its own is smaller than the shield."""
 
 
 def shielded(
@@ -40,10 +42,7 @@ def offered(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     fits = found.severity is Severity.STALLING and found.action is Action.TURN_OFF
     if not (evidence.shield_offered and fits) or evidence.host.front is not Server.HTTPD:
         return found
-    if found.cause in (
-        Cause.PROXY,
-        Cause.FORCED_URL,
-    ):  # a line of the administrator's sends questions elsewhere
+    if found.cause in _OTHERWISE:
         return found
     advice = f"{ADVICE[Action.SHIELD_ON]} If that is refused: {uncapital(found.advice)}"
     return replace(found, recommended=Action.SHIELD_ON, advice=advice)
