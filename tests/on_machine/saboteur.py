@@ -79,6 +79,7 @@ class _File:
         self._file = file
         self.write = saboteur.wrap(file.write, fails=True)
         self.flush = saboteur.wrap(file.flush, fails=True)
+        self.fileno = file.fileno
 
     def __enter__(self) -> _File:
         return self

@@ -158,8 +158,9 @@ def test_off_replaces_the_shield_on_returns_to_it_and_shield_off_takes_it_away(s
 def killed(machine: Machine, strike: str, point: int, action: str) -> bool:
     """One run: killed at a point of its work; False if it came to its end. No block is left without its relay."""
     called = sabotage(machine, strike, point, "shield", action, "--yes", "--json")
-    assert call(machine, "history", "--json").code == 0
     what = f"shield {action}, {strike} at {point}"
+    assert "Traceback" not in called.err, (what, called.err)
+    assert call(machine, "history", "--json").code == 0, what
     port = asked_port(machine)
     assert not port or relay_answers(machine, port), what
     assert traffic(machine, 20, 0.3)["failed"] == 0, what
