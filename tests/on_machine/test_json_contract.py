@@ -42,6 +42,8 @@ BROKEN: Story = (
     ("our block", "config", ("config",)),
     ("text", "ticket", ("ticket", "--last", "--redact")),
     ("pass", "watch", ("watch",)),
+    ("the incident", "incident", ("history", "--incident", "latest")),
+    ("post-mortem", "report", ("report",)),
     ("taken back", "operation", ("undo", "--yes")),
     ("plan for one site", "plan", ("off", "--site", "site0001.example.test", "--dry-run")),
     ("one site alone", "operation", ("off", "--site", "site0001.example.test", "--yes")),

@@ -25,6 +25,7 @@ COMMANDS = {
     "off": "switching:off",
     "on": "switching:on",
     "probe": "probe:probe",
+    "report": "report:report",
     "serve": "serve:serve",
     "shield": "shield:shield",
     "sites": "sites:sites",

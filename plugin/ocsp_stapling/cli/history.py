@@ -12,6 +12,7 @@ import click
 
 from ocsp_stapling.change.journal import Journal, Operation, Step
 from ocsp_stapling.change.operate import require_root
+from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem
@@ -20,6 +21,7 @@ from ocsp_stapling.watch.history import Past, past, percent
 from ocsp_stapling.watch.history import as_json as past_as_json
 from ocsp_stapling.watch.outages import SERVER, Outage
 
+_INCIDENTS = 5
 _ENDINGS = {
     "running": "unfinished: the next command brings it to an end",
     "done": "done",
@@ -32,21 +34,29 @@ _ENDINGS = {
 @click.command()
 @click.argument("identity", metavar="[OPERATION]", default="")
 @click.option(
+    "--incident", metavar="ID", default="", help="The timeline of one incident; latest: the newest."
+)
+@click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def history(identity: str, limit: int, as_json: bool) -> None:
-    """Show what was switched on this server, and the outages of the last 30 days; with OPERATION every step of it.
+def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
+    """Show the incidents of this server, what was switched, and the outages of the last 30 days.
 
-    A change that was killed half way is brought to its end first.
+    With OPERATION every step of it; with --incident one incident from its first sign to its end. A change that was
+    killed half way is brought to its end first.
 
-    Exit status: 0, or 1 if the operation is not known.
+    Exit status: 0, or 1 if the operation or incident is not known.
     """
     require_root()
     settings = load()
     finish_interrupted(settings)
     with Journal(settings.state_directory, create=False) as journal:
-        if identity:
+        if journal.operations(limit=1):
+            brought_up_to_date(journal)
+        if incident:
+            _show_incident(journal, incident, as_json)
+        elif identity:
             _show_one(journal, identity, as_json)
         else:
             _show_all(journal, limit, as_json, settings.state_directory)
@@ -58,15 +68,34 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
     found = journal.operations(limit=limit)
     seen = past(directory, time.time())
     if as_json:
-        operations = {"operations": [each.as_json() for each in found], "lost": journal.lost or None}
+        operations = {
+            "operations": [each.as_json() for each in found],
+            "server_incidents": [words.as_json(each) for each in known(journal, limit)],
+            "lost": journal.lost or None,
+        }
         emit_json("history", operations | past_as_json(seen))
         return
+    if incidents := known(journal, min(limit, _INCIDENTS)):
+        click.echo("Incidents (a timeline: ocsp-stapling history --incident ID):")
+        click.echo(table((each.id, printable(words.sentence(each), 400)) for each in incidents) + "\n")
     if found:
         rows = [(each.id, _time(each.started), *_summary(each)) for each in found]
         click.echo(table(rows, header=("operation", "at", "what", "by", "ended", "why")))
     else:
         click.echo("Nothing was switched yet.")
     _show_past(seen, limit)
+
+
+def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:
+    found = one_of(journal, identity)
+    operations = journal.operations(OPERATIONS)
+    if as_json:
+        emit_json("incident", words.document(found, operations))
+        return
+    click.echo(printable(words.sentence(found), 1000))
+    click.echo(printable(words.advice(found), 1000))
+    rows = [(_time(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
+    click.echo(table(rows))
 
 
 def _show_past(seen: Past, limit: int) -> None:

@@ -256,5 +256,6 @@ def _before_and_after(result: Result) -> list[tuple[str, str, str, str]]:
 
 
 def _duration(found: Mapping[str, Any]) -> str:
-    took = f"{found['seconds'] * 1000:.0f} ms"
-    return f"> {took}" if found["failure"] == "timeout" else found["failure"] or took
+    if found["failure"] == "timeout":
+        return f"did not answer (cut off at {found['seconds']:.1f} s)"
+    return found["failure"] or f"{found['seconds'] * 1000:.0f} ms"

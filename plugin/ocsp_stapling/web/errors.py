@@ -24,6 +24,7 @@ STATUS = {
     "invalid-input": 400,
     "not-found": 404,
     "operation-unknown": 404,
+    "unknown-incident": 404,
     "too-large": 413,
     "too-many": 429,
 }

@@ -14,14 +14,17 @@ from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import IncidentRow, Journal
 from ocsp_stapling.check import result
+from ocsp_stapling.check.diagnosis.handshakes import each_waits
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
 from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, present, words
+from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.check.ticket import reader_for, ticket
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
 
 DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
 FINE = responder("alpha")
+BETA = responder("beta")
 OFF = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
 START = NOW.timestamp()
 
@@ -204,3 +207,67 @@ def test_a_ticket_written_once_stapling_is_off_leads_with_the_outage_before(tmp_
     healed = ticket(found, incident=present(tmp_path))
     assert "What failed (2026-05-04 03:00:00 UTC)" in healed
     assert "by root" not in ticket(found, incident=present(tmp_path), redact=True)
+
+
+def test_a_queue_is_told_as_visitors_live_through_it(tmp_path: Path) -> None:
+    one, other, third = (
+        replace(each, asked=True, repeated=False) for each in stalled(DEAD, FINE, BETA).handshakes[1::2]
+    )
+    ended = replace(one, seconds=3.0, error="")
+    look(tmp_path, evidence(DEAD, FINE, BETA, handshakes=(ended, other, third)), 0)
+    (found,) = incidents(tmp_path)
+    assert found.wait is not None
+    assert found.wait.each == 3.0
+    assert words.experienced(found)[1] == "3 s each, one after the other: the tenth waits 30 s."
+    assert "3 s each, one after the other: the tenth waits 30 s" in " ".join(found.kept["for"])
+
+
+@pytest.mark.parametrize(
+    ("ended", "cut", "each"),
+    [
+        ((3.0, 6.1, 9.1), (), 3.05),
+        ((3.0,), (3.5, 3.5), 3.0),
+        ((3.0, 3.1), (), 0.0),
+        ((), (3.5, 3.5), 0.0),
+        ((3.0,), (), 0.0),
+        ((), (), 0.0),
+    ],
+)
+def test_only_a_queue_that_was_seen_is_called_one(
+    ended: tuple[float, ...], cut: tuple[float, ...], each: float
+) -> None:
+    assert each_waits(ended, cut) == pytest.approx(each)
+
+
+def test_a_look_cut_off_early_is_no_time(tmp_path: Path) -> None:
+    before = [{"error": "timeout", "milliseconds": 300}]
+    change(tmp_path, "off", 0, before=before)
+    (found,) = incidents(tmp_path)
+    assert "did not answer" in words.sentence(found)
+    assert "(cut off at 0.3 s)" in words.sentence(found)
+    assert "more than" not in words.sentence(found)
+
+
+def test_the_post_mortem_holds_numbers_timeline_and_evidence(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    change(tmp_path, "off", 14)
+    look(tmp_path, evidence(FINE, configuration=OFF), 22)
+    change(tmp_path, "on", 30, then="on")
+    (found,) = incidents(tmp_path)
+    with Journal(tmp_path) as journal:
+        text = report(found, journal.operations())
+    assert text.startswith("# Incident of 2026-05-04 ")
+    assert "| worst wait of a visitor | More than 3.5 s. |" in text
+    assert "| visitors were hit for | 14 minutes (" in text
+    assert "| healed after | 22 minutes (" in text
+    assert "Turning stapling off by root (outage): done. 2 sites met. |" in text
+    assert "| ocsp.alpha.example | 198.51.100.7 | connect-timeout | no answer |" in text
+    assert "| alpha0.example | yes | did not answer (cut off at 3.5 s) |" in text
+
+
+def test_foreign_text_is_no_markup_in_a_post_mortem(tmp_path: Path) -> None:
+    look(tmp_path, stalled(responder("x](http://evil)|<b>", Outcome.CONNECT_TIMEOUT)), 0, "check")
+    (found,) = incidents(tmp_path)
+    text = report(found, [])
+    assert "<b>" not in text.replace("\\<b", "")
+    assert "](" not in text.replace("\\](", "")

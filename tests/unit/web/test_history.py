@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check.incident import known
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory, Reading
 from ocsp_stapling.web.app import create_app
@@ -105,3 +106,22 @@ def test_an_incident_is_told_once_with_its_timeline(showing: Shown, tmp_path: Pa
     assert "stapling turned off" in text
     assert "Turning stapling off by root (the sites hang): done. All quick." in text
     assert "HTTPS handshakes hung" not in text
+    with Journal(tmp_path) as journal:
+        (one,) = known(journal)
+    answer = get(app, f"p=history/report/{one.id}")
+    assert answer.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="incident-{one.id}.md"'
+    assert "## Timeline" in answer.text
+    assert get(app, "p=history/report/none").status_code == 404
+
+
+def test_the_guide_s_steps_stay_done_with_what_was_seen(showing: Shown, tmp_path: Path) -> None:
+    app = showing(made.stalling())
+    at = made.stalling().taken_at.timestamp()
+    with Journal(tmp_path, clock=lambda: at + 60) as journal:
+        operation = journal.begin("off", "root", "the sites hang", {"stapling_then": "off"}, [])
+        journal.finish(operation.id, "done", {"message": "All quick."})
+    guide = get(app, "p=guide").text
+    assert "Sites waited more than 3.5 s from" in guide
+    assert "Stapling was turned off at" in guide
+    assert "No site was met since the last change" not in guide

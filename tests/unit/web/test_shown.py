@@ -112,7 +112,7 @@ def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
     then = one | {"seconds": 0.008, "failure": None}
     view = operation_view(progress("done", before=[one], after={"handshakes": [then]}))
     pair = view.pairs[0]
-    assert (pair.before, pair.after, pair.staple) == ("more than 600 ms", "8 ms", "none")
+    assert (pair.before, pair.after, pair.staple) == ("did not answer (cut off at 0.6 s)", "8 ms", "none")
 
 
 def test_a_site_on_two_ports_is_paired_with_itself_and_called_by_name_and_port() -> None:

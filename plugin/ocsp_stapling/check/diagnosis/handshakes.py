@@ -10,6 +10,7 @@ from ocsp_stapling.text import listed
 
 STALL_SECONDS = 1.0
 """A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
+_TENTH = 10
 _QUEUED = 1.5
 """The longest wait of several at once is so many times the shortest where one waits for the other."""
 
@@ -135,16 +136,28 @@ def _place(handshake: HandshakeEvidence) -> tuple[str, str, int]:
     return handshake.site, handshake.address, handshake.port
 
 
-def each_waits(seconds: Sequence[float]) -> float:
+def each_waits(ended: Sequence[float], cut: Sequence[float] = ()) -> float:
     """Return what each of several handshakes at once adds to the wait of the next, 0 where they do not queue.
 
     Apache asks a responder under one lock for the whole server, so of three the first waits one time-out, the
-    second two, the third three.
+    second two, the third three. `cut` are those that were given up while they still waited.
     """
-    waits = sorted(seconds)
-    if len(waits) < 2 or waits[-1] < _QUEUED * waits[0]:
-        return 0.0
-    return (waits[-1] - waits[0]) / (len(waits) - 1)
+    waits, first = sorted(ended), min(ended, default=0.0)
+    if len(waits) > 1:
+        return (waits[-1] - waits[0]) / (len(waits) - 1) if waits[-1] >= _QUEUED * first else 0.0
+    return first if cut and min(cut) > first >= STALL_SECONDS else 0.0
+
+
+def queue_words(each: float) -> str:
+    """Return what a queue means for visitors, "" where there is none."""
+    if each < STALL_SECONDS:
+        return ""
+    return f"{rounded(each)} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
+
+
+def rounded(seconds: float) -> str:
+    """Return seconds with tenths where they matter, and no `3.0`."""
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}".removesuffix(".0")
 
 
 def is_quick(handshake: HandshakeEvidence) -> bool:
@@ -172,7 +185,14 @@ def _slow_words(measured: Measured) -> str:
         if measured.plain_quick and measured.plain_met
         else ""
     )
-    return f"Handshakes that ask for a staple wait {waited}{plain}."
+    each = each_waits(*split_waits(measured.slow))
+    queue = f"; {told}" if (told := queue_words(each)) else ""
+    return f"Handshakes that ask for a staple wait {waited}{queue}{plain}."
+
+
+def split_waits(slow: Sequence[HandshakeEvidence]) -> tuple[list[float], list[float]]:
+    """Return the seconds of those that ended, and of those that were cut off while they waited."""
+    return [h.seconds for h in slow if not h.error], [h.seconds for h in slow if h.error]
 
 
 def _aborted_words(measured: Measured) -> str:

@@ -86,7 +86,11 @@ def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
     if not slow:
         return None
     longest = max(slow, key=lambda one: float(one["seconds"]))
-    each = each_waits([float(one["seconds"]) for one in slow])
+    ended, cut = (
+        [float(one["seconds"]) for one in slow if bool(one["failure"]) is given_up]
+        for given_up in (False, True)
+    )
+    each = each_waits(ended, cut)
     return Wait(float(longest["seconds"]), at, bool(longest["failure"]), each, len(slow), len(met))
 
 

@@ -15,8 +15,11 @@ from ocsp_stapling.change.journal import NAME, RUNNING, IncidentRow, Journal, Op
 from ocsp_stapling.check.incident.follow import done, seen
 from ocsp_stapling.check.incident.look import Look, look_at
 from ocsp_stapling.check.incident.model import Incident
+from ocsp_stapling.problem import Problem
 
 _RECENT_CHANGES = 50
+OPERATIONS = 1000
+"""So many of the newest changes are looked through for those of an incident."""
 
 
 def look_taken(directory: Path, document: dict[str, Any], source: str) -> None:
@@ -40,6 +43,17 @@ def brought_up_to_date(journal: Journal) -> None:
 def known(journal: Journal, limit: int = 100) -> list[Incident]:
     """Return the incidents, newest first."""
     return _read(journal.incidents(limit))
+
+
+def one_of(journal: Journal, identity: str) -> Incident:
+    """Return the incident of this identity; `latest` is the newest. Raises Problem `unknown-incident`."""
+    for one in known(journal):
+        if identity in (one.id, "latest"):
+            return one
+    raise Problem(
+        "unknown-incident",
+        "That incident is not in the history; `ocsp-stapling history` lists those that are.",
+    )
 
 
 def latest(journal: Journal) -> Incident | None:

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
-from ocsp_stapling.check.incident.model import SERVER, Incident, Wait
+from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
+from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
 from ocsp_stapling.text import capital, host_of, listed
 
-SCHEMA = "ocsp-stapling/incident/1"
-_TENTH = 10
 _ACTIONS = {
     "off": "Turning stapling off",
     "on": "Turning stapling on",
@@ -60,7 +59,7 @@ def _visitors(one: Incident) -> str:
     if one.wait is None:
         return f"visitors were turned away from {clock(one.began)}{until}"
     if one.wait.cut and one.wait.seconds < 1:
-        return f"sites did not answer from {clock(one.began)}{until} ({waited(one.wait)})"
+        return f"sites did not answer from {clock(one.began)}{until} (cut off at {one.wait.seconds:.1f} s)"
     return f"sites waited {waited(one.wait)} from {clock(one.began)}{until}"
 
 
@@ -71,20 +70,20 @@ def _to(one: Incident, until: float | None) -> str:
 def waited(wait: Wait) -> str:
     """Return the longest wait as visitors lived through it."""
     if wait.cut and wait.seconds < 1:
-        return f"no answer, cut off at {wait.seconds:.1f} s"
-    return f"{'more than' if wait.cut else 'up to'} {_seconds(wait.seconds)} s"
+        return f"did not answer (cut off at {wait.seconds:.1f} s)"
+    return f"{'more than' if wait.cut else 'up to'} {rounded(wait.seconds)} s"
 
 
-def _seconds(length: float) -> str:
-    """Tenths where they matter, and no `3.0`."""
-    return f"{length:.0f}" if length >= 10 else f"{length:.1f}".removesuffix(".0")
+def experienced(one: Incident) -> tuple[str, ...]:
+    """Return what visitors lived through, a sentence each: how long, in what queue."""
+    queue = queue_words(one.wait.each) if one.wait else ""
+    return tuple(capital(told) for told in (_visitors(one), queue) if told)
 
 
-def queue(each: float) -> str:
-    """Return what a queue means for visitors, "" where there is none."""
-    if each < 1:
-        return ""
-    return f"{_seconds(each)} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
+def trouble(one: Trouble) -> str:
+    """Return what was seen of one responder, and since when it answers again."""
+    healed = f" It has answered again since {clock(one.healed, one.began)}." if one.healed is not None else ""
+    return f"{one.sentence}{healed}"
 
 
 def _switched(one: Incident, named: bool) -> str:
@@ -125,7 +124,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[Event]:
     """Return what happened, oldest first; `operations` are those of the history."""
     events = [Event(note.at, note.kind, note.sentence) for note in one.notes]
     if one.wait is not None:
-        told = "; ".join(filter(None, (f"the longest wait: {waited(one.wait)}", queue(one.wait.each))))
+        told = "; ".join(filter(None, (f"the longest wait: {waited(one.wait)}", queue_words(one.wait.each))))
         events.append(Event(one.wait.at, "wait", capital(told)))
     mine = [each for each in operations if each.id in one.operations]
     events += [Event(each.started, "change", _change(each), each.id) for each in mine]
@@ -153,22 +152,22 @@ def as_json(one: Incident) -> dict[str, Any]:
         "incident": one.id,
         "sentence": sentence(one),
         "advice_sentence": advice(one),
-        "state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
+        "incident_state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
         "first_sign": one.sign,
         "began": moment(one.began),
         "last_seen": moment(one.last),
         "healed": moment(one.healed),
         "ended": moment(one.ended),
-        "ending": one.ending or None,
+        "ending_sentence": one.ending or None,
         "cause": one.cause or None,
         "severity": one.severity or None,
-        "worst": one.sentence or None,
+        "worst_sentence": one.sentence or None,
         "sites_affected_count": one.sites,
         "sites_waiting_count": one.waiting,
-        "wait": _wait_json(one.wait),
+        "longest_wait": _wait_json(one.wait),
         "off_since": moment(one.off_since),
         "off_by": one.off_by or None,
-        "responders": [
+        "failed_responders": [
             {
                 "url": each.url or None,
                 "authority": each.authority or None,
@@ -180,8 +179,8 @@ def as_json(one: Incident) -> dict[str, Any]:
             }
             for each in one.troubles
         ],
-        "responder_count": len(one.troubles),
-        "operations": list(one.operations),
+        "failed_responder_count": len(one.troubles),
+        "operation_ids": list(one.operations),
         "operation_count": len(one.operations),
     }
 
@@ -190,7 +189,7 @@ def _wait_json(wait: Wait | None) -> dict[str, Any] | None:
     if wait is None:
         return None
     return {
-        "sentence": capital("; ".join(filter(None, (waited(wait), queue(wait.each))))),
+        "sentence": capital("; ".join(filter(None, (waited(wait), queue_words(wait.each))))),
         "seconds": round(wait.seconds, 3),
         "cut_off": wait.cut,
         "each_seconds": round(wait.each, 3),
@@ -206,13 +205,13 @@ def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
     lines = [
         {
             "at": moment(each.at),
-            "kind": each.kind,
+            "event": each.kind,
             "sentence": each.sentence,
             "operation": each.operation or None,
         }
         for each in events
     ]
-    return {"schema": SCHEMA, **as_json(one), "timeline": lines, "timeline_count": len(lines)}
+    return {**as_json(one), "timeline": lines, "timeline_count": len(lines)}
 
 
 def moment(at: float | None) -> str | None:

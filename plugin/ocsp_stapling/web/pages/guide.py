@@ -9,6 +9,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.web.pages.verdict import Button, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
@@ -33,6 +34,9 @@ class _Case:
     evidence: Evidence
     diagnosis: Diagnosis
     operator: bool
+    incident: Incident | None = None
+    """The outage that stapling was turned off for: its steps stay done, with what was seen then."""
+    verified: str = ""
 
     @property
     def off(self) -> bool:
@@ -83,18 +87,36 @@ def next_step(found: Sequence[Step]) -> int:
     return 0
 
 
-def steps(evidence: Evidence | None, diagnosis: Diagnosis | None, *, operator: bool) -> list[Step]:
-    """Return the nine steps as they stand."""
+def steps(
+    evidence: Evidence | None,
+    diagnosis: Diagnosis | None,
+    *,
+    operator: bool,
+    incident: Incident | None = None,
+    verified: str = "",
+) -> list[Step]:
+    """Return the nine steps as they stand; `incident` is the newest one that may be told.
+
+    `verified` is what a change that ended after the check saw at its end.
+    """
     if evidence is None or diagnosis is None:
         first = Step(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
         return [first, *(Step(title, *_LATER, "After the check.") for title in _TITLES[1:])]
-    case = _Case(evidence, diagnosis, operator)
+    led = incident if incident and incident.off_since is not None and incident.ended is None else None
+    case = _Case(evidence, diagnosis, operator, led, verified)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
     return [step(case) for step in made]
 
 
+def _then(incident: Incident) -> str:
+    return f"Seen from {words.clock(incident.began)} on."
+
+
 def _symptoms(case: _Case) -> Step:
     evidence = case.evidence
+    if case.incident is not None:
+        told, buttons = words.experienced(case.incident), (Button("Its timeline", "history.show"),)
+        return Step(_TITLES[0], *_DONE, _then(case.incident), told, buttons)
     lines = [
         "Apache does not run." if evidence.host.apache_running is False else "Apache runs.",
         sentence(
@@ -128,6 +150,11 @@ def _handshakes(case: _Case) -> str:
 
 def _here(case: _Case) -> Step:
     responders = case.evidence.responders
+    if case.incident is not None:
+        lines = tuple(words.trouble(one) for one in case.incident.troubles)[:8]
+        return Step(
+            _TITLES[1], *_DONE, _then(case.incident), lines, (Button("Responders", "responders.show"),)
+        )
     if not responders:
         return Step(_TITLES[1], *_SPARED, "No certificate in use names a responder.")
     lines = tuple(one.why.sentence for one in case.diagnosis.responders if not one.ok)[:8]
@@ -169,10 +196,15 @@ def _authorities(case: _Case) -> Step:
 
 def _decide(case: _Case) -> Step:
     found = case.diagnosis
+    if case.incident is not None and case.incident.sentence:
+        return Step(_TITLES[4], *_DONE, case.incident.sentence)
     return Step(_TITLES[4], *_DONE, found.sentence, found.reasons_for[:4])
 
 
 def _turn_off(case: _Case) -> Step:
+    if case.off and case.incident is not None and case.incident.off_since is not None:
+        when = words.clock(case.incident.off_since)
+        return Step(_TITLES[5], *_DONE, f"Stapling was turned off at {when} by {case.incident.off_by}.")
     if case.off:
         return Step(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
@@ -208,6 +240,8 @@ def _verify(case: _Case) -> Step:
     slow = case.diagnosis.severity is Severity.STALLING
     if case.off and asked and not slow:
         return Step(_TITLES[6], *_DONE, _handshakes(case))
+    if case.off and not asked and case.verified:
+        return Step(_TITLES[6], *_DONE, case.verified)
     if case.off:
         return Step(
             _TITLES[6], *(_URGENT if slow else _NEEDED), f"{_handshakes(case)} Press “Check again” below."

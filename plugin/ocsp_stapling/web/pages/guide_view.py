@@ -6,7 +6,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import fresh, guide, picture
+from ocsp_stapling.web.pages import fresh, guide, picture, story
 
 blueprint = Blueprint("guide", __name__)
 
@@ -16,7 +16,12 @@ blueprint = Blueprint("guide", __name__)
 def show() -> str:
     """Show the nine steps as they stand."""
     seen = picture.picture()
-    found = guide.steps(seen.evidence, seen.diagnosis, operator=caller().is_operator)
+    operator = caller().is_operator
+    told = story.present() if operator else None
+    verified = seen.changed.sentence if seen.changed else ""
+    found = guide.steps(
+        seen.evidence, seen.diagnosis, operator=operator, incident=told, verified=verified if operator else ""
+    )
     return render_template(
         "guide.html",
         steps=found,

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template
 
 from ocsp_stapling.change.journal import Journal, Operation
-from ocsp_stapling.check.incident import brought_up_to_date, known
+from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
+from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
@@ -53,6 +54,18 @@ class Share:
     good: str
     note: str
     strip: Strip
+
+
+@blueprint.get("/history/report/<identity>")
+@operators_only
+def export(identity: str) -> Response:
+    """Hand an incident's post-mortem out as a Markdown file. Raises Problem `unknown-incident`."""
+    with Journal(services().settings.state_directory, create=False) as journal:
+        found = one_of(journal, identity)
+        text = report(found, journal.operations(OPERATIONS))
+    answer = Response(text, mimetype="text/markdown")
+    answer.headers["Content-Disposition"] = f'attachment; filename="incident-{found.id}.md"'
+    return answer
 
 
 @blueprint.get("/history")

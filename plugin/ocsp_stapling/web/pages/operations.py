@@ -226,7 +226,6 @@ def _pairs(result: Mapping[str, Any]) -> Iterable[Pair]:
 
 
 def _time(found: Mapping[str, Any]) -> str:
-    shown = duration(float(found["seconds"]))
     if found["failure"] == "timeout":
-        return f"more than {shown}"
-    return str(found["failure"] or shown)
+        return f"did not answer (cut off at {float(found['seconds']):.1f} s)"
+    return str(found["failure"] or duration(float(found["seconds"])))

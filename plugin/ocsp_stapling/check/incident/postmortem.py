@@ -1,0 +1,123 @@
+"""An incident as a post-mortem in Markdown: to file, to send on, to learn from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.check.diagnosis.handshakes import queue_words
+from ocsp_stapling.check.incident.model import SERVER, Incident
+from ocsp_stapling.check.incident.words import sentence, timeline, waited
+from ocsp_stapling.text import capital
+
+_SIGNS = {
+    "check": "a check by an administrator",
+    "page": "a check on the page",
+    "watch": "the watch",
+    "change": "the administrator who turned stapling off",
+}
+_SHOWN = 50
+_ESCAPED = "\\`*_[]<>|#"
+
+
+def report(one: Incident, operations: Sequence[Operation]) -> str:
+    """Return the incident as a document: summary, numbers, timeline, responders, evidence."""
+    host = str(_part(one.kept, "this_server").get("name") or "")
+    title = f"# Incident of {_moment(one.began)}{f' on {_plain(host)}' if host else ''}"
+    failed = ("responder", "authority", "failed", "answered again", "how")
+    parts = [
+        [title, "", _plain(sentence(one)), *(["", _plain(one.sentence)] if one.sentence else [])],
+        ["## Numbers", "", *_table(("what", "value"), _numbers(one))],
+        ["## Timeline", "", *_table(("at", "what"), _events(one, operations))],
+        ["## Responders", "", *_table(failed, _troubles(one))],
+        ["## Evidence at its worst", "", *_evidence(one.kept)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
+    yield "identity", one.id
+    yield "first sign", f"{_moment(one.began)}, by {_SIGNS.get(one.sign, one.sign)}"
+    if one.wait is not None:
+        told = filter(None, (waited(one.wait), queue_words(one.wait.each)))
+        yield "worst wait of a visitor", capital("; ".join(told))
+        yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that were made then"
+    if one.waiting:
+        yield "sites whose visitors waited", f"{one.waiting:,}"
+    yield "sites whose certificates named what failed", f"{one.sites:,}"
+    if one.hit is not None:
+        yield "visitors were hit for", _minutes(one.began, one.hit_until)
+    yield "healed after", _minutes(one.began, one.healed or one.ended)
+    yield "over after", _minutes(one.began, one.ended)
+    if one.ending:
+        yield "how it ended", one.ending
+
+
+def _minutes(began: float, ended: float | None) -> str:
+    return "not yet" if ended is None else f"{max(ended - began, 0) / 60:.0f} minutes ({_moment(ended)})"
+
+
+def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[str, ...]]:
+    return ((_moment(each.at), each.sentence) for each in timeline(one, operations))
+
+
+def _troubles(one: Incident) -> Iterable[tuple[str, ...]]:
+    for each in one.troubles:
+        name = "the server itself" if each.url == SERVER else each.url
+        healed = "not yet" if each.healed is None else _moment(each.healed)
+        yield name, each.authority, _moment(each.began), healed, each.sentence
+
+
+def _evidence(kept: Mapping[str, Any]) -> list[str]:
+    """What the check saw that found it worst: addresses and handshakes."""
+    met = [one for one in kept.get("handshakes", ()) if isinstance(one, Mapping)][:_SHOWN]
+    asked = [one for one in kept.get("responders", ()) if isinstance(one, Mapping)][:_SHOWN]
+    rows = [
+        (str(one.get("host")), str(place.get("address")), str(place.get("outcome")), _took(place))
+        for one in asked
+        for place in one.get("addresses", ())
+        if isinstance(place, Mapping)
+    ]
+    visits = [(str(one.get("site")), "yes" if one.get("asked") else "no", _ended(one)) for one in met]
+    if not rows and not visits:
+        return ["No check saw it while it lasted."]
+    lines = [f"A check at {kept['checked_at']}."] if kept.get("checked_at") else []
+    if rows:
+        lines += ["", *_table(("responder", "address", "outcome", "answer after"), rows)]
+    if visits:
+        lines += ["", *_table(("site", "asked for a staple", "handshake"), visits)]
+    return lines
+
+
+def _took(place: Mapping[str, Any]) -> str:
+    found = place.get("http_ms")
+    return f"{found:.0f} ms" if isinstance(found, (int, float)) else "no answer"
+
+
+def _ended(one: Mapping[str, Any]) -> str:
+    seconds = float(one.get("seconds") or 0)
+    if one.get("failure") == "timeout":
+        return f"did not answer (cut off at {seconds:.1f} s)"
+    return str(one.get("failure") or f"{seconds:.2f} s")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
+    return [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}", *lines]
+
+
+def _plain(text: str) -> str:
+    """Foreign text is text: no line of its own, no markup, no link."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(f"\\{c}" if c in _ESCAPED else c for c in shown)
+
+
+def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = found.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S %z}"
