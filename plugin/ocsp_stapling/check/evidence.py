@@ -129,6 +129,8 @@ class LogEvidence:
     kinds: Mapping[str, int] = field(default_factory=dict)
     unreadable: str = ""
     """Why the log could not be read, else ""."""
+    fresh_timeouts: int = 0
+    """Failures of the last two minutes for which a handshake waited in vain; of many, the last few are counted."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ocsp_stapling.apache.errorlog.failures import summarise
+from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, summarise
 from ocsp_stapling.apache.errorlog.read import entries_of_all
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent
@@ -50,6 +50,7 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
         found.last or "",
         {one.responder or "": one.failures for one in found.responders},
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
+        fresh_timeouts=fresh_timeouts(found, local),
     )
 
 

@@ -10,12 +10,12 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.apache.errorlog.failures import OTHERS, summarise
+from ocsp_stapling.apache.errorlog.failures import OTHERS, fresh_timeouts, summarise
 from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
 from ocsp_stapling.check.evidence import LogEvidence
 from ocsp_stapling.check.surroundings import read_log
@@ -78,6 +78,7 @@ def _together(found: Sequence[LogEvidence]) -> LogEvidence:
         dict(responders.most_common()),
         dict(kinds.most_common()),
         found[0].unreadable,
+        sum(one.fresh_timeouts for one in found),
     )
 
 
@@ -99,7 +100,8 @@ def read_on(
     kinds.update({(hour, kind.value): n for kind, n in (*fresh.kinds, *fresh.noted)})
     failures, kinds = _aged(failures, now), _aged(kinds, now)
     last = fresh.last or last
-    return _evidence(failures, kinds, last, now), _packed(following, failures, kinds, last)
+    told = replace(_evidence(failures, kinds, last, now), fresh_timeouts=fresh_timeouts(fresh, now))
+    return told, _packed(following, failures, kinds, last)
 
 
 def _evidence(failures: Counts, kinds: Counts, last: str, now: datetime) -> LogEvidence:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ocsp_stapling.apache.errorlog.attribution import prove
-from ocsp_stapling.apache.errorlog.failures import OTHERS, Failure, failures, summarise
+from ocsp_stapling.apache.errorlog.failures import OTHERS, Failure, failures, fresh_timeouts, summarise
 from ocsp_stapling.apache.errorlog.line import Entry, parse
 from tests.unit.apache.errorlog_lines import ISO, SUMMARY, TIMEOUT, UNREACHABLE, at, failure, fixture, line
 
@@ -116,3 +116,12 @@ def test_responders_are_counted_one_by_one_only_up_to_a_bound() -> None:
     assert sum(one.failures for one in found.responders) == 300
     assert found.responders[0].responder == OTHERS
     assert len(found.responders) <= 101
+
+
+def test_only_late_failures_that_held_visitors_up_are_fresh_timeouts() -> None:
+    text = "\n".join(line(one, number, 1) for number, one in enumerate((TIMEOUT, UNREACHABLE)))
+    written = datetime.fromisoformat(ISO)
+    found = summarise(entries(text), written, False)
+    assert found.total == 2
+    assert fresh_timeouts(found, written) == 1
+    assert fresh_timeouts(found, written + timedelta(minutes=3)) == 0

@@ -31,6 +31,7 @@ _NOT_FAILED = AT_START | {Kind.CERT_STATUS}
 _RESPONDERS = 100  # counted one by one; certificates name responders, so their number is up to customers
 OTHERS = "others"
 _RECENT = 5
+_FRESH = timedelta(minutes=2)
 _WORKERS = 4096  # whose causes wait for their last line at a time
 _WAITING = 8  # causes of one worker
 _UNPAIRED = 64  # causes without an end, and ends without a cause, kept in case the other half comes
@@ -84,6 +85,12 @@ class Summary:
     unproven: int
     undated: int
     probable: int = 0
+
+
+def fresh_timeouts(found: Summary, now: datetime) -> int:
+    """Return how many of the last few failures are fresh (naive local `now`) and held a handshake up."""
+    times = (moment(one.time) for one in found.recent if one.time and one.kind is Kind.TIMEOUT)
+    return sum(1 for time in times if time and now - _FRESH <= time <= now + _FRESH)
 
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:

@@ -12,6 +12,9 @@ from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.text import capital, listed
 
+_SEVERAL = 2
+"""Fresh failures that held visitors up; one may be the end of what has just healed."""
+
 
 def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) -> Diagnosis:
     """Return the verdict where no responder is to blame; `all_right`: every one of them answers as it should."""
@@ -40,7 +43,23 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return beside.unreadable(evidence)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
+    if evidence.log.fresh_timeouts >= _SEVERAL:
+        return _answers_us_only(evidence, measured)
     return _unstapled(evidence, measured) or _healthy(evidence, measured)
+
+
+def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
+    """Good answers to us count for less than visitors who waited a moment ago: a responder may know who asks."""
+    quick = met_words(measured, "The sites that were met answer quickly.")
+    sentence = (
+        "Visitors waited in vain for a responder within the last two minutes, the last at "
+        f"{evidence.log.last[11:19]}, although every one of them answers rightly when asked now. {quick}"
+    )
+    advice = (
+        "Look again in two minutes. If the error log goes on so, a responder answers this check and not Apache; "
+        "then stapling is best turned off: ocsp-stapling off."
+    )
+    return Diagnosis(Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice)
 
 
 def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:

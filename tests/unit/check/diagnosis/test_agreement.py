@@ -85,7 +85,7 @@ def made_evidence(chance: random.Random) -> Evidence:
     more: dict[str, Any] = {
         "handshakes": tuple(made_handshakes(chance, found)) if chance.random() < 0.9 else (),
         "configuration": configuration,
-        "log": LogEvidence(last_day=chance.choice((0, 9))),
+        "log": LogEvidence(last_day=chance.choice((0, 9)), fresh_timeouts=chance.choice((0, 0, 3))),
         "host": HostEvidence(
             front=chance.choice((Server.HTTPD,) * 8 + (Server.NGINX, Server.LITESPEED)),
             apache_running=chance.random() < 0.95,

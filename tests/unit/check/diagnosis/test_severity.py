@@ -12,6 +12,7 @@ import pytest
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
+from ocsp_stapling.check.diagnosis.explanation import Confidence
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -70,6 +71,14 @@ def test_missing_staples_on_quick_sites_are_no_reason_to_turn_off() -> None:
     found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED)))
 
     assert seen(found) == (Cause.CA_BAD_ANSWER, Severity.FAILING, Action.WAIT_FOR_CA)
+
+
+def test_visitors_who_waited_a_moment_ago_count_for_more_than_good_answers_to_us() -> None:
+    log = replace(NOISE, last="2026-11-22T03:41:07", fresh_timeouts=2)
+    found = diagnose(evidence(FINE, log=log))
+    assert (found.severity, found.confidence, exit_status(found)) == (Severity.FAILING, Confidence.LOW, 1)
+    assert "03:41:07" in found.sentence
+    assert diagnose(evidence(FINE, log=replace(log, fresh_timeouts=1))).severity is Severity.NOISE
 
 
 def test_error_lines_on_quick_sites_are_noise() -> None:
