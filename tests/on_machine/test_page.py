@@ -103,9 +103,8 @@ def found_by_axe(page: Window) -> list[str]:
 
 
 def test_the_whole_story(whm: Machine, page: Window) -> None:
-    """Healthy, the responder hangs, the page says so, off, healed, the responder is back, on."""
+    """The responder hangs, the page says so, off, healed, the responder is back, on."""
     assert kicker(page) == "Not checked yet"
-    assert kicker(page.check()) == "All is well"
     stall(whm)
     assert kicker(page.check()) == "Visitors are waiting"
     assert "ocsp.alpha-ca.test" in page.one("#ost-verdict-title").text
@@ -137,10 +136,9 @@ def test_the_whole_story(whm: Machine, page: Window) -> None:
     finished(page)
     assert "Stapling is on" in page.text
     assert "SSLUseStapling" not in whm.path(INCLUDE).read_text()
-    page.click("Back to the overview")
-    assert kicker(page.check()) == "Sites are quick, the log is noisy"
+    page.click("Back to the overview").wait_for("Sites are quick, the log is noisy")  # checked by itself
     page.open("history")
-    assert len(page.all("tbody tr")) == 2
+    assert len(page.all("#ost-changes tbody tr")) == 2
     assert page.complaints() == []
 
 

@@ -12,12 +12,14 @@ from ocsp_stapling.web.pages import (
     chart,
     check,
     configuration,
+    customer_view,
     errorlog,
     guide_view,
     history,
     live,
     overview,
     plan,
+    rehearsal_view,
     responders_view,
     sites_view,
     ticket,
@@ -28,8 +30,10 @@ _AREAS = (
     overview,
     check,
     guide_view,
+    rehearsal_view,
     responders_view,
     sites_view,
+    customer_view,
     errorlog,
     configuration,
     history,
@@ -52,7 +56,14 @@ _TABS = (
     ),
     ("Configuration", (("configuration.show", "Configuration", False),)),
     ("History", (("history.show", "History", False),)),
-    ("Ticket", (("ticket.show", "Ticket", True), ("elsewhere.show", "From elsewhere", False))),
+    (
+        "Ticket",
+        (
+            ("ticket.show", "Ticket", True),
+            ("customer.show", "A customer asks", True),
+            ("elsewhere.show", "From elsewhere", False),
+        ),
+    ),
 )
 # Pages without a tab of their own -> the tab they belong to.
 _PARTS = {
@@ -60,6 +71,7 @@ _PARTS = {
     "plan.show": "overview.show",
     "check.follow": "overview.show",
     "elsewhere.tell": "elsewhere.show",
+    "rehearsal.show": "responders.show",
     "sites.meet": "sites.show",
     "sites.following": "sites.show",
 }

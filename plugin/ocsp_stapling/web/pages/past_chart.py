@@ -129,7 +129,7 @@ def incidents_chart(
 
 
 def _labels(begin: float) -> Iterable[Mark]:
-    for number in range(0, DAYS + 1, 5):
+    for number in range(0, DAYS, 5):
         yield Mark(_day(begin + number * DAY)[5:], x=_x(begin + number * DAY, begin))
 
 

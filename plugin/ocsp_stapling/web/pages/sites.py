@@ -115,6 +115,19 @@ def find(name: str, visible: Visible) -> SiteRow | None:
     return next((row for row in _rows() if row.name == name and visible.domain(name)), None)
 
 
+def named(domain: str, visible: Visible) -> SiteRow | None:
+    """Return the site that answers to a domain, also by an alias; None if there is none that may be seen."""
+    settings = services().settings
+    here = server.look(settings.state_directory)
+    names, known = labels(here.endpoints), directory(settings.authorities)
+    for one in sorted(here.endpoints, key=lambda each: domain != each.name.lower()):
+        if domain in (one.name.lower(), *(alias.lower() for alias in one.aliases)) and visible.domain(
+            one.name
+        ):
+            return _row(one, names[one.name, one.port], here.stapling.on, known)
+    return None
+
+
 def _fits(row: SiteRow, query: Query) -> bool:
     texts = (row.name, row.owner, row.authority, row.host)
     return (

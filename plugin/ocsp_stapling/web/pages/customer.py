@@ -1,0 +1,114 @@
+"""*Is my customer affected?*: a domain, one sentence about it, and a reply that can be sent as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.web.pages.sites import SiteRow
+from ocsp_stapling.web.words import Tone, duration, moment
+
+DOMAIN_LIMIT = 253
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What holds for a domain now: for us in one sentence, for the customer as a reply ("" where none fits)."""
+
+    tone: Tone
+    word: str
+    sentence: str
+    reply: str = ""
+
+
+def domain_of(text: str) -> str:
+    """Return the domain in what somebody typed or pasted: an address, a host and port, a name."""
+    host = text.strip().lower().partition("://")[2] or text.strip().lower()
+    return host.partition("/")[0].rpartition("@")[2].partition(":")[0].rstrip(".")[:DOMAIN_LIMIT]
+
+
+def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diagnosis) -> Answer:
+    """Return what holds for a domain; `row` is its site, None if this server has none that may be seen."""
+    if row is None:
+        return Answer("calm", "Not here", f"No HTTPS site that you may see here is called {domain}.")
+    met = _met(row, evidence)
+    if diagnosis.severity is Severity.STALLING and row.name in (*diagnosis.waiting, *diagnosis.causing):
+        return _waits(domain, row, evidence, diagnosis, met)
+    if evidence.configuration.on is False and row.must_staple:
+        return Answer(
+            "warn",
+            "In Firefox only",
+            f"{domain} opens at once, but not in Firefox: its certificate is Must-Staple, and stapling is off.",
+            _letter(
+                f"https://{domain}/ opens, except in Firefox: the certificate asks for something that this server "
+                "has turned off for a while, because an authority's service is out of order. It works again when "
+                "that is over. A certificate without the Must-Staple mark would open everywhere now.",
+                evidence.taken_at,
+            ),
+        )
+    if diagnosis.severity is Severity.FAILING and row.name in diagnosis.sites:
+        return Answer(
+            "warn",
+            "Hardly",
+            f"{domain} opens at once{_took(met)}, without a staple: {diagnosis.sentence}",
+            _letter(f"https://{domain}/ opens normally{_took(met)}.", evidence.taken_at),
+        )
+    return _quick(domain, row, evidence, met)
+
+
+def _waits(
+    domain: str, row: SiteRow, evidence: Evidence, diagnosis: Diagnosis, met: HandshakeEvidence | None
+) -> Answer:
+    own = row.name in diagnosis.causing
+    host = row.host if own else ""
+    whose = f"its certificate's responder {host}" if own else "the responder of other sites' certificates"
+    until = f" ({_length(met)} when it was met)" if met else ""
+    service = (
+        f"{host}, a service of the certificate's authority," if own else "A certificate authority's service"
+    )
+    return Answer(
+        "bad",
+        "Yes",
+        f"Visitors of {domain} wait{until}: Apache waits for {whose}.",
+        _letter(
+            f"https://{domain}/ is slow to open or does not open at present. Your site, its files and its "
+            f"certificate are in order. {service[0].upper() + service[1:]} does not answer this server, and the "
+            "web server waits for it. This is being worked on; nothing has to be changed on your side.",
+            evidence.taken_at,
+        ),
+    )
+
+
+def _quick(domain: str, row: SiteRow, evidence: Evidence, met: HandshakeEvidence | None) -> Answer:
+    why = "its certificate names no responder" if not row.host else "nothing that it waits for fails"
+    if evidence.configuration.on is False:
+        why = "stapling is off, so it waits for no responder"
+    return Answer(
+        "good",
+        "No",
+        f"{domain} opens at once{_took(met)}: {why}.",
+        _letter(
+            f"https://{domain}/ opens normally from here{_took(met)}. If you still cannot open it, please tell us "
+            "when, from which network, in which browser, and what exactly it says.",
+            evidence.taken_at,
+        ),
+    )
+
+
+def _met(row: SiteRow, evidence: Evidence) -> HandshakeEvidence | None:
+    own = [one for one in evidence.handshakes if one.site == row.name and one.asked]
+    return max(own, key=lambda one: one.seconds, default=None)
+
+
+def _length(met: HandshakeEvidence) -> str:
+    return f"more than {duration(met.seconds)}" if met.error == "timeout" else duration(met.seconds)
+
+
+def _took(met: HandshakeEvidence | None) -> str:
+    return f" (secure connection after {_length(met)})" if met and not met.error else ""
+
+
+def _letter(body: str, taken_at: datetime) -> str:
+    return f"Hello,\n\n{body}\n\nAs of {moment(taken_at)}.\n"

@@ -1,0 +1,116 @@
+"""A customer's question, and a responder's outage rehearsed: true sentences from the last check, nothing asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.evidence import Evidence, ShieldEvidence
+from ocsp_stapling.problem import Problem
+from ocsp_stapling.settings import Settings, WatchSettings
+from ocsp_stapling.web.pages import customer, sites
+from ocsp_stapling.web.pages.rehearsal import rehearse
+from tests.unit.web import made
+from tests.unit.web.asking import VIEWER, get
+from tests.unit.web.conftest import Shown
+
+LOOK = "ocsp_stapling.web.pages.rehearsal_view.server.look"
+SECTIGO, DIGICERT = "site000.sectigo.example", "site000.digicert.example"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "Example.com",
+        " https://example.com/shop?x=1 ",
+        "example.com:443",
+        "http://me@example.com",
+        "example.com.",
+    ],
+)
+def test_whatever_form_a_domain_is_pasted_in_it_is_found(typed: str) -> None:
+    assert customer.domain_of(typed) == "example.com"
+
+
+def answer(site: str, evidence: Evidence, **more: object) -> customer.Answer:
+    row = replace(made.row(site), **more)  # type: ignore[arg-type]
+    return customer.answer(site, row, evidence, diagnose(evidence))
+
+
+def test_one_who_causes_the_wait_and_one_who_only_waits_are_told_apart() -> None:
+    guilty, other = answer(SECTIGO, made.stalling()), answer(DIGICERT, made.stalling())
+    assert (guilty.word, other.word) == ("Yes", "Yes")
+    assert "its certificate's responder ocsp.sectigo.com" in guilty.sentence
+    assert "other sites' certificates" in other.sentence
+    assert "sectigo" not in other.sentence + other.reply  # whose it is concerns nobody else
+    assert "nothing has to be changed on your side" in guilty.reply
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "word", "said"),
+    [
+        ("healthy", {}, "No", "nothing that it waits for fails"),
+        ("stalling", {"name": "quiet.example", "host": ""}, "No", "names no responder"),
+        ("off-by-us", {}, "No", "stapling is off"),
+        ("off-by-us", {"must_staple": True}, "In Firefox only", "Must-Staple"),
+        ("failing", {"name": "site001.digicert.example"}, "Hardly", "without a staple"),
+    ],
+)
+def test_the_answer_fits_the_state(state: str, more: dict[str, object], word: str, said: str) -> None:
+    found = answer(str(more.get("name", SECTIGO)), made.everything()[state], **more)
+    assert found.word == word
+    assert said in found.sentence
+    assert "As of " in found.reply
+
+
+def test_the_page_asks_answers_and_gives_a_reply(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites, "named", lambda domain, _: made.row(SECTIGO) if domain == SECTIGO else None)
+    app = showing(made.stalling())
+    assert "Reply" not in get(app, "p=customer").text
+    assert "Hello," in get(app, f"p=customer&domain=https://{SECTIGO}/").text
+    unknown = get(app, "p=customer&domain=%3Cscript%3E").text
+    assert "No HTTPS site that you may see here is called &lt;script&gt;." in unknown
+
+
+def rehearsed(evidence: Evidence, settings: Settings = Settings(), number: int = 0) -> str:  # noqa: B008 - frozen
+    found = rehearse(evidence.responders[number], evidence, 5, settings)
+    return " ".join((found.sentence, *found.lines))
+
+
+def test_a_rehearsal_names_who_waits_how_long_and_what_the_watch_does() -> None:
+    told = rehearsed(made.healthy())
+    assert "Visitors of 120 sites would wait" in told
+    assert "one of 40 certificates" in told
+    assert "of 4 who come at once, the last waits 20 s" in told
+    assert "site007.sectigo.example" in told  # Must-Staple
+    assert "leave the switch to you" in told
+    watched = Settings(watch=WatchSettings(turn_off_when_stalling=True))
+    assert "turn stapling off by itself (at most 3 times a day)" in rehearsed(made.healthy(), watched)
+
+
+def test_with_stapling_off_or_shielded_nobody_would_wait() -> None:
+    assert rehearsed(made.off_by_us()) == "Nobody would wait: stapling is off, so Apache asks no responder."
+    shielded = replace(made.healthy(), shield=ShieldEvidence(True, 118, 120, ("a.example",)))
+    assert "Nobody would wait: Apache asks the shield" in rehearsed(shielded)
+    assert "118 of 120" in rehearsed(shielded)
+    assert "a.example" in rehearsed(shielded)
+
+
+def test_the_rehearsal_is_roots_and_lives_without_a_server(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: object) -> object:
+        raise Problem("x", "y")
+
+    app = showing(made.healthy())
+    monkeypatch.setattr(LOOK, unreadable)
+    text = get(app, "p=rehearsal&responder=http://ocsp.digicert.com").text
+    assert 'value="http://ocsp.digicert.com" selected' in text
+    assert "SSLStaplingResponderTimeout" not in text
+    here = SimpleNamespace(stapling=SimpleNamespace(responder_timeout=10))
+    monkeypatch.setattr(LOOK, lambda _: here)
+    assert "the last waits 40 s" in get(app, "p=rehearsal").text
+    assert get(app, "p=rehearsal", VIEWER).status_code == 403
