@@ -29,6 +29,7 @@ HEALTHY: Story = (
     ("a site that is not there", "error", ("sites", "nobody.example.test")),
     ("a certificate", "probe", ("probe", "CERTIFICATE")),
     ("nothing to do", "operation", ("on", "--yes")),
+    ("the cache fits", "operation", ("cache", "fit", "--yes")),
     ("installation", "doctor", ("doctor",)),
     ("a shield that is off", "shield", ("shield", "status")),
 )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from ocsp_stapling.apache.tree import Place
 
 TEMPLATES = Path("/var/cpanel/templates/apache2_4")
 _KEY = "sslusestapling"
@@ -20,6 +24,12 @@ class NativeSwitch:
 
     file: Path
     value: str | None
+    own_lines: Mapping[str, Place] = field(default_factory=dict, repr=False)
+    """Where the administrator's own templates have which line that cPanel's have not."""
+
+    def own_line(self, text: str) -> Place | None:
+        """Return where a line of httpd.conf comes from, if that is an administrator's own template."""
+        return self.own_lines.get(_plain(text))
 
     @property
     def on(self) -> bool:
@@ -27,15 +37,46 @@ class NativeSwitch:
         return (self.value or "on").lower() not in ("off", "0", "false", "no")
 
 
-def read_native_switch(ea4_conf: Path) -> NativeSwitch:
-    """Return WHM's switch from ea4.conf; a missing or unreadable file says nothing."""
+def read_native_switch(ea4_conf: Path, templates: Path = TEMPLATES) -> NativeSwitch:
+    """Return WHM's switch from ea4.conf, and the lines of own templates; what cannot be read says nothing."""
     try:
-        with ea4_conf.open("rb") as file:
-            found = json.loads(file.read(_SIZE_LIMIT))
+        found = json.loads(_read(ea4_conf))
     except (OSError, ValueError, RecursionError):
-        return NativeSwitch(ea4_conf, None)
+        found = None
     value = found.get(_KEY) if isinstance(found, dict) else None
-    return NativeSwitch(ea4_conf, None if value is None else str(value)[:40])
+    lines: dict[str, Place] = {}
+    for path in local_templates(templates):
+        lines |= _own_lines(path)
+    return NativeSwitch(ea4_conf, None if value is None else str(value)[:40], lines)
+
+
+def _own_lines(template: Path) -> dict[str, Place]:
+    """The directives that a template has more often than cPanel's own beside it (`NAME.default`)."""
+    theirs = Counter(_lines(template.with_suffix(".default")))
+    found: dict[str, Place] = {}
+    for number, line in enumerate(_lines(template), 1):
+        theirs[line] -= 1
+        if line and line[0] not in "#[<" and theirs[line] < 0:
+            found[line] = Place(template, number, ())
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [_plain(line) for line in _read(path).decode("utf-8", "replace").splitlines()]
+    except OSError:
+        return []
+
+
+def _plain(line: str) -> str:
+    """A directive as httpd reads it: without regard to spaces, and to the case of its name."""
+    name, *rest = line.split() or [""]
+    return " ".join([name.lower(), *rest])
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_SIZE_LIMIT)
 
 
 def local_templates(directory: Path = TEMPLATES) -> tuple[Path, ...]:

@@ -28,6 +28,8 @@ class Origin(Enum):
     HAND = "hand-written"
     USERDATA = "userdata"
     TEMPLATE = "template"
+    OWN_TEMPLATE = "local-template"
+    """An administrator's own template, from which cPanel writes httpd.conf."""
     DEFAULT = "default"
     """No line decides."""
     UNKNOWN = "unknown"
@@ -170,12 +172,14 @@ def origin(directive: Directive, tree: ConfigTree, native: NativeSwitch | None =
     """Return where a line comes from.
 
     `managed-block` (ours), `userdata`, `template` (cPanel's, in httpd.conf), `native-switch` (the same, but Off
-    because WHM's own switch is), or `hand-written`.
+    because WHM's own switch is), `local-template` (an administrator's own) or `hand-written`.
     """
     if directive.managed:
         return Origin.PLUGIN
     if str(directive.file).startswith(f"{tree.userdata}/"):
         return Origin.USERDATA
+    if directive.file == tree.conf and native is not None and native.own_line(directive.text):
+        return Origin.OWN_TEMPLATE
     if directive.file != tree.conf or not _like_template(directive, tree):
         return Origin.HAND
     if directive.vhost is None and native is not None and not native.on and not is_on(directive):

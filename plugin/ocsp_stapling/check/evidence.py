@@ -12,6 +12,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.server.retirement import Retirement
 
 
 class NameState(Enum):
@@ -187,6 +188,8 @@ class ConfigurationEvidence:
     """Sites that turn stapling on by a line of their own, whatever the server level says."""
     refused: str = ""
     """httpd's own words if it does not accept its configuration as the files are now."""
+    refused_at: str = ""
+    """The place that they name, in words."""
     has_cache: bool = True
     """Whether an SSLStaplingCache is in force; stapling without one ends Apache at its next start (AH01958)."""
     cache_places: int | None = None
@@ -291,4 +294,6 @@ class Evidence:
     """Whether it can be turned on here, and is what the operator wants first in an outage."""
     unseen: Unseen | None = None
     """None: nothing was left out of this evidence."""
+    retirement: Retirement = field(default_factory=Retirement)
+    """How many certificates name a responder, and until when."""
     problems: tuple[str, ...] = ()

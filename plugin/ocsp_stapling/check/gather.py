@@ -39,6 +39,7 @@ from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs, error_logs
 from ocsp_stapling.server.names import HTTPS
+from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
 
@@ -120,6 +121,7 @@ class _Survey:
             stapling=served.stapling,
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,
+            retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             handshakes=handshakes,
             log=log.result(self.deadline, UNREAD_LOG),

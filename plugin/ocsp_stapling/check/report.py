@@ -88,6 +88,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "this_server": _host(evidence.host),
         "shield": _shield(evidence.shield, found),
         "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
+        "retirement": evidence.retirement.as_json(),
         "problems": list(evidence.problems),
     }
     return versioned("check", facts)

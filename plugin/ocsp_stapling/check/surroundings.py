@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, summarise
 from ocsp_stapling.apache.errorlog.read import entries_of_all
@@ -64,7 +66,7 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
     return ConfigurationEvidence(
         on=state.on,
         origin=state.origin,
-        where=_where(line),
+        where=_where(line, server),
         line=line.text.strip() if line else "",
         still_on=()
         if state.on
@@ -78,11 +80,12 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         proxy=_steering(state.proxy),
         md_stapling=_steering(state.md_stapling),
         own_on=tuple(
-            OwnSwitch(one.name, _where(one.override), one.override_in_userdata)
+            OwnSwitch(one.name, _where(one.override, server), one.override_in_userdata)
             for one in server.endpoints
             if one.override and one.stapling and one.can_staple
         ),
         refused=refused,
+        refused_at=_named_by(refused, server),
         has_cache=state.cache is not None,
         cache_places=state.cache_places,
         stapled_certificates=server.asking_count,
@@ -93,8 +96,32 @@ def _steering(line: Directive | None) -> SteeringLine | None:
     return SteeringLine(line.name, line.value, _where(line)) if line else None
 
 
-def _where(line: Directive | None) -> str:
-    return f"{line.file}:{line.line}" if line else ""
+def _where(line: Directive | None, server: ServerState | None = None) -> str:
+    """`FILE:LINE`; of a line that comes from an own template, there, for an edit of httpd.conf would be lost."""
+    if line is None:
+        return ""
+    of_template = server is not None and line.file == server.tree.conf
+    own = server.native.own_line(line.text) if server and of_template else None
+    return f"{own.file}:{own.line}" if own else f"{line.file}:{line.line}"
+
+
+_NAMED = re.compile(r"on line (\d{1,9}) of ([^\s:]+)")
+
+
+def _named_by(words: str, server: ServerState) -> str:
+    """The place that httpd names, as `FILE line N`; of a line of an own template also where it comes from."""
+    found = _NAMED.search(words)
+    if found is None:
+        return ""
+    place = f"{found[2]} line {found[1]}"
+    if Path(found[2]) != server.tree.conf:
+        return place
+    try:
+        lines = server.tree.conf.read_text("utf-8", "replace").splitlines()
+        own = server.native.own_line(lines[int(found[1]) - 1])
+    except (OSError, IndexError):
+        return place
+    return f"{place}, written from {own.file} line {own.line}: mend it there" if own else place
 
 
 def offers_shield(server: ServerState, settings: Settings) -> bool:

@@ -30,6 +30,7 @@ _ORIGINS = {
     Origin.PLUGIN: "by OCSP Stapling for WHM",
     Origin.WHM: "by WHM's own switch SSL Use Stapling",
     Origin.TEMPLATE: "by cPanel's template",
+    Origin.OWN_TEMPLATE: "by an administrator's own template",
     Origin.USERDATA: "for one site, in userdata",
     Origin.HAND: "by hand",
     Origin.DEFAULT: "no line says it: Apache's default",
@@ -58,7 +59,7 @@ def config(as_json: bool) -> None:
     Keys of --json:
       stapling           "on" or "off" at server level
       decided_by         {file, line, text, name, value}; null: Apache's default
-      origin             managed-block, native-switch, template, userdata, hand-written or default
+      origin             managed-block, native-switch, template, local-template, userdata, hand-written or default
       cache              the SSLStaplingCache in force {file, line, text, name, value} or null
       session_cache      the SSLSessionCache in force, likewise
       force_url          the SSLStaplingForceURL that all questions go to, likewise

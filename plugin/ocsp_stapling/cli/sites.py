@@ -12,6 +12,7 @@ from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import sites as inventory
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.retirement import Retirement, retirement
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, Group
 
 _SHOWN = 200
@@ -34,6 +35,7 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
               certificate_file, issuer, authority, ocsp_urls, responder, must_staple, not_after, expired,
               self_signed, chain_complete, stapling ("on" or "off"),
               decided_by {file, line, text, name, value} or null, finding_codes}]
+      retirement  {certificate_count, naming_count (those that name a responder), last_ends, sentence, advice}
       groups  [{authority, responder, site_count, must_staple_count, stapling_count}], the largest first;
               stapling_count is the number of sites for which it is on
     """
@@ -66,6 +68,7 @@ def _document(chosen: Sequence[Endpoint]) -> dict[str, Any]:
         "site_count": len(chosen),
         "sites": [_site(site) for site in chosen],
         "groups": [_group(each) for each in inventory.group(chosen)],
+        "retirement": _retirement(chosen).as_json(),
     }
 
 
@@ -119,6 +122,10 @@ def _group(each: Group) -> dict[str, Any]:
     }
 
 
+def _retirement(chosen: Sequence[Endpoint]) -> Retirement:
+    return retirement(one for site in chosen for one in site.certificates)
+
+
 def _on_off(on: bool) -> str:
     return "on" if on else "off"
 
@@ -139,6 +146,8 @@ def _text(chosen: Sequence[Endpoint], total: int) -> str:
         parts.append(
             f"... and {len(chosen) - _SHOWN} more; --json shows all, --ca, --must-staple or NAME choose."
         )
+    stands = _retirement(chosen)
+    parts.append(f"{stands.sentence} {stands.advice}".strip())
     return "\n\n".join(filter(None, parts))
 
 

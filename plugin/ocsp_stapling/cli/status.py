@@ -27,7 +27,7 @@ def status(as_json: bool) -> None:
     Keys of --json:
       stapling           "on" or "off" at server level
       decided_by         {file, line, text, name, value}; null: Apache's default
-      origin             managed-block, native-switch, template, userdata, hand-written or default
+      origin             managed-block, native-switch, template, local-template, userdata, hand-written or default
       off_since, off_by, reason   from the managed block, else null
       still_on           sites that turn stapling on for themselves although it is off
       off_alone          sites turned off alone (`off --site`): {site, file, since, by, reason}

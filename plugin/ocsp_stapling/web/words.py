@@ -38,6 +38,7 @@ ORIGINS = {
     Origin.WHM: "Decided by WHM's own switch: Apache Configuration, Global Configuration, SSL Use Stapling.",
     Origin.HAND: "Decided by a line written by hand.",
     Origin.USERDATA: "Decided by a userdata include.",
+    Origin.OWN_TEMPLATE: "Decided by an administrator's own template, from which httpd.conf is written.",
     Origin.TEMPLATE: "Decided by cPanel's own configuration, as on every server.",
     Origin.DEFAULT: "No line decides, so Apache's default holds, which is off.",
     Origin.UNKNOWN: "It could not be found out who decided it.",

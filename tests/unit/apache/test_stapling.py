@@ -189,6 +189,25 @@ def test_local_templates_are_noticed(tmp_path: Path) -> None:
     assert local_templates(tmp_path / "none") == ()
 
 
+def test_a_line_of_an_administrators_own_template_is_called_so(tmp_path: Path) -> None:
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "ea4_main.default").write_text("SSLUseStapling [% x %]\n# SSLUseStapling Off\n")
+    (templates / "ea4_main.local").write_text("SSLUseStapling [% x %]\n\n  sslusestapling   Off\n")
+    (templates / "ssl_vhost.default").write_text("SSLUseStapling On\n")
+    (templates / "ssl_vhost.local").write_text("SSLUseStapling On\n")  # as in cPanel's own
+    native = read_native_switch(tmp_path / "none", templates)
+    tree = server(tmp_path, switch="Off")
+    found = effective(tree, native)
+    assert decided(found) == (False, "httpd.conf", 6, "local-template")
+    place = native.own_line("SSLUseStapling Off")
+    assert place is not None
+    assert (place.file.name, place.line) == ("ea4_main.local", 3)
+    assert native.own_line("SSLUseStapling On") is None
+    elsewhere = server(tmp_path, pre_virtualhost_2="SSLUseStapling Off\n")
+    assert effective(elsewhere, native).origin is Origin.HAND
+
+
 @pytest.mark.parametrize(
     ("certificates", "places", "again"),
     [

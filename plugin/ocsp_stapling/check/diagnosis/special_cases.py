@@ -67,12 +67,13 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     if not words or (found.cause is Cause.NOT_APPLICABLE and not evidence.site_count):
         return found
     first = capital(" ".join(words.split())[:300])
+    at = f" ({evidence.configuration.refused_at})" if evidence.configuration.refused_at else ""
     advice = FIXES[Cause.CONFIG_BROKEN]
     if found.severity is Severity.STALLING or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED):
         then = found.action if found.action is not Action.FIX_HERE else found.afterwards
         return replace(
             found,
-            sentence=f"Apache refuses its configuration, so nothing can be changed yet. {found.sentence}",
+            sentence=f"Apache refuses its configuration{at}, so nothing can be changed yet. {found.sentence}",
             action=Action.FIX_HERE,
             advice=f"{advice} Then: {uncapital(found.advice)}",
             afterwards=then,
@@ -84,7 +85,7 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         severity=Severity.FAILING,
         confidence=Confidence.HIGH,
         action=Action.FIX_HERE,
-        sentence=f"Apache refuses its configuration: its next restart would end it. {found.sentence}",
+        sentence=f"Apache refuses its configuration{at}: its next restart would end it. {found.sentence}",
         advice=advice,
         reasons_for=(first, *found.reasons_for),
     )
@@ -111,7 +112,12 @@ def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         advice += (
             " nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its visitors."
         )
-    if measured.stalling:
+    if measured.stalling and not measured.plain_quick:
+        severity, action = Severity.FAILING, Action.FIX_HERE
+        advice += (
+            " It serves no client in time, whatever that asks for: look at its own error log and at the load."
+        )
+    elif measured.stalling:
         severity, action = Severity.STALLING, Action.FIX_HERE
         advice += " Handshakes with it are slow all the same: look at its own error log and at the load."
     else:
@@ -253,6 +259,11 @@ def _off_words(evidence: Evidence) -> str:
         return f"Stapling is switched off{when}{who} through this plugin."
     if configuration.origin is Origin.WHM:
         return "Stapling is switched off in WHM itself (Apache Configuration, Global Configuration)."
+    if configuration.origin is Origin.OWN_TEMPLATE:
+        return (
+            f"Stapling is switched off by a line of the administrator's own template ({configuration.where}), from "
+            "which httpd.conf is written: an edit of httpd.conf would be lost."
+        )
     if configuration.origin is Origin.HAND:
         return f"Stapling is switched off by a line written by hand ({configuration.where})."
     return "Stapling is off: no directive turns it on."

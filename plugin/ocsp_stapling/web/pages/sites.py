@@ -16,7 +16,8 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
-from ocsp_stapling.server.sites import Endpoint, labels
+from ocsp_stapling.server.retirement import retirement
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.words import Tone, duration, moment
 from ocsp_stapling.whm.accounts import Visible
@@ -50,6 +51,7 @@ class SiteRow:
     door: Door
     mark: str = ""
     """In an outage `causing` for a site whose certificate is at fault, `waiting` for one that waits for it."""
+    certificates: tuple[EndpointCertificate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def page(query: Query, visible: Visible, marked: Mapping[str, str] | None = None
         "show": query.show,
         "authorities": counts.most_common(200),
         "filters": (*IN_AN_OUTAGE, *FILTERS) if marked else FILTERS,
+        "retirement": retirement(one for row in every for one in row.certificates),
     }
 
 
@@ -170,6 +173,7 @@ def _row(one: Endpoint, name: str, server_on: bool, known: Directory) -> SiteRow
         one.not_after,
         _note(one, server_on),
         next(iter(one.doors), Door("127.0.0.1", one.port, one.name)),
+        certificates=one.certificates,
     )
 
 

@@ -23,6 +23,9 @@ class Fact:
     aging: bool = False
 
 
+_TURN_OFF = {"action": "off"}
+
+
 @dataclass(frozen=True)
 class Button:
     """A link that looks like a button."""
@@ -187,6 +190,12 @@ def _facts(
         found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
     elif evidence.site_count:
         found.append(Fact("TLS sites", f"{evidence.site_count:,}"))
+    stands = evidence.retirement
+    if stands.naming_count and stands.last_ends:
+        found.append(
+            Fact("Name a responder", f"{stands.naming_count:,} of {stands.certificate_count:,} certificates")
+        )
+        found.append(Fact("The last of them ends", f"{stands.last_ends:%Y-%m-%d}"))
     strict = [name for name in diagnosis.must_staple if not is_other(name)]
     if strict:
         found.append(Fact("Must-Staple", counted(len(strict), "site")))
@@ -203,6 +212,12 @@ def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
         for action in (diagnosis.recommended, diagnosis.action, diagnosis.afterwards)
         if (button := _button(action))
     ]
+    if any(one.userdata for one in evidence.configuration.own_on):
+        found = [_with_overrides(button) for button in found]
+        if evidence.configuration.on is False and diagnosis.severity is Severity.STALLING:
+            found.append(
+                Button("Turn it off for these sites, too…", "plan.show", _TURN_OFF | {"overrides": "yes"})
+            )
     if evidence.configuration.on is False and not any(b.endpoint == "plan.show" for b in found):
         found.append(Button("Turn stapling on again…", "plan.show", {"action": "on"}))
     wanted = diagnosis.action is not Action.NOTHING
@@ -221,6 +236,11 @@ def _viewer_buttons(diagnosis: Diagnosis) -> tuple[Button, ...]:
     )
 
 
+def _with_overrides(button: Button) -> Button:
+    """Sites that turn stapling on themselves keep it unless theirs is turned off, too."""
+    return replace(button, values=_TURN_OFF | {"overrides": "yes"}) if button.values == _TURN_OFF else button
+
+
 def _alone_button(site: str) -> Button:
     return Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
 
@@ -228,7 +248,7 @@ def _alone_button(site: str) -> Button:
 def _button(action: Action) -> Button | None:
     return {
         Action.SHIELD_ON: Button("Turn the shield on…", "plan.show", {"action": "shield-on"}),
-        Action.TURN_OFF: Button("Turn stapling off…", "plan.show", {"action": "off"}),
+        Action.TURN_OFF: Button("Turn stapling off…", "plan.show", _TURN_OFF),
         Action.TURN_ON: Button("Turn stapling on again…", "plan.show", {"action": "on"}),
         Action.CONTACT_DATACENTER: Button("Tell the datacenter", "ticket.show", {"for": "datacenter"}),
         Action.WAIT_FOR_CA: Button("Write to the authority", "ticket.show", {"for": "ca"}),

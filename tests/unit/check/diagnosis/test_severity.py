@@ -637,3 +637,25 @@ def test_the_shield_is_not_recommended_where_it_cannot_be_or_nobody_waits() -> N
     quick = replace(evidence(HANGS, FINE), shield_offered=True)
     for one in (stalled(HANGS, FINE), behind, quick, replace(evidence(FINE), shield_offered=True)):
         assert diagnose(one).recommended is Action.NOTHING
+
+
+def test_the_place_that_httpd_refuses_is_in_the_first_sentence() -> None:
+    broken = ConfigurationEvidence(refused=BROKEN, refused_at="/x.conf line 6")
+    for made in (stalled(HANGS, configuration=broken), evidence(FINE, configuration=broken)):
+        assert diagnose(made).sentence.startswith("Apache refuses its configuration (/x.conf line 6)")
+
+
+def test_a_line_of_an_own_template_that_turns_stapling_off_is_named_there() -> None:
+    where = "/var/cpanel/templates/apache2_4/ea4_main.local:30"
+    found = diagnose(evidence(FINE, configuration=ConfigurationEvidence(False, Origin.OWN_TEMPLATE, where)))
+    assert found.cause is Cause.OFF_ELSEWHERE
+    assert f"own template ({where})" in found.sentence
+    assert "an edit of httpd.conf would be lost" in found.sentence
+
+
+def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
+    front = HostEvidence(front=Server.NGINX, front_sentence="port 443 belongs to nginx")
+    dead = [replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(FINE)]
+    found = diagnose(evidence(FINE, host=front, handshakes=tuple(dead)))
+    assert (found.cause, found.severity, exit_status(found)) == (Cause.NOT_IN_FRONT, Severity.FAILING, 1)
+    assert "It serves no client in time" in found.advice
