@@ -43,8 +43,10 @@ PAGES = (
     "history",
     "elsewhere",
     "ticket",
+    "customer",
+    "rehearsal",
 )
-VIEWER_PAGES = ("", "guide", "responders", "authorities", "sites", "ticket")
+VIEWER_PAGES = ("", "guide", "responders", "authorities", "sites", "ticket", "customer")
 FOREIGN = ("site0003", "site0004", "user0003", "muststaple", "/etc/", "httpd.conf", "AH01941")
 
 
@@ -157,6 +159,10 @@ def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machin
                 assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
                     name
                 )
+    page.dark(False).size(640, 450)  # 1280 x 900 at 200 %
+    for name in pages:
+        page.open(name)
+        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 640, name
     assert page.complaints() == []
 
 

@@ -112,6 +112,12 @@ def _then(incident: Incident) -> str:
     return f"Seen from {words.clock(incident.began)} on."
 
 
+def solved(diagnosis: Diagnosis | None, incident: Incident) -> str:
+    """Return that the latest incident is over, in one sentence; "" while it is not, or something fails again."""
+    quiet = diagnosis is not None and diagnosis.severity in (Severity.NONE, Severity.NOISE)
+    return words.sentence(incident) if quiet and incident.ended is not None else ""
+
+
 def _symptoms(case: _Case) -> Step:
     evidence = case.evidence
     if case.incident is not None:
@@ -264,6 +270,8 @@ def _tell(case: _Case) -> Step:
 
 
 def _turn_on(case: _Case) -> Step:
+    if not case.off and case.incident is not None and case.incident.off_since and case.incident.ending:
+        return Step(_TITLES[8], *_DONE, f"Stapling is on. {case.incident.ending}")
     if not case.off:
         return Step(_TITLES[8], *_SPARED, "Stapling is on.")
     if case.diagnosis.action is not Action.TURN_ON:
@@ -279,7 +287,11 @@ def _turn_on(case: _Case) -> Step:
     if case.operator and case.diagnosis.cause in (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE):
         button = Button("Turn stapling on again…", "plan.show", {"action": "on"}, main=True)
         return Step(_TITLES[8], *_NEEDED, why, buttons=(button,))
-    return Step(_TITLES[8], *_IMPOSSIBLE, f"{why} It needs root privileges.", clicks=clicks.TURN_ON)
+    told = (
+        "Every responder answers rightly again, and stapling was only meant to be off for a while. It is over when "
+        "root turns it on; send these clicks, if it was turned off with such."
+    )
+    return Step(_TITLES[8], *_IMPOSSIBLE, told, clicks=clicks.TURN_ON)
 
 
 def _outcomes(case: _Case) -> list[Outcome]:

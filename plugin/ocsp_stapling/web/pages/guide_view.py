@@ -26,6 +26,7 @@ def show() -> str:
         "guide.html",
         steps=found,
         next=guide.next_step(found),
+        solved=guide.solved(seen.diagnosis, told) if told is not None and story.fresh(told) else "",
         evidence=seen.evidence,
         refreshing=fresh.refreshing(seen),
     )

@@ -80,9 +80,15 @@
     if (seconds && found.seconds) { seconds.textContent = found.seconds.toFixed(0) + " s"; }
   }
 
+  function isTyping() {
+    var field = document.activeElement;
+    return Boolean(field && /^(INPUT|TEXTAREA)$/.test(field.tagName) && root.contains(field) && field.value !== field.defaultValue);
+  }
+
   function poll() {
     getJson(polled.getAttribute("data-ost-poll")).then(function (found) {
       failures = 0;
+      if (found.ended && isTyping()) { setTimeout(poll, 2000); return; }  // what is half typed is not thrown away
       if (found.ended) {
         say("Done.");
         location.reload();
@@ -134,9 +140,8 @@
   // -- whoever comes back to an open page opens it anew, which has an old picture taken again
   var seenAt = Date.now();
   document.addEventListener("visibilitychange", function () {
-    var typing = /^(INPUT|TEXTAREA|SELECT)$/.test((document.activeElement || {}).tagName);
     var aging = root.querySelector("[data-ost-age]");
-    if (!document.hidden && aging && !typing && Date.now() - seenAt > 120000) { location.reload(); }
+    if (!document.hidden && aging && !isTyping() && Date.now() - seenAt > 120000) { location.reload(); }
   });
 
   // -- what visitors meet now: asked only while the page is seen; no live region, for it would never be silent
