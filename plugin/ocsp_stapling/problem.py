@@ -20,3 +20,8 @@ class Problem(Exception):  # noqa: N818 - the word that users read
         """Return the problem as the JSON object every face prints."""
         found = {"code": self.code, "sentence": self.sentence}
         return found | {"detail": self.detail} if self.detail else found
+
+
+def not_root() -> Problem:
+    """Return the one Problem for whatever only root can do."""
+    return Problem("not-root", "This needs root: repeat it as root or with sudo.")

@@ -15,6 +15,13 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(shown[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def counted(number: int | Sequence[object], noun: str) -> str:
+    """Return `1 site`, `2,000 sites`, `no site`."""
+    count = number if isinstance(number, int) else len(number)
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"no {noun}" if not count else f"1 {noun}" if count == 1 else f"{count:,} {plural}"
+
+
 def once(sentences: Sequence[str]) -> tuple[str, ...]:
     """Return the sentences without empty ones and repetitions."""
     return tuple(dict.fromkeys(filter(None, sentences)))

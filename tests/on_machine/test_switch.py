@@ -195,10 +195,19 @@ def test_an_operation_of_one_identity_is_carried_out_once(machine: Machine) -> N
 
 def test_without_a_terminal_consent_must_be_given(machine: Machine) -> None:
     before = disk(machine)
-    for words in (["off"], ["off", "--json"], ["on"], ["undo"]):
+    for words in (["off"], ["off", "--json"]):
         refused = call(machine, *words)
         assert refused.code == 1
         assert "needs-consent" in refused.told
+    assert disk(machine) == before
+
+
+def test_what_needs_no_change_is_answered_without_consent(machine: Machine) -> None:
+    before = disk(machine)
+    settled = call(machine, "on", "--json")
+    assert (settled.code, settled.document["state"], settled.document["operation"]) == (0, "done", "")
+    assert call(machine, "undo", "--json").document["error"]["code"] == "nothing-to-undo"
+    assert call(machine, "undo", "7", "--json").document["error"]["code"] == "unknown-operation"
     assert disk(machine) == before
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ocsp_stapling.apache.native import NativeSwitch
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHost
+from ocsp_stapling.text import counted
 
 DEFAULT_RESPONDER_TIMEOUT = 10  # seconds; mod_ssl's SSLStaplingResponderTimeout
 
@@ -252,7 +253,6 @@ def compare_includes(tree: ConfigTree, read: Sequence[Path]) -> tuple[Finding, .
         return ()
     example = (more or less)[0]
     kind = "reads also" if more else "does not read"
-    sentence = (
-        f"Apache itself {kind} {example}: the state shown may be wrong in {len(more) + len(less)} file(s)."
-    )
+    wrong = counted([*more, *less], "file")
+    sentence = f"Apache itself {kind} {example}: the state shown may be wrong in {wrong}."
     return (Finding("unverified", sentence, example),)

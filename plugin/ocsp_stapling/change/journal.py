@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -207,6 +208,14 @@ class Journal:
             return _operation(row) if row else None
 
         return self._read(read, None)
+
+    def called(self, word: str) -> Operation | None:
+        """Return the operation that people call so: its identity, its number in the history, or `last`."""
+        number = 1 if word == "last" else int(word) if re.fullmatch(r"[0-9]{1,4}", word) else 0
+        if not number:
+            return self.operation(word)
+        found = self.operations(limit=number)
+        return found[-1] if len(found) == number else None
 
     def steps(self, operation: str) -> list[Step]:
         """Return an operation's steps in order."""

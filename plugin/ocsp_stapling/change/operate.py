@@ -23,7 +23,7 @@ from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, Result, Server, Watcher
 from ocsp_stapling.change.verify import judge
 from ocsp_stapling.ocsp.staple import handshakes
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, not_root
 from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.following import followed, reconcile
@@ -71,16 +71,16 @@ class Operator:
             made = self._plan(surroundings.situation, journal)
         return made.met(handshakes([s.door for s in made.samples], ask=True, limit=_MET_SECONDS))
 
-    def run(self) -> Result:
+    def run(self, agreed: bool = True) -> Result:
         """Carry the request out under the server's lock and return how it ended.
 
-        Raises Problem for everything that refuses it before anything was touched; when the request came with
-        an identity, the refusal is recorded under it.
+        Unless it was `agreed` to, only what needs no change is answered. Raises Problem for everything that refuses
+        it before anything was touched; when the request came with an identity, the refusal is recorded under it.
         """
         require_root()
         try:
             with taken_back(), self._lock():
-                return self._run_locked()
+                return self._run_locked(agreed)
         except Problem as problem:
             self._record_refusal(problem)
             raise
@@ -88,7 +88,7 @@ class Operator:
     def _lock(self) -> contextlib.AbstractContextManager[None]:
         return lock.hold(self.state_directory, self.request.who, self.request.action, self.request.wait)
 
-    def _run_locked(self) -> Result:
+    def _run_locked(self, agreed: bool) -> Result:
         with Journal(self.state_directory) as journal:
             if recovery.is_needed(journal):
                 # Before anything is read: what was left half done may be what httpd does not accept.
@@ -103,10 +103,11 @@ class Operator:
                     "The server's configuration changed since the plan was shown, so nothing was done. "
                     "Look at the new plan, then confirm it.",
                 )
+            settled = None if made.changes else self._settled(made, server, surroundings.situation)
+            if not (settled or agreed):
+                raise needs_consent()
             with followed(self.settings, self._relay_then(made, journal)) as ending:
-                result = (None if made.changes else self._settled(made, server, surroundings.situation)) or (
-                    transaction.execute(made, server, self.request.identity, self.began)
-                )
+                result = settled or transaction.execute(made, server, self.request.identity, self.began)
                 ending.done, ending.unknown = result.state == DONE, result.state == FAILED
             return result
 
@@ -183,9 +184,12 @@ def _already(made: Plan, now: Situation) -> str:
 def require_root() -> None:
     """Raise Problem `not-root` unless we are root."""
     if os.geteuid() != 0:
-        raise Problem(
-            "not-root", "Changing Apache's configuration needs root: run this as root or with sudo."
-        )
+        raise not_root()
+
+
+def needs_consent() -> Problem:
+    """Return the Problem for a change that nobody agreed to."""
+    return Problem("needs-consent", "Nothing was changed: without a terminal to ask on, --yes is needed.")
 
 
 def make_server(means: Means, journal: Journal, watcher: Watcher) -> Server:
@@ -247,7 +251,7 @@ def _way_back(records: Sequence[FileRecord]) -> tuple[Change, ...]:
 def _undoable(journal: Journal, identity: str) -> Operation:
     """The last operation that did something, or the one named. Raises `nothing-to-undo`, `unknown-operation`."""
     if identity:
-        found = journal.operation(identity)
+        found = journal.called(identity)
         if found is None or found.state != DONE:
             what = "is not known" if found is None else f"ended as '{found.state}'"
             raise Problem(

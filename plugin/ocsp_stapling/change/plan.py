@@ -38,6 +38,7 @@ from ocsp_stapling.server.sites import (
     labels,
 )
 from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.text import counted
 
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
@@ -401,8 +402,8 @@ def _warnings(
     found = []
     if must_staple:
         found.append(
-            f"{len(must_staple)} site(s) with a Must-Staple certificate fail in Firefox while stapling is off: "
-            + ", ".join(must_staple[:5])
+            f"{counted(must_staple, 'site')} with a Must-Staple certificate cannot be opened in Firefox while "
+            "stapling is off: " + ", ".join(must_staple[:5])
         )
     if stays and not after and not request.site:
         places = [f"{each.file}:{each.line}" for each in stays]
@@ -412,7 +413,7 @@ def _warnings(
             else " (`ocsp-stapling off --overrides` turns those in userdata off too)"
         )
         found.append(
-            f"{len(stays)} site(s) turn stapling on themselves and keep it{how}: {', '.join(places[:5])}"
+            f"Lines of {counted(stays, 'site')} turn stapling on and keep it on{how}: {', '.join(places[:5])}"
         )
     if now.front not in ("httpd", "nobody", ""):
         found.append(f"{now.front} answers on port 443, so visitors do not meet Apache's stapling directly.")

@@ -17,7 +17,7 @@ from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, not_root
 from ocsp_stapling.settings import Settings
 
 
@@ -83,9 +83,7 @@ def run_check(
     from ocsp_stapling.check.gather import Request, survey
 
     if os.geteuid() != 0:
-        raise Problem(
-            "not-root", "Only root can read the certificates and ask as Apache does: run it as root."
-        )
+        raise not_root()
     request = Request(
         configured,
         deadline or configured.probe.deadline_seconds,

@@ -164,7 +164,7 @@ def _surroundings(found: Document) -> list[str]:
     configuration, log, host = found["configuration"], found["log"], found["this_server"]
     rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
     if told := found["retirement"]["sentence"]:
-        rows.append(("OCSP", f"{told} {found['retirement']['advice']}"))
+        rows.append(("OCSP", f"{told} {found['retirement']['advice_sentence']}"))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
     rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
     rows += [("Firewall", rule) for one in found["responders"] for rule in one["firewall"]][:_SHOWN]

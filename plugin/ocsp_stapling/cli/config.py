@@ -246,7 +246,8 @@ def _overrides(overrides: tuple[Override, ...]) -> str:
     rows = [(each.vhost.server_name, _on_off(each.on), _where(each.directive)) for each in shown]
     left = len(overrides) - len(shown)
     more = f"\n  ... and {left} more" if left else ""
-    head = f"{len(overrides)} virtual host(s) decide for themselves ({len(on)} on, {len(overrides) - len(on)} off):"
+    kinds = f"{len(on)} on, {len(overrides) - len(on)} off"
+    head = f"Virtual hosts that decide for themselves: {len(overrides)} ({kinds}):"
     return f"{head}\n{table(rows)}{more}"
 
 

@@ -10,7 +10,7 @@ import click
 from ocsp_stapling import __version__
 from ocsp_stapling.cli.output import emit_json, printable
 from ocsp_stapling.installation import FAILED, OK, WARNING, Check, examine
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import not_root
 
 _COLOURS = {OK: "green", WARNING: "yellow", FAILED: "red"}
 
@@ -23,7 +23,7 @@ def doctor(as_json: bool) -> None:
     Exit status: 0 in order (warnings may be shown), 1 something is broken.
     """
     if os.geteuid() != 0:
-        raise Problem("not-root", "Checking the installation needs root: run this as root or with sudo.")
+        raise not_root()
     checks = examine()
     good = not any(check.state == FAILED for check in checks)
     if as_json:

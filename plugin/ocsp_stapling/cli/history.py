@@ -43,8 +43,8 @@ _ENDINGS = {
 def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
     """Show the incidents of this server, what was switched, and the outages of the last 30 days.
 
-    With OPERATION every step of it; with --incident one incident from its first sign to its end. A change that was
-    killed half way is brought to its end first.
+    With OPERATION (an identity, a number of the list, or `last`) every step of it; with --incident one incident from
+    its first sign to its end. A change that was killed half way is brought to its end first.
 
     Exit status: 0, or 1 if the operation or incident is not known.
     """
@@ -79,8 +79,8 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
         click.echo("Incidents (a timeline: ocsp-stapling history --incident ID):")
         click.echo(table((each.id, printable(words.sentence(each), 400)) for each in incidents) + "\n")
     if found:
-        rows = [(each.id, _time(each.started), *_summary(each)) for each in found]
-        click.echo(table(rows, header=("operation", "at", "what", "by", "ended", "why")))
+        click.echo(table(row for number, each in enumerate(found, 1) for row in _rows(number, each)))
+        click.echo("\nAll steps of one: ocsp-stapling history NUMBER; the latest: ocsp-stapling history last")
     else:
         click.echo("Nothing was switched yet.")
     _show_past(seen, limit)
@@ -96,6 +96,17 @@ def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:
     click.echo(printable(words.advice(found), 1000))
     rows = [(_time(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
     click.echo(table(rows))
+
+
+def _rows(number: int, one: Operation) -> Iterable[tuple[str, str, str]]:
+    """What happened, who did it why, and, if it did not end well, what kept it."""
+    what, who, ended, why = _summary(one)
+    yield str(number), _time(one.started), f"{what} by {who}: {ended}"
+    if why:
+        yield "", "", f"reason: {why}"
+    if one.state != "done" and one.result.get("sentence"):
+        yield "", "", str(one.result["sentence"])
+    yield "", "", f"operation {one.id}"
 
 
 def _show_past(seen: Past, limit: int) -> None:
@@ -118,10 +129,10 @@ def _outage_rows(outages: Iterable[Outage]) -> Iterable[tuple[str, str, str, str
 
 
 def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
-    found = journal.operation(identity)
+    found = journal.called(identity)
     if found is None:
         raise Problem("unknown-operation", f"No operation {printable(identity, 60)} is in the history.")
-    steps = journal.steps(identity)
+    steps = journal.steps(found.id)
     if as_json:
         detail = {"steps": [each.as_json() for each in steps], "plan": found.plan, "result": found.result}
         emit_json("history-operation", found.as_json() | detail)

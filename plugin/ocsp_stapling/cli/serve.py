@@ -10,7 +10,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.cli.output import emit_json
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, not_root
 
 
 @click.command()
@@ -25,7 +25,7 @@ def serve(path: Path | None, idle_seconds: float | None, as_json: bool) -> None:
     systemd starts it with the first request (ocsp-stapling.socket). Exit status: 0 left, 1 could not serve.
     """
     if os.geteuid() != 0:
-        raise Problem("not-root", "The page's service needs root: run this as root or with sudo.")
+        raise not_root()
     os.umask(0o077)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     # Only now: the other commands must not wait for Flask.

@@ -14,6 +14,7 @@ from ocsp_stapling.server import sites as inventory
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.retirement import Retirement, retirement
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, Group
+from ocsp_stapling.text import counted
 
 _SHOWN = 200
 
@@ -35,7 +36,8 @@ def sites(name: str | None, authority: str | None, must_staple: bool, as_json: b
               certificate_file, issuer, authority, ocsp_urls, responder, must_staple, not_after, expired,
               self_signed, chain_complete, stapling ("on" or "off"),
               decided_by {file, line, text, name, value} or null, finding_codes}]
-      retirement  {certificate_count, naming_count (those that name a responder), last_ends, sentence, advice}
+      retirement  {certificate_count, naming_count (those that name a responder), last_ends, sentence,
+                  advice_sentence}
       groups  [{authority, responder, site_count, must_staple_count, stapling_count}], the largest first;
               stapling_count is the number of sites for which it is on
     """
@@ -135,8 +137,9 @@ def _on_off(on: bool) -> str:
 
 def _text(chosen: Sequence[Endpoint], total: int) -> str:
     if not chosen:
-        return f"None of {total} TLS site(s) fits." if total else "Apache serves no TLS site."
-    parts = [f"{len(chosen)} of {total} TLS site(s)" if len(chosen) < total else f"{total} TLS site(s)"]
+        return f"None of {counted(total, 'TLS site')} fits." if total else "Apache serves no TLS site."
+    of = f"{len(chosen):,} of " if len(chosen) < total else ""
+    parts = [f"{of}{counted(total, 'TLS site')}"]
     if not any(site.responder for site in chosen):
         parts.append("No certificate names an OCSP responder: an outage of one cannot affect these sites.")
     parts.append(table(map(_group_row, inventory.group(chosen)), _GROUP_HEADER))

@@ -13,7 +13,7 @@ from ocsp_stapling import settings
 from ocsp_stapling.check.status import standing
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import not_root
 
 _SHOWN = 5
 
@@ -39,7 +39,7 @@ def status(as_json: bool) -> None:
       pending_operation  the same and {interrupted}, or null
     """
     if os.geteuid() != 0:
-        raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+        raise not_root()
     configured = settings.load()
     finish_interrupted(configured)
     found = standing(configured, datetime.now(UTC))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ocsp_stapling.change.checking import Checks
-from ocsp_stapling.change.operate import Operator
+from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import CACHE_FIT, ChangeRequest
 from ocsp_stapling.change.transaction import DONE, Result
@@ -77,6 +77,8 @@ def on(**options: Any) -> None:
 def undo(**options: Any) -> None:
     """Take back the last change, or an earlier one whose files have not changed since.
 
+    OPERATION is an identity, a number of `ocsp-stapling history`, or `last`.
+
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
     _operate("undo", options)
@@ -101,9 +103,10 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
     operator = Operator(_request(action, options, shield_port), watcher, foresight=outlook)
     if options["dry_run"]:
         return _dry_run(operator, as_json)
+    asked = sys.stdin.isatty() and not as_json
     if not options["yes"]:
-        operator.expect(_consented(operator, as_json))
-    result = operator.run()
+        operator.expect(_consented(operator) if asked else _needing_none(operator))
+    result = operator.run(agreed=bool(options["yes"]) or asked)
     try:
         emit_json("operation", result.as_json()) if as_json else _show(result)
         sys.stdout.flush()
@@ -148,10 +151,16 @@ def _dry_run(operator: Operator, as_json: bool) -> int:
     return 0
 
 
-def _consented(operator: Operator, as_json: bool) -> str:
+def _needing_none(operator: Operator) -> str:
+    """Return the plan's tag if nothing has to be written. Raises Problem, else `needs-consent`."""
+    plan = operator.plan()
+    if plan.changes:
+        raise needs_consent()
+    return plan.tag
+
+
+def _consented(operator: Operator) -> str:
     """Show the plan, ask, and return the tag of what was agreed to."""
-    if as_json or not sys.stdin.isatty():
-        raise Problem("needs-consent", "Nothing was changed: without a terminal to ask on, --yes is needed.")
     plan = operator.plan()
     click.echo(_plan_text(plan))
     if plan.changes and not click.confirm("Do it?", default=False):
@@ -181,10 +190,9 @@ def _plan_text(plan: Plan) -> str:
         if plan.action == CACHE_FIT:
             told = "The staple cache holds every staple already; no file needs a change."
         return "\n".join(filter(None, [told, table(beware)]))
-    parts = [_outlook(plan)]
-    parts += [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
-    rows = [("Sites affected", str(plan.sites_affected)), ("Restart", plan.cost), *beware]
-    return "\n".join([*parts, table(rows)])
+    rows = [("Sites affected", f"{plan.sites_affected:,}"), ("Restart", plan.cost), *beware]
+    files = [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
+    return "\n".join([_outlook(plan), table(rows), "\nWhat will be written:", *files])
 
 
 _SINGLE = {"site-off": "off", "site-on": "on"}

@@ -52,7 +52,7 @@ class Retirement:
             "naming_count": self.naming_count,
             "last_ends": self.last_ends.isoformat() if self.last_ends else None,
             "sentence": self.sentence,
-            "advice": self.advice,
+            "advice_sentence": self.advice,
         }
 
 

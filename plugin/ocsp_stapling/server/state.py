@@ -17,7 +17,7 @@ from ocsp_stapling.apache.managed_block import relay_port
 from ocsp_stapling.apache.native import NativeSwitch, read_native_switch
 from ocsp_stapling.apache.stapling import StaplingState, asked_again, effective
 from ocsp_stapling.apache.tree import ConfigTree
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import not_root
 from ocsp_stapling.server.sites import Endpoint, host_of, matching, take
 from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
 
@@ -103,7 +103,7 @@ class ServerState:
     def require_readable(self) -> None:
         """Raise Problem `not-root` where another user than root cannot read the includes."""
         if os.geteuid() != 0 and any(found.code == "include-unreadable" for found in self.tree.findings):
-            raise Problem("not-root", "Only root can read Apache's includes: run this as root or with sudo.")
+            raise not_root()
 
 
 def look(

@@ -14,6 +14,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Confidence
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.text import counted as counted  # one of the words here, too
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]
 
@@ -151,13 +152,6 @@ def ago_of(when: datetime) -> str:
 def lasted(span: timedelta) -> str:
     """Return about how long something lasted."""
     return "moments" if (text := ago(span)) == "just now" else text.removesuffix(" ago")
-
-
-def counted(number: int | Sequence[object], noun: str) -> str:
-    """Return `1 site`, `2,000 sites`, `no site`."""
-    count = number if isinstance(number, int) else len(number)
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"no {noun}" if not count else f"1 {noun}" if count == 1 else f"{count:,} {plural}"
 
 
 def staple_word(found: HandshakeEvidence) -> str:

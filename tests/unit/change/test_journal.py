@@ -42,6 +42,14 @@ def test_the_newest_comes_first_even_if_the_clock_went_back(tmp_path: Path) -> N
         assert [each.id for each in journal.operations()] == [second, first]
 
 
+def test_an_operation_is_called_by_its_number_or_as_the_last(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        first, second = begin(journal), begin(journal, "on")
+        called = {word: found.id for word in ("last", "1", "2", first) if (found := journal.called(word))}
+        assert called == {"last": second, "1": second, "2": first, first: first}
+        assert [journal.called(word) for word in ("3", "0", "-1", "x")] == [None] * 4
+
+
 def test_it_is_written_through_to_the_disk(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         assert journal._database is not None

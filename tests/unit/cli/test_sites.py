@@ -85,10 +85,10 @@ def test_an_unknown_name_is_a_problem(base: Path) -> None:
 
 def test_people_see_a_table(base: Path) -> None:
     text = run().output
-    assert "3 TLS site(s)" in text
+    assert "3 TLS sites" in text
     assert URL in text
     assert "certificate-missing" in text
-    assert run("--must-staple").output == "None of 3 TLS site(s) fits.\n"
+    assert run("--must-staple").output == "None of 3 TLS sites fits.\n"
 
 
 def test_no_key_is_ever_printed(base: Path) -> None:
