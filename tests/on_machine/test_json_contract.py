@@ -43,6 +43,7 @@ BROKEN: Story = (
     ("our block", "config", ("config",)),
     ("text", "ticket", ("ticket", "--last", "--redact")),
     ("pass", "watch", ("watch",)),
+    ("armed", "return", ("return", "on")),
     ("the incident", "incident", ("history", "--incident", "latest")),
     ("post-mortem", "report", ("report",)),
     ("taken back", "operation", ("undo", "--yes")),

@@ -191,6 +191,18 @@ class Journal:
 
         self._write(write)
 
+    def choose_return(self, operation: str, *, armed: bool, who: str) -> None:
+        """Record, after the fact, whether the watch shall take this change back when all is healthy."""
+
+        def write(database: sqlite3.Connection) -> None:
+            chosen = (
+                "UPDATE operations SET plan = json_set(plan, '$.return_when_healthy', json(?)) WHERE id = ?"
+            )
+            database.execute(chosen, (json.dumps(armed), operation))
+
+        self._write(write)
+        self.step(operation, "return", {"armed": armed, "who": who})
+
     def operations(self, limit: int = 50, state: str = "") -> list[Operation]:
         """Return the newest operations first, of one state if wanted; by their order, for clocks can jump."""
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "on": "switching:on",
     "probe": "probe:probe",
     "report": "report:report",
+    "return": "returning:returning",
     "serve": "serve:serve",
     "shield": "shield:shield",
     "sites": "sites:sites",

@@ -131,7 +131,7 @@ def _request(action: str, options: Mapping[str, Any], shield_port: int) -> Chang
     site = str(options.get("site") or "")
     return ChangeRequest(
         f"site-{action}" if site else action,
-        who=options["who"] or _who(),
+        who=options["who"] or who_is_here(),
         reason=options["reason"],
         with_overrides=bool(options.get("with_overrides")),
         write_on=bool(options.get("write_on")),
@@ -168,7 +168,7 @@ def _consented(operator: Operator) -> str:
     return plan.tag
 
 
-def _who() -> str:
+def who_is_here() -> str:
     """The person at the terminal: through sudo their own name, not root's."""
     sudo = os.environ.get("SUDO_USER", "")
     try:

@@ -17,12 +17,11 @@ from ocsp_stapling.check import metrics
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
-from ocsp_stapling.watch.policy import Action, ActionKind, State, Wishes, decide, switched
+from ocsp_stapling.watch.policy import REMEMBERED, Action, ActionKind, State, Wishes, decide, switched
 from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import REAL, Document, Ended, Tools, noting
 
 _LOCK = "watch.lock"
-_POLICY = "policy"
 _OPERATIONS_IN_METRICS = 200
 
 
@@ -91,12 +90,12 @@ class _Pass:
             seen = observe(check, journal, self.settings.watch, now, relay_dead=self.relay_dead)
         chosen = self.settings.watch
         wishes = Wishes(chosen.turn_off_when_stalling, chosen.turn_offs_per_day)
-        state, actions = decide(State.from_json(memory.recall(_POLICY)), seen, wishes)
+        state, actions = decide(State.from_json(memory.recall(REMEMBERED)), seen, wishes)
         # Before acting: what never comes back must not be tried again by every pass to come.
-        memory.remember(_POLICY, state.as_json())
+        memory.remember(REMEMBERED, state.as_json())
         for action in actions:
             state = self._act(action, state, check)
-            memory.remember(_POLICY, state.as_json())
+            memory.remember(REMEMBERED, state.as_json())
 
     def _shield(self, check: Document) -> None:
         """Keep the shield's answers fresh; where its relay cannot be revived, Apache asks somebody else or nobody."""

@@ -15,6 +15,8 @@ from typing import Any
 from ocsp_stapling.text import listed
 from ocsp_stapling.watch.telling import Topic, forget, say, tell_now, told_about
 
+REMEMBERED = "policy"
+"""Under this name the watch's memory holds the state."""
 HEALTHY_PASSES = 3
 STALLED_PASSES = 2
 CLOSE_WATCH_SECONDS = 15 * 60

@@ -150,6 +150,8 @@ def test_a_later_change_is_never_hidden_by_an_older_check(showing: Shown, tmp_pa
     assert "Visitors are waiting" not in text
     assert "Stapling was turned off after the last check" in text
     assert "by itself, once all is healthy" in text
+    assert "healthy 0 of 3 looks" in text
+    assert "Do not turn it on by itself" in text
     assert "What visitors meet" not in text  # measured before the change
 
 

@@ -205,6 +205,9 @@ def _step_words(step: Step) -> str:
         return _RUNGS.get(str(detail.get("rung")), _STEPS["restart"]) + because
     if step.name == "verify" and detail.get("sentence"):
         return f"Verified: {detail['sentence']}"
+    if step.name == "return":
+        wish = "It shall turn on by itself" if step.detail.get("armed") else "It shall not turn on by itself"
+        return f"{wish}, says {step.detail.get('who', 'somebody')}"
     return _STEPS.get(step.name, step.name)
 
 

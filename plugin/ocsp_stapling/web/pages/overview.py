@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
-from ocsp_stapling.web.context import caller
+from ocsp_stapling.watch.returning import standing
+from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
@@ -66,6 +68,9 @@ def show() -> str:
             "strict": _refused_while_off(seen.evidence),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator else None,
+            "returning": standing(services().settings, time.time())
+            if operator and seen.returns is not None
+            else None,
             "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
         }
     return render_template("overview.html", **values)
