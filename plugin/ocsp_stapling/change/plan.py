@@ -43,6 +43,7 @@ from ocsp_stapling.text import counted
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
 _SAMPLES_AT_MOST = 12
+_KEEPING = 4
 
 
 @dataclass(frozen=True)
@@ -338,9 +339,15 @@ def _after(changes: Changes, then: ServerState) -> bool:
 def _others(
     now: Situation, after: bool, will: Mapping[Key, bool], alone: Sequence[Endpoint]
 ) -> tuple[Sample, ...]:
-    """Where a single site is meant: a few of all others, of whose staples nothing is expected."""
-    rest = [one for one in now.server.endpoints if one not in alone] if alone else []
-    return tuple(any_staple(_samples(now, after, will, rest)))
+    """Of whose staples nothing is expected: where a single site is meant, a few of all others; else those that go on.
+
+    What turns stapling on itself while it goes off for the rest may go on waiting, and then that is told.
+    """
+    if alone:
+        rest = [one for one in now.server.endpoints if one not in alone]
+        return tuple(any_staple(_samples(now, after, will, rest)))
+    keep = [one for one in now.server.endpoints if not after and will.get(one.key) and one.can_staple]
+    return tuple(Sample(one.doors[0], host_of(one.responder)) for one in keep[:_KEEPING] if one.doors)
 
 
 def _samples(

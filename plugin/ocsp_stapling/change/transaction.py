@@ -203,9 +203,9 @@ class _Run:
 
         Others may wait for a responder of their own; that is not this change's to mend, nor a reason to undo it.
         """
-        quick, doors = self.server.patience.quick, [sample.door for sample in self.plan.others]
-        if not any(each.error == "timeout" for each in handshakes(doors, ask=True, limit=quick)):
+        if not self.plan.site or not self._waiting_others():
             return []
+        quick = self.server.patience.quick
         because = "Other sites still wait behind those that waited for this one."
         self._rung("restart", {"rung": "end-old-workers", "because": because})
         processes.end(old)
@@ -213,6 +213,21 @@ class _Run:
         slow = sorted({each.door.site for each in verdict.handshakes if each.error == "timeout"})
         told = f"Other sites still wait for a staple ({listed(slow)}): ocsp-stapling check says for whom."
         return [told] if slow else []
+
+    def _waiting_others(self) -> list[str]:
+        doors = [sample.door for sample in self.plan.others]
+        met = handshakes(doors, ask=True, limit=self.server.patience.quick)
+        return sorted({each.door.site for each in met if each.error == "timeout"})
+
+    def _kept_waiting(self) -> str:
+        """After an off for all: tell where visitors wait all the same, for that is no plain success."""
+        names = [] if self.plan.site else self._waiting_others()
+        if not names:
+            return ""
+        return (
+            f" Visitors still wait at sites that turn stapling on themselves ({listed(names)}): `ocsp-stapling off "
+            "--overrides` ends it where that stands in userdata."
+        )
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
@@ -282,7 +297,7 @@ class _Run:
     def _done(self, outcome: restart.Outcome) -> Result:
         return self._result(
             DONE,
-            outcome.verdict.sentence,
+            outcome.verdict.sentence + self._kept_waiting(),
             verdict=outcome.verdict,
             warnings=outcome.warnings,
         )

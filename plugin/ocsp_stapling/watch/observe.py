@@ -18,6 +18,8 @@ from ocsp_stapling.watch.policy import Observation
 WHO = "the watch"
 _URL_LENGTH = 200
 _NAMED = 3
+_LOST_STAPLES = "cache-too-small"
+"""What makes visitors wait with every responder in order; a larger cache ends it better than turning off."""
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked")
 """What is wrong with a certificate itself; it concerns its own site only."""
 Document = Mapping[str, Any]
@@ -54,9 +56,11 @@ def _shield_trouble(check: Document, relay_dead: bool) -> tuple[str, ...]:
 
 def reading(check: Document, now: float) -> Reading:
     """Return a check in short, for the memory. URLs come from certificates, so their length is bounded."""
+    # What it says of one certificate is no word on the responder where that was asked about others, too.
+    several_last = sorted(check["responders"], key=lambda one: not one["serial"])
     addresses = {
         f"{str(one['url'])[:_URL_LENGTH]} {found['address']}": (str(found["outcome"]), _milliseconds(found))
-        for one in check["responders"]
+        for one in several_last
         for found in one["addresses"] or [{"address": "-", "outcome": one["outcome"], "http_ms": None}]
     }
     # An outage of the server is one that turning off would end; anything else that is slow is noise here.
@@ -71,7 +75,8 @@ def is_stalled(check: Document) -> bool:
     handshakes of its own site: a single customer could have stapling turned off for all with such a one. But whose
     fault it is never decides whether others wait: where other sites were measured to wait, they do.
     """
-    waits = check["severity"] == "stalling" and check["advice"] in ("turn-off", "turn-off-site")
+    ends = check["advice"] in ("turn-off", "turn-off-site") or check["cause"] == _LOST_STAPLES
+    waits = check["severity"] == "stalling" and ends
     return waits and (check["cause"] not in _OWN_FAULTS or _others_wait(check))
 
 

@@ -186,7 +186,11 @@ def test_an_override_in_userdata_gets_a_file_of_ours_that_on_takes_away(tree: Tr
     tree.conf(sites={"a.test": "", "own.test": f"    Include {directory}/*.conf\n"})
     alone = plan.make(wish("off"), tree.situation())
     assert [each.file.name for each in alone.overrides] == ["mine.conf"]
+    assert [sample.door.name for sample in alone.others] == [
+        "own.test"
+    ]  # met afterwards: does it still wait?
     both = plan.make(wish("off", overrides=True), tree.situation())
+    assert both.others == ()
     assert (both.overrides, both.sites_affected) == ((), 2)
     carry_out(both)
     back = plan.make(wish("on"), tree.situation())

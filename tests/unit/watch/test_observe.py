@@ -15,7 +15,7 @@ from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, ResponderEvidence, Site
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.settings import WatchSettings
-from ocsp_stapling.watch.observe import is_stalled, observe
+from ocsp_stapling.watch.observe import is_stalled, observe, reading
 from ocsp_stapling.watch.policy import ActionKind, Observation, State, Wishes, decide, switched
 from tests.unit.check.diagnosis.made import evidence, responder
 
@@ -109,3 +109,24 @@ def test_a_stall_that_one_customer_causes_costs_that_customer_alone_a_staple() -
     _, actions = decide(State(stalled_passes=1), stall, Wishes(turn_off_when_stalling=True))
     assert [(one.kind, one.sites) for one in actions] == [(ActionKind.TURN_OFF, ("his.test",))]
     assert "his.test alone" in actions[0].reason
+
+
+def test_a_stall_from_a_staple_cache_that_is_too_small_is_one() -> None:
+    base = {"severity": "stalling", "advice": "fix-here", "responders": []}
+    assert is_stalled(base | {"cause": "cache-too-small"})
+    assert not is_stalled(base | {"cause": "unknown"})
+
+
+def test_what_a_responder_says_of_one_certificate_is_no_word_on_the_responder() -> None:
+    def row(serial: str, outcome: str) -> dict[str, object]:
+        address = {"address": "192.0.2.1", "outcome": outcome, "http_ms": 1.0}
+        return {"url": "http://o.test", "serial": serial, "outcome": outcome, "addresses": [address]}
+
+    check = {
+        "responders": [row("", "ok"), row("0A", "unknown")],
+        "severity": "failing",
+        "cause": "ca-bad-answer",
+        "advice": "wait-for-ca",
+        "configuration": {"stapling": "on"},
+    }
+    assert [outcome for outcome, _ in reading(check, 1.0).addresses.values()] == ["ok"]

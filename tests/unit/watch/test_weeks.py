@@ -46,6 +46,7 @@ def _responder(outcome: str, address: Mapping[str, object]) -> dict[str, object]
         "cause": cause,
         "shared": True,
         "holds_up": outcome != "ok",
+        "serial": "",
         "site_names": ["a.test"],
         "ok": outcome == "ok",
         "addresses": [address],
