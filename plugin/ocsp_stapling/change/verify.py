@@ -14,6 +14,7 @@ from typing import Any
 
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
+from ocsp_stapling.text import counted
 
 _PAUSE_SECONDS = 0.05
 _SHORTEST_SECONDS = 0.25
@@ -165,7 +166,7 @@ def _judge_staples(samples: Sequence[Sample], made: tuple[Handshake, ...], warni
         if any(s.staple is False for s in samples)
         else "served"
     )
-    sentence = f"{len(pairs)} sites met, {what}, the slowest after {slowest} ms."
+    sentence = f"{counted(pairs, 'site').capitalize()} tested, {what}, the slowest after {slowest} ms."
     return Verdict(True, True, sentence, made, tuple(warnings))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,9 +48,28 @@ class Plugin(click.Command):
     metavar="FILE",
     help="What the line for another machine printed there; - reads standard input.",
 )
+@click.option(
+    "--watch",
+    "every",
+    type=click.FloatRange(1, 86400),
+    is_flag=False,
+    flag_value=30.0,
+    metavar="[SECONDS]",
+    help="Check again every SECONDS [30] until Ctrl-C.",
+)
+@click.option(
+    "--monitoring", is_flag=True, help="Verdict and performance data in one line, as without a terminal."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--progress", is_flag=True, help="Say on standard error what is being done, one line each.")
-def check(deadline: float | None, pasted: str | None, as_json: bool, progress: bool) -> None:
+def check(
+    deadline: float | None,
+    pasted: str | None,
+    every: float | None,
+    monitoring: bool,
+    as_json: bool,
+    progress: bool,
+) -> None:
     """Tell whether stapling makes the sites hang, why, and what to do.
 
     Asks every OCSP responder exactly as Apache does, meets a few sites with real handshakes, and reads Apache's
@@ -60,15 +81,61 @@ def check(deadline: float | None, pasted: str | None, as_json: bool, progress: b
         told = _read_pasted(pasted) if pasted else ""
         configured = settings.load()
         finish_interrupted(configured)
-        found = run_check(configured, deadline, told, progress=_line if progress else None)
+        once = functools.partial(run_check, configured, deadline, told, progress=_line if progress else None)
+        if every:
+            _repeat(once, every, as_json)
+        found = once()
     except Problem as problem:
         _give_up(problem, as_json)
     if as_json:
         emit_json("check", found)
     else:
-        click.echo(as_text(found))
+        click.echo(as_text(found, monitoring=monitoring or not sys.stdout.isatty()))
+        if not monitoring:
+            _offer(found)
+    _leave(found)
+
+
+def _leave(found: Mapping[str, Any]) -> NoReturn:
+    """End with the check's exit status at once: a thread may still hang in the resolver."""
     sys.stdout.flush()
-    os._exit(int(found["exit_status"]))  # a thread may still hang in the resolver
+    os._exit(int(found["exit_status"]))
+
+
+def _repeat(once: Callable[[], dict[str, Any]], seconds: float, as_json: bool) -> NoReturn:
+    """Check again and again, each on a cleared screen or, for programs, one document a line, until Ctrl-C."""
+    found = once()
+    try:
+        while True:
+            click.clear()  # does nothing where there is no terminal
+            emit_json("check", found) if as_json else click.echo(as_text(found, not sys.stdout.isatty()))
+            sys.stdout.flush()
+            time.sleep(seconds)
+            found = once()
+    except KeyboardInterrupt:
+        _leave(found)
+
+
+def _offer(found: Mapping[str, Any]) -> None:
+    """At a terminal, ask whether to do what is recommended: its plan is then shown, and asked about once more."""
+    words = _recommended(found)
+    if not (words and sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    click.echo()
+    with contextlib.suppress(click.Abort):
+        if click.confirm(f"Do it now (ocsp-stapling {' '.join(words)})?", default=False):
+            sys.stdout.flush()
+            # A process of its own: here threads may still hang in the resolver.
+            start = "from ocsp_stapling.cli import main; main()"
+            os.execv(sys.executable, [sys.executable, "-I", "-c", start, *words])  # noqa: S606
+
+
+def _recommended(found: Mapping[str, Any]) -> list[str]:
+    """The command for the change that a check recommends; none if it recommends no change, or several."""
+    advice, alone = str(found["recommended"]), found["alone"]
+    if advice == "turn-off-site":
+        return ["off", "--site", str(alone[0])] if len(alone) == 1 else []
+    return {"turn-off": ["off"], "turn-on": ["on"], "shield-on": ["shield", "on"]}.get(advice, [])
 
 
 def run_check(

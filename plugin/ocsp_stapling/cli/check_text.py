@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ocsp_stapling.cli.output import printable, table
+from ocsp_stapling.cli.output import blocks, boxed, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.text import counted
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -19,16 +20,19 @@ _NAME_SHOWN = 60
 Document = Mapping[str, Any]
 
 
-def as_text(found: Document) -> str:
-    """Return the whole text; its first line serves monitoring as well (performance data behind the bar)."""
+def as_text(found: Document, monitoring: bool = True) -> str:
+    """Return the whole text, the verdict first.
+
+    For `monitoring` that is one line with performance data behind the bar, else a box with the next step in it.
+    """
     parts = [
-        [_verdict(found)],
+        [_verdict(found)] if monitoring else [_box(found)],
         _reasons(found),
         _responders(found),
         _handshakes(found),
         _surroundings(found),
         _elsewhere(found),
-        _next(found),
+        _next(found) if monitoring else [],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -38,6 +42,13 @@ def _verdict(found: Document) -> str:
     head = click.style(f"OCSP STAPLING {state}", fg=_COLOURS[state], bold=True)
     sentence = printable(str(found["sentence"]), 1000).replace("|", "/")
     return f"{head} - {sentence} | {_performance(found)}"
+
+
+def _box(found: Document) -> str:
+    state = str(found["monitoring_state"])
+    verdict = f"{state}: {printable(str(found['sentence']), 1000)}"
+    step = f"Next step: {printable(str(found['advice_sentence']), 1000)}"
+    return click.style(boxed([verdict, step]), fg=_COLOURS[state], bold=True)
 
 
 def _performance(found: Document) -> str:
@@ -51,11 +62,13 @@ def _performance(found: Document) -> str:
 def _reasons(found: Document) -> list[str]:
     how = "inferred, " if found["inferred"] else ""
     facts = [
-        f"Cause: {found['cause']} ({how}{found['confidence']} confidence), severity: {found['severity']}."
+        wrapped(
+            f"Cause: {found['cause']} ({how}{found['confidence']} confidence), severity: {found['severity']}."
+        )
     ]
-    facts += _names(found)
-    facts += [f"  + {printable(text, 600)}" for text in found["for"]]
-    facts += [f"  - {printable(text, 600)}" for text in found["against"]]
+    facts += map(wrapped, _names(found))
+    facts += [wrapped(printable(text, 600), "  + ", "    ") for text in found["for"]]
+    facts += [wrapped(printable(text, 600), "  - ", "    ") for text in found["against"]]
     return facts
 
 
@@ -84,26 +97,32 @@ def _named(what: str, names: Sequence[str], found: Document) -> list[str]:
 
 
 def _responders(found: Document) -> list[str]:
-    rows = [row for one in found["responders"] for row in _rows(one)]
+    groups = [(one, list(_rows(one))) for one in found["responders"]]
+    rows = [row for _, each in groups for row in each]
     if not rows:
         return []
-    header = ("RESPONDER", "SITES", "ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT")
-    lines = [_heading(f"Responders, asked as Apache's user {found['this_server']['worker_user']}".rstrip())]
-    lines += _coloured(table(rows[:_ROWS], header), rows[:_ROWS])
+    header, *lines = blocks(rows[:_ROWS], ("ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT"), indent=4)
+    shown = [_heading(f"Responders, asked as Apache's user {found['this_server']['worker_user']}".rstrip())]
+    shown.append(click.style(header, dim=True))
+    left = list(zip(lines, rows, strict=False))
+    for one, each in groups:
+        part, left = left[: len(each)], left[len(each) :]
+        shown += [_group(one), *(_colour(line, row) for line, row in part)] if part else []
     if len(rows) > _ROWS:
-        lines.append(f"  ... {len(rows) - _ROWS} more lines: --json has them all.")
-    return lines
+        shown.append(f"  ... {len(rows) - _ROWS} more lines: --json has them all.")
+    return shown
+
+
+def _group(one: Document) -> str:
+    name = printable(str(one["host"] or one["url"]), _NAME_SHOWN)
+    return wrapped(f"{name} ({counted(one['site_names'], 'site')})", "  ", "    ")
 
 
 def _rows(one: Document) -> Iterator[tuple[str, ...]]:
-    name, sites = printable(str(one["host"] or one["url"]), _NAME_SHOWN), str(len(one["site_names"]))
     if not one["addresses"]:
-        yield name, sites, "-", "-", "-", "-", _result(one["outcome"], one["detail"])
-    for number, address in enumerate(one["addresses"]):
-        first = number == 0
+        yield "-", "-", "-", "-", _result(one["outcome"], one["detail"])
+    for address in one["addresses"]:
         yield (
-            name if first else "",
-            sites if first else "",
             address["address"],
             _milliseconds(address["icmp_ms"]),
             _milliseconds(address["tcp_ms"]),
@@ -113,7 +132,8 @@ def _rows(one: Document) -> Iterator[tuple[str, ...]]:
 
 
 def _result(outcome: str, detail: str) -> str:
-    return f"{outcome}: {detail}" if detail else outcome
+    word = Outcome(outcome).word
+    return f"{word}: {detail}" if detail else word
 
 
 def _validity(address: Document) -> str:
@@ -121,14 +141,9 @@ def _validity(address: Document) -> str:
     return f", valid until {until[:16].replace('T', ' ')} UTC" if until and address["outcome"] == "ok" else ""
 
 
-def _coloured(text: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
-    header, *lines = text.splitlines()
-    return [click.style(header, dim=True), *(map(_colour, lines, rows))]
-
-
 def _colour(line: str, row: tuple[str, ...]) -> str:
-    outcome = row[-1].partition(":")[0].partition(",")[0]
-    good = outcome in {each.value for each in Outcome if each.is_good}
+    word = row[-1].partition(":")[0].partition(",")[0]
+    good = word in {each.word for each in Outcome if each.is_good}
     return line if good else click.style(line, fg="red")
 
 
@@ -148,7 +163,7 @@ def _handshakes(found: Document) -> list[str]:
     ]
     lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
     if found["this_server"]["front"] != "httpd":
-        lines.append(f"  {printable(found['this_server']['front_sentence'])}")
+        lines.append(wrapped(printable(found["this_server"]["front_sentence"]), "  ", "  "))
     return lines
 
 
@@ -194,7 +209,7 @@ def _link(one: Document) -> str:
 
 
 def _elsewhere(found: Document) -> list[str]:
-    told = [f"  {printable(one['sentence'], 600)}" for one in found["elsewhere"]]
+    told = [wrapped(printable(one["sentence"], 600), "  ", "  ") for one in found["elsewhere"]]
     if told:
         return [_heading("Another vantage point"), *told]
     asked = (one for one in found["responders"] if one["command"] and one["cause"] in _UNDECIDED)

@@ -51,6 +51,11 @@ class Outcome(Enum):
         return _SENTENCES[self]
 
     @property
+    def word(self) -> str:
+        """What happened, in one to three words."""
+        return _WORDS.get(self, self.value.replace("-", " "))
+
+    @property
     def is_good(self) -> bool:
         """Whether nothing is wrong as far as could be asked."""
         return self in (Outcome.OK, Outcome.REACHABLE)
@@ -82,6 +87,27 @@ _SENTENCES = {
     Outcome.HTML: "A web page came back instead of an OCSP answer: something on the way intercepts it.",
     Outcome.OVERSIZE: "The answer is larger than Apache accepts (10,240 bytes).",
     Outcome.DEADLINE: "The probe's time was up before this responder had answered.",
+}
+_WORDS = {
+    Outcome.OK: "good",
+    Outcome.REACHABLE: "reachable",
+    Outcome.URL_UNUSABLE: "URL unusable",
+    Outcome.DNS_FAILURE: "no such name",
+    Outcome.DNS_TIMEOUT: "DNS silent",
+    Outcome.ADDRESS_FORBIDDEN: "not public",
+    Outcome.NO_ROUTE: "no route",
+    Outcome.NOT_PERMITTED: "forbidden here",
+    Outcome.CONNECT_TIMEOUT: "packets dropped",
+    Outcome.RESET: "cut off",
+    Outcome.REPLY_TIMEOUT: "silent",
+    Outcome.EMPTY_REPLY: "empty answer",
+    Outcome.NOT_HTTP: "not HTTP",
+    Outcome.HTTP_ERROR: "HTTP error",
+    Outcome.HTML: "web page",
+    Outcome.OVERSIZE: "too large",
+    Outcome.NOT_OCSP: "not OCSP",
+    Outcome.OTHER_OCSP_ERROR: "OCSP error",
+    Outcome.DEADLINE: "no time left",
 }
 _SENTENCES |= {Outcome.of(verdict): verdict.sentence for verdict in Verdict if verdict is not Verdict.GOOD}
 

@@ -65,27 +65,6 @@ FAILURES = {
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
     Kind.OK_INFO: "information only",
 }
-_SHORT = {
-    Outcome.OK: "Good",
-    Outcome.REACHABLE: "Reachable",
-    Outcome.URL_UNUSABLE: "URL unusable",
-    Outcome.DNS_FAILURE: "No such name",
-    Outcome.DNS_TIMEOUT: "DNS silent",
-    Outcome.ADDRESS_FORBIDDEN: "Not public",
-    Outcome.NO_ROUTE: "No route",
-    Outcome.NOT_PERMITTED: "Forbidden here",
-    Outcome.CONNECT_TIMEOUT: "Packets dropped",
-    Outcome.RESET: "Cut off",
-    Outcome.REPLY_TIMEOUT: "Silent",
-    Outcome.EMPTY_REPLY: "Empty answer",
-    Outcome.NOT_HTTP: "Not HTTP",
-    Outcome.HTTP_ERROR: "HTTP error",
-    Outcome.HTML: "Web page",
-    Outcome.OVERSIZE: "Too large",
-    Outcome.NOT_OCSP: "Not OCSP",
-    Outcome.OTHER_OCSP_ERROR: "OCSP error",
-    Outcome.DEADLINE: "No time left",
-}
 _STAPLES = {
     "good": "good",
     "revoked": "says revoked",
@@ -97,7 +76,7 @@ _STAPLES = {
 
 def outcome_word(outcome: Outcome) -> str:
     """Return an outcome in one to three words."""
-    return _SHORT.get(outcome, outcome.value.replace("-", " ").capitalize())
+    return outcome.word.capitalize() if outcome.word[:2].islower() else outcome.word
 
 
 def moment(when: datetime) -> str:

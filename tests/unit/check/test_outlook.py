@@ -73,7 +73,7 @@ def test_turning_off_a_healthy_server_is_told_to_be_in_vain(tree: Tree) -> None:
     assert (
         known.met(met(known, 0.01))
         .warnings[0]
-        .startswith("This will not help: 2 sites that were met just now")
+        .startswith("This will not help: 2 sites that were tested just now")
     )
     assert known.met(met(known, 3.0, "timeout")).warnings == made.warnings
     assert made.met(met(made, 0.01)).warnings[0].startswith("This may not help: ")

@@ -74,7 +74,7 @@ def test_exit_status_as_monitoring_plugins_have_it(made: Evidence, status: int) 
 def test_every_text_can_be_written_for_every_outcome(make: Callable[..., Evidence], outcome: Outcome) -> None:
     found = document(make(responder(v4=outcome), FINE, host=SERVER))
 
-    assert outcome.value in as_text(found)
+    assert outcome.word in as_text(found)
     for reader in READERS:
         assert ticket(found, reader).startswith("Subject: ")
 

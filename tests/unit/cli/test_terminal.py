@@ -1,0 +1,86 @@
+"""What people see at a terminal: it fits, says first what matters, and asks before it does anything."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+import pytest
+
+from ocsp_stapling.check import result
+from ocsp_stapling.cli import check as face
+from ocsp_stapling.cli import output
+from ocsp_stapling.cli.check_text import as_text
+from tests.unit.web import made
+
+
+@pytest.fixture(params=[80, 132])
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(output, "columns", lambda: request.param)
+    return int(request.param)
+
+
+def document(state: str) -> dict[str, Any]:
+    return result.judged(made.everything()[state]).document()
+
+
+@pytest.mark.parametrize("state", sorted(made.everything()))
+def test_a_check_fits_the_terminal(state: str, width: int) -> None:
+    found = document(state)
+    commands = [one["command"] for one in found["responders"] if one["command"]]
+    lines = click.unstyle(as_text(found, monitoring=False)).splitlines()
+    wide = [line for line in lines if len(line) > width and " " in line.strip()]
+    assert [line for line in wide if not any(each[:40] in line for each in commands)] == []
+
+
+@pytest.mark.parametrize("state", ["stalling", "healthy", "off-by-us"])
+def test_verdict_and_next_step_come_first_in_a_box(state: str, width: int) -> None:
+    found = document(state)
+    box, _, rest = click.unstyle(as_text(found, monitoring=False)).partition("\n\n")
+    words = " ".join(line.strip("|+- ") for line in box.splitlines()).split()
+    told = f"{found['monitoring_state']}: {found['sentence']} Next step: {found['advice_sentence']}"
+    assert words == told.split()
+    assert "Next step" not in rest
+    assert "slowest_handshake" not in rest
+
+
+def test_off_a_terminal_lines_stay_whole() -> None:
+    found = document("stalling")
+    first = click.unstyle(as_text(found)).splitlines()[0]
+    assert first.startswith(f"OCSP STAPLING CRITICAL - {found['sentence']} | slowest_handshake=")
+
+
+def test_a_table_too_wide_is_broken_in_its_widest_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "columns", lambda: 40)
+    words = "some words that do not fit in one line"
+    shown = output.table([("a", words, "b")])
+    assert max(map(len, shown.splitlines())) <= 40
+    assert shown.splitlines()[0].startswith("  a  some words")
+    assert sorted(shown.split()) == sorted(
+        ["a", "some", "words", "that", "do", "not", "fit", "in", "one", "line", "b"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "command"), [("stalling", ["off"]), ("healthy", []), ("off-by-us", ["on"])]
+)
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_recommended_change_is_asked_about(
+    state: str, command: list[str], answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    asked: list[tuple[str, bool]] = []
+
+    def confirm(text: str, default: bool) -> bool:
+        asked.append((text, default))
+        return answer
+
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(list(words[4:])))
+    monkeypatch.setattr(click, "confirm", confirm)
+    face._offer(document(state))
+    assert asked == ([(f"Do it now (ocsp-stapling {' '.join(command)})?", False)] if command else [])
+    assert started == ([command] if answer and command else [])
