@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -114,7 +115,12 @@ class Window:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def click(self, label: str) -> Window:
-        """Press the button or follow the link that is called so."""
+        """Press the button or follow the link that is called so; once more if the page was replaced meanwhile."""
+        with contextlib.suppress(StaleElementReferenceException):
+            return self._click(label)
+        return self._click(label)
+
+    def _click(self, label: str) -> Window:
         named = f'[starts-with(normalize-space(), "{label}")]'
         path = f"//*[@id='ost']//*[self::a or self::button or self::summary]{named}"
         found = self.driver.find_element(By.XPATH, path)

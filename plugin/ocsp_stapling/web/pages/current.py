@@ -35,7 +35,8 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
     when = datetime.fromtimestamp(last.finished, UTC)
     changed = Changed(last.id, on, when, str(last.result.get("sentence") or ""))
     configuration = _configuration(evidence.configuration, last, on, when)
-    return replace(evidence, configuration=configuration, handshakes=()), changed
+    log = replace(evidence.log, fresh_timeouts=0)
+    return replace(evidence, configuration=configuration, handshakes=(), log=log), changed
 
 
 def _configuration(

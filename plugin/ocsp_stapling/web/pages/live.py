@@ -33,7 +33,10 @@ def show() -> Response:
 
 
 def _worst() -> HandshakeEvidence | None:
-    """The caller's site that took longest in the last check: where one waits, it waits there."""
+    """The caller's site that causes an outage, else the one that took longest in the last check.
+
+    Others wait only while somebody else's handshake waits before theirs.
+    """
     last = picture.last_check(services().settings.state_directory)
     visible = visible_to(caller())
     own = [
@@ -41,7 +44,8 @@ def _worst() -> HandshakeEvidence | None:
         for one in (last.evidence.handshakes if last else ())
         if one.asked and not one.repeated and not one.key and visible.domain(one.site)
     ]
-    return max(own, key=lambda one: (bool(one.error), one.seconds), default=None)
+    causing = set(last.diagnosis.causing) if last else set()
+    return max(own, key=lambda one: (one.site in causing, bool(one.error), one.seconds), default=None)
 
 
 def _words(now: Now) -> tuple[Tone, str]:
