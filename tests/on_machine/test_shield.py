@@ -72,7 +72,7 @@ def test_turned_on_in_the_middle_of_an_outage_it_ends_it_and_staples_come_back_b
     assert called["state"] == "done", called
     assert traffic(server, 20, 1)["max_ms"] < 1000
     be_well(server)
-    assert shield(server, "refresh")["stored"] == 5  # with the Must-Staple site
+    assert shield(server, "refresh")["stored_count"] == 5  # with the Must-Staple site
     deadline = time.monotonic() + 20
     while traffic(server, 8, 0.5)["stapled_percent"] < 100:
         assert time.monotonic() < deadline
@@ -150,6 +150,7 @@ def test_off_replaces_the_shield_on_returns_to_it_and_shield_off_takes_it_away(s
     assert called["state"] == "done", called
     assert b"OCSP Stapling" not in shielded.path(GLOBAL).read_bytes()
     assert shield(shielded, "status")["on"] is False
+    assert shield(shielded, "refresh")["asked_count"] == 0
     assert traffic(shielded, 20, 0.5)["stapled_percent"] == 100
     assert switch(shielded, "undo").code == 0
     assert (asked_port(shielded), relay_answers(shielded)) == (340, True)

@@ -74,7 +74,10 @@ def _change(action: str, port: int, options: dict[str, Any]) -> int:
 @shield.command()
 @_json
 def refresh(as_json: bool) -> None:
-    """Ask for the answers that are due, and keep the good ones. The watch does it by itself."""
+    """Ask for the answers that are due, and keep the good ones; nothing while the shield is off.
+
+    The watch does it by itself, and so does a change of certificates that WHM tells of.
+    """
     from collections import Counter
 
     from ocsp_stapling.cli.output import emit_json
@@ -98,8 +101,11 @@ def refresh(as_json: bool) -> None:
 def _refresh(seconds: float) -> Any:
     from ocsp_stapling import settings
     from ocsp_stapling.shield.keeping import refresh_now
+    from ocsp_stapling.shield.refresh import Pass
+    from ocsp_stapling.shield.standing import wished_port
 
-    return refresh_now(settings.load(), seconds)
+    chosen = settings.load()
+    return refresh_now(chosen, seconds) if wished_port(chosen.state_directory) else Pass()
 
 
 @shield.command()
