@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 
 import click
@@ -13,28 +14,55 @@ from ocsp_stapling import __version__
 from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
 
-# command -> "module:attribute"; imported only when it is run, so that `log` never waits for cryptography.
-COMMANDS = {
-    "cache": "cache:cache",
-    "check": "check:check",
-    "config": "config:config",
-    "doctor": "doctor:doctor",
-    "history": "history:history",
-    "log": "log:log",
-    "metrics": "metrics:metrics",
-    "off": "switching:off",
-    "on": "switching:on",
-    "probe": "probe:probe",
-    "report": "report:report",
-    "return": "returning:returning",
-    "serve": "serve:serve",
-    "shield": "shield:shield",
-    "sites": "sites:sites",
-    "status": "status:status",
-    "ticket": "ticket:ticket",
-    "undo": "switching:undo",
-    "watch": "watch:watch",
+# Section -> command -> "module:attribute", in the order of use; a module is imported only when its command is run, so
+# that `log` never waits for cryptography.
+SECTIONS = {
+    "In an outage": {
+        "check": "check:check",
+        "off": "switching:off",
+        "shield": "shield:shield",
+        "status": "status:status",
+        "ticket": "ticket:ticket",
+        "on": "switching:on",
+        "return": "returning:returning",
+        "undo": "switching:undo",
+        "history": "history:history",
+        "report": "report:report",
+    },
+    "Looking closer": {
+        "probe": "probe:probe",
+        "sites": "sites:sites",
+        "log": "log:log",
+        "config": "config:config",
+    },
+    "Upkeep": {
+        "cache": "cache:cache",
+        "watch": "watch:watch",
+        "metrics": "metrics:metrics",
+        "doctor": "doctor:doctor",
+        "serve": "serve:serve",
+    },
 }
+COMMANDS = {name: target for commands in SECTIONS.values() for name, target in commands.items()}
+_EXAMPLES = (
+    ("ocsp-stapling check", "why sites hang, and what to do"),
+    ("ocsp-stapling off --dry-run", "what turning stapling off would write"),
+    ("ocsp-stapling off --reason 'CA outage'", "do it"),
+    ("ocsp-stapling undo", "take the last change back"),
+    ("ocsp-stapling probe example.com", "ask the responder of one site"),
+    ("ocsp-stapling log --since 3d", "stapling failures of three days"),
+)
+
+
+class PlainGroup(click.Group):
+    """A group whose help cuts no command's sentence short."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with its whole first sentence."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, _first_sentence(self.get_command(ctx, name))) for name in self.list_commands(ctx)]
+            )
 
 
 class LazyGroup(click.Group):
@@ -42,6 +70,16 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands section by section, each with its whole first sentence, then examples."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, _first_sentence(self.get_command(ctx, name))) for name in commands]
+                )
+        with formatter.section("Examples"):
+            formatter.write_dl(_EXAMPLES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         target = COMMANDS.get(cmd_name)
@@ -51,6 +89,11 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
+
+
+def _first_sentence(command: click.Command | None) -> str:
+    text = " ".join((command.help or "").split("\n\n")[0].split()) if command else ""
+    return re.split(r"(?<=\w)\. ", text)[0].rstrip(".")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.cli import PlainGroup
 from ocsp_stapling.cli.change_options import change_options
 
 
-@click.group()
+@click.group(cls=PlainGroup)
 def cache() -> None:
     """See to the cache in which Apache keeps its staples."""
 

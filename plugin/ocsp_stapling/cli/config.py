@@ -55,27 +55,7 @@ class _Seen:
 def config(as_json: bool) -> None:
     """Show whether Apache staples, and which line of which file decided it. Changes nothing.
 
-    \b
-    Keys of --json:
-      stapling           "on" or "off" at server level
-      decided_by         {file, line, text, name, value}; null: Apache's default
-      origin             managed-block, native-switch, template, local-template, userdata, hand-written or default
-      cache              the SSLStaplingCache in force {file, line, text, name, value} or null
-      session_cache      the SSLSessionCache in force, likewise
-      force_url          the SSLStaplingForceURL that all questions go to, likewise
-      proxy              the SSLOCSPProxyURL that questions go through, likewise
-      md_stapling        the MDStapling by which mod_md staples instead, likewise
-      client_checks      an SSLOCSPEnable that has client certificates checked, likewise
-      responder_timeout  seconds per address of a responder
-      overrides          virtual hosts of their own mind [{site, stapling, origin, file, line, text}]
-      directives         every line that takes part [{..., site, condition, certain, in_force, origin}]
-      includes           the pre_virtualhost includes [{path, exists, read, has_block}]
-      block              {present, places: [{file, begin, end}]}: our managed block
-      native_switch      WHM's own switch {file, value, stapling}
-      local_templates    the administrator's own httpd.conf templates
-      configtest         {ok, detail}: httpd's own verdict
-      files              every file that Apache reads
-      findings           [{code, sentence, file, line}]
+    The keys of --json: docs/json/config.schema.json.
     """
     seen = _look()
     if as_json:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
@@ -44,6 +44,8 @@ class Subject:
     note: str = ""
     conclusive: bool = True
     """Whether an answer settles the matter, or something needed for the question was missing."""
+    unknown: str = ""
+    """The sentence for a name that nothing here has."""
 
     @property
     def target(self) -> Target | None:
@@ -129,7 +131,8 @@ def find_subject(word: str, issuer_file: str | None, here: ServerState | None = 
         return _site_subject(site)
     host = f"[{word}]" if word.count(":") > 1 else word
     found = _asked_about(here.asking(word.lower()) if here else None, word.lower(), "host")
-    return found or Subject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY)
+    unknown = f"No site or responder of this server is called {printable(word, 100)}." if here else ""
+    return found or Subject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY, unknown=unknown)
 
 
 def _asked_about(site: Endpoint | None, responder: str, kind: str) -> Subject | None:
@@ -223,6 +226,13 @@ def exit_status(subject: Subject, finding: ResponderFinding | None) -> int:
     return GOOD if subject.conclusive else UNKNOWN
 
 
+def _sentence(subject: Subject, finding: ResponderFinding) -> str:
+    """Before the name server is blamed for a name, nothing here having that name is said."""
+    if subject.unknown and finding.outcome in (Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT):
+        return f"{subject.unknown} It does not resolve either: look at the spelling before the name server."
+    return finding.sentence
+
+
 def document(word: str, subject: Subject, findings: Sequence[ResponderFinding]) -> dict[str, Any]:
     """Return the JSON document, the worst finding first; `outcome` is null if there was no responder to ask."""
     finding = next(iter(findings), None)
@@ -231,7 +241,7 @@ def document(word: str, subject: Subject, findings: Sequence[ResponderFinding]) 
         "target": word,
         "target_kind": subject.kind,
         "outcome": finding.outcome.value if finding else None,
-        "sentence": finding.sentence if finding else subject.note,
+        "sentence": _sentence(subject, finding) if finding else subject.note,
         "note": subject.note,
         "exit_status": exit_status(subject, finding),
         "certificate": _certificate_json(certificate) if certificate else None,
@@ -256,7 +266,10 @@ def as_text(subject: Subject, finding: ResponderFinding | None) -> str:
     if finding is None:
         return subject.note
     mark, colour = ("OK", "green") if finding.outcome.is_good else ("FAULT", "red")
-    lines = [f"{click.style(mark, fg=colour, bold=True)}  {printable(finding.url)}", f"  {finding.sentence}"]
+    lines = [
+        f"{click.style(mark, fg=colour, bold=True)}  {printable(finding.url)}",
+        wrapped(_sentence(subject, finding), "  ", "  "),
+    ]
     if finding.detail:
         lines.append(f"  {printable(finding.detail)}")
     if finding.addresses:
@@ -272,7 +285,7 @@ def _row(found: AddressFinding) -> tuple[str, ...]:
     http = f"{found.http_status or '-'} {_milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
     answer = found.verdict.value if found.verdict else "-"
     allowed = " (allowed by configuration)" if found.allowed_by_operator else ""
-    result = f"{found.outcome.value}{allowed}" + (f": {found.detail}" if found.detail else "")
+    result = f"{found.outcome.word}{allowed}" + (f": {found.detail}" if found.detail else "")
     return (
         found.address,
         route,

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.cli import PlainGroup
 from ocsp_stapling.cli.change_options import change_options
 from ocsp_stapling.document import moment
 
@@ -18,7 +19,7 @@ PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
 _PASS_SECONDS = 60.0
 
 
-@click.group()
+@click.group(cls=PlainGroup)
 def shield() -> None:
     """Keep stapling on through outages: answers are fetched ahead and handed to Apache at once."""
 

@@ -27,19 +27,7 @@ _SHOWN = 200
 def sites(name: str | None, authority: str | None, must_staple: bool, as_json: bool) -> None:
     """Show every TLS site that Apache serves, or those called NAME. Changes nothing.
 
-    \b
-    Keys of --json:
-      site_count  number of sites shown
-      sites   [{name, aliases, owner, port, listeners [{address, port}],
-              certificates [{file, issuer, issuer_file, authority, ocsp_urls, responder (the URL Apache asks),
-              must_staple, not_after, expired, chain_complete, problem}],
-              certificate_file, issuer, authority, ocsp_urls, responder, must_staple, not_after, expired,
-              self_signed, chain_complete, stapling ("on" or "off"),
-              decided_by {file, line, text, name, value} or null, finding_codes}]
-      retirement  {certificate_count, naming_count (those that name a responder), last_ends, sentence,
-                  advice_sentence}
-      groups  [{authority, responder, site_count, must_staple_count, stapling_count}], the largest first;
-              stapling_count is the number of sites for which it is on
+    The keys of --json: docs/json/sites.schema.json.
     """
     here = server.look(settings.load().state_directory)
     here.require_readable()

@@ -23,20 +23,7 @@ _SHOWN = 5
 def status(as_json: bool) -> None:
     """Show whether stapling is on, who decided that, and what the last check said. Asks nothing over the network.
 
-    \b
-    Keys of --json:
-      stapling           "on" or "off" at server level
-      decided_by         {file, line, text, name, value}; null: Apache's default
-      origin             managed-block, native-switch, template, local-template, userdata, hand-written or default
-      off_since, off_by, reason   from the managed block, else null
-      still_on           sites that turn stapling on for themselves although it is off
-      off_alone          sites turned off alone (`off --site`): {site, file, since, by, reason}
-      site_count         number of TLS sites
-      must_staple_count  number of sites that browsers refuse without a staple
-      must_staple_sites  their names
-      last_check         {checked_at, age_seconds, monitoring_state, cause, severity, confidence, advice, ...} or null
-      last_operation     {operation, action, who, reason, site, started, finished, state, sentence} or null
-      pending_operation  the same and {interrupted}, or null
+    The keys of --json: docs/json/status.schema.json.
     """
     if os.geteuid() != 0:
         raise not_root()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import unstyle
 from click.testing import CliRunner, Result
 from cryptography.x509 import ocsp
 
-from ocsp_stapling.cli.probe import probe
+from ocsp_stapling.cli.probe import Subject, as_text, probe
+from ocsp_stapling.cli.probe import document as told_of
+from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.problem import Problem
 
 from .authority import (
@@ -57,10 +61,10 @@ def test_a_certificate_file_with_its_chain(
         body += answer(CA, leaf, status)
         (tmp_path / "combined").write_bytes(pem(leaf) + pem(CA.certificate))
         code, document = on_loopback(str(tmp_path / "combined"))
-    assert (code, document["outcome"], document["kind"]) == (expected, outcome, "certificate")
+    assert (code, document["outcome"], document["target_kind"]) == (expected, outcome, "certificate")
     assert document["exit_status"] == expected
     assert document["certificate"]["subject"] == "www.example.com"
-    assert document["responder"]["addresses"][0]["certificate_status"] == status.name.lower()
+    assert document["responders"][0]["addresses"][0]["certificate_status"] == status.name.lower()
 
 
 def test_the_issuer_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_an_expired_certificate_is_not_asked_about(tmp_path: Path) -> None:
 def test_a_certificate_without_a_responder_is_calmly_good(tmp_path: Path) -> None:
     (tmp_path / "leaf").write_bytes(pem(issue(CA)) + pem(CA.certificate))
     code, document = call_json(str(tmp_path / "leaf"))
-    assert (code, document["outcome"], document["responder"]) == (0, None, None)
+    assert (code, document["outcome"], document["responders"]) == (0, None, [])
 
 
 def test_a_url_is_probed_for_reachability_and_the_output_says_so() -> None:
@@ -105,7 +109,7 @@ def test_a_url_is_probed_for_reachability_and_the_output_says_so() -> None:
 def test_a_host_is_probed_at_its_root_url() -> None:
     with Responder(replying(b"hello")) as responder:
         code, document = on_loopback(f"127.0.0.1:{responder.port}")
-    assert (code, document["kind"], document["responder"]["url"]) == (
+    assert (code, document["target_kind"], document["responders"][0]["url"]) == (
         0,
         "host",
         f"http://127.0.0.1:{responder.port}/",
@@ -146,3 +150,14 @@ def test_problems_have_a_code(arguments: list[str], code: str) -> None:
 
 def test_a_network_that_is_none_is_a_usage_error() -> None:
     assert call("http://127.0.0.1/", "--allow", "127.0.0.1/99").exit_code == 2
+
+
+def test_a_name_that_nothing_here_has_is_said_before_the_name_server_is_blamed() -> None:
+    finding = ResponderFinding(
+        "http://typo.example/", "typo.example", 80, False, None, 0, (), Outcome.DNS_FAILURE
+    )
+    subject = Subject("host", (), unknown="No site or responder of this server is called typo.example.")
+    told = told_of("typo.example", subject, [finding])["sentence"]
+    assert told.startswith(f"{subject.unknown} It does not resolve either")
+    assert told in unstyle(as_text(subject, finding))
+    assert told_of("typo.example", replace(subject, unknown=""), [finding])["sentence"] == finding.sentence
