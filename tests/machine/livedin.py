@@ -7,6 +7,7 @@ server, which greets blocked visitors of every site with that site's own certifi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.machine.ea4 import CPANEL_CONFIG, INCLUDES, SERVICES_PEM, TLS, USERDATA
@@ -31,7 +32,7 @@ def live_in(machine: Machine, settings: str = "enable_piped_logs=1\n") -> None:
         "ErrorDocument 404 /404.shtml\nErrorDocument 503 /503.shtml\n",
     )
     _suspend(machine, machine.sites[1])
-    _write(machine, Path("/etc/apache2/conf.d/csf.messenger.conf"), _messenger(machine.sites))
+    _write(machine, Path("/etc/apache2/conf.d/csf.messenger.conf"), messenger(machine.sites))
     machine.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
     machine.run("/usr/local/cpanel/scripts/restartsrv_httpd", "--hard")
 
@@ -73,7 +74,7 @@ def _suspend(machine: Machine, site: SitePlan) -> None:
     _write(machine, INCLUDES / "account_suspensions.conf", page)
 
 
-def _messenger(sites: list[SitePlan]) -> str:
+def messenger(sites: Sequence[SitePlan]) -> str:
     """Virtual hosts with the names and certificates of all sites, on a port that no visitor comes to by himself."""
     hosts = "".join(_MESSENGER_HOST.format(port=MESSENGER_PORT, name=each.name, tls=TLS) for each in sites)
     return f"Listen 0.0.0.0:{MESSENGER_PORT}\n{hosts}"
