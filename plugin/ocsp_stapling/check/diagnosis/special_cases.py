@@ -114,12 +114,12 @@ def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         )
     if measured.stalling and not measured.plain_quick:
         severity, action = Severity.FAILING, Action.FIX_HERE
-        advice += (
-            " It serves no client in time, whatever that asks for: look at its own error log and at the load."
-        )
+        sentence += " It serves no client in time, whatever that asks for."
+        advice += " Look at its own error log and at the load."
     elif measured.stalling:
         severity, action = Severity.STALLING, Action.FIX_HERE
-        advice += " Handshakes with it are slow all the same: look at its own error log and at the load."
+        sentence += " Handshakes with it are slow all the same."
+        advice += " Look at its own error log and at the load."
     else:
         severity, action = Severity.NONE, Action.NOTHING
     return Diagnosis(Cause.NOT_IN_FRONT, severity, Confidence.HIGH, action, sentence, advice)
@@ -273,14 +273,11 @@ def _off_and_slow(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
     configuration = evidence.configuration
     still = configuration.still_on
     if still:
-        advice = (
-            f"These sites turn it on for themselves, so their handshakes still wait: {listed(still)}. "
-            f"{turning_off(configuration)}"
-        )
+        sentence += f" Visitors still wait at sites that turn it on for themselves: {listed(still)}."
+        advice = turning_off(configuration)
     else:
-        advice = (
-            "Handshakes are slow all the same: restart Apache if that was not done, else look at the load."
-        )
+        sentence += " Handshakes are slow all the same."
+        advice = "Restart Apache if that was not done, else look at the load."
     waits = queue.waiting(evidence)
     return Diagnosis(
         cause,

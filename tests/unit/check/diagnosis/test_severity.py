@@ -365,7 +365,7 @@ def test_off_at_server_level_while_a_site_turns_it_on_for_itself() -> None:
     found = diagnose(stalled(HANGS, configuration=off))
 
     assert (found.cause, found.action) == (Cause.OFF_BY_PLUGIN, Action.FIX_HERE)
-    assert "alpha0.example" in found.advice
+    assert "alpha0.example" in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -658,4 +658,4 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
     dead = [replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(FINE)]
     found = diagnose(evidence(FINE, host=front, handshakes=tuple(dead)))
     assert (found.cause, found.severity, exit_status(found)) == (Cause.NOT_IN_FRONT, Severity.FAILING, 1)
-    assert "It serves no client in time" in found.advice
+    assert "It serves no client in time" in found.sentence
