@@ -44,6 +44,7 @@ BROKEN: Story = (
     ("text", "ticket", ("ticket", "--last", "--redact")),
     ("pass", "watch", ("watch",)),
     ("armed", "return", ("return", "on")),
+    ("a test mail", "test-mail", ("watch", "--test-mail")),
     ("the incident", "incident", ("history", "--incident", "latest")),
     ("post-mortem", "report", ("report",)),
     ("taken back", "operation", ("undo", "--yes")),

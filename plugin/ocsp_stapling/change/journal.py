@@ -195,10 +195,10 @@ class Journal:
         """Record, after the fact, whether the watch shall take this change back when all is healthy."""
 
         def write(database: sqlite3.Connection) -> None:
-            chosen = (
-                "UPDATE operations SET plan = json_set(plan, '$.return_when_healthy', json(?)) WHERE id = ?"
-            )
-            database.execute(chosen, (json.dumps(armed), operation))
+            query = "SELECT plan FROM operations WHERE id = ?"
+            for (plan,) in database.execute(query, (operation,)).fetchall():
+                chosen = json.dumps({**_loads(plan), "return_when_healthy": armed})
+                database.execute("UPDATE operations SET plan = ? WHERE id = ?", (chosen, operation))
 
         self._write(write)
         self.step(operation, "return", {"armed": armed, "who": who})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
     hidden=True,
     help="Only finish what an interrupted change left.",
 )
-def watch(as_json: bool, only_recover: bool) -> None:
+@click.option(
+    "--test-mail", is_flag=True, help="Only send a test mail to the server's contact; say what became of it."
+)
+def watch(as_json: bool, only_recover: bool, test_mail: bool) -> None:
     """Make one pass: look, remember, and do what the configuration lets the watch do.
 
-    A systemd timer runs it every five minutes. Exit status: 0 also when another pass is running.
+    A systemd timer runs it every five minutes. Exit status: 0 also when another pass is running; 1 for a test mail
+    that could not be sent.
     """
     require_root()
+    if test_mail:
+        _test_mail(as_json)
     if only_recover:
         found = recover(settings.load(), lambda *_: None)
         for result in found:
@@ -51,6 +58,17 @@ def watch(as_json: bool, only_recover: bool) -> None:
             click.echo(printable(line, 2000))
     sys.stdout.flush()
     os._exit(0)  # a thread may still hang in the resolver
+
+
+def _test_mail(as_json: bool) -> NoReturn:
+    from ocsp_stapling.watch import outbox
+
+    taken, told = outbox.send_test(settings.load().state_directory, socket.gethostname())
+    if as_json:
+        emit_json("test-mail", {"accepted": taken, "sentence": printable(told, 2000)})
+    else:
+        click.echo(printable(told, 2000))
+    sys.exit(not taken)
 
 
 def _facts(told: Told) -> dict[str, Any]:

@@ -17,6 +17,7 @@ def examine(places: Places | None = None) -> tuple[Check, ...]:
     found += [on_disk.configuration(places), on_disk.state(_settings())]
     if places.units:
         found += [running.units(places), running.service(places)]
+    found.append(running.mails(_settings().state_directory))
     return (*found, running.whm(), running.apache(), running.clock(places))
 
 

@@ -14,6 +14,7 @@ from ocsp_stapling.apache.layout import read_layout
 from ocsp_stapling.installation.check import FAILED, OK, WARNING, Check, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
+from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.whm import api
 
 _NAME = "ocsp-stapling"
@@ -61,6 +62,14 @@ def _status_line(path: Path) -> str:
         connection.connect(str(path))
         connection.sendall(b"GET /?format=json HTTP/1.0\r\nHost: ocsp-stapling\r\n\r\n")
         return connection.recv(256).decode("latin-1").partition("\r\n")[0]
+
+
+def mails(directory: Path) -> Check:
+    """Does the server's mail system take the watch's mails?"""
+    found = post(directory)
+    if found.waiting:
+        return Check("mail", WARNING, found.sentence, "ocsp-stapling watch --test-mail")
+    return Check("mail", OK, "No mail of the watch waits to be delivered.")
 
 
 def whm() -> Check:

@@ -78,6 +78,7 @@ class _Pass:
         except (sqlite3.Error, OSError) as error:
             # Without a memory every pass would do and say the same again.
             self.problems.append(f"The watch's memory failed ({error}), so it does nothing by itself.")
+        self._post()
         self._metrics(check)
         return Told(now, str(check["sentence"]), tuple(self.done), tuple(self.problems))
 
@@ -148,6 +149,12 @@ class _Pass:
         with noting(self.problems):
             self.problems += self.tools.tell(action, check, self.settings)
         self.done.append(f"told: {action.reason}")
+
+    def _post(self) -> None:
+        """What could not be told before is told now; what fails is a problem of this pass."""
+        with noting(self.problems):
+            if gone := self.tools.post(self.settings):
+                self.done.append(f"delivered {gone} mail(s) that had waited")
 
     def _metrics(self, check: Document) -> None:
         if not self.settings.watch.metrics_file:

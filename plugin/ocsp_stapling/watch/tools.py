@@ -33,6 +33,7 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.keeping import refresh_now
 from ocsp_stapling.shield.standing import answers, wish, wished_port
+from ocsp_stapling.watch import outbox
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Action
@@ -75,6 +76,8 @@ class Tools:
         SITE_OFF, reason, settings, site
     )
     """Turns stapling off for a site alone."""
+    post: Callable[[Settings], int] = lambda _settings: 0
+    """Tries mails again that were not taken; returns how many went."""
     shield: Callable[[Settings, list[str]], bool] = lambda _settings, _problems: False
     """Refreshes the shield's answers; says whether its relay is dead for good while Apache asks it."""
     give_up: Callable[[bool, Settings], Ended] = lambda _healthy, _settings: Ended("refused")
@@ -197,13 +200,17 @@ def tell(action: Action, check: Document, settings: Settings) -> list[str]:
         with noting(problems):
             subject = f"OCSP stapling on {host}: {action.reason}"
             attached = ticket(check, incident=present(settings.state_directory))
-            notification.send(
-                notification.message(notification.contacts(), subject, _text(action, check), attached)
-            )
+            mail = notification.message(notification.contacts(), subject, _text(action, check), attached)
+            outbox.deliver(settings.state_directory, mail)
     if settings.notify.command:
         with noting(problems):
             notification.call_hook(settings.notify.command, _document(action, check))
     return problems
+
+
+def send_again(settings: Settings) -> int:
+    """Try the mails again that were not taken; return how many went. Raises Problem `mail-failed`."""
+    return outbox.retry(settings.state_directory, time.time()) if settings.notify.mail else 0
 
 
 @contextlib.contextmanager
@@ -245,4 +252,6 @@ def _document(action: Action, check: Document) -> dict[str, Any]:
     return versioned("notification", facts)
 
 
-REAL = Tools(make_check, make_switch, recover, tell, shield=keep_shield, give_up=give_up_shield)
+REAL = Tools(
+    make_check, make_switch, recover, tell, shield=keep_shield, give_up=give_up_shield, post=send_again
+)

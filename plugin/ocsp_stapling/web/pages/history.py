@@ -15,6 +15,7 @@ from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
+from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
@@ -95,6 +96,7 @@ def show() -> str:
         shares=shares,
         days=seen.days,
         lost=lost,
+        post=post(directory),
     )
 
 

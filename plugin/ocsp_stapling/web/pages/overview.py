@@ -13,6 +13,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, is_other
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
 from ocsp_stapling.watch.returning import standing
 from ocsp_stapling.web.context import caller, services
@@ -56,6 +57,7 @@ def show() -> str:
     if seen.running is not None and operator:
         who = f"{ACTIONS.get(seen.running.action, 'A change')}: under way, begun by {seen.running.who}."
         values["running"] = {"sentence": who, "identity": seen.running.id}
+    values["post"] = post(services().settings.state_directory).sentence if operator else ""
     incident = story.present() if operator else None
     if incident is not None and story.fresh(incident):
         values["incident"] = words.sentence(incident, HEALTHY_PASSES if seen.returns else 0)
