@@ -20,7 +20,7 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, ChangeRequest
+from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
@@ -236,7 +236,9 @@ def _wanted(request: ChangeRequest, now: Situation, undo: Changes) -> Changes:
         return undo
     if request.action in OF_ONE_SITE:
         return single.off(request, now) if request.action == "site-off" else single.on(request, now)
-    if request.action == "shield-off":
+    if request.action == SHIELD_ON:
+        return the_changes.shield_on(request, now)
+    if request.action == SHIELD_OFF:
         return the_changes.shield_off(now)
     if request.action == CACHE_FIT:
         return the_changes.cache_fit(request, now)

@@ -1,0 +1,106 @@
+"""The shield's block: in one form only, refused with the reason where it would not help, and gone without a trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.change import files_changed, plan
+from ocsp_stapling.change.model import Situation
+from ocsp_stapling.problem import Problem
+from tests.unit.change.made import SSL, Tree, carry_out, wish
+
+SHIELD = replace(wish("shield-on"), shield_port=341)
+MD = "LoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path)
+    for path in (*made.pre, *made.post):
+        path.write_bytes(b"# theirs\n")
+    return made
+
+
+def test_apache_asks_the_relay_afterwards_and_shield_off_gives_back_every_byte(tree: Tree) -> None:
+    made = plan.make(SHIELD, tree.situation())
+    assert files_changed.relay_port(made.changes) == 341
+    carry_out(made)
+    there = tree.situation().server
+    assert (there.shielded, there.relay_port) == (True, 341)
+    assert there.stapling.force_url is not None
+    assert there.stapling.force_url.value == "http://127.0.0.1:341/"
+    assert b"SSLUseStapling" not in tree.pre[0].read_bytes()  # on it was before
+    carry_out(plan.make(wish("shield-off"), tree.situation()))
+    assert {path.read_bytes() for path in tree.pre} == {b"# theirs\n"}
+    assert tree.situation().server.relay_port == 0
+
+
+def test_it_turns_stapling_on_where_it_is_off(tree: Tree) -> None:
+    tree.conf(ssl=SSL.replace("Stapling On", "Stapling Off"))
+    carry_out(plan.make(SHIELD, tree.situation(native="Off")))
+    assert tree.situation(native="Off").server.shielded
+
+
+def test_off_replaces_it_and_on_returns_to_it(tree: Tree) -> None:
+    for action in ("on", "off"):
+        carry_out(plan.make(replace(wish(action), shield_port=341), tree.situation()))
+        assert tree.situation().server.relay_port == (341 if action == "on" else 0)
+    assert not tree.situation().server.stapling.on
+    carry_out(plan.make(replace(wish("on"), shield_port=341), tree.situation()))
+    assert tree.situation().server.shielded
+
+
+def proxied(tree: Tree) -> Situation:
+    tree.conf(ssl=SSL + "SSLOCSPProxyURL http://192.0.2.9:3128\n")
+    return tree.situation()
+
+
+def behind(tree: Tree, front: str) -> Situation:
+    return replace(tree.situation(), front=front)
+
+
+def without_responders(tree: Tree) -> Situation:
+    tree.conf(sites={})
+    return tree.situation()
+
+
+CASES = [
+    (proxied, "shield-proxy"),
+    (lambda tree: behind(tree, "nginx"), "shield-not-in-front"),
+    (lambda tree: behind(tree, "litespeed"), "shield-not-in-front"),
+    (without_responders, "nothing-to-shield"),
+]
+
+
+@pytest.mark.parametrize(("made", "code"), CASES)
+def test_it_is_refused_with_the_reason_where_it_would_not_help(tree: Tree, made: object, code: str) -> None:
+    assert callable(made)
+    with pytest.raises(Problem) as caught:
+        plan.make(SHIELD, made(tree))
+    assert caught.value.code == code
+    assert "othing" in caught.value.sentence
+
+
+def test_it_is_refused_where_mod_md_staples(tree: Tree) -> None:
+    tree.conf(ssl=SSL + MD)
+    with pytest.raises(Problem) as caught:
+        plan.make(SHIELD, tree.situation())
+    assert caught.value.code == "md-staples"
+
+
+@pytest.mark.parametrize("made", [case[0] for case in CASES])
+def test_where_there_is_no_returning_to_it_stapling_returns_without_it(tree: Tree, made: object) -> None:
+    carry_out(plan.make(wish("off"), tree.situation()))
+    assert callable(made)
+    carry_out(plan.make(replace(wish("on"), shield_port=341), made(tree)))
+    there = tree.situation().server
+    assert (there.stapling.on, there.relay_port) == (True, 0)
+
+
+def test_only_the_one_form_that_apache_bears_is_taken_for_our_relay(tree: Tree) -> None:
+    for line in ("127.0.0.1", "https://127.0.0.1:340/", "http://192.0.2.1:340/", "http://127.0.0.1:340/x"):
+        tree.conf(ssl=SSL + f"SSLStaplingForceURL {line}\n")
+        assert tree.situation().server.relay_port == 0
