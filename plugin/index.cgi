@@ -12,7 +12,7 @@ use Whostmgr::ACLS ();
 my ( $PAGE, $ICON ) = qw(/cgi/ocsp-stapling/index.cgi /addon_plugins/ocsp-stapling.png);
 my $SOCKET = '/run/ocsp-stapling/web.sock';
 my ( $BODY_LIMIT, $ANSWER_LIMIT ) = ( 1024 * 1024, 16 * 1024 * 1024 );    # bytes
-my ( $BODY_TIME, $ANSWER_TIME ) = ( 15, 90 );                             # seconds
+my ( $BODY_TIME, $ANSWER_TIME ) = ( 15, 40 );                             # seconds
 my $QUERY     = qr/[!\$-;=?-\[\]-~]{0,8192}/;    # no space, line end, quote, number sign, angle bracket
 my @PASSED_ON = qw(Content-Type Content-Disposition Content-Security-Policy Cache-Control Referrer-Policy);
 
@@ -20,7 +20,8 @@ $SIG{PIPE} = 'IGNORE';
 my $caller = who();
 my $answer = within( $ANSWER_TIME, \&relay, request($caller) )
   // refuse( '503 Service Unavailable', 'service-down', 'The OCSP Stapling service does not answer. A change that '
-      . 'was begun goes on by itself. Log in to this server with ssh as root and run: ocsp-stapling status' );
+      . 'was begun goes on by itself. Log in to this server with ssh as root and run: ocsp-stapling doctor '
+      . '(what is wrong with the plugin) and ocsp-stapling status (how things stand).' );
 deliver( $answer, $caller );
 
 # The value if it matches as a whole, else undef.

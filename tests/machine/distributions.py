@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ REPO = Path(__file__).resolve().parents[2]
 STANDINS = REPO / "tests/machine/standins"
 REPOSITORY = Path("/run/machine/packages.json")
 CALLS = Path("/run/machine/packages.log")
+SYSTEMS_OWN = Path("/usr/bin/python3")
 WHOLE, NO_VENV = "whole", "no venv"  # what an interpreter can do; or the older version that it is
 
 
@@ -88,12 +90,21 @@ def take_on(name: str) -> str:
 def _set_aside() -> str:
     """The interpreter beneath this one; a copy outside of PATH if it lies in a directory that is searched."""
     base = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+    if base.is_relative_to("/root") and _is_as_good(SYSTEMS_OWN):
+        base = SYSTEMS_OWN.resolve()  # services of other users reach it, too
     if str(base.parent) not in ("/usr/bin", "/usr/local/bin"):
         return str(base)
     copy = base.parents[1] / "lib/machine" / base.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(base, copy)
     return str(copy)
+
+
+def _is_as_good(interpreter: Path) -> bool:
+    code = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    return (
+        interpreter.exists() and subprocess.run([interpreter, "-I", "-c", code], check=False).returncode == 0
+    )
 
 
 def place(interpreters: dict[str, str]) -> None:

@@ -68,6 +68,19 @@ WantedBy=multi-user.target
 """
 
 
+def why_not_here() -> str:
+    """Return why systemd cannot run in a machine on this system in one sentence, or "" if it can."""
+    if not SYSTEMD.exists():
+        return f"{SYSTEMD} is missing (the package systemd)"
+    line = "mount -t proc p /proc && mount -t sysfs s /sys && mount -t cgroup2 c /sys/fs/cgroup"
+    line += " && mount -t tmpfs d /dev && mknod /dev/null c 1 3 && : >/dev/null"
+    if subprocess.run(
+        ["unshare", "--net", *NAMESPACES, "sh", "-c", line], capture_output=True, check=False
+    ).returncode:
+        return "this system does not allow a systemd of its own in namespaces (cgroup2, sysfs, devices)"
+    return ""
+
+
 def prepare() -> None:
     """Once a machine: units of this system that must not run here go, Apache's comes."""
     for directory in (UNITS, Path("/run/systemd")):

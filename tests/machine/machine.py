@@ -88,6 +88,7 @@ class Machine:
         self.authorities: list[Authority] = authorities(self.shape)
         self.sites: list[SitePlan] = sites(self.shape)
         self._boot: subprocess.Popen[str] | None = None
+        self._started: list[subprocess.Popen[str]] = []
         self.pid = 0
 
     def __enter__(self) -> Machine:
@@ -130,6 +131,10 @@ class Machine:
 
     def reboot(self) -> None:
         """Let its systemd stop everything and start again, on the same disks."""
+        # systemd stops every process before it ends it; nsenter stops with its own, and would never see it end.
+        for process in self._started:
+            process.kill()
+        self._started.clear()
         self.run("systemctl", "reboot")
         self._await()
 
@@ -172,7 +177,7 @@ class Machine:
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
         """Start a program in the machine in a session of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.enter(argv),
             env=CLEAN,
             stdin=subprocess.DEVNULL,
@@ -181,6 +186,8 @@ class Machine:
             text=True,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
 
     def python(self, module: str, *args: str, timeout: float = 120, check: bool = True) -> str:
         """Run a module of this checkout in the machine with this interpreter; return its standard output."""

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.machine import cpanel, relay
+from tests.machine import cpanel, init, relay
 from tests.machine.installation import InstallationError, install
 from tests.machine.machine import CLEAN, REPO, Machine, Shape, why_not_here
 from tests.machine.tour import say, tour
@@ -92,7 +92,13 @@ def sandbox() -> Iterator[Sandbox]:
         + "\n\nStarting the machine: six websites and two odd ones, three certificate authorities ..."
     )
     with contextlib.ExitStack() as stack:
-        machine = stack.enter_context(Machine(Shape(plugin=False)))
+        missing = init.why_not_here()
+        say(
+            f"systemd's part is played by stand-ins: {missing}."
+            if missing
+            else "systemd is this system's own, real."
+        )
+        machine = stack.enter_context(Machine(Shape(plugin=False, systemd=not missing)))
         machine.python("tests.machine.cpanel", "prepare")
         install(machine, say)
         passwords = choose_passwords(machine)

@@ -42,7 +42,7 @@ class Kit:
     ) -> subprocess.CompletedProcess[str]:
         """Run the unmodified installer in the machine, as on a server without internet."""
         script = str((tree or self.tree) / "install.sh")
-        return machine.run(script, "--wheelhouse", str(self.wheels), *options, check=False)
+        return machine.run(script, "--wheelhouse", str(self.wheels), *options, check=False, timeout=300)
 
     def installed(self, machine: Machine) -> None:
         """Install what is built already, as a run does that repeats an interrupted one."""

@@ -373,7 +373,7 @@ def test_without_the_service_a_plain_page_names_the_command(whm: Machine) -> Non
     with socket_put_aside(whm):
         page, told = browser.get("nowhere"), browser.get("nowhere", format="json")
     assert page.status == 503
-    assert "ocsp-stapling status" in page.text
+    assert "ocsp-stapling doctor" in page.text
     assert (told.status, code(told)) == (503, "service-down")
     assert browser.get("nowhere").status == 404
 

@@ -51,20 +51,11 @@ def keep_socket(unit: Unit) -> None:
     _ready(unit)
     while True:
         select.select([listener], [], [])
-        if not _may_start(unit.sibling("service")):
-            units.remember(unit.name, result="service-start-limit-hit")
-            leave(0, None)
-        run_service(units.load(unit.sibling("service")), listener)
-        time.sleep(0.02)
-
-
-def _may_start(name: str) -> bool:
-    """systemd starts a service five times in ten seconds and no oftener: StartLimitBurst, systemd.unit(5)."""
-    now = time.monotonic()
-    known = units.recall(name).get("starts")
-    recent = [float(at) for at in known if now - float(at) < 10] if isinstance(known, list) else []
-    units.remember(name, starts=[*recent, now])
-    return len(recent) < 5
+        service = units.load(unit.sibling("service"))
+        run_service(service, listener)
+        failed = units.recall(service.name).get("result") != "success"
+        again = service.get("Service", "Restart") == "on-failure" and failed
+        time.sleep(units.seconds(service.get("Service", "RestartSec", "100ms")) if again else 0.02)
 
 
 def _listen(unit: Unit) -> tuple[socket.socket, Path]:

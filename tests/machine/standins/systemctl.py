@@ -172,7 +172,7 @@ def main() -> int:
         return 0
     if command == "reset-failed":
         for name in names:
-            units.remember(name, result="success", starts=[])
+            units.remember(name, result="success")
         return 0
     if command == "show":
         return show(names[0], [p for each in properties for p in each.split(",")], "--value" in options)
