@@ -73,7 +73,7 @@ def outage(name: str, shape: Shape, rate: float, seconds: float) -> Figures:
         MEANS[name](machine)
         machine.fault("all", "hang")
         machine.run(RESTART)
-        time.sleep(1.0)
+        time.sleep(2.0 + shape.sites / 80)  # Apache reads its configuration anew
         return traffic(machine, rate, seconds)
 
 
