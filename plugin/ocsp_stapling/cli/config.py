@@ -102,7 +102,7 @@ def _document(seen: _Seen) -> dict[str, Any]:
         },
         "native_switch": {
             "file": str(seen.native.file),
-            "value": seen.native.value,
+            "value": seen.native.value or "",
             "stapling": _on_off(seen.native.on),
         },
         "local_templates": [str(path) for path in seen.templates],
