@@ -14,6 +14,7 @@ Document = Mapping[str, Any]
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked", "chain-incomplete")
 """What is wrong with a certificate itself: it lasts until somebody replaces it, so it is no outage."""
 _KEPT_RESPONDERS, _KEPT_NAMES = 24, 1000
+_NAME_LISTS = ("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "alone")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def look_at(found: Document, source: str) -> Look:
     """Return what a check's document says; `source` is `check`, `page` or `watch`."""
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
     stalling = found["severity"] == "stalling"
-    causing = len(found["sites_affected"])
+    causing = len(found["sites_causing"] or found["sites_affected"])
     everybody = stalling and not found["alone"]
     return Look(
         at,
@@ -97,7 +98,7 @@ def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
 def _kept(found: Document) -> dict[str, Any]:
     """The document with its long lists cut short: enough for a ticket, little enough for a history."""
     bad_first = sorted(found["responders"], key=lambda one: bool(one["ok"]))
-    lists = {name: found[name][:_KEPT_NAMES] for name in ("sites_affected", "must_staple_sites", "alone")}
+    lists = {name: found[name][:_KEPT_NAMES] for name in _NAME_LISTS}
     responders = [
         one | {"site_names": one["site_names"][:_KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]
     ]

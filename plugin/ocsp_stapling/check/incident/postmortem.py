@@ -56,7 +56,13 @@ def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
 
 
 def _minutes(began: float, ended: float | None) -> str:
-    return "not yet" if ended is None else f"{max(ended - began, 0) / 60:.0f} minutes ({_moment(ended)})"
+    return "not yet" if ended is None else f"{_length(max(ended - began, 0))} ({_moment(ended)})"
+
+
+def _length(seconds: float) -> str:
+    """Minutes, as a post-mortem counts them; seconds where there was no minute."""
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} seconds" if seconds < 60 else f"{minutes} minute{'' if minutes == 1 else 's'}"
 
 
 def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[str, ...]]:
