@@ -82,7 +82,7 @@ def tell(machine: Machine, page: Window, album: Album) -> None:
     page.open()
     page.check()
     album.both("off")
-    page.dark()
+    page.dark().open()
     album.take("off-dark")
     page.dark(False).open("configuration")
     album.take("configuration")

@@ -72,6 +72,8 @@ def whm(server: Machine) -> Machine:
     server.heal()
     for name in ("global", "2"):
         server.path(f"/etc/apache2/conf.d/includes/pre_virtualhost_{name}.conf").write_bytes(b"")
+    running = f"{STATE}/page-check.out"  # locked while a check that a page began is under way
+    server.run("sh", "-c", f"[ ! -e {running} ] || timeout 60 flock -s {running} true", check=False)
     server.run(
         "sh", "-c", f"rm -rf {STATE}/*.sqlite* {STATE}/*check* {STATE}/operations; : >{LOG}; {RESTART} --hard"
     )
@@ -79,10 +81,11 @@ def whm(server: Machine) -> Machine:
 
 
 @pytest.fixture
-def page(whm: Machine, browser: Window) -> Window:
-    """A window of root's, at the plugin's page."""
+def page(whm: Machine, browser: Window) -> Iterator[Window]:
+    """A window of root's, at the plugin's page; afterwards at none, for an open page has things checked."""
     assert whm.pid
-    return browser.size(1280, 900).dark(False).scripts(allowed=True).log_in()
+    yield browser.size(1280, 900).dark(False).scripts(allowed=True).log_in()
+    browser.driver.get("about:blank")
 
 
 def stall(machine: Machine) -> None:
