@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -34,11 +35,19 @@ def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     Machine.shared = (base.parent if hasattr(request.config, "workerinput") else base,)
     scratch = base / "scratch"
     scratch.mkdir()
+    before = _named_after_the_plugin()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
         patch.setattr(tempfile, "tempdir", None)
         yield
     assert list(scratch.iterdir()) == [], "a test left something in the directory for temporary files"
+    left = _named_after_the_plugin() - before
+    assert not left, "the plugin, or its installer, left something in this system's /tmp"
+
+
+def _named_after_the_plugin() -> set[Path]:
+    """What lies in /tmp itself: not every program heeds TMPDIR, and a machine's own /tmp is not this one."""
+    return set(Path("/tmp").glob("ocsp-stapling*"))
 
 
 @pytest.fixture
