@@ -100,6 +100,7 @@ def test_after_an_off_the_ticket_comes_first_and_undo_is_told_from_turning_on() 
         "Undo…",
         "Turn stapling on again…",
     ]
+    assert "turns on by itself is chosen there" in acts[1].words
     assert "byte for byte" in acts[2].words
     assert "what others changed since stays" in acts[3].words
     assert [act.label for act in operation_view(progress("restored"), ticket).acts] == [

@@ -67,7 +67,10 @@ _ON_AGAIN = "takes out this plugin's lines alone; what others changed since stay
 def next_acts(found: Progress, ticket: Act | None) -> tuple[Act, ...]:
     """Return what to do once a change has ended, the first the most urgent; `ticket` if there is one to write."""
     acts = [ticket] if ticket and found.state == "done" else []
-    acts.append(replace(_BACK, words="a new check is under way there") if found.state == "done" else _BACK)
+    there = "a new check is under way there"
+    if found.action == "off":
+        there += ", and whether stapling turns on by itself is chosen there"
+    acts.append(replace(_BACK, words=there) if found.state == "done" else _BACK)
     if found.state == "done" and found.action in UNDOABLE and found.steps:
         acts.append(Act("Undo…", "plan.show", _UNDO, {"action": "undo", "undone": found.identity}))
     if found.state == "done" and found.action == "off":
