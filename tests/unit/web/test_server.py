@@ -176,7 +176,10 @@ def test_the_command_serves_and_ends_by_itself(tmp_path: Path) -> None:
         env={**os.environ, "OCSP_STAPLING_CONFIG": str(config)},
     ) as process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == {"listening": str(path)}
+        assert json.loads(process.stdout.readline()) == {
+            "schema": "ocsp-stapling/serve/1",
+            "listening": str(path),
+        }
         deadline = time.monotonic() + 30
         while ask(path, "p=nowhere")[0] != 404:
             assert time.monotonic() < deadline
