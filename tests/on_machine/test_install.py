@@ -482,7 +482,7 @@ def test_a_privilege_that_whm_does_not_list_is_a_warning_and_no_reason_to_roll_b
     done = kit.install(server)
     assert done.returncode == 0, done.stdout + done.stderr
     found = {check["name"]: check for check in doctor(server)["checks"]}
-    assert found["registration"]["state"] == "warning"
+    assert found["registration"]["grade"] == "warning"
     assert "acls" in found["registration"]["sentence"]
 
 
