@@ -199,7 +199,7 @@ def test_a_check_finds_the_same_inside_the_confinement(server: Machine) -> None:
     server.run("systemctl", "start", "confined-check.service")
     inside = json.loads(server.path("/var/lib/confined-check.json").read_text())
     outside = json.loads(server.run(COMMAND, "check", "--json").stdout)
-    assert inside["state"] == outside["state"] == "OK"
+    assert inside["monitoring_state"] == outside["monitoring_state"] == "OK"
     assert _shape(inside) == _shape(outside)
 
 
