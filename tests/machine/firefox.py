@@ -26,7 +26,7 @@ PORT = 2828
 PROFILE = "/tmp/firefox"
 _PATIENCE = 60.0
 _SHOWN = """return document.documentURI.startsWith("about:")
-    ? document.getNetErrorInfo().errorCodeString : document.body.innerText"""
+    ? document.getNetErrorInfo?.().errorCodeString ?? document.documentURI : document.body.innerText"""
 # Firefox as people have it, but for its own services: nobody answers for them in a machine's network.
 _PREFS = {
     "app.normandy.enabled": False,
@@ -85,7 +85,18 @@ class Firefox:
         with contextlib.suppress(FirefoxError):  # it shows a page that says why
             self.command("Navigate", url=url)
         seconds = time.monotonic() - begin
-        return str(self.command("ExecuteScript", script=_SHOWN, args=[])).strip(), seconds
+        return str(self.script(_SHOWN)).strip(), seconds
+
+    def script(self, text: str, *words: str) -> Any:
+        """Run a script in the page and return what it returns."""
+        return self.command("ExecuteScript", script=text, args=list(words))
+
+    def wait(self, condition: str) -> None:
+        """Wait until an expression is true in the page. Raises AssertionError if it does not become so."""
+        end = time.monotonic() + _PATIENCE
+        while not self.script(f"return Boolean({condition})"):
+            assert time.monotonic() < end, condition
+            time.sleep(0.1)
 
     def _read(self) -> Any:
         length = b""
@@ -96,15 +107,15 @@ class Firefox:
 
 
 @contextlib.contextmanager
-def firefox(machine: Machine) -> Iterator[Firefox]:
-    """Start Firefox in the machine; it trusts the machine's authorities."""
+def firefox(machine: Machine, any_certificate: bool = False) -> Iterator[Firefox]:
+    """Start Firefox in the machine; it trusts the machine's authorities, or whoever shows `any_certificate`."""
     _profile(machine)
     argv = ("env", "MOZ_HEADLESS=1", "firefox-esr", "--marionette", "--no-remote", "--profile", PROFILE)
     process = machine.popen("sh", "-c", 'exec "$@" >/tmp/firefox.log 2>&1', "sh", *argv)
     try:
         with _connected(machine, process) as connection:
             opened = Firefox(connection)
-            opened.command("NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": False}})
+            opened.command("NewSession", acceptInsecureCerts=any_certificate)
             yield opened
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine import Machine, Shape, why_not_here
+from tests.machine.cpanel import OPERATOR, password
 from tests.machine.firefox import Firefox, firefox, why_no_firefox
+from tests.machine.shape import SERVER_V4
+from tests.machine.whm import PAGE, PORT, open_whm
 from tests.on_machine.admin import RESTART, call, switch
 
 pytestmark = [
@@ -42,7 +45,7 @@ def test_a_must_staple_site_opens_with_stapling_on_and_not_while_it_is_off(
 ) -> None:
     assert shown(browser, STRICT) == STRICT
     plan = call(server, "off", "--dry-run", "--json").document
-    assert plan["must_staple"] == [STRICT]
+    assert plan["must_staple_sites"] == [STRICT]
     assert switch(server, "off").code == 0
     assert (shown(browser, STRICT), shown(browser, ORDINARY)) == (REFUSED, ORDINARY)
     assert switch(server, "on").code == 0
@@ -62,3 +65,44 @@ def test_in_an_outage_it_does_not_open_either_and_the_others_do(
     assert kind != "hang" or seconds > 2.5, "it waits for the responder as everybody does"
     assert shown(browser, ORDINARY) == ORDINARY
     server.heal()
+
+
+LOGIN = """document.querySelector("input[name=user]").value = arguments[0];
+document.querySelector("input[name=pass]").value = arguments[1];
+document.querySelector("form").submit()"""
+CHECK = """document.body.dataset.left = "yes";
+[...document.querySelectorAll("#ost button, #ost a")].find(e => e.innerText.startsWith("Check")).click()"""
+CHECKED = """document.body && !document.body.dataset.left && document.querySelector("#ost-verdict-title")
+&& !document.querySelector("[data-ost-poll]")"""
+
+
+@pytest.mark.long
+def test_the_page_checks_and_fits_wide_and_narrow_in_firefox_too(machine: Machine) -> None:
+    open_whm(machine)
+    with firefox(machine, any_certificate=True) as opened:
+        opened.visit(f"https://{SERVER_V4}:{PORT}/")
+        opened.script(LOGIN, OPERATOR, password(OPERATOR))
+        opened.wait("location.pathname.startsWith('/cpsess') && document.readyState == 'complete'")
+        session = str(opened.script("return location.pathname")).split("/")[1]
+        page = f"https://{SERVER_V4}:{PORT}/{session}{PAGE}?p="
+        opened.visit(page)
+        opened.script(CHECK)
+        opened.wait(CHECKED)
+        assert (
+            opened.script("return document.querySelector('.ost-kicker').innerText").lower() == "all is well"
+        )
+        for width in (1280, 500):
+            opened.command("SetWindowRect", width=width, height=900)
+            for name in (
+                "",
+                "guide",
+                "responders",
+                "sites",
+                "errorlog",
+                "configuration",
+                "history",
+                "plan/off",
+            ):
+                assert opened.visit(page + name)[0]
+                wide = opened.script("return document.documentElement.scrollWidth - window.innerWidth")
+                assert wide <= 0, (name, width)
