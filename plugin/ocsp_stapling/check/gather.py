@@ -124,7 +124,9 @@ class _Survey:
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             handshakes=handshakes,
-            log=log.result(self.deadline, UNREAD_LOG),
+            log=surroundings.since_the_change(
+                log.result(self.deadline, UNREAD_LOG), self.settings.state_directory
+            ),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(
                 state, _refused(tested.result(self.deadline, None))

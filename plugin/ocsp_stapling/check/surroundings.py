@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, summarise
+from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.read import entries_of_all
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent
 from ocsp_stapling.apache.tree import ConfigTree, Directive
 from ocsp_stapling.ca.status import AuthorityStatus, status_of
+from ocsp_stapling.change.journal import NAME, Journal
 from ocsp_stapling.change.note import off_note
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
@@ -37,6 +40,7 @@ from ocsp_stapling.shield.refresh import DIRECTORY, wanted
 from ocsp_stapling.shield.standing import standing
 
 _DAY = timedelta(days=1)
+_LAST_WAITS = 15.0  # seconds
 
 
 def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
@@ -54,6 +58,17 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
         fresh_timeouts=fresh_timeouts(found, local),
     )
+
+
+def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:
+    """Return what the log says without the waits that the last change has ended; old workers may still end theirs."""
+    if not log.fresh_timeouts or not (state_directory / NAME).exists():
+        return log
+    with Journal(state_directory) as journal:
+        ended = next((one.finished for one in journal.operations(1) if one.finished), 0.0)
+    last = moment(log.last)
+    over = last is not None and last.timestamp() <= ended + _LAST_WAITS
+    return replace(log, fresh_timeouts=0) if over else log
 
 
 def read_configuration(server: ServerState, refused: str = "") -> ConfigurationEvidence:

@@ -1,0 +1,25 @@
+"""What visitors met before the last change says nothing about what they meet now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check.evidence import LogEvidence
+from ocsp_stapling.check.surroundings import since_the_change
+
+ENDED = datetime(2026, 11, 22, 3, 41, 0).timestamp()  # naive: local, as the log's own times are
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"), [("2026-11-22T03:40:59.5", 0), ("2026-11-22T03:41:09", 0), ("2026-11-22T03:41:40", 3)]
+)
+def test_waits_that_a_change_has_ended_are_not_fresh(tmp_path: Path, last: str, kept: int) -> None:
+    log = LogEvidence(9, 9, last, fresh_timeouts=3)
+    assert since_the_change(log, tmp_path) == log
+    with Journal(tmp_path, clock=lambda: ENDED) as journal:
+        journal.finish(journal.begin("off", "root", "outage", {}, ()).id, "done", {})
+    assert since_the_change(log, tmp_path).fresh_timeouts == kept
