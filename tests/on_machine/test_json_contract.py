@@ -10,6 +10,7 @@ import pytest
 
 from tests.documentation.schemas import faults, schemas
 from tests.machine import Machine, Shape
+from tests.on_machine.shielding import put_unit
 
 pytestmark = pytest.mark.machine
 
@@ -61,6 +62,7 @@ BROKEN: Story = (
 
 def test_what_a_command_prints_is_what_its_schema_says(start_machine: Callable[[Shape], Machine]) -> None:
     machine = start_machine(Shape(sites=3, cas=2))
+    put_unit(machine)
     printed = _told(machine, HEALTHY)
     machine.fault("alpha", "refuse")
     machine.run(RESTART, "--hard")

@@ -132,12 +132,19 @@ def status(as_json: bool) -> None:
 def _facts(found: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    times = {"earliest_end": found.earliest_end, "oldest": found.oldest}
+    told = asdict(found)
+    responders = told.pop("responders")
     return {
-        **asdict(found),
-        **{name: moment(at) if at is not None else None for name, at in times.items()},
+        **told,
+        "earliest_end": _moment(found.earliest_end),
+        "oldest": _moment(found.oldest),
         "failures": _failures(found.failures),
+        "held_by_responder": [{**one, "earliest_end": _moment(one["earliest_end"])} for one in responders],
     }
+
+
+def _moment(at: int | None) -> str | None:
+    return moment(at) if at is not None else None
 
 
 def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
