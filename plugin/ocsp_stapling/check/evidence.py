@@ -129,7 +129,7 @@ class LogEvidence:
     """Failures of the last day by responder; "" for those whose lines name none."""
     kinds: Mapping[str, int] = field(default_factory=dict)
     unreadable: str = ""
-    """Why the log could not be read, else ""."""
+    """Why the log could not be read, or cannot tell, else ""."""
     fresh_timeouts: int = 0
     """Failures of the last two minutes for which a handshake waited in vain; of many, the last few are counted."""
 

@@ -124,9 +124,7 @@ class _Survey:
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             handshakes=handshakes,
-            log=surroundings.since_the_change(
-                log.result(self.deadline, UNREAD_LOG), self.settings.state_directory
-            ),
+            log=self._told(log, state),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(
                 state, _refused(tested.result(self.deadline, None))
@@ -137,6 +135,10 @@ class _Survey:
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _told(self, log: Part[LogEvidence], state: ServerState) -> LogEvidence:
+        said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), error_logs(state).hidden_by)
+        return surroundings.since_the_change(said, self.settings.state_directory)
 
     def _log_at_last(
         self, state: ServerState, first: Part[LogEvidence], met: Sequence[HandshakeEvidence]

@@ -60,6 +60,15 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
     )
 
 
+def unless_hidden(log: LogEvidence, by: Directive | None) -> LogEvidence:
+    """Return what the log says; where a LogLevel keeps stapling's errors out, that it is silent proves nothing."""
+    if by is None or log.last_day or log.unreadable:
+        return log
+    return replace(
+        log, unreadable=f"Apache does not log stapling's errors: {by.text.strip()} ({_where(by)})."
+    )
+
+
 def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:
     """Return what the log says without the waits that the last change has ended; old workers may still end theirs."""
     if not log.fresh_timeouts or not (state_directory / NAME).exists():

@@ -157,7 +157,7 @@ def _authorities(evidence: Evidence) -> Tile:
 def _log(evidence: Evidence) -> Tile:
     log = evidence.log
     if log.unreadable:
-        return Tile("Error log", "warn", "Unreadable", (log.unreadable,), "errorlog.show", "Error log")
+        return Tile("Error log", "warn", "Tells nothing", (log.unreadable,), "errorlog.show", "Error log")
     if not log.last_day:
         lines = ("No stapling failure in the last 24 hours.",)
         return Tile("Error log", "good", "Quiet", lines, "errorlog.show", "Error log")

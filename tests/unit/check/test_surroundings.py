@@ -1,4 +1,4 @@
-"""What visitors met before the last change says nothing about what they meet now."""
+"""What the log says is weighed: waits before the last change are over, and a silenced log proves nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check.evidence import LogEvidence
-from ocsp_stapling.check.surroundings import since_the_change
+from ocsp_stapling.check.surroundings import since_the_change, unless_hidden
 
+CONF = Path("/etc/apache2/conf/httpd.conf")
+HIDING = Directive("LogLevel", "crit", CONF, 12, None, (), True, False, "LogLevel crit")
 ENDED = datetime(2026, 11, 22, 3, 41, 0).timestamp()  # naive: local, as the log's own times are
 
 
@@ -23,3 +26,12 @@ def test_waits_that_a_change_has_ended_are_not_fresh(tmp_path: Path, last: str, 
     with Journal(tmp_path, clock=lambda: ENDED) as journal:
         journal.finish(journal.begin("off", "root", "outage", {}, ()).id, "done", {})
     assert since_the_change(log, tmp_path).fresh_timeouts == kept
+
+
+def test_a_log_level_that_hides_stapling_is_named_where_the_log_says_nothing() -> None:
+    silent, told = unless_hidden(LogEvidence(), HIDING), LogEvidence(1, 2, "2026-11-22T03:41:09")
+    assert silent.unreadable == (
+        "Apache does not log stapling's errors: LogLevel crit (/etc/apache2/conf/httpd.conf:12)."
+    )
+    assert unless_hidden(told, HIDING) == told
+    assert unless_hidden(LogEvidence(), None) == LogEvidence()
