@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
@@ -65,6 +67,7 @@ FAILURES = {
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
     Kind.OK_INFO: "information only",
 }
+_COMMAND = re.compile(r"`([^`]{1,80})`")
 _STAPLES = {
     "good": "good",
     "revoked": "says revoked",
@@ -147,6 +150,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "!", "?")) else ".")
 
 
+def commands(text: str) -> Markup:
+    """Return a sentence with the commands in it, which stand between backticks, as code."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Return names in a row, the rest as a number."""
     shown = ", ".join(names[:most])
@@ -155,5 +163,16 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def register(app: Flask) -> None:
     """Give the templates these words."""
-    for filter_ in (ago_of, listed, moment, day, log_time, duration, counted, staple_word, sentence):
+    for filter_ in (
+        ago_of,
+        listed,
+        moment,
+        day,
+        log_time,
+        duration,
+        counted,
+        staple_word,
+        sentence,
+        commands,
+    ):
         app.jinja_env.filters[filter_.__name__] = filter_

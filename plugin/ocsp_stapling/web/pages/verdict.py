@@ -191,7 +191,7 @@ def _facts(
     elif evidence.site_count:
         found.append(Fact("TLS sites", f"{evidence.site_count:,}"))
     stands = evidence.retirement
-    if stands.naming_count and stands.last_ends:
+    if stands.naming_count and stands.last_ends and not diagnosis.waiting:
         found.append(
             Fact("Name a responder", f"{stands.naming_count:,} of {stands.certificate_count:,} certificates")
         )
