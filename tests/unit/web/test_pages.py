@@ -8,7 +8,6 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -524,24 +523,6 @@ def test_in_an_outage_sites_that_cause_it_and_wait_are_marked_and_found(
     calm = text_of(showing(made.healthy()), "p=sites")
     assert "Causes the wait" not in calm
     assert "Waiting now" not in calm
-
-
-def test_headings_leave_no_level_out_and_every_field_has_a_label(
-    showing: Shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sites, "_rows", lambda: rows(3))
-    for state in ("stalling", "off-by-us", "healthy"):
-        app = showing(made.everything()[state])
-        for query in (*PAGES, "p=sites", "p=customer", "p=rehearsal"):
-            text = text_of(app, query)
-            levels = [int(each) for each in re.findall(r"<h([1-6])[ >]", text)]
-            assert levels[0] == 2, query
-            assert all(after - before <= 1 for before, after in pairwise(levels)), (query, levels)
-            fields = re.findall(r"<(?:input|select|textarea)(?![^>]*hidden)[^>]*>", text)
-            labelled = set(re.findall(r'<label for="([^"]+)"', text))
-            for field in fields:
-                named = re.search(r' id="([^"]+)"', field)
-                assert "checkbox" in field or (named and named[1] in labelled), (query, field)
 
 
 def test_the_guide_says_that_it_is_solved(showing: Shown, tmp_path: Path) -> None:

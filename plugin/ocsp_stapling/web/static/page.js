@@ -6,6 +6,10 @@
   var live = document.getElementById("ost-live");
 
   function say(text) { if (live) { live.textContent = text; } }
+  function sayOf(box) { if (box) { say(box.textContent.replace(/\s+/g, " ").trim()); } }
+
+  // -- what the page was opened for is said once; a live region speaks only of what changes after it is there
+  setTimeout(function () { sayOf(root.querySelector("[data-ost-told]")); }, 500);
 
   function element(tag, className, text) {
     var made = document.createElement(tag);
@@ -202,7 +206,10 @@
       var address = "?" + new URLSearchParams(new FormData(filter)).toString();
       var mine = asked += 1;
       getJson(address + "&format=json").then(function (found) {
-        if (mine === asked) { table.innerHTML = found.html; history.replaceState(null, "", address); }
+        if (mine !== asked) { return; }
+        table.innerHTML = found.html;
+        sayOf(document.getElementById("ost-found"));
+        history.replaceState(null, "", address);
       }).catch(function () { filter.submit(); });
     };
     filter.addEventListener("input", function () { clearTimeout(waiting); waiting = setTimeout(search, 250); });
