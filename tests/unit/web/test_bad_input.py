@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from ocsp_stapling import web
+from ocsp_stapling.change.jobs import Operations
+from ocsp_stapling.change.request import ACTIONS
+from ocsp_stapling.run import Completed
+from ocsp_stapling.settings import Settings
+from ocsp_stapling.web import pages
+from ocsp_stapling.web.app import create_app
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages import sites
 from tests.unit.web import made
-from tests.unit.web.asking import OPERATOR, headers
+from tests.unit.web.asking import OPERATOR, headers, post
 from tests.unit.web.conftest import Shown
 
 JUNK = (
@@ -50,7 +58,7 @@ def views(app: Flask) -> list[tuple[str, str]]:
     found = []
     for rule in app.url_map.iter_rules():
         method = "POST" if "POST" in (rule.methods or ()) else "GET"
-        for filling in ("off", "undo", "site-off", "shield-on", "20250101T000000-abcdef", "x"):
+        for filling in (*ACTIONS, "20250101T000000-abcdef", "x"):
             built = rule.build(dict.fromkeys(rule.arguments, filling))
             assert built is not None
             found.append((method, built[1].lstrip("/")))
@@ -64,6 +72,23 @@ def app(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> Flask:
     monkeypatch.setattr("ocsp_stapling.web.pages.errorlog.server.look", made.no_server)
     monkeypatch.setattr("ocsp_stapling.change.operate.survey_server", made.no_server)
     return showing(made.stalling())
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """No test mail leaves; it is only counted."""
+    found: list[object] = []
+    monkeypatch.setattr("ocsp_stapling.web.pages.mails.outbox.send_test", lambda *given: found.append(given))
+    return found
+
+
+def test_no_page_and_no_form_is_left_out(app: Flask) -> None:
+    tried = {
+        app.url_map.bind("").match(f"/{page}", method=method)[0].partition(".")[0]
+        for method, page in views(app)
+    }
+    assert tried == {"operations", *(area.blueprint.name for area in pages._AREAS)}
+    assert {("GET", f"plan/{action}") for action in ACTIONS} <= set(views(app))
 
 
 def test_the_names_of_all_fields_are_found() -> None:
@@ -97,6 +122,33 @@ def test_no_junk_in_any_field_or_parameter_makes_the_page_fail(app: Flask) -> No
             if answer.status_code >= 500:
                 failed.append((method, page, junk, answer.text[-300:]))
     assert failed == []
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_junk_in_the_form_of_a_change_is_refused_or_stays_in_its_own_option(
+    tmp_path: Path, action: str
+) -> None:
+    started: list[list[str]] = []
+
+    def launch(_identity: str, argv: Sequence[str]) -> Completed:
+        started.append(list(argv))
+        return made.LAUNCHED
+
+    app = create_app(replace(Settings(), state_directory=tmp_path), operations=Operations(tmp_path, launch))
+    with app.app_context():
+        token = services().tokens.issue(OPERATOR)
+    for number, (name, junk) in enumerate(product(("reason", "tag", "undone", "site"), (*JUNK, "--yes"))):
+        fields = {"csrf": token, "operation": f"20250101T000000-{number:06x}", "action": action, name: junk}
+        answer = post(app, "p=operations", fields)
+        assert answer.status_code in (303, 400), (fields, answer.text)
+    for argv in started:
+        words = argv[argv.index("--yes") + 1 :]
+        options, undone = (
+            (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+        )
+        assert "--yes" not in options
+        assert len(undone) <= 1
+        assert all(word.isprintable() for word in words)
 
 
 def test_bytes_that_are_no_text_do_not_either(app: Flask) -> None:
