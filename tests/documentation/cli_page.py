@@ -23,7 +23,7 @@ _EXIT_STATUSES = (
         "`off`, `on`, `undo`",
         "0 done, 1 refused and nothing touched, 3 failed and restored, 4 failed and not restored",
     ),
-    ("`probe`", "0 good, 2 something is wrong, 3 unknown"),
+    ("`probe`", "0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made"),
     ("`doctor`", "0 in order, 1 something is broken"),
     ("all others", "0 done, 1 an error, 2 a mistake in the command line"),
 )

@@ -15,16 +15,16 @@ from ocsp_stapling.cli.output import emit_json
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file in one step instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory
     text = exposition.render(result.load_document(directory), _operations(directory))
     if output is not None:
         exposition.write(output, text)
-    elif as_json:
+    if as_json:
         emit_json("metrics", exposition.as_json(text))
-    else:
+    elif output is None:
         click.echo(text, nl=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -74,7 +75,7 @@ def listen(path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_open_directory(path.parent)
         _refuse_living_server(path)
-        path.unlink(missing_ok=True)
+        _remove_dead_socket(path)
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
@@ -105,6 +106,13 @@ def _refuse_living_server(path: Path) -> None:
         except OSError:
             return
     raise Problem("socket-in-use", f"Another service listens on {path} already.")
+
+
+def _remove_dead_socket(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise Problem("socket-failed", f"{path} is no socket, so it was left as it is.")
+        path.unlink()
 
 
 def _server(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -44,26 +43,6 @@ def test_a_file_that_cannot_be_written_is_a_sentence(output: str) -> None:
         assert "Traceback" not in done.stderr
         told = json.loads(done.stdout)["error"]["code"] if more else done.stderr
         assert "system-refused" in told
-
-
-FILES = {
-    "missing": None,
-    "empty": b"",
-    "binary": bytes(range(256)) * 200,
-    "huge line": b"A" * 3_000_000,
-    "nul": b"\0" * 100_000,
-}
-
-
-@pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("command", [("log",), ("probe",), ("check", "--elsewhere")])
-def test_no_file_makes_a_traceback(tmp_path: Path, command: tuple[str, ...], kind: str) -> None:
-    path = tmp_path / "file"
-    if (content := FILES[kind]) is not None:
-        path.write_bytes(content)
-    for name in (str(path), str(tmp_path), "/dev/null"):
-        done = call(*command, name)
-        assert "Traceback" not in done.stderr, done.stderr
 
 
 def test_help_of_every_command_ends_well() -> None:

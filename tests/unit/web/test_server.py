@@ -184,3 +184,13 @@ def test_the_command_serves_and_ends_by_itself(tmp_path: Path) -> None:
         while ask(path, "p=nowhere")[0] != 404:
             assert time.monotonic() < deadline
         assert process.wait(60) == 0
+
+
+def test_an_ordinary_file_is_never_replaced_by_a_socket(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir(mode=0o700)
+    path = directory / "file"
+    path.write_text("somebody's")
+    with pytest.raises(Problem, match="no socket"):
+        server.listen(path)
+    assert path.read_text() == "somebody's"
