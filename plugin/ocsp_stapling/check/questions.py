@@ -199,6 +199,15 @@ def _named_by_host(one: EndpointCertificate, known: Authority) -> bool:
     return Directory((known,)).find(_host(one.responder)) is not None
 
 
+def question(endpoint: Endpoint, url: str) -> Target | None:
+    """Return what Apache asks the responder `url` about a certificate of this endpoint.
+
+    None if it asks that nothing, or on a way that another machine has not: through a proxy, at a URL that root chose.
+    """
+    found = (_target(Asking(endpoint, one)) for one in endpoint.certificates if one.responder == url)
+    return next((one for one in found if one and one.asks and not one.trusted), None)
+
+
 def _target(asking: Asking) -> Target | None:
     """Read the certificate and its issuer; the private key in the same file is skipped and never kept."""
     endpoint, one = asking

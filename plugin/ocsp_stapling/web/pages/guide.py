@@ -27,6 +27,8 @@ class Step:
     buttons: tuple[Button, ...] = ()
     clicks: tuple[str, ...] = ()
     paste: str = ""
+    command: str = ""
+    """What to run on another machine."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class _Case:
     incident: Incident | None = None
     """The outage that stapling was turned off for: its steps stay done, with what was seen then."""
     verified: str = ""
+    command: str = ""
 
     @property
     def off(self) -> bool:
@@ -94,16 +97,18 @@ def steps(
     operator: bool,
     incident: Incident | None = None,
     verified: str = "",
+    own_command: str = "",
 ) -> list[Step]:
     """Return the nine steps as they stand; `incident` is the newest one that may be told.
 
-    `verified` is what a change that ended after the check saw at its end.
+    `verified` is what a change that ended after the check saw at its end. `own_command` asks a failing responder
+    about a certificate of the viewer's own.
     """
     if evidence is None or diagnosis is None:
         first = Step(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
         return [first, *(Step(title, *_LATER, "After the check.") for title in _TITLES[1:])]
     led = incident if incident and incident.off_since is not None and incident.ended is None else None
-    case = _Case(evidence, diagnosis, operator, led, verified)
+    case = _Case(evidence, diagnosis, operator, led, verified, own_command)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
     return [step(case) for step in made]
 
@@ -176,8 +181,15 @@ def _elsewhere(case: _Case) -> Step:
     if not case.broken:
         why = unseen.told(case.evidence) or "Every responder answers from here."
         return Step(_TITLES[2], *_SPARED, why)
+    if not case.operator and case.command:
+        why = (
+            "This line asks about a certificate of yours. Run it on a machine in another network, such as your own "
+            "computer. The number after the question's says what came: 200 is an answer, 000 is none. "
+            "An answer there and none here: this server's network. None anywhere: the authority. Tell root which."
+        )
+        return Step(_TITLES[2], *case.needed, why, command=case.command)
     if not case.operator:
-        why = "The command holds another customer's question, so someone with root privileges has to make it."
+        why = "No question about a certificate of yours can be put from elsewhere; root can ask about others."
         return Step(_TITLES[2], *_IMPOSSIBLE, why)
     why = "Works there and not here: the network. Fails everywhere: the authority."
     return Step(_TITLES[2], *case.needed, why, buttons=(Button("Get the command", "elsewhere.show"),))

@@ -7,6 +7,7 @@ from flask import Blueprint, render_template
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, guide, picture, story
+from ocsp_stapling.web.pages.own_question import own_command
 
 blueprint = Blueprint("guide", __name__)
 
@@ -20,7 +21,12 @@ def show() -> str:
     told = story.present() if operator else None
     verified = seen.changed.sentence if seen.changed else ""
     found = guide.steps(
-        seen.evidence, seen.diagnosis, operator=operator, incident=told, verified=verified if operator else ""
+        seen.evidence,
+        seen.diagnosis,
+        operator=operator,
+        incident=told,
+        verified=verified if operator else "",
+        own_command="" if operator else _own_command(seen),
     )
     return render_template(
         "guide.html",
@@ -30,3 +36,10 @@ def show() -> str:
         evidence=seen.evidence,
         refreshing=fresh.refreshing(seen),
     )
+
+
+def _own_command(seen: picture.Picture) -> str:
+    if seen.evidence is None or seen.diagnosis is None:
+        return ""
+    failing = [one.url for one in seen.diagnosis.responders if not one.ok]
+    return own_command(seen.evidence, failing, seen.visible)
