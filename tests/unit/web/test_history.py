@@ -124,4 +124,4 @@ def test_the_guide_s_steps_stay_done_with_what_was_seen(showing: Shown, tmp_path
     guide = get(app, "p=guide").text
     assert "Sites waited more than 3.5 s from" in guide
     assert "Stapling was turned off at" in guide
-    assert "No site was met since the last change" not in guide
+    assert "No site was tested since the last change" not in guide

@@ -99,10 +99,10 @@ def test_in_a_minute_no_more_than_a_set_number_is_met(server: Server) -> None:
 def test_the_line_says_how_long_and_whether_with_a_staple(showing: Shown, server: Server) -> None:
     app = showing(made.stalling())  # another site took longer, but this one's responder is silent
     first = get(app, "p=live&format=json").json
-    assert first == {"site": "site000.sectigo.example", "text": "being met…", "tone": "calm", "again": 1.0}
+    assert first == {"site": "site000.sectigo.example", "text": "being tested…", "tone": "calm", "again": 1.0}
     server.answers.set()
     deadline = time.monotonic() + 10
-    while (found := get(app, "p=live&format=json").json)["text"] == "being met…":  # type: ignore[index]
+    while (found := get(app, "p=live&format=json").json)["text"] == "being tested…":  # type: ignore[index]
         assert time.monotonic() < deadline
     assert found == {
         "site": "site000.sectigo.example",

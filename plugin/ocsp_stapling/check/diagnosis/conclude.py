@@ -34,7 +34,7 @@ from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
-from ocsp_stapling.text import capital, host_of, listed, once, shown, uncapital
+from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
 _ALONE_AT_MOST = 3
 """Sites of one customer that are turned off one by one."""
@@ -137,7 +137,7 @@ def _faulty(
         severity,
         leading.why.confidence,
         action,
-        _faulty_words(evidence, leading, broken, severity, measured, causes),
+        _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
         (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
@@ -206,7 +206,7 @@ def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: 
 def _faulty_words(
     evidence: Evidence,
     leading: ResponderDiagnosis,
-    broken: Sequence[ResponderDiagnosis],
+    found: Sequence[ResponderDiagnosis],
     severity: Severity,
     measured: Measured,
     causes: tuple[str, ...],
@@ -215,15 +215,19 @@ def _faulty_words(
         effect = _stall_words(evidence, leading, causes)
     else:
         effect = _effect(evidence, severity, leading, measured)
-    return f"{leading.why.sentence}{_besides(leading, broken)} {effect}"
+    return f"{leading.why.sentence}{_besides(leading, found)} {effect}"
 
 
-def _besides(leading: ResponderDiagnosis, broken: Sequence[ResponderDiagnosis]) -> str:
+def _besides(leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis]) -> str:
+    """What else fails, and how many of all responders that makes."""
+    broken = [one for one in found if not one.ok]
     hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
     if not hosts:
         return ""
     same = all(one.cause is leading.cause for one in broken)
-    return f" {'The same holds for' if same else 'Trouble, too, with'} {listed(hosts)}."
+    every = {host_of(one.url) for one in found}
+    words = "The same holds for" if same else "Trouble, too, with"
+    return f" {words} {listed(hosts)}: {len(hosts) + 1} of {counted(len(every), 'responder')}."
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:

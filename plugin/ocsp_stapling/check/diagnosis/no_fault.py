@@ -50,7 +50,7 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
 
 def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
     """Good answers to us count for less than visitors who waited a moment ago: a responder may know who asks."""
-    quick = met_words(measured, "The sites that were met answer quickly.")
+    quick = met_words(measured, "The sites that were tested answer quickly.")
     sentence = (
         "Visitors waited in vain for a responder within the last two minutes, the last at "
         f"{evidence.log.last[11:19]}, although every one of them answers rightly when asked now. {quick}"
@@ -95,7 +95,7 @@ def met_words(measured: Measured, quick: str) -> str:
 def _nobody_met(measured: Measured) -> Diagnosis:
     sites = tuple(dict.fromkeys(h.site for h in measured.unmet))
     places = listed([f"{h.site} at {h.address} ({h.error})" for h in measured.unmet])
-    sentence = f"The responders answer rightly, but no site could be met at its address: {places}."
+    sentence = f"The responders answer rightly, but no site could be reached at its address: {places}."
     advice = "See whether Apache listens there and whether these are this server's addresses."
     return Diagnosis(
         Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
@@ -114,7 +114,7 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     quick = (
         "and the sites answer quickly"
         if measured.judged
-        else "but no site could be met to see whether it waits"
+        else "but no site could be reached to see whether it waits"
     )
     sentence = f"{noun} rightly at every address, {quick}."
     against = []
@@ -125,7 +125,7 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
         against.append(f"No staple came from {names}; Apache remembers a failed answer for 60 seconds.")
     if measured.unmet:
         names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
-        against.append(f"Not met, so not judged: {names}.")
+        against.append(f"Not reached, so not judged: {names}.")
     noisy = evidence.log.last_day > 0
     if noisy:
         sentence = f"{sentence} The failures in the error log are over, or concern few visitors."

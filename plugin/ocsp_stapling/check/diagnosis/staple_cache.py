@@ -60,10 +60,8 @@ def _cost(measured: Measured) -> str:
         return "Whether visitors wait could not be measured."
     took = f"{measured.slowest:.1f} s" if measured.slowest >= 1 else f"{measured.slowest * 1000:.0f} ms"
     if measured.slow:
-        return (
-            f"Visitors' handshakes wait for it: up to {took}, for a site that this check had not met before."
-        )
-    return f"The sites that were met answer within {took} all the same."
+        return f"Visitors' handshakes wait for it: up to {took}, for a site that this check had not tested before."
+    return f"The sites that were tested answer within {took} all the same."
 
 
 def _advice(configuration: ConfigurationEvidence) -> str:

@@ -64,7 +64,7 @@ def _waits(
     own = row.name in diagnosis.causing
     host = row.host if own else ""
     whose = f"its certificate's responder {host}" if own else "the responder of other sites' certificates"
-    until = f" ({_length(met)} when it was met)" if met else ""
+    until = f" ({_length(met)} when it was tested)" if met else ""
     service = (
         f"{host}, a service of the certificate's authority," if own else "A certificate authority's service"
     )

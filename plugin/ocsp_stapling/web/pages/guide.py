@@ -151,7 +151,7 @@ def _handshakes(case: _Case) -> str:
     asked = [h for h in case.evidence.handshakes if h.asked]
     plain = [h for h in case.evidence.handshakes if not h.asked]
     if not asked:
-        return "No site was met since the last change."
+        return "No site was tested since the last change."
     slowest = max(asked, key=lambda h: h.seconds)
     words = f"Visitors who ask for a staple waited up to {duration(slowest.seconds)}"
     if plain:

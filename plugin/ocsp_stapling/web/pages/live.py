@@ -53,7 +53,7 @@ def _words(now: Now) -> tuple[Tone, str]:
         return "bad", f"waiting for {now.waiting:.0f} s and not answered yet"
     last = now.last
     if last is None:
-        return "calm", "being met…"
+        return "calm", "being tested…"
     if last.error == "timeout":
         return "bad", f"not answered within {duration(last.seconds)}"
     if last.error:

@@ -142,7 +142,7 @@ def _meaning(plan: Plan) -> list[str]:
     else:
         lines.append("If workers still hang, they are ended, so that sites answer again at once.")
     lines.append(
-        "Then a few sites are met with real handshakes; if they do not answer as they should, all is put back."
+        "Then a few sites are tested with real handshakes; if they do not answer as they should, all is put back."
     )
     return lines
 

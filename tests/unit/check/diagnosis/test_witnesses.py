@@ -72,3 +72,11 @@ def test_two_known_operators_at_one_address_of_a_content_network_stay_two() -> N
 def test_every_operator_of_the_table_is_an_authority_of_the_table() -> None:
     names = {one.name for one in shipped()}
     assert {one.operator for one in shipped() if one.operator} <= names
+
+
+def test_several_responders_at_fault_are_counted() -> None:
+    both = at("ocsp.sectigo.com", "Sectigo"), at("ocsp.digicert.com", "DigiCert", "192.0.2.10")
+    works = at("ocsp.entrust.net", "Entrust", "192.0.2.11", Outcome.OK)
+    assert "ocsp.digicert.com: 2 of 2 responders." in diagnose(stalled(*both)).sentence
+    assert ": 2 of 3 responders." in diagnose(stalled(*both, works)).sentence
+    assert "of 2 responders" not in diagnose(stalled(both[0], works)).sentence
