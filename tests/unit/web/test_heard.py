@@ -111,7 +111,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     stamp = time.strftime("%a %b %d %H:%M:%S.000000 %Y")
     log.write_text(f"[{stamp}] [ssl:error] [pid 7:tid 8] AH01941: stapling_renew_response: responder error\n")
     changes = (Change(Snapshot(Path("/etc/new.conf"), None, None), b"SSLUseStapling off\n"),)
-    monkeypatch.setattr(server, "look", lambda *_: SimpleNamespace(tree=tree, stapling=effective(tree)))
+    monkeypatch.setattr(
+        server, "look", lambda *_: SimpleNamespace(tree=tree, stapling=effective(tree), endpoints=())
+    )
     monkeypatch.setattr(errorlog, "error_logs", lambda _here: ErrorLogs((log,), False))
     monkeypatch.setattr(
         plan, "_plan", lambda action, *_: Plan(**(CHANGE | {"action": action}), changes=changes)
