@@ -21,6 +21,7 @@ from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem, not_root
 from ocsp_stapling.settings import Settings
+from ocsp_stapling.text import counted
 
 
 class MisuseError(click.UsageError):
@@ -104,15 +105,16 @@ def _leave(found: Mapping[str, Any]) -> NoReturn:
 
 def _repeat(once: Callable[[], dict[str, Any]], seconds: float, as_json: bool) -> NoReturn:
     """Check again and again, each on a cleared screen or, for programs, one document a line, until Ctrl-C."""
-    found = once()
+    found, made = once(), 1
     try:
         while True:
             click.clear()  # does nothing where there is no terminal
             emit_json("check", found) if as_json else click.echo(as_text(found, not sys.stdout.isatty()))
             sys.stdout.flush()
             time.sleep(seconds)
-            found = once()
+            found, made = once(), made + 1
     except KeyboardInterrupt:
+        click.echo(f"\nEnded after {counted(made, 'check')}.", err=True)
         _leave(found)
 
 

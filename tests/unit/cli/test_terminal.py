@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
-from typing import Any
+import time
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -84,3 +87,34 @@ def test_a_recommended_change_is_asked_about(
     face._offer(document(state))
     assert asked == ([(f"Do it now (ocsp-stapling {' '.join(command)})?", False)] if command else [])
     assert started == ([command] if answer and command else [])
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_check_watch_repeats_until_ctrl_c_and_says_so_in_one_line(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states, waits = iter(["stalling", "stalling", "healthy"]), []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(face, "finish_interrupted", lambda _configured: None)
+    monkeypatch.setattr(face, "run_check", lambda *_given, **_more: document(next(states)))
+    monkeypatch.setattr(time, "sleep", pause)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as ended:
+        face.check.main(["--watch", "7", *(["--json"] if as_json else [])])
+    told = capsys.readouterr()
+    assert ended.value.code == document("healthy")["exit_status"]
+    assert waits == [7.0, 7.0, 7.0]
+    if as_json:
+        seen = [json.loads(line)["monitoring_state"] for line in told.out.splitlines()]
+    else:
+        seen = re.findall("^OCSP STAPLING ([A-Z]+)", told.out, re.MULTILINE)
+    assert seen == ["CRITICAL", "CRITICAL", "OK"]
+    assert told.err.split("\n") == ["", "Ended after 3 checks.", ""]
