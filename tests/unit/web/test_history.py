@@ -41,6 +41,7 @@ def seen(directory: Path, at: float, outcome: str, severity: str = "none") -> No
 
 def test_before_anything_happened_it_says_so_and_makes_no_file(app: Flask, tmp_path: Path) -> None:
     assert "Nothing has been changed yet, and no outage was seen." in words(app)
+    assert "Nothing is known yet: the watch has looked at no responder in the last 30 days." in words(app)
     assert not (tmp_path / "watch.sqlite").exists()
     assert not (tmp_path / "journal.sqlite").exists()
 
@@ -106,6 +107,7 @@ def test_an_incident_is_told_once_with_its_timeline(showing: Shown, tmp_path: Pa
     assert "stapling turned off" in text
     assert "Turning stapling off by root (the sites hang): done. All quick." in text
     assert "HTTPS handshakes hung" not in text
+    assert "Nothing has been changed yet" not in text
     with Journal(tmp_path) as journal:
         (one,) = known(journal)
     answer = get(app, f"p=history/report/{one.id}")

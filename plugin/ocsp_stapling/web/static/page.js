@@ -232,6 +232,14 @@
   if (tab) { var row = tab.closest("ul"); row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - 16); }
   root.querySelectorAll("[data-ost-end]").forEach(function (box) { box.scrollLeft = box.scrollWidth; });
 
+  // -- on paper nothing can be unfolded; what was folded is folded again afterwards
+  var folded = [];
+  window.addEventListener("beforeprint", function () {
+    folded = Array.from(root.querySelectorAll("details:not([open])"));
+    folded.forEach(function (box) { box.open = !box.querySelector("[data-ost-later]"); });
+  });
+  window.addEventListener("afterprint", function () { folded.forEach(function (box) { box.open = false; }); });
+
   // -- a page kept open must not look fresh when it is old; back and forward buttons show it as it was
   window.addEventListener("pageshow", function (event) { if (event.persisted) { location.reload(); } });
 })();
