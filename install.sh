@@ -53,6 +53,7 @@ main() {
 # -- the sandbox -------------------------------------------------------------------------------------------------------
 
 sandbox() {
+    case "${1:-}" in -h | --help) usage; exit 0 ;; esac
     [ "$(id -u)" -eq 0 ] || refuse "the sandbox needs root for its namespaces: sudo ./install.sh --sandbox"
     unshare --mount --net --pid --fork true 2>/dev/null || refuse \
         "this system does not allow mount, network and PID namespaces, of which the sandbox is made." \

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import sys
 
 from tests.machine import faults
 from tests.machine.shape import Shape, authorities, sites
 
+MAILS = faults.RUN / "mails"
+"""Where the sandbox's sendmail leaves what it is given."""
 USAGE = f"""\
 machine fault CA KIND [--address all|4|6|ADDRESS] [--user NAME]   let KIND befall CA ("all": every authority)
 machine heal                                                      take every fault away
 machine show                                                      what there is, and what is broken
 machine visit [COUNT] [SITE]                                      timed handshakes that ask for a staple, all at once
+machine mail                                                      the mails that were sent in the sandbox
 
 what the responder does wrong     {" ".join(faults.ANSWERS[:10])}
                                   {" ".join(faults.ANSWERS[10:])}
@@ -58,6 +63,17 @@ def visit(words: list[str]) -> None:
         print(f"  {result['seconds']:7.3f} s   {ending}")
 
 
+def mail() -> None:
+    found = sorted(MAILS.glob("*"))
+    for path in found:
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        print(*(f"{name}: {message[name]}" for name in ("Date", "To", "Subject")), sep="\n")
+        body = message.get_body(("plain",))
+        print(f"\n{body.get_content() if body else ''}")
+    if not found:
+        print("No mail was sent yet.")
+
+
 def _option(words: list[str], name: str, default: str) -> str:
     if name not in words:
         return default
@@ -77,6 +93,8 @@ def main() -> None:
             faults.write([], authorities(shape))
     elif name == "show":
         show(shape)
+    elif name == "mail":
+        mail()
     elif name == "visit":
         visit(words)
     else:

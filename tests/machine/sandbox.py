@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.machine import cpanel, init, relay
+from tests.machine.command import MAILS
 from tests.machine.installation import InstallationError, install
 from tests.machine.machine import CLEAN, REPO, Machine, Shape, why_not_here
 from tests.machine.tour import say, tour
@@ -39,8 +41,10 @@ STAND_IN = (
 WHM_PORT, OUTAGE_PORT = 2087, 2088
 PLACES = """
   WHM, a stand-in       {whm}   (its certificate is self-signed: accept it)
-     log in as {operator}, password {operator_password} - Plugins > OCSP Stapling
-     or as {viewer}, password {viewer_password}, a reseller who may only look
+     log in as {operator}, then Plugins > OCSP Stapling; password:
+       {operator_password}
+     or as {viewer}, a reseller who may only look; password:
+       {viewer_password}
   Outages               {outages}    break and heal the certificate authorities, visit the sites
   From another computer ssh -L {whm_port}:127.0.0.1:{whm_port} -L {outage_port}:127.0.0.1:{outage_port} {user}@{host}
 """
@@ -54,8 +58,10 @@ In this shell:
   machine heal                   the responder comes back
   ocsp-stapling on               staple again
 
+  machine mail                   the mails that the watch has sent
   machine                        everything else that can break      exit   leave and remove the machine
 """
+SENDMAIL = f'#!/bin/sh\nexec cat >"$(mktemp "{MAILS}/$(date +%s)-XXXXXX")"\n'
 REMOVED = "The machine is removed; nothing of it is left."
 
 
@@ -100,6 +106,7 @@ def sandbox() -> Iterator[Sandbox]:
         )
         machine = stack.enter_context(Machine(Shape(plugin=False, systemd=not missing)))
         machine.python("tests.machine.cpanel", "prepare")
+        mailbox(machine)
         install(machine, say)
         passwords = choose_passwords(machine)
         machine.python("tests.machine.cpanel", "serve")
@@ -107,6 +114,15 @@ def sandbox() -> Iterator[Sandbox]:
         whm = f"https://{relay.LOOPBACK}:{whm_port}/"
         stack.enter_context(outage_page(machine, whm))
         yield Sandbox(machine, whm, f"http://{relay.LOOPBACK}:{outage_port}/", passwords)
+
+
+def mailbox(machine: Machine) -> None:
+    """Let mail go into files, which `machine mail` shows, and to somebody."""
+    machine.path(str(MAILS)).mkdir()
+    program = machine.path("/usr/sbin/sendmail")
+    program.write_text(SENDMAIL)
+    program.chmod(0o755)
+    machine.path("/etc/wwwacct.conf").write_text("CONTACTEMAIL admin@example.com\n")
 
 
 def choose_passwords(machine: Machine) -> dict[str, str]:
@@ -137,22 +153,25 @@ def outage_page(machine: Machine, whm: str) -> Iterator[None]:
 def shell(found: Sandbox) -> int:
     """Open a shell in the machine and return when its user leaves it."""
     say(found.describe() + COMMANDS)
-    startup = found.machine.path("/run/machine/bashrc")
-    startup.write_text("PS1='[WHM-shaped machine] \\w # '\n")
+    line = shell_line(found)
     environment = CLEAN | {"TERM": os.environ.get("TERM", "dumb")}
     # Ctrl-C belongs to whatever runs in the shell; a handler, unlike SIG_IGN, is not passed on to it.
     signal.signal(signal.SIGINT, lambda *_: None)
-    subprocess.run(
-        found.machine.enter(["sh", "-c", "cd /root && exec bash --rcfile /run/machine/bashrc -i"]),
-        env=environment,
-        check=False,
-    )
+    subprocess.run(line, env=environment, check=False)
     return 0
+
+
+def shell_line(found: Sandbox) -> list[str]:
+    """Return the command line of a shell in the machine."""
+    startup = found.machine.path("/run/machine/bashrc")
+    startup.write_text(f"export PATH={CLEAN['PATH']}\nPS1='[WHM-shaped machine] \\w # '\n")
+    return found.machine.enter(["sh", "-c", "cd /root && exec bash --rcfile /run/machine/bashrc -i"])
 
 
 def serve(found: Sandbox) -> int:
     """Stay until Ctrl-C."""
-    say(found.describe() + "\nCtrl-C stops the machine and removes it.")
+    line = shlex.join(shell_line(found))
+    say(f"{found.describe()}\nA shell in it: sudo {line}\n\nCtrl-C stops the machine and removes it.")
     threading.Event().wait()
     return 0
 

@@ -22,8 +22,8 @@ PROMPT = "[WHM-shaped machine]"
 _PLACES = {
     "whm": r"WHM, a stand-in +(https://127\.0\.0\.1:\d+/)",
     "outages": r"Outages +(http://127\.0\.0\.1:\d+/)",
-    "root": r"log in as root, password (\S+)",
-    "reseller1": r"or as reseller1, password (\S+),",
+    "root": r"log in as root,.*; password:\n +(\S+)\n",
+    "reseller1": r"or as reseller1,.*; password:\n +(\S+)\n",
 }
 _KINDS = ("mnt", "net", "pid")
 

@@ -206,6 +206,8 @@ def test_the_shell_has_the_plugin_in_it_survives_ctrl_c_and_ends_cleanly() -> No
         assert "alpha" in shell.read_until("version 0")
         shell.type("readlink -f /usr/local/sbin/ocsp-stapling\n")
         shell.read_until("/opt/ocsp-stapling/releases/")
+        shell.type("ocsp-stapling watch --test-mail; machine mail\n")
+        shell.read_until("To: admin@example.com")
         shell.type("exit\n")
         shell.read_until("nothing of it is left")
         assert shell.process.wait(60) == 0
@@ -270,6 +272,12 @@ def test_words_that_are_not_understood_are_answered_with_those_that_are() -> Non
     done = subprocess.run([*SANDBOX, "--tuor"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "--sandbox --serve" in done.stderr
+
+
+def test_help_is_no_mistake() -> None:
+    done = subprocess.run([*SANDBOX, "--help"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--sandbox --serve" in done.stdout
 
 
 def test_in_a_directory_that_the_machine_has_for_itself_it_says_to_move() -> None:
