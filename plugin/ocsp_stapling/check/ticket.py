@@ -416,8 +416,7 @@ _REQUESTS: Mapping[str, Callable[[Document], str]] = {
         "tell us what blocked or changed them and since when."
     ),
     "ca": lambda _found: (
-        "Please check these responders at the addresses above and tell us when they answer again; the command above "
-        "carries the very request."
+        "Please check these responders at the addresses above and tell us when they answer again."
     ),
     "root": _advice,
 }

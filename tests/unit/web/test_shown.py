@@ -11,8 +11,10 @@ import pytest
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
+from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
+from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, verdict
 from ocsp_stapling.web.pages.operations import Act, operation_view
@@ -213,6 +215,21 @@ def test_a_viewer_whose_own_responders_answer_learns_that_anothers_is_at_fault_a
     told = repr((found, guide.steps(evidence, found, operator=False)))
     false = "[Ee]very responder answer|[Aa]ll [0-9]+ responders|[Nn]othing is wrong|Sites are quick"
     assert not re.findall(f"sectigo|Turn stapling off now|{false}", told)
+
+
+def test_a_viewer_whose_certificates_name_no_responder_is_not_told_that_apache_serves_no_site() -> None:
+    told = diagnose(viewer_of("elsewhere.example", made.healthy())).sentence
+    assert "No certificate of these sites names an OCSP responder" in told
+    assert "serves no TLS site" in diagnose(replace(made.not_applicable(), site_count=0)).sentence
+
+
+def test_a_viewer_is_promised_no_command_that_the_ticket_lacks() -> None:
+    evidence = viewer_of("site001.sectigo.example", made.stalling())
+    found = diagnose(evidence)
+    for whom in ("ca", "datacenter", "root"):
+        assert "command" not in ticket(report.document(evidence, found), whom, restricted=True)
+    assert "a command to reproduce it" not in repr(guide.steps(evidence, found, operator=False))
+    assert "a command to reproduce it" in repr(steps(made.stalling()))
 
 
 def test_a_viewer_is_not_told_to_turn_on_again_while_anothers_responder_still_fails() -> None:

@@ -163,7 +163,7 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         sentence = (
             f"No{valid} certificate of these sites names an OCSP responder, so none of them needs a staple."
         )
-    if not evidence.site_count:
+    elif not evidence.site_count:
         sentence = "Apache serves no TLS site, so stapling cannot make any site wait."
     if measured.stalling:
         advice = "Handshakes are slow all the same: look at the load and at Apache's error log."

@@ -273,7 +273,8 @@ def _tell(case: _Case) -> Step:
             button = Button("Write the ticket", "ticket.show", {"for": "root"})
             return Step(_TITLES[7], *case.needed, told, buttons=(button,))
         return Step(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
-    why = "The ticket holds times, addresses, what fails how, and a command to reproduce it."
+    why = "The ticket holds times, addresses and what fails how"
+    why += ", and a command to reproduce it." if case.operator else "."
     if Action.FIX_HERE in (case.diagnosis.action, case.diagnosis.afterwards):
         why = f"The cause lies on this server: {case.diagnosis.advice}"
     audience = "datacenter" if case.operator else "root"
