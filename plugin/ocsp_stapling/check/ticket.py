@@ -159,7 +159,7 @@ class _Ticket:
         rows.append(f"Checked:  {_moment(found)}")
         if server := "(left out)" if self.redact else str(self.now["this_server"]["name"]):
             rows.append(f"Server:   {server}")
-        cause = _CAUSES.get(str(found["cause"]), str(found["cause"]).replace("-", " "))
+        cause = cause_words(str(found["cause"]))
         rows += [
             f"Finding:  {self._plain(found['sentence'])}",
             f"Cause:    {cause}{_SURE.get(found['confidence'], '')}",
@@ -404,6 +404,11 @@ def _indented(lines: Iterable[str]) -> list[str]:
 def _reach(url: str) -> str:
     told = "%{http_code} %{remote_ip} %{time_connect}\\n"
     return f"curl -qsgm 8 --noproxy '*' --proto =http -o /dev/null -w {shlex.quote(told)} {shlex.quote(url)}"
+
+
+def cause_words(cause: str) -> str:
+    """Return a cause's code in words for people."""
+    return _CAUSES.get(cause, cause.replace("-", " "))
 
 
 def _advice(found: Document) -> str:

@@ -59,6 +59,7 @@ def test_outages_and_changes_stand_in_one_timeline(app: Flask, tmp_path: Path) -
     ]
     assert places == sorted(places)
     assert "over after 30 minutes" in text
+    assert "Cause: something on the way between this server and the responder blocks it" in text
     assert "The connection times out" in text
 
 

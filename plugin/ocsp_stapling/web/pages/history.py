@@ -12,6 +12,7 @@ from flask import Blueprint, Response, render_template
 from ocsp_stapling.change.journal import Journal, Operation
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
 from ocsp_stapling.check.incident.postmortem import report
+from ocsp_stapling.check.ticket import cause_words
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
@@ -138,7 +139,7 @@ def _outage_row(one: Outage | None) -> Row:
 
 def _what(one: Outage) -> str:
     if one.subject == SERVER:
-        return f"Cause: {one.what}"
+        return f"Cause: {cause_words(one.what)}"
     try:
         return Outcome(one.what).sentence
     except ValueError:
