@@ -116,7 +116,7 @@ def test_a_change_outlives_the_service_that_started_it(server: Machine, browser:
         re.findall(r'name="(csrf|operation|action|tag)" value="([^"]*)"', form[form.index("<form method") :])
     )
     assert browser.post("operations", fields).status == 303
-    server.run("systemctl", "kill", "-s", "KILL", SERVICE)
+    server.run("systemctl", "kill", "--kill-who=main", "-s", "KILL", SERVICE)
 
     def ended() -> bool:
         return bool(browser.get(f"operations/{fields['operation']}", format="json").json()["ended"])
@@ -161,7 +161,10 @@ def confined(machine: Machine, unit: str) -> dict[str, str]:
         if not re.match("Exec|Type|Restart", each)
     ]
     result = "/var/lib/confined.json"
-    command = f"{HOME}/current/bin/python -I {REPO}/tests/on_machine/confined.py {result}"
+    # Not from the checkout, which may lie where the unit sees nothing of it: in /tmp, in a home directory.
+    script = "/var/lib/confined.py"
+    machine.path(script).write_bytes((REPO / "tests/on_machine/confined.py").read_bytes())
+    command = f"{HOME}/current/bin/python -I {script} {result}"
     name = "confined-trial.service"
     text = "\n".join(["[Service]", "Type=oneshot", f"ExecStart={command}", *kept, ""])
     machine.path(f"/run/systemd/system/{name}").write_text(text)

@@ -139,7 +139,7 @@ def test_two_passes_never_run_at_once(machine: Machine) -> None:
         machine.run("sleep", "0.05")
     second = json.loads(machine.run("ocsp-stapling", "watch", "--json").stdout)
     first.communicate(timeout=60)
-    assert second == {"busy": True}
+    assert second == {"schema": "ocsp-stapling/watch/1", "busy": True}
 
 
 def test_the_hook_gets_what_happened(machine: Machine) -> None:
