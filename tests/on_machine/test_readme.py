@@ -60,7 +60,7 @@ def test_a_minute_in_the_sandbox() -> None:
     during, after = visits
     assert [round(seconds / 3) for seconds, _ in during] == [1, 2, 3, 4], during
     assert all(seconds < 1.5 and how == "no staple" for seconds, how in after), after
-    assert "Turn stapling off" in shown["ocsp-stapling check"]
+    assert "Do it now (ocsp-stapling shield on)?" in shown["ocsp-stapling check"]
 
 
 def test_every_way_to_start_that_is_printed_exists(monkeypatch: pytest.MonkeyPatch) -> None:
