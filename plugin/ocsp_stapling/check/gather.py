@@ -44,6 +44,7 @@ from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
 
 _T = TypeVar("_T")
+_Met = TypeVar("_Met", Subject, Single)
 _MARGIN_SECONDS = 0.15
 _SECOND_LOOK_SECONDS = 0.15
 _AFTERWARDS_SECONDS = 1.2
@@ -99,7 +100,8 @@ class _Survey:
             "The authorities' status pages",
             lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
         )
-        log = self._part("The error log", lambda: self.request.read_log(error_logs(state), self.now))
+        logs = error_logs(state)
+        log = self._part("The error log", lambda: self.request.read_log(logs, self.now))
         tested: Part[ConfigTest | None] = self._part(
             "The configuration test", lambda: Httpd(self.layout).configtest()
         )
@@ -112,7 +114,7 @@ class _Survey:
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
         handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
-        log = self._log_at_last(state, log, handshakes)
+        log = self._log_at_last(logs, log, handshakes)
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
@@ -124,7 +126,7 @@ class _Survey:
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             handshakes=handshakes,
-            log=self._told(log, state),
+            log=self._told(log, logs),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(
                 state, _refused(tested.result(self.deadline, None))
@@ -136,18 +138,18 @@ class _Survey:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
 
-    def _told(self, log: Part[LogEvidence], state: ServerState) -> LogEvidence:
-        said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), error_logs(state).hidden_by)
+    def _told(self, log: Part[LogEvidence], logs: ErrorLogs) -> LogEvidence:
+        said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs.hidden_by)
         return surroundings.since_the_change(said, self.settings.state_directory)
 
     def _log_at_last(
-        self, state: ServerState, first: Part[LogEvidence], met: Sequence[HandshakeEvidence]
+        self, logs: ErrorLogs, first: Part[LogEvidence], met: Sequence[HandshakeEvidence]
     ) -> Part[LogEvidence]:
         """While visitors wait the log is read once more: what they wait for was not in it yet at the beginning."""
         waited = any(h.asked and (h.error == "timeout" or h.seconds >= 1.0) for h in met)
         if not waited or self.deadline - time.monotonic() < _SECOND_LOOK_SECONDS:
             return first
-        again = Part("The error log", lambda: self.request.read_log(error_logs(state), datetime.now(UTC)))
+        again = Part("The error log", lambda: self.request.read_log(logs, datetime.now(UTC)))
         again.result(min(self.deadline, time.monotonic() + 4 * _SECOND_LOOK_SECONDS), UNREAD_LOG)
         return first if again.problem else again
 
@@ -233,18 +235,16 @@ def _at_the_front(subjects: Sequence[Subject]) -> Sequence[Subject]:
     if owner_of(HTTPS).server in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
         return subjects
 
-    def there(one: Single) -> Single:
-        return replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors))
-
     return [
         replace(
-            one,
-            doors=tuple(replace(door, port=HTTPS) for door in one.doors),
-            asked=there(one.asked) if one.asked else None,
-            others=tuple(map(there, one.others)),
+            _there(one), asked=_there(one.asked) if one.asked else None, others=tuple(map(_there, one.others))
         )
         for one in subjects
     ]
+
+
+def _there(one: _Met) -> _Met:
+    return replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors))
 
 
 def _refused(tested: ConfigTest | None) -> str:
