@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import SystemRandom
 from typing import NamedTuple
 
-from ocsp_stapling import files
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site
 from ocsp_stapling.check.subject import Single, Subject
-from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.certificate import issuer_of, parse
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server.certificate_files import key_kind
+from ocsp_stapling.server.certificate_files import certificates_in, key_kind
 from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, in_the_queue, labels
 from ocsp_stapling.settings import Authority
 
-_FILE_BYTES = 8 << 20
 _QUESTION_BYTES = 64 << 10
 """Together with its issuer; hundreds of larger ones would cost the probe its memory. Real ones have 2 to 4 KiB."""
 _DOORS = 6
@@ -212,9 +208,9 @@ def _target(asking: Asking) -> Target | None:
     """Read the certificate and its issuer; the private key in the same file is skipped and never kept."""
     endpoint, one = asking
     try:
-        blocks = _blocks(one.file)
+        blocks = certificates_in(one.file)
         if one.issuer_file:
-            blocks += _blocks(one.issuer_file)
+            blocks += certificates_in(one.issuer_file)
         leaf, *others = map(parse, blocks)
         issuer = issuer_of(leaf, others)
     except (OSError, ValueError, Problem):
@@ -225,11 +221,6 @@ def _target(asking: Asking) -> Target | None:
     steered = endpoint.force_url is not None or endpoint.proxy is not None
     via = endpoint.proxy.value if endpoint.proxy else ""
     return Target(one.responder, leaf if asks else None, issuer if asks else None, steered, via)
-
-
-def _blocks(path: Path) -> list[bytes]:
-    with os.fdopen(files.open_regular(path), "rb") as file:
-        return list(read_pem_chain(file.read(_FILE_BYTES)))
 
 
 def _site(asking: Asking, names: Labels) -> Site:

@@ -74,6 +74,12 @@ class CertificateFiles:
         return {pair: entries[pair][1] for pair in wanted}
 
 
+def certificates_in(path: Path) -> tuple[bytes, ...]:
+    """Return the DER of the certificates in a file; a private key in it is skipped. Raises OSError, ValueError."""
+    with os.fdopen(files.open_regular(path), "rb") as file:
+        return read_pem_chain(file.read(MAX_FILE_BYTES))
+
+
 def key_kind(path: Path) -> str:
     """Return `rsa` or `ecdsa`, the kind of key in a file's first certificate, "" if it is another or unreadable."""
     from cryptography import x509  # it loads slowly, and few servers have two kinds side by side

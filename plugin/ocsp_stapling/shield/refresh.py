@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ocsp_stapling import files
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.answer import Verdict, verify_answer
-from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
 from ocsp_stapling.ocsp.finding import AddressFinding, ResponderFinding
 from ocsp_stapling.ocsp.request import certificate_id
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.certificate_files import certificates_in
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, host_of
 from ocsp_stapling.settings import ProbeSettings
 from ocsp_stapling.shield import store
@@ -45,7 +45,6 @@ _REVOKED_SECONDS = 3600
 _SAME_AGAIN_SECONDS = 3600.0
 _ROUND_QUESTIONS = 100
 """In one round, to all responders together: the child puts as many side by side and ends in time."""
-_FILE_BYTES = 8 << 20
 
 Ask = Callable[[Sequence[Target]], Sequence[ResponderFinding]]
 
@@ -111,17 +110,12 @@ def _usable(urls: Sequence[str]) -> str:
 
 def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
     try:
-        blocks = [*_blocks(one.file), *(_blocks(one.issuer_file) if one.issuer_file else ())]
+        blocks = [*certificates_in(one.file), *(certificates_in(one.issuer_file) if one.issuer_file else ())]
         leaf, *others = map(parse, blocks)
         issuer = issuer_of(leaf, others)
     except (OSError, ValueError, Problem):
         return None
     return (leaf, issuer) if issuer else None
-
-
-def _blocks(path: Path) -> tuple[bytes, ...]:
-    with os.fdopen(files.open_regular(path), "rb") as file:
-        return read_pem_chain(file.read(_FILE_BYTES))
 
 
 def cert_id_of(certificate: Certificate, issuer: Certificate) -> str:
