@@ -283,6 +283,18 @@ def test_while_a_change_runs_a_pass_only_looks(tmp_path: Path) -> None:
     assert len(world.switches) == 1
 
 
+def with_a_dead_relay(world: World, give_up: Callable[[bool, Settings], Ended]) -> Tools:
+    return Tools(
+        world.look,
+        world.switch,
+        lambda _: False,
+        world.tell,
+        world.now,
+        shield=lambda *_: True,
+        give_up=give_up,
+    )
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_a_dead_relay_is_given_up_with_a_mail_and_apache_asks_by_itself_only_where_all_are_well(
     tmp_path: Path, down: bool
@@ -294,15 +306,7 @@ def test_a_dead_relay_is_given_up_with_a_mail_and_apache_asks_by_itself_only_whe
         asked.append(healthy)
         return Ended("done")
 
-    tools = Tools(
-        world.look,
-        world.switch,
-        lambda _: False,
-        world.tell,
-        world.now,
-        shield=lambda *_: True,
-        give_up=give_up,
-    )
+    tools = with_a_dead_relay(world, give_up)
     one_pass(world.settings, tools)
     assert asked == [not down]
     assert any("cannot be revived" in action.reason for _, action in world.mails)
@@ -316,15 +320,7 @@ def test_a_dead_relay_that_cannot_be_given_up_is_told_once_and_tried_again_at_ea
     def refused(_healthy: bool, _settings: Settings) -> Ended:
         return Ended("refused", f"try {next(tries)}")
 
-    tools = Tools(
-        world.look,
-        world.switch,
-        lambda _: False,
-        world.tell,
-        world.now,
-        shield=lambda *_: True,
-        give_up=refused,
-    )
+    tools = with_a_dead_relay(world, refused)
     for _ in range(4):
         one_pass(world.settings, tools)
         world.t += PASS
