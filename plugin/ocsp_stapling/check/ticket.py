@@ -14,7 +14,6 @@ from ipaddress import ip_address
 from typing import Any
 
 from ocsp_stapling.check import clicks
-from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
 
@@ -239,8 +238,7 @@ class _Ticket:
 
     def _waits(self, asked: list[Document]) -> list[str]:
         if self.incident and self.incident.wait:
-            told = filter(None, (words.waited(self.incident.wait), queue_words(self.incident.wait.each)))
-            return [f"  The longest wait of a visitor: {'; '.join(told)}."]
+            return [f"  The longest wait of a visitor: {words.wait_words(self.incident.wait)}."]
         if not asked:
             return []
         slowest = max(asked, key=lambda one: float(one["seconds"]))

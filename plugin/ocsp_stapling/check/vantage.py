@@ -31,13 +31,14 @@ _REPORTS = 200
 _URL_LIMIT = 255  # RFC 5019 section 5: longer requests are posted
 _SECONDS = 8
 
+MARK, END = "OCSP-ELSEWHERE", "OCSP-END"
+"""What a result begins with and ends with."""
 _HEAD = re.compile(
-    r"OCSP-ELSEWHERE (?P<id>[0-9a-f]{16}) (?P<status>[0-9]{3}) (?P<size>[0-9]{1,9}) "
+    MARK + r" (?P<id>[0-9a-f]{16}) (?P<status>[0-9]{3}) (?P<size>[0-9]{1,9}) "
     r"(?P<seconds>[0-9]{1,4}[.,][0-9]{1,6}) ?(?P<type>[^\r\n]{0,100})"
 )
 _TOLD = "%{http_code} %{size_download} %{time_total} %{content_type}"  # curl(1), --write-out
 _BODY = re.compile(r"[A-Za-z0-9+/=]{1,1000}")
-_END = "OCSP-END"
 Pinned = tuple[Target, str]
 """What to ask, and the vetted address to ask it at."""
 
@@ -72,7 +73,7 @@ def command(target: Target, address: str, seconds: int = _SECONDS) -> str:
     pinned = shlex.quote(f"{url_parts.host}:{url_parts.port}:{literal}")
     question = ocsp_request(target.certificate, target.issuer)
     url = get_url(target.url, question)
-    told = f"OCSP-ELSEWHERE {question_id(target)} {_TOLD}\\n"
+    told = f"{MARK} {question_id(target)} {_TOLD}\\n"
     bounds = f"-qsgm {seconds} --noproxy '*' --proto =http --max-redirs 0 --max-filesize 65536"
     options = f'{bounds} --resolve {pinned} -o "$f" -w {shlex.quote(told)}'
     ask = f"curl {options} {shlex.quote(url)}"
@@ -80,7 +81,7 @@ def command(target: Target, address: str, seconds: int = _SECONDS) -> str:
         posted = "-H 'Content-Type: application/ocsp-request' --data-binary @-"
         encoded = base64.b64encode(question).decode()
         ask = f"echo {encoded} | base64 -d | curl {options} {posted} {shlex.quote(target.url)}"
-    return f'f=$(mktemp) && {{ {ask}; base64 <"$f"; echo {_END}; rm -f "$f"; }}'
+    return f'f=$(mktemp) && {{ {ask}; base64 <"$f"; echo {END}; rm -f "$f"; }}'
 
 
 def parse(text: str) -> tuple[Reply, ...]:
@@ -112,7 +113,7 @@ def _body(lines: Iterator[str]) -> bytes | None:
     encoded = ""
     for line in lines:
         text = line.strip()
-        if text == _END:
+        if text == END:
             return _decoded(encoded)
         if text and (not _BODY.fullmatch(text) or len(encoded) > 2 * 65536):
             return None

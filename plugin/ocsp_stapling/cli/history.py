@@ -52,8 +52,7 @@ def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
     settings = load()
     finish_interrupted(settings)
     with Journal(settings.state_directory, create=False) as journal:
-        if journal.operations(limit=1):
-            brought_up_to_date(journal)
+        brought_up_to_date(journal)
         if incident:
             _show_incident(journal, incident, as_json)
         elif identity:

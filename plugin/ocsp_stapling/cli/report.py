@@ -29,8 +29,7 @@ def report(incident: str, as_json: bool) -> None:
     settings = load()
     finish_interrupted(settings)
     with Journal(settings.state_directory, create=False) as journal:
-        if journal.operations(limit=1):
-            brought_up_to_date(journal)
+        brought_up_to_date(journal)
         found = one_of(journal, incident)
         text = written(found, journal.operations(OPERATIONS))
     if as_json:

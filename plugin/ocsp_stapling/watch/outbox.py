@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.text import counted
 from ocsp_stapling.whm import notification
 from ocsp_stapling.whm.mail_fate import fate
 
@@ -40,11 +41,10 @@ class Post:
         """What there is to say, "" while nothing waits."""
         if not self.waiting:
             return ""
-        mails = "1 mail" if self.waiting == 1 else f"{self.waiting} mails"
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
         return (
-            f"{mails} of the watch could not be delivered since {since}: {self.reason} Every pass of the watch tries "
-            "again; `ocsp-stapling watch --test-mail` shows what becomes of one."
+            f"{counted(self.waiting, 'mail')} of the watch could not be delivered since {since}: {self.reason} "
+            "Every pass of the watch tries again; `ocsp-stapling watch --test-mail` shows what becomes of one."
         )
 
 

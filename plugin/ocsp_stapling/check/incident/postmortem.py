@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
-from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.incident.model import SERVER, Incident
-from ocsp_stapling.check.incident.words import sentence, timeline, waited
+from ocsp_stapling.check.incident.words import sentence, timeline, wait_words
 from ocsp_stapling.text import capital
 
 _SIGNS = {
@@ -41,8 +40,7 @@ def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
     yield "identity", one.id
     yield "first sign", f"{_moment(one.began)}, by {_SIGNS.get(one.sign, one.sign)}"
     if one.wait is not None:
-        told = filter(None, (waited(one.wait), queue_words(one.wait.each)))
-        yield "worst wait of a visitor", capital("; ".join(told))
+        yield "worst wait of a visitor", capital(wait_words(one.wait))
         yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that were made then"
     if one.waiting:
         yield "sites whose visitors waited", f"{one.waiting:,}"

@@ -12,7 +12,7 @@ from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
 from ocsp_stapling.text import capital, host_of, listed
 
-_ACTIONS = {
+DOING = {
     "off": "Turning stapling off",
     "on": "Turning stapling on",
     "undo": "Taking a change back",
@@ -22,6 +22,7 @@ _ACTIONS = {
     "shield-on": "Turning the shield on",
     "shield-off": "Turning the shield off",
 }
+"""What a change does, by its action."""
 _ENDINGS = {
     "done": "done",
     "refused": "refused, nothing touched",
@@ -74,6 +75,11 @@ def waited(wait: Wait) -> str:
     return f"{'more than' if wait.cut else 'up to'} {rounded(wait.seconds)} s"
 
 
+def wait_words(wait: Wait) -> str:
+    """Return the longest wait and, where one visitor waited for the next, what that means for many."""
+    return "; ".join(filter(None, (waited(wait), queue_words(wait.each))))
+
+
 def experienced(one: Incident) -> tuple[str, ...]:
     """Return what visitors lived through, a sentence each: how long, in what queue."""
     queue = queue_words(one.wait.each) if one.wait else ""
@@ -124,8 +130,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[Event]:
     """Return what happened, oldest first; `operations` are those of the history."""
     events = [Event(note.at, note.kind, note.sentence) for note in one.notes]
     if one.wait is not None:
-        told = "; ".join(filter(None, (f"the longest wait: {waited(one.wait)}", queue_words(one.wait.each))))
-        events.append(Event(one.wait.at, "wait", capital(told)))
+        events.append(Event(one.wait.at, "wait", f"The longest wait: {wait_words(one.wait)}"))
     mine = [each for each in operations if each.id in one.operations]
     events += [Event(each.started, "change", _change(each), each.id) for each in mine]
     return sorted(events, key=lambda event: event.at)
@@ -136,7 +141,7 @@ def _change(one: Operation) -> str:
     site = f" {one.plan['site']}" if one.plan.get("site") else ""
     ended = _ENDINGS.get(one.state, one.state)
     message = str(one.result.get("sentence") or "")
-    told = f"{_ACTIONS.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
+    told = f"{DOING.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])
 
 
@@ -189,7 +194,7 @@ def _wait_json(wait: Wait | None) -> dict[str, Any] | None:
     if wait is None:
         return None
     return {
-        "sentence": capital("; ".join(filter(None, (waited(wait), queue_words(wait.each))))),
+        "sentence": capital(wait_words(wait)),
         "seconds": round(wait.seconds, 3),
         "cut_off": wait.cut,
         "each_seconds": round(wait.each, 3),

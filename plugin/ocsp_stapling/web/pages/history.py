@@ -21,13 +21,12 @@ from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
-from ocsp_stapling.web.pages.past_chart import Strip, incidents_chart, strip
+from ocsp_stapling.web.pages.past_chart import Strip, availability_tone, incidents_chart, strip
 from ocsp_stapling.web.pages.story import stories
 from ocsp_stapling.web.words import ENDINGS, Tone, counted, lasted
 
 blueprint = Blueprint("history", __name__)
 _SHOWN = 200
-_USUAL = 99.0
 _TELLING_PASSES = 12
 """An hour's looks of the watch."""
 
@@ -110,7 +109,7 @@ def _failing_now() -> frozenset[str]:
 def _shares(seen: Past, failing: frozenset[str]) -> Iterable[Share]:
     """The worst first. What rests on a few looks says little, and nothing is green that fails now."""
     for url, one in sorted(seen.availability.items(), key=lambda item: item[1].percent):
-        tone: Tone = "good" if one.good == one.passes else "warn" if one.percent >= _USUAL else "bad"
+        tone = availability_tone(one)
         if tone == "good" and one.passes < _TELLING_PASSES:
             tone = "calm"
         if tone in ("good", "calm") and url in failing:

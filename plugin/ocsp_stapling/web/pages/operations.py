@@ -10,6 +10,7 @@ from typing import Any
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
 from ocsp_stapling.change.verify import paired
+from ocsp_stapling.check.incident.words import DOING
 from ocsp_stapling.web.pages.verdict import Fact
 from ocsp_stapling.web.words import ENDINGS, Tone, duration, sentence
 
@@ -27,16 +28,6 @@ ACTIONS = {
 UNDOABLE = ("off", "on", "site-off", "site-on", "cache-fit")
 _AGAIN = ("off", "on", "shield-on", "shield-off", "cache-fit")
 """Whose plan can be shown anew without naming a site or a change."""
-_DOING = {
-    "off": "Turning stapling off",
-    "on": "Turning stapling on",
-    "undo": "Taking a change back",
-    "shield-on": "Turning the shield on",
-    "shield-off": "Turning the shield off",
-    "site-off": "Turning stapling off for one site",
-    "site-on": "Turning stapling on for one site",
-    "cache-fit": "Making the staple cache fit",
-}
 _DID = {
     "off": "Stapling is off",
     "on": "Stapling is on",
@@ -161,7 +152,7 @@ def _title(found: Progress) -> str:
     if found.state == "done":
         return _DID.get(found.action, "Done")
     if not found.ended:
-        return f"{_DOING.get(found.action, 'Working')}…"
+        return f"{DOING.get(found.action, 'Working')}…"
     if found.state == "refused":
         return "Nothing was changed"
     if found.state == "restored":

@@ -92,8 +92,12 @@ def strip(found: Mapping[int, Tally], now: float) -> Strip:
 def _cell(number: int, day: int, found: Tally | None) -> Cell:
     if found is None or not found.passes:
         return Cell(number * _CELL, "calm", f"{_date(day)}: no look")
-    tone: Tone = "good" if found.good == found.passes else "warn" if found.percent >= _USUAL else "bad"
-    return Cell(number * _CELL, tone, f"{_date(day)}: {_share(found)}")
+    return Cell(number * _CELL, availability_tone(found), f"{_date(day)}: {_share(found)}")
+
+
+def availability_tone(found: Tally) -> Tone:
+    """Return how good it is that so many looks found a responder well."""
+    return "good" if found.good == found.passes else "warn" if found.percent >= _USUAL else "bad"
 
 
 def _share(found: Tally) -> str:

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import incident
-from ocsp_stapling.check.incident import Incident, known, words
+from ocsp_stapling.check.incident import OPERATIONS, Incident, known, words
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.words import Tone
 
 _FRESH_SECONDS = 24 * 3600.0
 _SHOWN = 20
-_OPERATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def fresh(one: Incident | None) -> bool:
 
 def stories(journal: Journal) -> list[Story]:
     """Return the newest incidents with their timelines, newest first."""
-    operations = journal.operations(_OPERATIONS)
+    operations = journal.operations(OPERATIONS)
     return [
         Story(
             one.id,

@@ -17,8 +17,7 @@ from ocsp_stapling.web.pages.check import checks
 from ocsp_stapling.web.words import Tone
 
 blueprint = Blueprint("elsewhere", __name__, url_prefix="/elsewhere")
-_MARK, _END = "OCSP-ELSEWHERE", "OCSP-END"
-_QUESTION = re.compile(_MARK + r" ([0-9a-f]{16})")
+_QUESTION = re.compile(reading.MARK + r" ([0-9a-f]{16})")
 
 
 @blueprint.get("")
@@ -75,11 +74,11 @@ def _what_is_wrong(pasted: str) -> str:
 
 
 def _why_unreadable(pasted: str) -> str:
-    if "mktemp" in pasted and _END in pasted:
+    if "mktemp" in pasted and reading.END in pasted:
         return "This is the command itself. Run it on another machine and paste what it prints there."
-    if _MARK not in pasted:
-        return f"This is not what the command prints: that begins with {_MARK} and ends with {_END}."
-    return f"The result is not whole. Paste everything from {_MARK} to {_END}, both included."
+    if reading.MARK not in pasted:
+        return f"This is not what the command prints: that begins with {reading.MARK} and ends with {reading.END}."
+    return f"The result is not whole. Paste everything from {reading.MARK} to {reading.END}, both included."
 
 
 def _asked_for() -> set[str]:
