@@ -67,13 +67,16 @@ def _files(value: str, tree: ConfigTree) -> list[Path]:
 
 
 def _existing(path: str) -> list[Path]:
-    """The file, or (rotatelogs writes the time into the name) the newest that fits."""
-    if "%" not in path:
-        return [Path(path)] if Path(path).is_file() else []
-    pattern = re.sub(r"%[A-Za-z]", "*", glob.escape(path))
-    names = glob.iglob(pattern)  # noqa: PTH207 - an absolute pattern
-    fitting = [found for name in names if (found := Path(name)).is_file()]
-    return sorted(fitting, key=lambda one: one.stat().st_mtime)[-1:]
+    """The file, or (rotatelogs writes the time into the name) the newest that fits; none if that cannot be told."""
+    try:
+        if "%" not in path:
+            return [Path(path)] if Path(path).is_file() else []
+        pattern = re.sub(r"%[A-Za-z]", "*", glob.escape(path))
+        names = glob.iglob(pattern)  # noqa: PTH207 - an absolute pattern
+        fitting = [found for name in names if (found := Path(name)).is_file()]
+        return sorted(fitting, key=lambda one: one.stat().st_mtime)[-1:]
+    except OSError:  # a name that is too long, or a file that rotation takes away just now
+        return []
 
 
 def _hiding(tree: ConfigTree) -> Directive | None:

@@ -52,6 +52,8 @@ def test_a_virtual_hosts_own_log_is_read_too(tmp_path: Path, line: str) -> None:
         "ErrorLog /nowhere/log",
         'ErrorLog "|/usr/bin/logger -t x"',
         'ErrorLog "|a \'b"',
+        f"ErrorLog /{'long' * 80}",
+        f'ErrorLog "|/usr/bin/rotatelogs /{"long" * 80}.%Y 86400"',
     ],
 )
 def test_what_leads_to_no_file_is_none(tmp_path: Path, line: str) -> None:
