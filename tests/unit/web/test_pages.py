@@ -94,6 +94,12 @@ def test_hostile_text_is_shown_as_text_where_it_belongs(showing: Shown) -> None:
     assert "&lt;script&gt;alert(1)" in text_of(showing(made.hostile()), "p=responders")
 
 
+def test_where_nobody_answers_apache_is_down_although_its_process_is_still_ending(showing: Shown) -> None:
+    ending = made.apache_down()
+    app = showing(replace(ending, host=replace(ending.host, apache_running=True)))
+    assert '<p class="ost-kicker">Apache is down</p>' in get(app, "p=").text
+
+
 @pytest.mark.parametrize(
     ("state", "kicker", "button"),
     [

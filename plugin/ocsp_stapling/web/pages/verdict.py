@@ -65,6 +65,7 @@ _BY_CAUSE: dict[Cause, tuple[Tone, str]] = {
     Cause.OFF_BY_PLUGIN: ("off", "Stapling is off"),
     Cause.OFF_ELSEWHERE: ("off", "Stapling is off"),
     Cause.NOT_IN_FRONT: ("calm", "Another server is in front"),
+    Cause.NOT_SERVED: ("bad", "Apache is down"),
 }
 _BY_SEVERITY: dict[Severity, tuple[Tone, str]] = {
     Severity.STALLING: ("bad", "Visitors are waiting"),
