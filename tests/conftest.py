@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,14 +36,26 @@ def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     Machine.shared = (base.parent if hasattr(request.config, "workerinput") else base,)
     scratch = base / "scratch"
     scratch.mkdir()
-    before = _named_after_the_plugin()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
         patch.setattr(tempfile, "tempdir", None)
         yield
     assert list(scratch.iterdir()) == [], "a test left something in the directory for temporary files"
-    left = _named_after_the_plugin() - before
-    assert not left, "the plugin, or its installer, left something in this system's /tmp"
+
+
+_BEFORE = pytest.StashKey[set[Path]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_BEFORE] = _named_after_the_plugin()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves something behind: looked at once, by the process that outlives all who run tests."""
+    left = _named_after_the_plugin() - session.config.stash[_BEFORE]
+    if left and not hasattr(session.config, "workerinput"):
+        sys.stderr.write(f"\nThe plugin, or its installer, left something in this system's /tmp: {left}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _named_after_the_plugin() -> set[Path]:
