@@ -52,7 +52,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that leaves something behind: looked at once, by the process that outlives all who run tests."""
-    left = _named_after_the_plugin() - session.config.stash[_BEFORE]
+    before: set[Path] = session.config.stash[_BEFORE]
+    left = _named_after_the_plugin() - before
     if left and not hasattr(session.config, "workerinput"):
         sys.stderr.write(f"\nThe plugin, or its installer, left something in this system's /tmp: {left}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
