@@ -7,6 +7,7 @@ out unless the reader needs them; no file content, no log line and no key is eve
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -20,6 +21,11 @@ from ocsp_stapling.check.incident import Incident, words
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
 _SHOWN = 12
+_SERIAL = re.compile(r" \(serial [0-9A-F]+\)")
+_SITE_LISTS = (
+    *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "alone"),
+    *("never_stapled", "unreadable_sites"),
+)
 _TOLD_SECONDS = 24 * 3600.0
 """So long after its end an incident is what a ticket is about."""
 _CAUSES = {
@@ -334,11 +340,11 @@ class _Ticket:
         """A sentence that may name sites, for a reader who must not see them."""
         if self.reader == "root" and not self.redact:
             return text
-        lists = ("sites_affected", "sites_causing")
-        names = {name for one in (self.found, self.now) for each in lists for name in one[each]}
+        names = _names(self.found) | _names(self.now)
         for name in sorted(names, key=len, reverse=True):
-            text = text.replace(name, "(a site)")
-        return text
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", "(a site)", text)
+        # By its serial number anybody can look a certificate's site up; its authority needs it.
+        return text if self.reader == "ca" else _SERIAL.sub("", text)
 
 
 def _one_line(text: str) -> str:
@@ -349,6 +355,15 @@ def _one_line(text: str) -> str:
 def _own(names: Iterable[str]) -> list[str]:
     """The sites that have a name: a number stands for each that the sender may not see."""
     return [name for name in names if not is_other(name)]
+
+
+def _names(found: Document) -> set[str]:
+    """Every site that a document names, wherever its sentences have it from."""
+    lists = [found.get(key, ()) for key in _SITE_LISTS]
+    lists += [one["site_names"] for one in found["responders"]]
+    lists += [[one["site"] for one in found["handshakes"]], found["configuration"]["still_on"]]
+    lists.append([one["name"] for one in found["incomplete_chains"]])
+    return {name for names in lists for name in names if name}
 
 
 def _counted(number: int, noun: str) -> str:

@@ -49,10 +49,10 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         seconds=evidence.seconds,
         site_count=len({site.name for one in responders for site in one.sites if not is_other(site.name)}),
         responders=responders,
-        stapling=tuple(replace(site, where="") for site in evidence.stapling if visible.domain(site.name)),
-        incomplete_chains=tuple(site for site in evidence.incomplete_chains if visible.domain(site.name)),
-        never_stapled=tuple(site for site in evidence.never_stapled if visible.domain(site.name)),
-        unreadable=tuple(site for site in evidence.unreadable if visible.domain(site.name)),
+        stapling=names.own(evidence.stapling),
+        incomplete_chains=names.own(evidence.incomplete_chains),
+        never_stapled=names.own(evidence.never_stapled),
+        unreadable=names.own(evidence.unreadable),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),
         log=LogEvidence(),
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),
@@ -88,6 +88,10 @@ class _Names:
 
     def _number(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
+
+    def own(self, sites: Iterable[Site]) -> tuple[Site, ...]:
+        """Return those that may be named."""
+        return tuple(self.whole(site) for site in sites if self.visible.domain(site.name))
 
     def whole(self, site: Site) -> Site:
         """Return a site as it may be shown."""
@@ -129,7 +133,8 @@ def _handshakes(
 
 
 def _address(found: AddressFinding) -> AddressFinding:
-    return replace(found, detail="", source="")
+    # The answer names a certificate by its serial number, as the question does.
+    return replace(found, detail="", source="", answer="")
 
 
 def _elsewhere(told: Elsewhere) -> Elsewhere:

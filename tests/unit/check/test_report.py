@@ -100,6 +100,43 @@ def test_a_redacted_ticket_names_no_customer_and_no_server(reader: str) -> None:
     assert "server.host.example" not in text
 
 
+SERIAL = "0A1B2C"
+SPOILED = responder(
+    v4=Outcome.BAD_SIGNATURE, serial=SERIAL, sites=1, command=f"curl http://ocsp.alpha.example/{SERIAL}"
+)
+
+
+@pytest.mark.parametrize(("reader", "redact"), [("datacenter", True), ("datacenter", False), ("root", True)])
+def test_by_no_serial_number_can_a_site_be_looked_up_that_a_ticket_does_not_name(
+    reader: str, redact: bool
+) -> None:
+    found = document(unstapled(SPOILED, FINE, host=SERVER))
+    assert f"(serial {SERIAL})" in found["sentence"]
+
+    text = ticket(found, reader, redact=redact)
+
+    assert "a site" in text
+    assert f"serial {SERIAL}" not in text
+    assert (SERIAL in text) is not redact  # the line that reproduces it; redacted, another one stands for it
+    assert f"serial {SERIAL}" in ticket(found, "ca", redact=redact)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_wherever_a_redacted_sentence_has_a_name_from_it_is_left_out(reader: str) -> None:
+    names = ("own.example", "other.example", "quick.example", "strict.example")
+    found = document(stalled(HANGS, FINE, host=SERVER)) | {
+        "sentence": f"At {', '.join(names)}, and at not-own.example.",
+        "never_stapled": ["strict.example"],
+        "must_staple_sites": ["quick.example"],
+    }
+    found["configuration"] |= {"still_on": ["own.example"]}
+    found["handshakes"][0]["site"] = "other.example"
+
+    text = ticket(found, reader, redact=True)
+
+    assert "At (a site), (a site), (a site), (a site), and at not-own.example." in text
+
+
 def test_only_root_is_told_which_sites() -> None:
     found = document(stalled(HANGS, FINE, host=SERVER))
 

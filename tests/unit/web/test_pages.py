@@ -515,6 +515,23 @@ def test_availability_says_how_much_it_rests_on_and_is_not_green_beside_a_failur
     assert "100 % of 1 look<" in text
 
 
+def test_the_list_of_sites_is_filtered_by_what_a_site_has(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = made.row("plain.example")
+    shown = {
+        "odd": replace(one, name="odd.example", note="The issuer is missing from the chain."),
+        "none": replace(one, name="none.example", host=""),
+        "must-staple": replace(one, name="strict.example", must_staple=True),
+    }
+    monkeypatch.setattr(sites, "_rows", lambda: [one, *shown.values()])
+    app = showing(None)
+    for word, row in shown.items():
+        assert re.findall(r'<th scope="row">([^<]+)', text_of(app, f"p=sites&show={word}")) == [row.name]
+    with_one = re.findall(r'<th scope="row">([^<]+)', text_of(app, "p=sites&show=responder"))
+    assert with_one == ["plain.example", "odd.example", "strict.example"]
+
+
 def test_in_an_outage_sites_that_cause_it_and_wait_are_marked_and_found(
     showing: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ from statistics import median
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis.explanation import MUTE, UNCONNECTED, failing
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, SteeringLine
-from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome
 
 _AGREEING_SECONDS = 120.0
@@ -29,7 +28,6 @@ class Surroundings:
     mute_everywhere: bool
     ipv6_answers: bool
     """Whether any responder answered over IPv6."""
-    ipv6: Ipv6Kind
     levels: Mapping[str, Level]
     force_url: SteeringLine | None = None
     proxy: SteeringLine | None = None
@@ -55,7 +53,6 @@ def surroundings(evidence: Evidence) -> Surroundings:
         several and all(found & UNCONNECTED for found in sets),
         several and all(found & MUTE for found in sets),
         "ipv6" in answers,
-        evidence.host.ipv6,
         {one.name: one.level for one in evidence.authorities},
         evidence.configuration.force_url,
         evidence.configuration.proxy,

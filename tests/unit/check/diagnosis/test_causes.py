@@ -15,13 +15,11 @@ from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
     Elsewhere,
-    HostEvidence,
     NameState,
     PublicAddresses,
     ResponderEvidence,
     SteeringLine,
 )
-from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder, stalled, unstapled
 
@@ -129,10 +127,9 @@ def test_a_status_page_that_reports_an_outage_turns_a_dead_connection_into_the_a
 
 @pytest.mark.parametrize("outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REFUSED, Outcome.NO_ROUTE])
 def test_only_ipv6_fails_everywhere(outcome: Outcome) -> None:
-    host = HostEvidence(ipv6=Ipv6Kind.ADDRESS_WITHOUT_ROUTE)
     both = [responder(name, v4=Outcome.OK, v6=outcome) for name in ("alpha", "beta")]
 
-    found = diagnose(unstapled(*both, host=host))
+    found = diagnose(unstapled(*both))
 
     assert (found.cause, found.action) == (Cause.IPV6_BROKEN, Action.FIX_HERE)
 
