@@ -24,7 +24,7 @@ from ocsp_stapling import settings as configured
 from ocsp_stapling.apache import includes, managed_block, statements
 from ocsp_stapling.apache.errorlog import failures, line
 from ocsp_stapling.ca import statusio, statuspage
-from ocsp_stapling.ca.reading import UnreadableError
+from ocsp_stapling.ca.reading import UnreadablePageError
 from ocsp_stapling.check import vantage
 from ocsp_stapling.host.firewall import ipset, iptables, nft
 from ocsp_stapling.host.firewall.ruleset import Packet, blocks
@@ -160,7 +160,7 @@ def read_status(document: str) -> None:
     for parse in (statusio.parse, statuspage.parse):
         try:
             parse(json.loads(document), "https://status.example.com")
-        except UnreadableError:
+        except UnreadablePageError:
             continue
 
 

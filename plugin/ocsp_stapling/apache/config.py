@@ -36,7 +36,7 @@ def read_config(
     `overlay` the configuration is read as it would be with these file contents (None: file absent). Raises
     Problem `no-httpd-conf` if httpd.conf itself cannot be read.
     """
-    walk = _Walk(
+    walk = _TreeWalk(
         layout, binary or Binary(), {str(path): content for path, content in (overlay or {}).items()}
     )
     walk.include(str(layout.conf), required=True)
@@ -46,7 +46,7 @@ def read_config(
     return walk.tree(layout.conf)
 
 
-class _Walk:
+class _TreeWalk:
     """The state of one reading."""
 
     def __init__(self, layout: Layout, binary: Binary, overlay: Overlay) -> None:
@@ -308,18 +308,18 @@ class _Walk:
         self.in_block = False
 
 
-_STEERING: dict[bytes, Callable[[_Walk, bytes], None]] = {
-    b"<virtualhost": _Walk._begin_vhost,
-    b"</virtualhost": _Walk._end_vhost,
-    b"include": _Walk._include,
-    b"includeoptional": _Walk._include_optional,
-    b"serverroot": _Walk._server_root,
-    b"loadmodule": _Walk._load_module,
-    b"define": _Walk._define,
-    b"undefine": _Walk._undefine,
-    b"use": _Walk._use,
-    BEGIN: _Walk._begin_block,
-    END: _Walk._end_block,
+_STEERING: dict[bytes, Callable[[_TreeWalk, bytes], None]] = {
+    b"<virtualhost": _TreeWalk._begin_vhost,
+    b"</virtualhost": _TreeWalk._end_vhost,
+    b"include": _TreeWalk._include,
+    b"includeoptional": _TreeWalk._include_optional,
+    b"serverroot": _TreeWalk._server_root,
+    b"loadmodule": _TreeWalk._load_module,
+    b"define": _TreeWalk._define,
+    b"undefine": _TreeWalk._undefine,
+    b"use": _TreeWalk._use,
+    BEGIN: _TreeWalk._begin_block,
+    END: _TreeWalk._end_block,
 }
 _SECTION_NAMES = {
     name.lower(): name for name in ("IfModule", "IfDefine", "IfVersion", "IfFile", "IfDirective", "IfSection")

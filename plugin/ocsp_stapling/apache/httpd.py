@@ -25,7 +25,7 @@ _SOURCE_LINE = re.compile(r"^  (\S+\.c)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class ConfigTest:
+class ConfigTestResult:
     """httpd's own verdict on the configuration and its words, unchanged."""
 
     ok: bool
@@ -48,13 +48,13 @@ class Httpd:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
-    def configtest(self) -> ConfigTest:
+    def configtest(self) -> ConfigTestResult:
         """Return httpd's verdict on the files as they are now (`httpd -t`); it never raises."""
         done = self._run("-t", seconds=CONFIG_SECONDS)
         message = "\n".join(filter(None, (done.err.strip(), done.out.strip())))
         if done.timed_out:
             message = f"httpd -t gave no answer within {CONFIG_SECONDS:.0f} seconds.\n{message}".strip()
-        return ConfigTest(done.ok, message)
+        return ConfigTestResult(done.ok, message)
 
     def examine(self) -> Examination:
         """Return configtest, modules and includes from a single run; it never raises."""

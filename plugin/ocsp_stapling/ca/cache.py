@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.ca.reading import Incident, Level, Reading
+from ocsp_stapling.ca.reading import Level, PageIncident, PageReading
 
 FILE_NAME = "status-pages.json"
 
@@ -20,7 +20,7 @@ _VERSION = 1
 _SIZE_LIMIT = 4 * 1024 * 1024
 _KEEP = timedelta(days=1)  # an entry nobody renews is dropped then
 
-Entries = dict[str, tuple[Reading, datetime]]
+Entries = dict[str, tuple[PageReading, datetime]]
 
 
 class PageCache:
@@ -33,7 +33,7 @@ class PageCache:
         """Return the entries younger than `age`; one from the future (the clock was set back) is not."""
         return {page: entry for page, entry in self._load().items() if timedelta(0) <= now - entry[1] < age}
 
-    def store(self, readings: Mapping[str, Reading], now: datetime) -> None:
+    def store(self, readings: Mapping[str, PageReading], now: datetime) -> None:
         """Add readings made at `now`. Written beside and renamed, so that a reader never sees half a file."""
         if not readings or not self.path.parent.is_dir():
             return
@@ -67,22 +67,22 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _dump(reading: Reading, at: datetime) -> dict[str, Any]:
+def _dump(reading: PageReading, at: datetime) -> dict[str, Any]:
     incidents = [dataclasses.asdict(i) | {"level": i.level.value} for i in reading.incidents]
     return {"at": at.isoformat(), "level": reading.level.value, "incidents": incidents}
 
 
-def _entry(row: dict[str, Any]) -> tuple[Reading, datetime]:
+def _entry(row: dict[str, Any]) -> tuple[PageReading, datetime]:
     at = datetime.fromisoformat(row["at"])
     if at.tzinfo is None:
         raise ValueError("a time without a zone")
     incidents = tuple(_incident(incident) for incident in row["incidents"])
-    return Reading(Level(row["level"]), incidents), at
+    return PageReading(Level(row["level"]), incidents), at
 
 
-def _incident(row: dict[str, Any]) -> Incident:
+def _incident(row: dict[str, Any]) -> PageIncident:
     level = Level(row["level"])
-    texts = {f.name: row[f.name] for f in dataclasses.fields(Incident) if f.name != "level"}
+    texts = {f.name: row[f.name] for f in dataclasses.fields(PageIncident) if f.name != "level"}
     if not all(isinstance(text, str) for text in texts.values()):
         raise TypeError("a text that is none")
-    return Incident(level=level, **texts)
+    return PageIncident(level=level, **texts)

@@ -35,12 +35,12 @@ class Level(Enum):
 _RANK = (Level.OPERATIONAL, Level.UNKNOWN, Level.MAINTENANCE, Level.DEGRADED, Level.OUTAGE)
 
 
-class UnreadableError(Exception):
+class UnreadablePageError(Exception):
     """The page's answer is not what its format promises; the text says why, to follow "the page"."""
 
 
 @dataclass(frozen=True)
-class Incident:
+class PageIncident:
     """One incident or maintenance that is going on; `started_at` is ISO 8601 as the page wrote it, or empty."""
 
     title: str
@@ -63,16 +63,16 @@ class Component:
 class Report:
     """An incident with the names of the components it touches (none named: all of them)."""
 
-    incident: Incident
+    incident: PageIncident
     touches: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Reading:
+class PageReading:
     """What follows from a page for OCSP: the level and the incidents behind it, the gravest first."""
 
     level: Level
-    incidents: tuple[Incident, ...]
+    incidents: tuple[PageIncident, ...]
 
 
 def worst(levels: Iterable[Level]) -> Level:
@@ -80,7 +80,7 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=_RANK.index, default=Level.UNKNOWN)
 
 
-def conclude(banner: Level, components: list[Component], reports: list[Report]) -> Reading:
+def conclude(banner: Level, components: list[Component], reports: list[Report]) -> PageReading:
     """Weigh a page: components about OCSP beat the banner, and a running incident beats both.
 
     An incident that names components counts only if one is about OCSP, unless the page has no such component.
@@ -90,7 +90,7 @@ def conclude(banner: Level, components: list[Component], reports: list[Report]) 
     base = worst(about_ocsp) if about_ocsp else banner
     level = worst([base, *(incident.level for incident in counting)])
     counting.sort(key=lambda incident: -_RANK.index(incident.level))
-    return Reading(level, tuple(counting[:INCIDENT_LIMIT]))
+    return PageReading(level, tuple(counting[:INCIDENT_LIMIT]))
 
 
 def _concerns(report: Report) -> bool:
@@ -111,14 +111,14 @@ def plain(value: object, limit: int = TEXT_LIMIT) -> str:
 def table(value: object, what: str) -> dict[str, Any]:
     """Return `value` if it is a JSON object. Raises UnreadableError."""
     if not isinstance(value, dict):
-        raise UnreadableError(f"lacks {what}")
+        raise UnreadablePageError(f"lacks {what}")
     return value
 
 
 def rows(value: object, what: str) -> list[dict[str, Any]]:
     """Return `value` if it is a list of JSON objects. Raises UnreadableError."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value[:LIST_LIMIT]):
-        raise UnreadableError(f"lacks {what}")
+        raise UnreadablePageError(f"lacks {what}")
     return value[:LIST_LIMIT]
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from ocsp_stapling.ca import statusio, statuspage
 from ocsp_stapling.ca.cache import PageCache
 from ocsp_stapling.ca.fetch import Fetcher, FetchError
-from ocsp_stapling.ca.reading import Incident, Level, Reading, UnreadableError
+from ocsp_stapling.ca.reading import Level, PageIncident, PageReading, UnreadablePageError
 from ocsp_stapling.settings import Authority, Settings
 
 _GRACE = 0.2  # seconds a thread may need to report after its connection was cut
@@ -35,7 +35,7 @@ class AuthorityStatus:
     authority: str
     level: Level
     sentence: str
-    incidents: tuple[Incident, ...]
+    incidents: tuple[PageIncident, ...]
     url: str
     fetched_at: datetime
 
@@ -51,7 +51,7 @@ def status_of(
     fresh = cache.fresh(now, timedelta(seconds=settings.status_pages.cache_seconds))
     wanted = {a.status_page: a for a in authorities if _readable(a, settings) and a.status_page not in fresh}
     answers = _read_all(tuple(wanted.values()), settings)
-    cache.store({page: found for page, found in answers.items() if isinstance(found, Reading)}, now)
+    cache.store({page: found for page, found in answers.items() if isinstance(found, PageReading)}, now)
     return tuple(
         _status(a, settings, fresh.get(a.status_page), answers.get(a.status_page), now) for a in authorities
     )
@@ -61,10 +61,10 @@ def _readable(authority: Authority, settings: Settings) -> bool:
     return settings.status_pages.enabled and authority.kind != "link" and bool(authority.status_page)
 
 
-def _read_all(authorities: Sequence[Authority], settings: Settings) -> dict[str, Reading | str]:
+def _read_all(authorities: Sequence[Authority], settings: Settings) -> dict[str, PageReading | str]:
     """Reading or reason per page. A thread stuck in name resolution is left behind, it can do no harm."""
     seconds = settings.status_pages.timeout_seconds
-    answers: dict[str, Reading | str] = {}
+    answers: dict[str, PageReading | str] = {}
 
     def work(authority: Authority) -> None:
         answers[authority.status_page] = _read(authority, Fetcher(settings.status_pages, seconds))
@@ -78,27 +78,27 @@ def _read_all(authorities: Sequence[Authority], settings: Settings) -> dict[str,
     return dict(answers)
 
 
-def _read(authority: Authority, fetcher: Fetcher) -> Reading | str:
+def _read(authority: Authority, fetcher: Fetcher) -> PageReading | str:
     try:
         if authority.kind == "statusio":
             return statusio.read(authority, fetcher.get_text, fetcher.get_json)
         return statuspage.read(authority, fetcher.get_json)
-    except (FetchError, UnreadableError) as error:
+    except (FetchError, UnreadablePageError) as error:
         return str(error)
 
 
 def _status(
     authority: Authority,
     settings: Settings,
-    cached: tuple[Reading, datetime] | None,
-    answer: Reading | str | None,
+    cached: tuple[PageReading, datetime] | None,
+    answer: PageReading | str | None,
     now: datetime,
 ) -> AuthorityStatus:
     if not _readable(authority, settings):
         return _unknown(authority, _why_not_read(authority, settings), now)
     if cached is not None:
         return _known(authority, *cached)
-    if isinstance(answer, Reading):
+    if isinstance(answer, PageReading):
         return _known(authority, answer, now)
     why = answer or "did not answer in time"
     return _unknown(authority, f"the status page of {authority.name} {why}: its state is unknown", now)
@@ -116,7 +116,7 @@ def _unknown(authority: Authority, sentence: str, now: datetime) -> AuthoritySta
     return AuthorityStatus(authority.name, Level.UNKNOWN, sentence, (), authority.status_page, now)
 
 
-def _known(authority: Authority, reading: Reading, at: datetime) -> AuthorityStatus:
+def _known(authority: Authority, reading: PageReading, at: datetime) -> AuthorityStatus:
     sentence = f"the status page of {authority.name} {_SAYS[reading.level]}"
     if reading.incidents and reading.level is not Level.OPERATIONAL:
         sentence += f": {reading.incidents[0].title}"

@@ -9,11 +9,11 @@ from typing import Any
 from ocsp_stapling.ca.reading import (
     TITLE_LIMIT,
     Component,
-    Incident,
     Level,
-    Reading,
+    PageIncident,
+    PageReading,
     Report,
-    UnreadableError,
+    UnreadablePageError,
     conclude,
     moment,
     plain,
@@ -39,7 +39,7 @@ GetText = Callable[[str], str]
 GetJson = Callable[[str], object]
 
 
-def read(authority: Authority, get_text: GetText, get_json: GetJson) -> Reading:
+def read(authority: Authority, get_text: GetText, get_json: GetJson) -> PageReading:
     """Return what a Status.io page says. Raises UnreadableError, and what the two getters raise."""
     page_id = authority.status_id or discover(get_text(authority.status_page))
     return parse(get_json(API + page_id), authority.status_page)
@@ -49,11 +49,11 @@ def discover(html: str) -> str:
     """Return the page's id, which stands in its HTML. Raises UnreadableError."""
     found = _PAGE_ID.search(html)
     if found is None:
-        raise UnreadableError("does not name its Status.io id")
+        raise UnreadablePageError("does not name its Status.io id")
     return found[1]
 
 
-def parse(document: object, page: str) -> Reading:
+def parse(document: object, page: str) -> PageReading:
     """Return what an answer of the status API says; `page` is the link for people. Raises UnreadableError."""
     result = table(table(document, "a result").get("result"), "a result")
     banner = _level(table(result.get("status_overall"), "an overall status"))
@@ -82,7 +82,7 @@ def _report(row: dict[str, Any], page: str) -> Report:
     message = _latest(row)
     known = _LEVELS.get(message["status"]) if isinstance(message.get("status"), int) else None
     level = worst([Level.DEGRADED, known or Level.DEGRADED])
-    incident = Incident(
+    incident = PageIncident(
         title=plain(row.get("name"), TITLE_LIMIT) or "an incident without a title",
         level=level,
         state="active",
@@ -107,7 +107,7 @@ def _maintenance(result: dict[str, Any], page: str) -> list[Report]:
 
 def _planned(row: dict[str, Any], page: str) -> Report:
     report = _report(row, page)
-    incident = Incident(
+    incident = PageIncident(
         report.incident.title,
         Level.MAINTENANCE,
         "maintenance",

@@ -8,9 +8,9 @@ from typing import Any
 from ocsp_stapling.ca.reading import (
     TITLE_LIMIT,
     Component,
-    Incident,
     Level,
-    Reading,
+    PageIncident,
+    PageReading,
     Report,
     conclude,
     link,
@@ -42,13 +42,13 @@ _IMPACT = {"major": Level.OUTAGE, "critical": Level.OUTAGE, "maintenance": Level
 _OVER = {"resolved", "postmortem", "completed", "scheduled"}
 
 
-def read(authority: Authority, get_json: Callable[[str], object]) -> Reading:
+def read(authority: Authority, get_json: Callable[[str], object]) -> PageReading:
     """Return what a Statuspage page says. Raises UnreadableError, and what `get_json` raises."""
     page = authority.status_page.rstrip("/")
     return parse(get_json(page + SUMMARY), page)
 
 
-def parse(document: object, page: str) -> Reading:
+def parse(document: object, page: str) -> PageReading:
     """Return what a summary says; `page` is the link for people. Raises UnreadableError."""
     summary = table(document, "a summary")
     banner = _level(_BANNER, table(summary.get("status"), "a status").get("indicator"))
@@ -78,7 +78,7 @@ def _report(row: dict[str, Any], page: str) -> Report:
     impact = row.get("impact")
     updates = rows(row.get("incident_updates", []), "incident updates")
     latest = max(updates, key=lambda update: moment(update.get("created_at")), default={})
-    incident = Incident(
+    incident = PageIncident(
         title=plain(row.get("name"), TITLE_LIMIT) or "an incident without a title",
         level=_IMPACT.get(impact, Level.DEGRADED) if isinstance(impact, str) else Level.DEGRADED,
         state=plain(row.get("status"), 40),

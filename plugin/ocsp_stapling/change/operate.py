@@ -20,7 +20,7 @@ from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
-from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, Result, Server, Watcher
+from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, ChangeTarget, Result, Watcher
 from ocsp_stapling.change.verify import judge
 from ocsp_stapling.ocsp.staple import handshakes
 from ocsp_stapling.problem import Problem, not_root
@@ -141,7 +141,7 @@ class Operator:
         changes = _way_back(journal.files(undone.id))
         return plan.make(asked, situation, changes, str(undone.plan.get("site") or ""))
 
-    def _settled(self, made: Plan, server: Server, now: Situation) -> Result | None:
+    def _settled(self, made: Plan, server: ChangeTarget, now: Situation) -> Result | None:
         """With nothing to write: done, unless Apache does not serve as its files say (then it is restarted).
 
         Where stapling is on, a responder that fails looks the same; then only Apache's not having read its files
@@ -192,9 +192,9 @@ def needs_consent() -> Problem:
     return Problem("needs-consent", "Nothing was changed: without a terminal to ask on, --yes is needed.")
 
 
-def make_server(means: Means, journal: Journal, watcher: Watcher) -> Server:
+def make_server(means: Means, journal: Journal, watcher: Watcher) -> ChangeTarget:
     """Return what a transaction works on."""
-    return Server(means.apache, means.configtest, means.read, journal, means.patience, watcher)
+    return ChangeTarget(means.apache, means.configtest, means.read, journal, means.patience, watcher)
 
 
 def recover(settings: Settings, watcher: Watcher) -> list[Result]:

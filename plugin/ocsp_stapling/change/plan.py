@@ -281,12 +281,7 @@ def _described(
     will = _stapling_then(then, after)
     if rebuild and site:
         will |= dict.fromkeys((one.key for one in alone), False)
-    asking = [one for one in now.server.endpoints if one.responder]
-    leaving = [one for one in in_the_queue(asking) if not will.get(one.key)]
-    joining = [one for one in asking if not one.stapling and will.get(one.key)]
-    affected = [*leaving, *joining]
-    losing = [one for one in affected if one.must_staple and not will.get(one.key)]
-    names = labels(now.server.endpoints)
+    affected, losing = _concerned(now.server, will)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     return Plan(
         action=request.action,
@@ -301,18 +296,26 @@ def _described(
         cache_then=then.stapling.cache is not None,
         decided_by=before.decided_by,
         origin=before.origin.value,
-        sites_affected=len(affected),
-        must_staple=tuple(names[one.name, one.port] for one in losing),
+        sites_affected=affected,
+        must_staple=losing,
         overrides=stays,
         front=now.front,
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
-        warnings=_warnings(
-            request, now, then, after or rebuild, [names[one.name, one.port] for one in losing], stays
-        ),
+        warnings=_warnings(request, now, then, after or rebuild, losing, stays),
         return_when_healthy=request.return_when_healthy,
         site=alone[0].name if alone else "",
         others=_others(now, after, will, alone),
     )
+
+
+def _concerned(server: ServerState, will: Mapping[Key, bool]) -> tuple[int, tuple[str, ...]]:
+    """How many endpoints leave or join the queue, and the names of those that lose a staple they must have."""
+    asking = [one for one in server.endpoints if one.responder]
+    leaving = [one for one in in_the_queue(asking) if not will.get(one.key)]
+    joining = [one for one in asking if not one.stapling and will.get(one.key)]
+    names = labels(server.endpoints)
+    losing = [one for one in (*leaving, *joining) if one.must_staple and not will.get(one.key)]
+    return len(leaving) + len(joining), tuple(names[one.name, one.port] for one in losing)
 
 
 def _shielded(request: ChangeRequest, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:

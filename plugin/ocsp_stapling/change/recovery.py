@@ -12,13 +12,13 @@ from ocsp_stapling.change.journal import RUNNING, FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import sample_from_json
 from ocsp_stapling.change.restart import RestartError
-from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, Result, Server, put_back, rebuild
+from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, ChangeTarget, Result, put_back, rebuild
 from ocsp_stapling.change.verify import Sample
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.problem import Problem
 
 
-def recover(server: Server) -> list[Result]:
+def recover(server: ChangeTarget) -> list[Result]:
     """Bring every unfinished operation to its end and return how each ended, newest first.
 
     The caller holds the lock, so whoever began them is gone. Wherever all files hold what was wanted the
@@ -32,7 +32,7 @@ def is_needed(journal: Journal) -> bool:
     return bool(journal.operations(limit=1, state=RUNNING))
 
 
-def _recover(server: Server, operation: Operation) -> Result:
+def _recover(server: ChangeTarget, operation: Operation) -> Result:
     records = server.journal.files(operation.id)
     for record in records:
         _settle_leftover(record)
@@ -48,7 +48,7 @@ def _recover(server: Server, operation: Operation) -> Result:
 
 
 def _forward(
-    server: Server, operation: Operation, now: Sequence[Snapshot], records: Sequence[FileRecord]
+    server: ChangeTarget, operation: Operation, now: Sequence[Snapshot], records: Sequence[FileRecord]
 ) -> Result:
     """The files say what was wanted: see that Apache runs with it, or take it all back."""
 
@@ -78,7 +78,7 @@ def _forward(
     return _ended(server, operation, DONE, sentence, None)
 
 
-def _test(server: Server) -> None:
+def _test(server: ChangeTarget) -> None:
     if message := server.configtest():
         sentence = "Apache refuses the configuration of the interrupted operation."
         raise Problem("configtest-failed", sentence, message)
@@ -93,7 +93,7 @@ def _samples(operation: Operation) -> list[Sample]:
 
 
 def _back(
-    server: Server,
+    server: ChangeTarget,
     operation: Operation,
     now: Sequence[Snapshot],
     records: Sequence[FileRecord],
@@ -142,7 +142,7 @@ def _settle_leftover(record: FileRecord) -> None:
 
 
 def _ended(
-    server: Server, operation: Operation, state: str, sentence: str, problem: Problem | None
+    server: ChangeTarget, operation: Operation, state: str, sentence: str, problem: Problem | None
 ) -> Result:
     result = Result(
         operation.id,

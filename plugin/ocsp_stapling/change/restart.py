@@ -16,7 +16,13 @@ from typing import Any
 
 from ocsp_stapling.apache import processes
 from ocsp_stapling.apache.processes import Process
-from ocsp_stapling.change.verify import Sample, Verdict, answers_plain_clients, any_staple, wait_until_served
+from ocsp_stapling.change.verify import (
+    Sample,
+    Verification,
+    answers_plain_clients,
+    any_staple,
+    wait_until_served,
+)
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
 from ocsp_stapling.whm import api, scripts
@@ -41,6 +47,7 @@ _NO_SIGN_SECONDS = 8.0
 """Without any sign of a restart while visitors wait, WHM has put it off."""
 _COLD_SECONDS = 20.0
 """How long a server is watched whose staples all have to be fetched once more."""
+_WAS_STARTED = "WHM's restart left Apache stopped; it was started with what its files say now."
 _LAST_CACHE = (
     "The files have no SSLStaplingCache any more, and Apache does not survive that at a graceful restart."
 )
@@ -95,10 +102,10 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RestartOutcome:
     """How a restart ended; `reloaded` tells whether Apache read its configuration since the mark."""
 
-    verdict: Verdict
+    verdict: Verification
     reloaded: bool
     alive: bool
     rungs: tuple[str, ...]
@@ -108,7 +115,7 @@ class Outcome:
 class RestartError(Exception):
     """The restart did not bring the wanted state; `problem` says what was seen, `verdict` what visitors met."""
 
-    def __init__(self, problem: Problem, reloaded: bool, verdict: Verdict | None = None) -> None:
+    def __init__(self, problem: Problem, reloaded: bool, verdict: Verification | None = None) -> None:
         super().__init__(problem.sentence)
         self.verdict = verdict
         self.problem = problem
@@ -124,7 +131,7 @@ def restart(
     report: Report,
     whole: bool = False,
     cold: bool = False,
-) -> Outcome:
+) -> RestartOutcome:
     """Restart Apache through WHM and climb until the samples are served as wanted.
 
     `whole`: Apache would not survive a graceful restart (its last SSLStaplingCache is gone from the files, AH01872),
@@ -137,28 +144,18 @@ def restart(
     mark = apache.mark()
     patience = replace(patience, stalled=_COLD_SECONDS, calm=_COLD_SECONDS) if cold else patience
     if whole:
-        report("restart", {"rung": "stop-start", "because": _LAST_CACHE})
-        verdict = _stop_and_start(apache, mark, samples, patience, stalled)
-        return _judged(_outcome(apache, mark, verdict, ["stop-start"], ()))
-    rungs = _mend_pid_file(apache, mark, report)
-    rungs.append("whm-api")
+        return _restart_whole(apache, mark, samples, patience, stalled, report)
+    rungs = [*_mend_pid_file(apache, mark, report), "whm-api"]
     report("restart", {"rung": "whm-api", "workers": len(mark.workers)})
     verdict, mark, warnings = _through_whm(apache, mark, samples, patience, stalled, report)
     if _steady_parent(apache) is None:
         rungs.append("start")
-        report("restart", {"rung": "start", "because": _dead().sentence})
-        _start(apache)
-        verdict = _watched(apache, samples, patience.started, patience)
-        warnings = (
-            *warnings,
-            "WHM's restart left Apache stopped; it was started with what its files say now.",
-        )
+        verdict = _start_what_whm_left(apache, samples, patience, report)
+        warnings = (*warnings, _WAS_STARTED)
     for name, rung in _RUNGS:
         if name == "signal-parent" and _reloaded(apache, mark) and not verdict.served:
             continue
-        if verdict.served and verdict.as_wanted and _reloaded(apache, mark):
-            break
-        if _no_restart_helps(apache, mark, samples, verdict, patience, cold):
+        if _is_enough(apache, mark, samples, verdict, patience, cold):
             break
         rungs.append(name)
         report("restart", {"rung": name, "because": _because(apache, mark, verdict)})
@@ -167,7 +164,23 @@ def restart(
     return _judged(outcome) if not cold else _judged_cold(outcome, samples, patience)
 
 
-def _judged_cold(outcome: Outcome, samples: Sequence[Sample], patience: Patience) -> Outcome:
+def _restart_whole(
+    apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool, report: Report
+) -> RestartOutcome:
+    report("restart", {"rung": "stop-start", "because": _LAST_CACHE})
+    verdict = _stop_and_start(apache, mark, samples, patience, stalled)
+    return _judged(_outcome(apache, mark, verdict, ["stop-start"], ()))
+
+
+def _start_what_whm_left(
+    apache: Apache, samples: Sequence[Sample], patience: Patience, report: Report
+) -> Verification:
+    report("restart", {"rung": "start", "because": _dead().sentence})
+    _start(apache)
+    return _watched(apache, samples, patience.started, patience)
+
+
+def _judged_cold(outcome: RestartOutcome, samples: Sequence[Sample], patience: Patience) -> RestartOutcome:
     """Whoever asks for no staple is served at once: then whoever asks waits for a responder, not for Apache."""
     waits = not outcome.verdict.served and outcome.alive and outcome.reloaded
     if not waits or not answers_plain_clients(samples, patience.quick):
@@ -177,10 +190,10 @@ def _judged_cold(outcome: Outcome, samples: Sequence[Sample], patience: Patience
 
 
 def _outcome(
-    apache: Apache, mark: Mark, verdict: Verdict, rungs: list[str], warnings: tuple[str, ...]
-) -> Outcome:
+    apache: Apache, mark: Mark, verdict: Verification, rungs: list[str], warnings: tuple[str, ...]
+) -> RestartOutcome:
     alive = _steady_parent(apache) is not None
-    return Outcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings)
+    return RestartOutcome(verdict, _reloaded(apache, mark), alive, tuple(rungs), warnings)
 
 
 def ensure_running(
@@ -244,7 +257,7 @@ class _WhmCall:
 
 def _through_whm(
     apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool, report: Report
-) -> tuple[Verdict, Mark, tuple[str, ...]]:
+) -> tuple[Verification, Mark, tuple[str, ...]]:
     """Let WHM restart Apache; its word is awaited, but the effect is watched meanwhile.
 
     Returns what visitors met, the mark with every worker of before, and warnings. WHM may stop Apache and start it,
@@ -314,7 +327,7 @@ def _refuse_failed(failure: Problem) -> None:
     raise RestartError(failure, failure.code != "whmapi-missing")
 
 
-def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience: Patience) -> Verdict:
+def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience: Patience) -> Verification:
     """Wait until the samples are served, but not for an Apache that is gone."""
     return wait_until_served(
         samples,
@@ -326,7 +339,7 @@ def _watched(apache: Apache, samples: Sequence[Sample], within: float, patience:
 
 def _signal_parent(
     apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience, stalled: bool
-) -> Verdict:
+) -> Verification:
     """Have Apache read its files anew by the signal that WHM should have sent, or that another restart swallowed."""
     _wait_until_quiet(apache)
     _signal_graceful(apache, apache.mark())
@@ -335,7 +348,7 @@ def _signal_parent(
 
 def _end_old_workers(
     apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, _: bool
-) -> Verdict:
+) -> Verification:
     """End the workers that were there before the restart."""
     processes.end(mark.workers)
     return _watched(apache, samples, patience.ended, patience)
@@ -343,7 +356,7 @@ def _end_old_workers(
 
 def _stop_and_start(
     apache: Apache, _: Mark, samples: Sequence[Sample], patience: Patience, __: bool
-) -> Verdict:
+) -> Verification:
     """Stop Apache whole and start it."""
     _stop(apache)
     _start(apache)
@@ -434,30 +447,33 @@ def _steady_parent(apache: Apache, seconds: float = _STEADY_SECONDS) -> Process 
     return apache.parent()
 
 
-def _no_restart_helps(
+def _is_enough(
     apache: Apache,
     mark: Mark,
     samples: Sequence[Sample],
-    verdict: Verdict,
+    verdict: Verification,
     patience: Patience,
     cold: bool,
 ) -> bool:
-    """Whether fresh workers serve, and only the staples that are wanted are missing or waited for.
+    """Whether fresh workers serve as wanted, or only the staples that are wanted are missing or waited for.
 
     Then a responder is to blame, and a harder restart would only disturb visitors.
     """
-    if not _reloaded(apache, mark) or not (cold or any(sample.staple for sample in samples)):
+    if not _reloaded(apache, mark):
         return False
-    return verdict.served or answers_plain_clients(samples, patience.quick)
+    if verdict.served and verdict.as_wanted:
+        return True
+    wanted = cold or any(sample.staple for sample in samples)
+    return wanted and (verdict.served or answers_plain_clients(samples, patience.quick))
 
 
-def _because(apache: Apache, mark: Mark, verdict: Verdict) -> str:
+def _because(apache: Apache, mark: Mark, verdict: Verification) -> str:
     if not _reloaded(apache, mark):
         return "WHM reported a restart, but Apache has not read its configuration anew."
     return verdict.sentence
 
 
-def _judged(outcome: Outcome) -> Outcome:
+def _judged(outcome: RestartOutcome) -> RestartOutcome:
     if not outcome.alive:
         raise RestartError(_dead(), True)
     if not outcome.reloaded:

@@ -42,7 +42,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Workplace:
     """A situation, and the means to act in it."""
 
     situation: Situation
@@ -57,7 +57,7 @@ def find_means(settings: Settings) -> Means:
     return _means(settings, layout, httpd, server.tree if server else None)
 
 
-def survey_server(settings: Settings) -> Surroundings:
+def survey_server(settings: Settings) -> Workplace:
     """Return the server as it is now, for a plan.
 
     Raises Problem: `no-cpanel`, `config-broken` (httpd refuses its files even now), `no-httpd-conf`.
@@ -86,7 +86,7 @@ def survey_server(settings: Settings) -> Surroundings:
         linked=linked_files(server.tree),
         own=frozenset(map(str, own_addresses())),
     )
-    return Surroundings(situation, means)
+    return Workplace(situation, means)
 
 
 def _remembering(read: Callable[[Contents], ServerState]) -> Callable[[Contents], ServerState]:

@@ -19,7 +19,7 @@ from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
-from ocsp_stapling.change.verify import Sample, Verdict, any_staple, handshake_json, wait_until_served
+from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.document import versioned
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
@@ -43,7 +43,7 @@ class ConfigTest(Protocol):
 
 
 @dataclass(frozen=True)
-class Server:
+class ChangeTarget:
     """What a transaction works on."""
 
     apache: Apache
@@ -55,7 +55,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class FailedAttempt:
     """What visitors met while a change that did not work was in force: who waited, and for which responders."""
 
     sentence: str
@@ -73,7 +73,7 @@ class Attempt:
         }
 
 
-def attempted(plan: Plan, verdict: Verdict | None) -> Attempt | None:
+def attempted(plan: Plan, verdict: Verification | None) -> FailedAttempt | None:
     """Return who waited in an attempt that failed, None if nobody did.
 
     Whoever waits stands in one queue for all; where responders are known to fail, those are what it waits for.
@@ -89,7 +89,7 @@ def attempted(plan: Plan, verdict: Verdict | None) -> Attempt | None:
     known = "which failed before already" if failing else "which their certificates name"
     whom = f", for {listed(failing or named)}, {known}" if failing or named else ""
     told = f"In the attempt {listed(sites)} waited more than {longest:.1f} s{whom}."
-    return Attempt(told, sites, tuple(failing or named), tuple(met))
+    return FailedAttempt(told, sites, tuple(failing or named), tuple(met))
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ class Result:
     sentence: str
     problem: Problem | None = None
     before: tuple[Handshake, ...] = ()
-    verdict: Verdict | None = None
+    verdict: Verification | None = None
     rungs: tuple[str, ...] = ()
     seconds: float = 0.0
     first_quick_seconds: float | None = None
     warnings: tuple[str, ...] = ()
-    attempt: Attempt | None = None
+    attempt: FailedAttempt | None = None
 
     @property
     def exit_code(self) -> int:
@@ -137,7 +137,7 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def execute(plan: Plan, server: Server, identity: str = "", began: float | None = None) -> Result:
+def execute(plan: Plan, server: ChangeTarget, identity: str = "", began: float | None = None) -> Result:
     """Carry out `plan` and return how it ended; whatever happens is in the result, not an exception.
 
     The caller holds the server's lock and has seen that httpd accepts its present configuration. `began` is when
@@ -150,7 +150,7 @@ def execute(plan: Plan, server: Server, identity: str = "", began: float | None 
 class _Run:
     """One execution: its steps, in the order in which they happen."""
 
-    def __init__(self, plan: Plan, server: Server, began: float) -> None:
+    def __init__(self, plan: Plan, server: ChangeTarget, began: float) -> None:
         self.plan, self.server, self.began = plan, server, began
         self.operation = ""
         self.written: list[Change] = []
@@ -159,7 +159,7 @@ class _Run:
         self.ran = server.apache.parent() is not None
         self.before = _Before(plan.samples, server.patience.quick)
         self.first_quick: float | None = None
-        self.attempt: Attempt | None = None
+        self.attempt: FailedAttempt | None = None
 
     def whole(self, identity: str) -> Result:
         records = [FileRecord(c.old.path, c.old.content, c.content) for c in self.plan.changes]
@@ -175,7 +175,7 @@ class _Run:
             return self._finished(self._back(_unexpected(error)))
         return self._finished(self._done(outcome))
 
-    def _forward(self) -> restart.Outcome:
+    def _forward(self) -> restart.RestartOutcome:
         for change in self.plan.changes:
             self._write(change)
         self._test()
@@ -294,7 +294,7 @@ class _Run:
         told = f"Everything is as it was before. {seen.sentence}"
         return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
 
-    def _done(self, outcome: restart.Outcome) -> Result:
+    def _done(self, outcome: restart.RestartOutcome) -> Result:
         return self._result(
             DONE,
             outcome.verdict.sentence + self._kept_waiting(),
@@ -316,7 +316,7 @@ class _Run:
         state: str,
         sentence: str,
         problem: Problem | None = None,
-        verdict: Verdict | None = None,
+        verdict: Verification | None = None,
         warnings: tuple[str, ...] = (),
     ) -> Result:
         plan = self.plan.met(self.before.cut()) if state == DONE else self.plan
@@ -410,7 +410,7 @@ def _tidy(path: Path) -> None:
                 directory.rmdir()
 
 
-def rebuild(server: Server, on: bool, site: str = "") -> None:
+def rebuild(server: ChangeTarget, on: bool, site: str = "") -> None:
     """Have cPanel write httpd.conf anew, so that it reads our include; `on` is what must hold then.
 
     Of a single `site` that it does not staple.

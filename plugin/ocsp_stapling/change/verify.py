@@ -33,7 +33,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What a round of handshakes showed. `served`: quick for clients that ask; `as_wanted`: staples too.
 
     `first_quick_at` is when (time.monotonic) the first quick handshake ended, None if there was none.
@@ -104,7 +104,7 @@ def wait_until_served(
     within: float,
     quick: float,
     hopeless: Callable[[], bool] = lambda: False,
-) -> Verdict:
+) -> Verification:
     """Meet the samples again and again until all are served as wanted or `within` seconds are over.
 
     `quick` is the most seconds that a served handshake may take; `hopeless`, asked when a round was in vain,
@@ -126,37 +126,39 @@ def wait_until_served(
         time.sleep(_PAUSE_SECONDS)
 
 
-def _settled(samples: Sequence[Sample], verdict: Verdict, quick: float) -> Verdict:
+def _settled(samples: Sequence[Sample], verdict: Verification, quick: float) -> Verification:
     """Meet the samples once more: the round that ended the wait still shows some of the waiting."""
     again = judge(samples, handshakes([s.door for s in samples], ask=True, limit=quick))
     return again if again.served and again.as_wanted else verdict
 
 
-def judge(samples: Sequence[Sample], found: Sequence[Handshake]) -> Verdict:
+def judge(samples: Sequence[Sample], found: Sequence[Handshake]) -> Verification:
     """Return what one round of handshakes with the samples means. Pure."""
     made = tuple(found)
     if not made:
-        return Verdict(True, True, "No TLS site was there to meet.", made)
+        return Verification(True, True, "No TLS site was there to meet.", made)
     slow = [h for h in made if h.error == "timeout"]
     dead = [h for h in made if h.error in ("refused", "unreachable", "reset")]
     odd = [h for h in made if h.error and h not in slow and h not in dead]
     if slow or len(dead) == len(made):
-        return Verdict(False, False, _unserved(slow, dead, made), made)
+        return Verification(False, False, _unserved(slow, dead, made), made)
     warnings = [f"{h.door.name} at {h.door.address} did not answer ({h.error})." for h in dead + odd]
     return _judge_staples(samples, made, warnings)
 
 
-def _judge_staples(samples: Sequence[Sample], made: tuple[Handshake, ...], warnings: list[str]) -> Verdict:
+def _judge_staples(
+    samples: Sequence[Sample], made: tuple[Handshake, ...], warnings: list[str]
+) -> Verification:
     """Every staple that must be absent is; of those that must be there, at least one responder's is."""
     pairs = [(s, h) for s, h in zip(samples, made, strict=True) if h.completed]
     unwanted = [h for s, h in pairs if s.staple is False and h.staple is not None]
     if unwanted:
         names = ", ".join(sorted({h.door.name for h in unwanted})[:3])
-        return Verdict(True, False, f"Staples are still sent ({names}).", made, tuple(warnings))
+        return Verification(True, False, f"Staples are still sent ({names}).", made, tuple(warnings))
     wanted = [(s, h) for s, h in pairs if s.staple]
     missing = sorted({s.responder for s, h in wanted if h.staple is None})
     if wanted and all(h.staple is None for _, h in wanted):
-        return Verdict(True, False, "No site sends a staple.", made, tuple(warnings))
+        return Verification(True, False, "No site sends a staple.", made, tuple(warnings))
     warnings += [f"No staple yet for certificates of {name or 'an unnamed responder'}." for name in missing]
     slowest = max((h.milliseconds for _, h in pairs), default=0)
     what = (
@@ -167,7 +169,7 @@ def _judge_staples(samples: Sequence[Sample], made: tuple[Handshake, ...], warni
         else "served"
     )
     sentence = f"{counted(pairs, 'site').capitalize()} tested, {what}, the slowest after {slowest} ms."
-    return Verdict(True, True, sentence, made, tuple(warnings))
+    return Verification(True, True, sentence, made, tuple(warnings))
 
 
 def answers_plain_clients(samples: Sequence[Sample], quick: float) -> bool:
@@ -182,7 +184,7 @@ def _unserved(slow: list[Handshake], dead: list[Handshake], made: tuple[Handshak
     return f"{len(slow)} of {len(made)} sites did not complete a handshake within {longest:.1f} s."
 
 
-def _told(verdict: Verdict, within: float) -> str:
+def _told(verdict: Verification, within: float) -> str:
     """A last short round says little; what counts is how long it was tried in vain."""
     waiting = sum(h.error == "timeout" for h in verdict.handshakes)
     if not waiting:

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TypeVar
 
-from ocsp_stapling.apache.httpd import ConfigTest, Httpd
+from ocsp_stapling.apache.httpd import ConfigTestResult, Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
+    AuthorityEvidence,
     Elsewhere,
     Evidence,
     HandshakeEvidence,
@@ -60,7 +61,7 @@ class Request:
 
     settings: Settings
     deadline_seconds: float
-    pasted: tuple[vantage.Reply, ...] = ()
+    pasted: tuple[vantage.PastedReply, ...] = ()
     trace: bool = False
     """Whether to trace the route to addresses that cannot be reached."""
     progress: Callable[[str], None] = lambda _text: None
@@ -96,15 +97,10 @@ class _Survey:
         worker = network.worker_of(state.tree)
         probe = self._part("The probe of the responders", lambda: self._probe(served, state))
         names = self._part("Name resolution", lambda: check_names(_hosts(served.subjects), self.settings))
-        pages = self._part(
-            "The authorities' status pages",
-            lambda: surroundings.read_authorities(served.authorities, self.settings, self.now),
-        )
+        pages = self._part("The authorities' status pages", lambda: self._pages(served))
         logs = error_logs(state)
         log = self._part("The error log", lambda: self.request.read_log(logs, self.now))
-        tested: Part[ConfigTest | None] = self._part(
-            "The configuration test", lambda: Httpd(self.layout).configtest()
-        )
+        tested = self._part("The configuration test", lambda: _refused(Httpd(self.layout).configtest()))
         host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
         shield: Part[ShieldEvidence | None] = self._part(
             "The shield", lambda: surroundings.read_shield(state, self.settings)
@@ -128,15 +124,16 @@ class _Survey:
             handshakes=handshakes,
             log=self._told(log, logs),
             authorities=pages.result(self.deadline, ()),
-            configuration=surroundings.read_configuration(
-                state, _refused(tested.result(self.deadline, None))
-            ),
+            configuration=surroundings.read_configuration(state, tested.result(self.deadline, "")),
             shield=shield.result(self.deadline, None),
             shield_offered=surroundings.offers_shield(state, self.settings),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _pages(self, served: Served) -> tuple[AuthorityEvidence, ...]:
+        return surroundings.read_authorities(served.authorities, self.settings, self.now)
 
     def _told(self, log: Part[LogEvidence], logs: ErrorLogs) -> LogEvidence:
         said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs.hidden_by)
@@ -247,8 +244,8 @@ def _there(one: _Met) -> _Met:
     return replace(one, doors=tuple(replace(door, port=HTTPS) for door in one.doors))
 
 
-def _refused(tested: ConfigTest | None) -> str:
-    return tested.message or "httpd gave no reason." if tested and not tested.ok else ""
+def _refused(tested: ConfigTestResult) -> str:
+    return "" if tested.ok else tested.message or "httpd gave no reason."
 
 
 def _left_out(served: Served) -> tuple[str, ...]:

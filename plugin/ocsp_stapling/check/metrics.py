@@ -9,7 +9,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -104,45 +104,44 @@ def _of_check(check: Mapping[str, Any]) -> list[Family]:
         _gauge(
             "cause_info", "What the last check found.", [(_words(check, "cause", "severity", "advice"), 1.0)]
         ),
-        _gauge("sites", "TLS sites served.", _known(check.get("site_count"))),
-        _gauge(
-            "sites_affected",
-            "Sites that the cause concerns.",
-            [({}, float(len(_list(check, "sites_affected"))))],
-        ),
-        _gauge(
-            "sites_waiting",
-            "Sites whose visitors wait: all that share the queue.",
-            [({}, float(len(_list(check, "sites_waiting"))))],
-        ),
-        _gauge(
-            "sites_causing",
-            "Sites whose certificates name what is at fault.",
-            [({}, float(len(_list(check, "sites_causing"))))],
-        ),
-        _gauge(
-            "must_staple_sites",
-            "Sites whose certificate demands a staple (Must-Staple).",
-            [({}, float(len(_must_staple(check))))],
-        ),
-        _gauge(
-            "must_staple_sites_affected",
-            "Sites with Must-Staple that the cause concerns.",
-            [({}, float(len(_list(check, "must_staple_sites"))))],
-        ),
-        _gauge(
-            "responder_up",
-            "Whether the address gave a verified answer.",
-            list(_addresses(check, _is_up)),
-        ),
-        _gauge(
-            "answer_expires_timestamp_seconds",
-            "Until when the address' last answer is valid.",
-            list(_addresses(check, lambda found: _timestamp(found.get("next_update")))),
-        ),
+        *_of_sites(check),
+        *_of_responders(check),
         _gauge("handshake_seconds", "Longest handshake of the last check.", _handshakes(check)),
         _gauge("log_failures", "Stapling failures in the error log.", _log(log)),
     ]
+
+
+def _of_sites(check: Mapping[str, Any]) -> list[Family]:
+    lists = (
+        ("sites_affected", "Sites that the cause concerns.", "sites_affected"),
+        ("sites_waiting", "Sites whose visitors wait: all that share the queue.", "sites_waiting"),
+        ("sites_causing", "Sites whose certificates name what is at fault.", "sites_causing"),
+        (
+            "must_staple_sites_affected",
+            "Sites with Must-Staple that the cause concerns.",
+            "must_staple_sites",
+        ),
+    )
+    strict = "Sites whose certificate demands a staple (Must-Staple)."
+    return [
+        _gauge("sites", "TLS sites served.", _known(check.get("site_count"))),
+        *(_count(name, text, _list(check, key)) for name, text, key in lists),
+        _count("must_staple_sites", strict, _must_staple(check)),
+    ]
+
+
+def _of_responders(check: Mapping[str, Any]) -> list[Family]:
+    ends = list(_addresses(check, lambda found: _timestamp(found.get("next_update"))))
+    return [
+        _gauge(
+            "responder_up", "Whether the address gave a verified answer.", list(_addresses(check, _is_up))
+        ),
+        _gauge("answer_expires_timestamp_seconds", "Until when the address' last answer is valid.", ends),
+    ]
+
+
+def _count(name: str, text: str, items: Sized) -> Family:
+    return _gauge(name, text, [({}, float(len(items)))])
 
 
 def _gauge(name: str, text: str, samples: list[Sample]) -> Family:

@@ -17,7 +17,7 @@ from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.check.diagnosis.explanation import UNCONNECTED
 from ocsp_stapling.check.evidence import NameState
 from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall
-from ocsp_stapling.host.resolver import NameCheck, Outcome, Verdict
+from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameCheck
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.finding import ResponderFinding
@@ -157,21 +157,21 @@ def name_state(check: NameCheck | None) -> NameState:
     """Return what the name servers' answers mean for a diagnosis."""
     if check is None:
         return NameState.UNKNOWN
-    if check.verdict is Verdict.PRIVATE_ANSWER:
-        told = [answer for answer in check.public if answer.outcome is Outcome.ANSWERED]
+    if check.verdict is Comparison.PRIVATE_ANSWER:
+        told = [answer for answer in check.public if answer.outcome is LookupOutcome.ANSWERED]
         differs = any(set(answer.addresses) - set(check.system.addresses) for answer in told)
         return NameState.PRIVATE_ANSWER if differs else NameState.RESOLVES
     return _NAME_STATES.get(check.verdict, NameState.UNKNOWN)
 
 
 _NAME_STATES = {
-    Verdict.SAME: NameState.RESOLVES,
-    Verdict.DIFFERENT: NameState.RESOLVES,
-    Verdict.NOT_COMPARED: NameState.RESOLVES,
-    Verdict.HOSTS_OVERRIDE: NameState.HOSTS_OVERRIDE,
-    Verdict.RESOLVER_DEAD: NameState.RESOLVER_AT_FAULT,
-    Verdict.RESOLVER_FAILS: NameState.RESOLVER_AT_FAULT,
-    Verdict.NO_SUCH_NAME: NameState.NO_SUCH_NAME,
+    Comparison.SAME: NameState.RESOLVES,
+    Comparison.DIFFERENT: NameState.RESOLVES,
+    Comparison.NOT_COMPARED: NameState.RESOLVES,
+    Comparison.HOSTS_OVERRIDE: NameState.HOSTS_OVERRIDE,
+    Comparison.RESOLVER_DEAD: NameState.RESOLVER_AT_FAULT,
+    Comparison.RESOLVER_FAILS: NameState.RESOLVER_AT_FAULT,
+    Comparison.NO_SUCH_NAME: NameState.NO_SUCH_NAME,
 }
 
 

@@ -49,26 +49,7 @@ def state_word(status: int) -> str:
 
 def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
     """Return everything as plain data; times in ISO 8601 with zone, durations in seconds unless named otherwise."""
-    status = exit_status(found)
-    facts = {
-        "monitoring_state": _STATES[status],
-        "exit_status": status,
-        "cause": found.cause.value,
-        "severity": found.severity.value,
-        "confidence": found.confidence.value,
-        "inferred": found.inferred,
-        "advice": found.action.value,
-        "recommended": (found.action if found.recommended is Action.NOTHING else found.recommended).value,
-        "afterwards": found.afterwards.value,
-        "sentence": found.sentence,
-        "advice_sentence": found.advice,
-        "for": list(found.reasons_for),
-        "against": list(found.reasons_against),
-        "sites_affected": list(found.sites),
-        "sites_causing": list(found.causing),
-        "sites_waiting": list(found.waiting),
-        "must_staple_sites": list(found.must_staple),
-        "alone": list(found.alone),
+    facts = _verdict(found) | {
         "checked_at": evidence.taken_at.isoformat(timespec="seconds"),
         "seconds": round(evidence.seconds, 3),
         "site_count": evidence.site_count,
@@ -92,6 +73,30 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "problems": list(evidence.problems),
     }
     return versioned("check", facts)
+
+
+def _verdict(found: Diagnosis) -> dict[str, Any]:
+    status = exit_status(found)
+    return {
+        "monitoring_state": _STATES[status],
+        "exit_status": status,
+        "cause": found.cause.value,
+        "severity": found.severity.value,
+        "confidence": found.confidence.value,
+        "inferred": found.inferred,
+        "advice": found.action.value,
+        "recommended": (found.action if found.recommended is Action.NOTHING else found.recommended).value,
+        "afterwards": found.afterwards.value,
+        "sentence": found.sentence,
+        "advice_sentence": found.advice,
+        "for": list(found.reasons_for),
+        "against": list(found.reasons_against),
+        "sites_affected": list(found.sites),
+        "sites_causing": list(found.causing),
+        "sites_waiting": list(found.waiting),
+        "must_staple_sites": list(found.must_staple),
+        "alone": list(found.alone),
+    }
 
 
 def _public(found: PublicAddresses | None) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ Pinned = tuple[Target, str]
 
 
 @dataclass(frozen=True)
-class Reply:
+class PastedReply:
     """What one run of the line printed: HTTP status (0: no answer at all), seconds, and the body."""
 
     id: str
@@ -84,12 +84,12 @@ def command(target: Target, address: str, seconds: int = _SECONDS) -> str:
     return f'f=$(mktemp) && {{ {ask}; base64 <"$f"; echo {END}; rm -f "$f"; }}'
 
 
-def parse(text: str) -> tuple[Reply, ...]:
+def parse(text: str) -> tuple[PastedReply, ...]:
     """Return the results in pasted text; whatever else was pasted along is skipped.
 
     Raises Problem `elsewhere-unreadable` if there is no whole result in it.
     """
-    found: list[Reply] = []
+    found: list[PastedReply] = []
     lines = iter(text[:SIZE_LIMIT].splitlines())
     for line in lines:
         head = _HEAD.search(line.strip())
@@ -98,7 +98,7 @@ def parse(text: str) -> tuple[Reply, ...]:
         body = _body(lines)
         if body is not None:
             seconds = float(head["seconds"].replace(",", "."))
-            found.append(Reply(head["id"], int(head["status"]), seconds, body))
+            found.append(PastedReply(head["id"], int(head["status"]), seconds, body))
     if not found:
         raise Problem(
             "elsewhere-unreadable",
@@ -129,19 +129,19 @@ def _decoded(encoded: str) -> bytes | None:
 
 
 def judge(
-    replies: Sequence[Reply], targets: Sequence[Target], place: str, now: datetime
+    replies: Sequence[PastedReply], targets: Sequence[Target], place: str, now: datetime
 ) -> dict[str, Elsewhere]:
     """Return what the results mean, by the id of the question; results for other questions are left out."""
     by_id = {question_id(target): target for target in targets}
     return {reply.id: _judged(reply, by_id[reply.id], place, now) for reply in replies if reply.id in by_id}
 
 
-def _judged(reply: Reply, target: Target, place: str, now: datetime) -> Elsewhere:
+def _judged(reply: PastedReply, target: Target, place: str, now: datetime) -> Elsewhere:
     works, what = _what(reply, target, now)
     return Elsewhere(place, target.url, works, f"From {place}: {what}")
 
 
-def _what(reply: Reply, target: Target, now: datetime) -> tuple[bool, str]:
+def _what(reply: PastedReply, target: Target, now: datetime) -> tuple[bool, str]:
     if not reply.status:
         return False, f"no answer within {reply.seconds:.1f} s."
     if not 200 <= reply.status <= 299:

@@ -9,7 +9,7 @@ import click
 
 from ocsp_stapling import __version__
 from ocsp_stapling.cli.output import emit_json, printable
-from ocsp_stapling.installation import FAILED, OK, WARNING, Check, examine
+from ocsp_stapling.installation import FAILED, OK, WARNING, DoctorCheck, examine
 from ocsp_stapling.problem import not_root
 
 _COLOURS = {OK: "green", WARNING: "yellow", FAILED: "red"}
@@ -35,7 +35,7 @@ def doctor(as_json: bool) -> None:
     sys.exit(0 if good else 1)
 
 
-def _show(check: Check) -> None:
+def _show(check: DoctorCheck) -> None:
     word = click.style(f"{check.state:7}", fg=_COLOURS[check.state])
     click.echo(f"{word}  {check.name:13}  {printable(check.sentence, 600)}")
     if check.mend and check.state != OK:

@@ -35,7 +35,7 @@ _REACHABILITY_ONLY = (
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProbeSubject:
     """What the user's word stands for: what to ask (None: nothing), and what must be said about it."""
 
     kind: str
@@ -118,11 +118,11 @@ def _served(state_directory: Path) -> ServerState | None:
         return None
 
 
-def find_subject(word: str, issuer_file: str | None, here: ServerState | None = None) -> Subject:
+def find_subject(word: str, issuer_file: str | None, here: ServerState | None = None) -> ProbeSubject:
     """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem."""
     if "://" in word:
         found = _asked_about(here.asking(word) if here else None, word, "url")
-        return found or Subject("url", (Target(word),), _REACHABILITY_ONLY)
+        return found or ProbeSubject("url", (Target(word),), _REACHABILITY_ONLY)
     if Path(word).is_file():
         return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
     if "/" in word or not word:
@@ -132,25 +132,25 @@ def find_subject(word: str, issuer_file: str | None, here: ServerState | None = 
     host = f"[{word}]" if word.count(":") > 1 else word
     found = _asked_about(here.asking(word.lower()) if here else None, word.lower(), "host")
     unknown = f"No site or responder of this server is called {printable(word, 100)}." if here else ""
-    return found or Subject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY, unknown=unknown)
+    return found or ProbeSubject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY, unknown=unknown)
 
 
-def _asked_about(site: Endpoint | None, responder: str, kind: str) -> Subject | None:
+def _asked_about(site: Endpoint | None, responder: str, kind: str) -> ProbeSubject | None:
     """Ask a responder about a certificate of this server that names it; None if there is none to ask about."""
     if site is None or not site.can_staple:
         return None
     subject = _site_subject(site)
     named = tuple(one for one in subject.targets if responder.strip("/") in one.url) or subject.targets
-    return Subject(kind, named[:1], f"Asked about the certificate of {site.name}.", subject.conclusive)
+    return ProbeSubject(kind, named[:1], f"Asked about the certificate of {site.name}.", subject.conclusive)
 
 
-def _site_subject(site: Endpoint) -> Subject:
+def _site_subject(site: Endpoint) -> ProbeSubject:
     """Every certificate of the site, asked about where and how Apache asks."""
     subjects = [
         _steered(_certificate_subject(one.file, None, one.issuer_file), site) for one in site.certificates
     ]
     notes = dict.fromkeys(subject.note for subject in subjects if subject.note)
-    return Subject(
+    return ProbeSubject(
         "site",
         tuple(target for subject in subjects for target in subject.targets),
         " ".join([*notes, *_steering(site)]),
@@ -158,7 +158,7 @@ def _site_subject(site: Endpoint) -> Subject:
     )
 
 
-def _steered(subject: Subject, site: Endpoint) -> Subject:
+def _steered(subject: ProbeSubject, site: Endpoint) -> ProbeSubject:
     """With SSLStaplingForceURL or SSLOCSPProxyURL Apache asks elsewhere or another way."""
     url, via = (line.value if line else "" for line in (site.force_url, site.proxy))
     if not (url or via):
@@ -172,7 +172,7 @@ def _steering(site: Endpoint) -> list[str]:
     return [f"Apache asks as {line.name} says ({line.file}:{line.line})." for line in lines]
 
 
-def _certificate_subject(path: Path, issuer_path: Path | None, more: Path | None = None) -> Subject:
+def _certificate_subject(path: Path, issuer_path: Path | None, more: Path | None = None) -> ProbeSubject:
     """`issuer_path` is where the issuer stands, `more` where it may stand as well."""
     leaf, *chain = _read_certificates(path)
     chain += _read_certificates(more) if more else []
@@ -180,16 +180,18 @@ def _certificate_subject(path: Path, issuer_path: Path | None, more: Path | None
         chain = _read_certificates(issuer_path)
     issuer = issuer_of(leaf, chain)
     if not leaf.ocsp_urls:
-        return Subject("certificate", (), "The certificate names no OCSP responder, so there is none to ask.")
+        return ProbeSubject(
+            "certificate", (), "The certificate names no OCSP responder, so there is none to ask."
+        )
     target = Target(leaf.ocsp_urls[0], leaf, issuer)
     if issuer is None:
         note = "The issuer is missing from the file, so neither Apache nor the probe can ask: complete the chain."
-        return Subject("certificate", (target,), note, conclusive=False)
+        return ProbeSubject("certificate", (target,), note, conclusive=False)
     if leaf.not_after < datetime.now(UTC):
         note = "The certificate has expired; responders are not asked about expired certificates."
-        return Subject("certificate", (replace(target, certificate=None),), note, conclusive=False)
+        return ProbeSubject("certificate", (replace(target, certificate=None),), note, conclusive=False)
     others = len(leaf.ocsp_urls) - 1
-    return Subject(
+    return ProbeSubject(
         "certificate", (target,), f"Apache uses only the first of {others + 1} URLs." if others else ""
     )
 
@@ -215,7 +217,7 @@ def _identity(user: str | None, worker: str) -> tuple[int | None, int | None]:
     return entry.pw_uid, entry.pw_gid
 
 
-def exit_status(subject: Subject, finding: ResponderFinding | None) -> int:
+def exit_status(subject: ProbeSubject, finding: ResponderFinding | None) -> int:
     """Return 0 good, 2 something is wrong, 3 unknown."""
     if finding is None:
         return GOOD
@@ -226,14 +228,14 @@ def exit_status(subject: Subject, finding: ResponderFinding | None) -> int:
     return GOOD if subject.conclusive else UNKNOWN
 
 
-def _sentence(subject: Subject, finding: ResponderFinding) -> str:
+def _sentence(subject: ProbeSubject, finding: ResponderFinding) -> str:
     """Before the name server is blamed for a name, nothing here having that name is said."""
     if subject.unknown and finding.outcome in (Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT):
         return f"{subject.unknown} It does not resolve either: look at the spelling before the name server."
     return finding.sentence
 
 
-def document(word: str, subject: Subject, findings: Sequence[ResponderFinding]) -> dict[str, Any]:
+def document(word: str, subject: ProbeSubject, findings: Sequence[ResponderFinding]) -> dict[str, Any]:
     """Return the JSON document, the worst finding first; `outcome` is null if there was no responder to ask."""
     finding = next(iter(findings), None)
     certificate = subject.target.certificate if subject.target else None
@@ -261,7 +263,7 @@ def _certificate_json(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def as_text(subject: Subject, finding: ResponderFinding | None) -> str:
+def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
     """Return the verdict first, then a line per address."""
     if finding is None:
         return subject.note

@@ -28,7 +28,7 @@ _ADDRESSES = 64
 _QUESTION_SECONDS = 2.0
 
 
-class Outcome(Enum):
+class LookupOutcome(Enum):
     """How one question for a name ended."""
 
     ANSWERED = "answered"
@@ -39,10 +39,10 @@ class Outcome(Enum):
     UNREACHABLE = "unreachable"
 
 
-SILENT = frozenset({Outcome.TIMED_OUT, Outcome.UNREACHABLE})
+SILENT = frozenset({LookupOutcome.TIMED_OUT, LookupOutcome.UNREACHABLE})
 
 
-class Verdict(Enum):
+class Comparison(Enum):
     """What comparing the answers shows."""
 
     SAME = "same"
@@ -60,7 +60,7 @@ class NameAnswer:
     """One answer: `asked` is a name server's address, or "system" for what Apache itself would get."""
 
     asked: str
-    outcome: Outcome
+    outcome: LookupOutcome
     addresses: tuple[str, ...] = ()
     milliseconds: float | None = None
 
@@ -70,7 +70,7 @@ class NameCheck:
     """Everything found out about one name; `sentence` tells it in plain words."""
 
     name: str
-    verdict: Verdict
+    verdict: Comparison
     system: NameAnswer
     nameservers: tuple[NameAnswer, ...]
     public: tuple[NameAnswer, ...]
@@ -120,7 +120,7 @@ def _all(
     questions: dict[tuple[str, str], Callable[[], NameAnswer]], seconds: float
 ) -> dict[tuple[str, str], NameAnswer]:
     """Answer all questions in threads; one that does not come back is left behind and counts as timed out."""
-    answers = {key: NameAnswer(key[1], Outcome.TIMED_OUT) for key in questions}
+    answers = {key: NameAnswer(key[1], LookupOutcome.TIMED_OUT) for key in questions}
     found: dict[tuple[str, str], NameAnswer] = {}
 
     def work(key: tuple[str, str]) -> None:
@@ -138,9 +138,9 @@ def _all(
 
 
 _GAI = {
-    socket.EAI_NONAME: Outcome.NO_SUCH_NAME,
-    socket.EAI_AGAIN: Outcome.TIMED_OUT,
-    socket.EAI_NODATA: Outcome.NO_ADDRESS,
+    socket.EAI_NONAME: LookupOutcome.NO_SUCH_NAME,
+    socket.EAI_AGAIN: LookupOutcome.TIMED_OUT,
+    socket.EAI_NODATA: LookupOutcome.NO_ADDRESS,
 }
 
 
@@ -149,11 +149,11 @@ def ask_system(name: str) -> NameAnswer:
     try:
         found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        return NameAnswer(SYSTEM, _GAI.get(error.errno or 0, Outcome.FAILED))
+        return NameAnswer(SYSTEM, _GAI.get(error.errno or 0, LookupOutcome.FAILED))
     except (OSError, ValueError):  # UnicodeError is a ValueError: not a name at all
-        return NameAnswer(SYSTEM, Outcome.FAILED)
+        return NameAnswer(SYSTEM, LookupOutcome.FAILED)
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return NameAnswer(SYSTEM, Outcome.ANSWERED, tuple(addresses)[:_ADDRESSES])
+    return NameAnswer(SYSTEM, LookupOutcome.ANSWERED, tuple(addresses)[:_ADDRESSES])
 
 
 def ask(server: str, name: str, seconds: float, port: int = DNS_PORT) -> NameAnswer:
@@ -163,16 +163,16 @@ def ask(server: str, name: str, seconds: float, port: int = DNS_PORT) -> NameAns
         try:
             answer = _exchange(dns.message.make_query(name, kind), server, seconds, port)
         except dns.exception.Timeout:
-            return NameAnswer(server, Outcome.TIMED_OUT)
+            return NameAnswer(server, LookupOutcome.TIMED_OUT)
         except OSError:
-            return NameAnswer(server, Outcome.UNREACHABLE)
+            return NameAnswer(server, LookupOutcome.UNREACHABLE)
         except (dns.exception.DNSException, ValueError, EOFError):
-            return NameAnswer(server, Outcome.FAILED)
+            return NameAnswer(server, LookupOutcome.FAILED)
         if answer.rcode() != dns.rcode.NOERROR:
             gone = answer.rcode() == dns.rcode.NXDOMAIN
-            return NameAnswer(server, Outcome.NO_SUCH_NAME if gone else Outcome.FAILED)
+            return NameAnswer(server, LookupOutcome.NO_SUCH_NAME if gone else LookupOutcome.FAILED)
         addresses += _addresses(answer, kind)
-    outcome = Outcome.ANSWERED if addresses else Outcome.NO_ADDRESS
+    outcome = LookupOutcome.ANSWERED if addresses else LookupOutcome.NO_ADDRESS
     return NameAnswer(server, outcome, tuple(addresses[:_ADDRESSES]))
 
 
@@ -209,26 +209,29 @@ def _check(
 
 def _verdict(
     system: NameAnswer, ours: Sequence[NameAnswer], theirs: Sequence[NameAnswer], overridden: bool
-) -> Verdict:
+) -> Comparison:
     if overridden:
-        return Verdict.HOSTS_OVERRIDE
-    if system.outcome is Outcome.ANSWERED:
+        return Comparison.HOSTS_OVERRIDE
+    if system.outcome is LookupOutcome.ANSWERED:
         return _compared(system, theirs)
     if all(answer.outcome in SILENT for answer in ours):
-        return Verdict.RESOLVER_DEAD
+        return Comparison.RESOLVER_DEAD
     outcomes = {answer.outcome for answer in theirs}
-    if Outcome.ANSWERED in outcomes or system.outcome in {Outcome.FAILED, Outcome.TIMED_OUT}:
-        return Verdict.RESOLVER_FAILS
-    return Verdict.NO_SUCH_NAME
+    if LookupOutcome.ANSWERED in outcomes or system.outcome in {
+        LookupOutcome.FAILED,
+        LookupOutcome.TIMED_OUT,
+    }:
+        return Comparison.RESOLVER_FAILS
+    return Comparison.NO_SUCH_NAME
 
 
-def _compared(system: NameAnswer, theirs: Sequence[NameAnswer]) -> Verdict:
+def _compared(system: NameAnswer, theirs: Sequence[NameAnswer]) -> Comparison:
     public = {address for answer in theirs for address in answer.addresses}
     if not any(_is_global(address) for address in system.addresses):
-        return Verdict.PRIVATE_ANSWER
+        return Comparison.PRIVATE_ANSWER
     if all(answer.outcome in SILENT for answer in theirs):
-        return Verdict.NOT_COMPARED
-    return Verdict.SAME if public & set(system.addresses) else Verdict.DIFFERENT
+        return Comparison.NOT_COMPARED
+    return Comparison.SAME if public & set(system.addresses) else Comparison.DIFFERENT
 
 
 def _is_global(address: str) -> bool:
@@ -245,14 +248,14 @@ def _sentence(check: NameCheck) -> str:
 
 
 _SENTENCES = {
-    Verdict.SAME: "{name} resolves as it does elsewhere",
-    Verdict.DIFFERENT: "{name} resolves to {addresses}; public resolvers answer otherwise, as is usual for "
+    Comparison.SAME: "{name} resolves as it does elsewhere",
+    Comparison.DIFFERENT: "{name} resolves to {addresses}; public resolvers answer otherwise, as is usual for "
     "names that are served from many places",
-    Verdict.HOSTS_OVERRIDE: "/etc/hosts gives {name} the address {hosts}, whatever DNS says",
-    Verdict.PRIVATE_ANSWER: "{name} resolves only to addresses that are not public ({addresses}): a resolver "
+    Comparison.HOSTS_OVERRIDE: "/etc/hosts gives {name} the address {hosts}, whatever DNS says",
+    Comparison.PRIVATE_ANSWER: "{name} resolves only to addresses that are not public ({addresses}): a resolver "
     "on the way gives its own answer",
-    Verdict.RESOLVER_DEAD: "this server's name servers ({servers}) do not answer, so {name} cannot be found",
-    Verdict.RESOLVER_FAILS: "this server cannot resolve {name}: its name servers ({servers}) fail for it",
-    Verdict.NO_SUCH_NAME: "{name} does not exist in DNS or has no address",
-    Verdict.NOT_COMPARED: "{name} resolves to {addresses}; no public resolver could be asked for comparison",
+    Comparison.RESOLVER_DEAD: "this server's name servers ({servers}) do not answer, so {name} cannot be found",
+    Comparison.RESOLVER_FAILS: "this server cannot resolve {name}: its name servers ({servers}) fail for it",
+    Comparison.NO_SUCH_NAME: "{name} does not exist in DNS or has no address",
+    Comparison.NOT_COMPARED: "{name} resolves to {addresses}; no public resolver could be asked for comparison",
 }

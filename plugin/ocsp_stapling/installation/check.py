@@ -11,7 +11,7 @@ INSTALL_AGAIN = "Run install.sh of the release again; it puts back what is missi
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """What was looked at, how it stands (`ok`, `warning`, `failed`), in one sentence, and how to mend it."""
 
     name: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ocsp_stapling.installation import on_disk, running
-from ocsp_stapling.installation.check import Check, Places
+from ocsp_stapling.installation.check import DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
 
 
-def examine(places: Places | None = None) -> tuple[Check, ...]:
+def examine(places: Places | None = None) -> tuple[DoctorCheck, ...]:
     """Return what every check of this server's installation found. Only looks; needs root."""
     places = places or Places()
     found = [on_disk.release(places)]

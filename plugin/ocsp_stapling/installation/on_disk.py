@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocsp_stapling import __version__
-from ocsp_stapling.installation.check import FAILED, INSTALL_AGAIN, OK, WARNING, Check, Places
+from ocsp_stapling.installation.check import FAILED, INSTALL_AGAIN, OK, WARNING, DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import DEFAULT_PATH, Settings, load
 
@@ -26,11 +26,11 @@ _SHOWN = 3  # how many paths a sentence names
 _SPACE_NEEDED = 64 * 1024 * 1024  # bytes, for a backup of every include and the history
 
 
-def release(places: Places) -> Check:
+def release(places: Places) -> DoctorCheck:
     """Does this run from the installed, unchanged release?"""
     current = (places.home / "current").resolve()
     if current != places.release.resolve():
-        return Check(
+        return DoctorCheck(
             "release",
             FAILED,
             f"This command runs from {places.release}, not from the installed release ({places.home}/current).",
@@ -38,8 +38,12 @@ def release(places: Places) -> Check:
         )
     spoilt = sorted(_changed(places.release))
     if spoilt:
-        return Check("release", FAILED, f"Files of the release were changed: {_few(spoilt)}.", INSTALL_AGAIN)
-    return Check("release", OK, f"Version {__version__} in {current}, unchanged since it was installed.")
+        return DoctorCheck(
+            "release", FAILED, f"Files of the release were changed: {_few(spoilt)}.", INSTALL_AGAIN
+        )
+    return DoctorCheck(
+        "release", OK, f"Version {__version__} in {current}, unchanged since it was installed."
+    )
 
 
 def _changed(directory: Path) -> Iterator[str]:
@@ -59,7 +63,7 @@ def _changed(directory: Path) -> Iterator[str]:
             yield name.removeprefix("./")
 
 
-def python(places: Places) -> Check:
+def python(places: Places) -> DoctorCheck:
     """Is every pinned package there in its version, and does its machine code fit this Python?"""
     version = ".".join(map(str, sys.version_info[:3]))
     try:
@@ -68,19 +72,21 @@ def python(places: Places) -> Check:
         for module in _COMPILED:
             importlib.import_module(module)
     except (ImportError, OSError) as error:
-        return Check("python", FAILED, f"Python {version} lacks a package: {error}", INSTALL_AGAIN)
+        return DoctorCheck("python", FAILED, f"Python {version} lacks a package: {error}", INSTALL_AGAIN)
     if wrong:
-        return Check("python", FAILED, f"Other versions than pinned: {_few(wrong)}.", INSTALL_AGAIN)
-    return Check("python", OK, f"Python {version} with {len(pinned)} packages of its own.")
+        return DoctorCheck("python", FAILED, f"Other versions than pinned: {_few(wrong)}.", INSTALL_AGAIN)
+    return DoctorCheck("python", OK, f"Python {version} with {len(pinned)} packages of its own.")
 
 
-def files(places: Places) -> Check:
+def files(places: Places) -> DoctorCheck:
     """Is every file that the release has elsewhere in place, as it was, root's own?"""
     found = list(_listed(places.files))
     wrong = sorted(f"{places.root / path}" for path in found if not _same(places, path))
     if wrong:
-        return Check("files", FAILED, f"Missing, changed or not root's own: {_few(wrong)}.", INSTALL_AGAIN)
-    return Check("files", OK, f"All {len(found)} files are in place.")
+        return DoctorCheck(
+            "files", FAILED, f"Missing, changed or not root's own: {_few(wrong)}.", INSTALL_AGAIN
+        )
+    return DoctorCheck("files", OK, f"All {len(found)} files are in place.")
 
 
 def _listed(tree: Path) -> Iterator[Path]:
@@ -101,35 +107,37 @@ def _same(places: Places, path: Path) -> bool:
     return alike and filecmp.cmp(wanted, there, shallow=False)
 
 
-def configuration(places: Places) -> Check:
+def configuration(places: Places) -> DoctorCheck:
     """Can the settings be read, and could only root have written them?"""
     try:
         load()
     except Problem as problem:
-        return Check("configuration", FAILED, problem.sentence, f"Edit {DEFAULT_PATH}.")
+        return DoctorCheck("configuration", FAILED, problem.sentence, f"Edit {DEFAULT_PATH}.")
     path = places.root / DEFAULT_PATH.relative_to("/")
     if not path.exists():
-        return Check("configuration", WARNING, f"{path} is missing, so every default holds.", INSTALL_AGAIN)
-    return Check("configuration", OK, f"{path} is understood.")
+        return DoctorCheck(
+            "configuration", WARNING, f"{path} is missing, so every default holds.", INSTALL_AGAIN
+        )
+    return DoctorCheck("configuration", OK, f"{path} is understood.")
 
 
-def state(settings: Settings) -> Check:
+def state(settings: Settings) -> DoctorCheck:
     """Is the state directory root's alone, is there room in it, can the history be read?"""
     directory = settings.state_directory
     try:
         found = directory.lstat()
     except OSError:
-        return Check("state", FAILED, f"{directory} is missing.", INSTALL_AGAIN)
+        return DoctorCheck("state", FAILED, f"{directory} is missing.", INSTALL_AGAIN)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o077:
         mend = f"chown root:root {directory} && chmod 700 {directory}"
-        return Check("state", FAILED, f"{directory} must be a directory of root with mode 700.", mend)
+        return DoctorCheck("state", FAILED, f"{directory} must be a directory of root with mode 700.", mend)
     space = os.statvfs(directory)
     if space.f_bavail * space.f_frsize < _SPACE_NEEDED:
-        return Check("state", FAILED, f"The disk of {directory} is nearly full.", "Make room on it.")
-    return _history(directory / _JOURNAL) or Check("state", OK, f"{directory} is root's alone.")
+        return DoctorCheck("state", FAILED, f"The disk of {directory} is nearly full.", "Make room on it.")
+    return _history(directory / _JOURNAL) or DoctorCheck("state", OK, f"{directory} is root's alone.")
 
 
-def _history(path: Path) -> Check | None:
+def _history(path: Path) -> DoctorCheck | None:
     """A fault of the history's database, None if there is none."""
     if not path.exists():
         return None
@@ -144,7 +152,7 @@ def _history(path: Path) -> Check | None:
     if found == "ok":
         return None
     mend = "Nothing to do: the next change keeps it aside and begins a new one."
-    return Check("state", WARNING, f"The history {path} is damaged: {found}.", mend)
+    return DoctorCheck("state", WARNING, f"The history {path} is damaged: {found}.", mend)
 
 
 def _few(names: list[str]) -> str:

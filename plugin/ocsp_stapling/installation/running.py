@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.installation.check import FAILED, OK, WARNING, Check, Places
+from ocsp_stapling.installation.check import FAILED, OK, WARNING, DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
 from ocsp_stapling.watch.outbox import post
@@ -23,36 +23,38 @@ _ANSWER_SECONDS = 20.0
 _COMPARED = ("url", "displayname", "acls")  # each may be one word, several with commas, or a list
 
 
-def units(places: Places) -> Check:
+def units(places: Places) -> DoctorCheck:
     """Does systemd know our units, start them with the server, and run them now?"""
     for unit in places.units:
         enabled = run(["systemctl", "is-enabled", unit], timeout=10).out.strip()
         active = run(["systemctl", "is-active", unit], timeout=10).out.strip()
         if (enabled, active) != ("enabled", "active"):
             said = f"systemd says {unit} is {enabled or 'unknown'} and {active or 'unknown'}."
-            return Check("units", FAILED, said, f"systemctl enable --now {unit}")
+            return DoctorCheck("units", FAILED, said, f"systemctl enable --now {unit}")
     failed = run(["systemctl", "is-failed", f"{_NAME}.service"], timeout=10)
     if failed.ok:
-        return Check("units", WARNING, "The page's service ended with an error.", f"journalctl -u {_NAME}")
-    return Check("units", OK, f"{', '.join(places.units)}: enabled and active.")
+        return DoctorCheck(
+            "units", WARNING, "The page's service ended with an error.", f"journalctl -u {_NAME}"
+        )
+    return DoctorCheck("units", OK, f"{', '.join(places.units)}: enabled and active.")
 
 
-def service(places: Places) -> Check:
+def service(places: Places) -> DoctorCheck:
     """Does the page's service answer on its socket, and can only root reach it?"""
     path = places.root / _SOCKET
     mend = f"systemctl restart {_NAME}.socket; journalctl -u {_NAME}"
     try:
         if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
-            return Check("service", FAILED, f"{path.parent} is open to others than root.", mend)
+            return DoctorCheck("service", FAILED, f"{path.parent} is open to others than root.", mend)
         status = _status_line(path)
     except OSError as error:
-        return Check("service", FAILED, f"The page's service does not answer: {error}.", mend)
+        return DoctorCheck("service", FAILED, f"The page's service does not answer: {error}.", mend)
     if not status.startswith("HTTP/1.") or status[9:10] == "5":
         said = (
             "The page's service answers with an error." if status else "The page's service gives no answer."
         )
-        return Check("service", FAILED, said, mend)
-    return Check("service", OK, "The page's service answers.")
+        return DoctorCheck("service", FAILED, said, mend)
+    return DoctorCheck("service", OK, "The page's service answers.")
 
 
 def _status_line(path: Path) -> str:
@@ -64,15 +66,15 @@ def _status_line(path: Path) -> str:
         return connection.recv(256).decode("latin-1").partition("\r\n")[0]
 
 
-def mails(directory: Path) -> Check:
+def mails(directory: Path) -> DoctorCheck:
     """Does the server's mail system take the watch's mails?"""
     found = post(directory)
     if found.waiting:
-        return Check("mail", WARNING, found.sentence, "ocsp-stapling watch --test-mail")
-    return Check("mail", OK, "No mail of the watch waits to be delivered.")
+        return DoctorCheck("mail", WARNING, found.sentence, "ocsp-stapling watch --test-mail")
+    return DoctorCheck("mail", OK, "No mail of the watch waits to be delivered.")
 
 
-def whm() -> Check:
+def whm() -> DoctorCheck:
     """Does WHM's API answer?"""
     try:
         version = api.call("version", timeout=20).data.get("version", "unknown")
@@ -80,11 +82,11 @@ def whm() -> Check:
         mend = (
             "Run: /usr/local/cpanel/bin/whmapi1 version   and mend what it says (cPanel's support can help)."
         )
-        return Check("whm", FAILED, problem.sentence, mend)
-    return Check("whm", OK, f"cPanel & WHM {str(version)[:40]} answers.")
+        return DoctorCheck("whm", FAILED, problem.sentence, mend)
+    return DoctorCheck("whm", OK, f"cPanel & WHM {str(version)[:40]} answers.")
 
 
-def registration(places: Places) -> Check:
+def registration(places: Places) -> DoctorCheck:
     """Does WHM list the plugin, with the address and the privileges that it should have?
 
     Its name and the address that its menu opens decide; of the rest WHM's list is no proof: versions of WHM leave a
@@ -95,19 +97,19 @@ def registration(places: Places) -> Check:
     try:
         data = api.call("get_appconfig_application_list", timeout=20).data
     except Problem as problem:
-        return Check("registration", FAILED, problem.sentence, mend)
+        return DoctorCheck("registration", FAILED, problem.sentence, mend)
     shown = next((app for app in _dictionaries(data) if app.get("name") == _NAME), None)
     if shown is None:
-        return Check(
+        return DoctorCheck(
             "registration", FAILED, "WHM does not list the plugin, so its menu does not show it.", mend
         )
     if "entryurl" in shown and _words(shown["entryurl"]) != _words(wanted["entryurl"]):
-        return Check("registration", FAILED, "WHM's menu opens another address for the plugin.", mend)
+        return DoctorCheck("registration", FAILED, "WHM's menu opens another address for the plugin.", mend)
     wrong = [key for key in _COMPARED if key in shown and _words(shown[key]) != _words(wanted[key])]
     if wrong:
         said = f"WHM lists the plugin with another {', '.join(wrong)}. If the menu does not show it, register again."
-        return Check("registration", WARNING, said, mend)
-    return Check("registration", OK, "WHM lists the plugin: Plugins > OCSP Stapling.")
+        return DoctorCheck("registration", WARNING, said, mend)
+    return DoctorCheck("registration", OK, "WHM lists the plugin: Plugins > OCSP Stapling.")
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -133,30 +135,32 @@ def _words(value: object) -> set[str]:
     return {str(part).strip() for part in parts if str(part).strip()}
 
 
-def apache() -> Check:
+def apache() -> DoctorCheck:
     """Is EasyApache's httpd where it says, and is there a configuration?"""
     try:
         layout = read_layout()
     except Problem as problem:
-        return Check("apache", FAILED, problem.sentence, "Install EasyApache 4, cPanel's Apache.")
+        return DoctorCheck("apache", FAILED, problem.sentence, "Install EasyApache 4, cPanel's Apache.")
     if not os.access(layout.httpd, os.X_OK):
-        return Check("apache", FAILED, f"{layout.httpd} is missing.", "Install Apache through EasyApache 4.")
+        return DoctorCheck(
+            "apache", FAILED, f"{layout.httpd} is missing.", "Install Apache through EasyApache 4."
+        )
     if not layout.conf.exists():
         mend = "/usr/local/cpanel/scripts/rebuildhttpdconf"
-        return Check("apache", FAILED, f"{layout.conf} is missing.", mend)
+        return DoctorCheck("apache", FAILED, f"{layout.conf} is missing.", mend)
     version = run([str(layout.httpd), "-v"], timeout=10).out.partition("\n")[0].partition(": ")[2]
-    return Check("apache", OK, f"{version.strip() or 'Apache'} ({layout.httpd}).")
+    return DoctorCheck("apache", OK, f"{version.strip() or 'Apache'} ({layout.httpd}).")
 
 
-def clock(places: Places) -> Check:
+def clock(places: Places) -> DoctorCheck:
     """Is the time plausible? A wrong clock makes good OCSP responses look stale, or not valid yet."""
     mend = "timedatectl set-ntp true"
     try:
         if time.time() < (places.release / "manifest").stat().st_mtime - 60:
-            return Check("clock", WARNING, "The clock is behind the time of the installation.", mend)
+            return DoctorCheck("clock", WARNING, "The clock is behind the time of the installation.", mend)
     except OSError:
         pass
     done = run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], timeout=10)
     if done.ok and done.out.strip() == "no":
-        return Check("clock", WARNING, "The clock is not synchronised with a time server.", mend)
-    return Check("clock", OK, f"It is {time.strftime('%Y-%m-%d %H:%M:%S %Z')}.")
+        return DoctorCheck("clock", WARNING, "The clock is not synchronised with a time server.", mend)
+    return DoctorCheck("clock", OK, f"It is {time.strftime('%Y-%m-%d %H:%M:%S %Z')}.")

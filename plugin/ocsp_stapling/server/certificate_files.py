@@ -38,7 +38,7 @@ Tags = tuple[Tag, ...]
 """Of the files of a pair; empty if unknown: then nothing is remembered."""
 
 
-class Reading(NamedTuple):
+class CertificateReading(NamedTuple):
     """What the certificate in a file says. With `problem` (a code) everything else is empty."""
 
     issuer: str = ""
@@ -53,7 +53,7 @@ class Reading(NamedTuple):
     """Seconds since the epoch."""
 
 
-Entry = tuple[Tags, Reading]
+Entry = tuple[Tags, CertificateReading]
 
 
 class CertificateFiles:
@@ -62,7 +62,7 @@ class CertificateFiles:
     def __init__(self, state_directory: Path | None) -> None:
         self._path = state_directory / CACHE_NAME if state_directory else None
 
-    def read(self, pairs: Iterable[Pair]) -> dict[Pair, Reading]:
+    def read(self, pairs: Iterable[Pair]) -> dict[Pair, CertificateReading]:
         """Return what each file says; a file that cannot be read has a `problem`, nothing is raised."""
         wanted = dict.fromkeys(pairs)
         known = _load(self._path) if self._path else {}
@@ -114,7 +114,7 @@ def _read_all(pairs: Sequence[Pair]) -> list[Entry]:
         answer = file.read()
     if os.waitpid(child, 0)[1] != 0:  # the helper was killed: its half is read here
         return mine + list(map(_read, pairs[middle:]))
-    return mine + [(tags, Reading(*row)) for tags, row in marshal.loads(answer)]  # noqa: S302 - our own child's
+    return mine + [(tags, CertificateReading(*row)) for tags, row in marshal.loads(answer)]  # noqa: S302 - our own child's
 
 
 def _answer(writer: int, pairs: Sequence[Pair]) -> NoReturn:
@@ -135,19 +135,19 @@ def _read(pair: Pair) -> Entry:
         tags = (tag,)
         leaf, *chain = read_pem_chain(content)
         if len(chain) > MAX_CHAIN:
-            return tags, Reading(problem="certificate-unreadable")
+            return tags, CertificateReading(problem="certificate-unreadable")
         if pair[1]:
             tags = _tags(pair)
             chain += _chain_file(pair[1], tags[1:])
         return tags, _summary(scan(leaf), tuple(chain))
     except FileNotFoundError:
-        return (), Reading(problem="certificate-missing")
+        return (), CertificateReading(problem="certificate-missing")
     except (OSError, ValueError, Problem):
-        return tags, Reading(problem="certificate-unreadable")
+        return tags, CertificateReading(problem="certificate-unreadable")
 
 
-def _summary(leaf: Leaf, chain: tuple[bytes, ...]) -> Reading:
-    return Reading(
+def _summary(leaf: Leaf, chain: tuple[bytes, ...]) -> CertificateReading:
+    return CertificateReading(
         leaf.issuer,
         leaf.issuer_organization,
         leaf.ocsp_urls,
@@ -246,7 +246,9 @@ def _ours(path: Path) -> bool:
     return safe and stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CACHE_BYTES
 
 
-def _remembered(files: Iterable[Sequence[Any]], kinds: Sequence[Reading]) -> Iterable[tuple[Pair, Entry]]:
+def _remembered(
+    files: Iterable[Sequence[Any]], kinds: Sequence[CertificateReading]
+) -> Iterable[tuple[Pair, Entry]]:
     for certificate, chain, kind, not_after, *numbers in files:
         inode, size, mtime, *more = numbers
         tags: Tags = ((inode, size, mtime),)
@@ -255,9 +257,9 @@ def _remembered(files: Iterable[Sequence[Any]], kinds: Sequence[Reading]) -> Ite
         yield (str(certificate), str(chain)), (tags, kinds[kind]._replace(not_after=int(not_after)))
 
 
-def _reading(row: Sequence[Any]) -> Reading:
+def _reading(row: Sequence[Any]) -> CertificateReading:
     issuer, organization, urls, must_staple, self_signed, complete, problem, not_after = row
-    return Reading(
+    return CertificateReading(
         str(issuer),
         str(organization),
         tuple(map(str, urls)),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ocsp_stapling.apache.stapling import is_on, seconds_of
 from ocsp_stapling.apache.tree import Directive, Place
 from ocsp_stapling.ocsp.door import Door
-from ocsp_stapling.server.certificate_files import CertificateFiles, Pair, Reading
+from ocsp_stapling.server.certificate_files import CertificateFiles, CertificateReading, Pair
 from ocsp_stapling.server.names import HTTPS, Address, doors, host_name
 from ocsp_stapling.server.vhosts import TlsVhost
 
@@ -275,7 +275,7 @@ def _pairs(vhost: TlsVhost) -> list[Pair]:
 
 
 def _endpoints(
-    vhost: TlsVhost, listen: Sequence[str], readings: dict[Pair, Reading], now: int
+    vhost: TlsVhost, listen: Sequence[str], readings: dict[Pair, CertificateReading], now: int
 ) -> list[Endpoint]:
     lines = vhost.in_force or {}
     line, force, timeout = (
@@ -309,7 +309,7 @@ def _endpoints(
 
 
 def _certificate(
-    path: Path, vhost: TlsVhost, readings: dict[Pair, Reading], forced: str, now: int
+    path: Path, vhost: TlsVhost, readings: dict[Pair, CertificateReading], forced: str, now: int
 ) -> EndpointCertificate:
     issuer_file = vhost.chain_file
     read = readings[str(path), str(issuer_file or "")]

@@ -178,7 +178,7 @@ def listening(port: int) -> socket.socket:
 class _Worker:
     """One process: accepts, reads a question, answers, closes. A connection has a quarter of a second."""
 
-    def __init__(self, listener: socket.socket, book: Book, beat: int, tally: Tally) -> None:
+    def __init__(self, listener: socket.socket, book: Book, beat: int, tally: QuestionTally) -> None:
         self.listener, self.book, self.beat, self.tally = listener, book, beat, tally
         self._next_beat = 0.0
         self.selector = selectors.DefaultSelector()  # made after the fork: one made before would be shared
@@ -265,7 +265,7 @@ class _Worker:
         opened.close()
 
 
-class Tally:
+class QuestionTally:
     """How many questions were answered, in memory that all share; each worker has a place of its own."""
 
     def __init__(self, places: int) -> None:
@@ -295,7 +295,7 @@ class Parent:
     """Keeps the workers alive and tells systemd so."""
 
     def __init__(self, directory: Path, port: int, workers: int = WORKERS) -> None:
-        self.book, self.count, self.tally = Book(directory), workers, Tally(workers)
+        self.book, self.count, self.tally = Book(directory), workers, QuestionTally(workers)
         # Before the port is listened on: a refused connection costs a visitor a millisecond, an unanswered one more.
         self.book.refresh(time.monotonic(), math.inf)
         gc.freeze()  # the workers share these pages

@@ -17,7 +17,7 @@ from ocsp_stapling.check import metrics
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
-from ocsp_stapling.watch.policy import REMEMBERED, Action, ActionKind, State, Wishes, decide, switched
+from ocsp_stapling.watch.policy import REMEMBERED, ActionKind, State, Task, Wishes, decide, switched
 from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import REAL, Document, Ended, Tools, noting
 
@@ -113,9 +113,9 @@ class _Pass:
             what = "asks the authorities itself again" if healthy else "staples no more"
             told = f"The shield's relay cannot be revived, so Apache {what}"
             self.done.append(told)
-            self._tell(Action(ActionKind.NOTIFY, told, Topic.SWITCH, "shield-down"), check)
+            self._tell(Task(ActionKind.NOTIFY, told, Topic.SWITCH, "shield-down"), check)
 
-    def _act(self, action: Action, state: State, check: Document) -> State:
+    def _act(self, action: Task, state: State, check: Document) -> State:
         if action.kind is ActionKind.NOTIFY:
             self._tell(action, check)
             return state
@@ -130,7 +130,7 @@ class _Pass:
             )
         return state
 
-    def _switch(self, action: Action) -> Ended:
+    def _switch(self, action: Task) -> Ended:
         """Off for single sites where that is enough; for all where it cannot be done so."""
         name = OFF if action.kind is ActionKind.TURN_OFF else ON
         for site in action.sites:
@@ -145,7 +145,7 @@ class _Pass:
         self.done.append(f"{name}: {ended.state} ({action.reason})")
         return ended
 
-    def _tell(self, action: Action, check: Document) -> None:
+    def _tell(self, action: Task, check: Document) -> None:
         with noting(self.problems):
             self.problems += self.tools.tell(action, check, self.settings)
         self.done.append(f"told: {action.reason}")

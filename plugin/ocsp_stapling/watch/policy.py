@@ -36,7 +36,7 @@ class ActionKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Action:
+class Task:
     """Something to do now; for `notify` the topic, what it is about (its state) and a plain sentence."""
 
     kind: ActionKind
@@ -120,7 +120,7 @@ class State:
             return State()
 
 
-Decision = tuple[State, tuple[Action, ...]]
+Decision = tuple[State, tuple[Task, ...]]
 
 
 def decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
@@ -163,8 +163,8 @@ def switched(state: State, kind: ActionKind, ended: str, done: bool, now: float)
     return told, (_notify(Topic.SWITCH, kind, ended, sentence),)
 
 
-def _notify(topic: Topic, kind: ActionKind, ended: str, sentence: str) -> Action:
-    return Action(ActionKind.NOTIFY, sentence, topic, f"{kind}-{ended}")
+def _notify(topic: Topic, kind: ActionKind, ended: str, sentence: str) -> Task:
+    return Task(ActionKind.NOTIFY, sentence, topic, f"{kind}-{ended}")
 
 
 # -- the shield ---------------------------------------------------------------------------------------------
@@ -204,9 +204,9 @@ def _while_off(state: State, seen: Observation) -> Decision:
     if seen.alone:
         # First what would make everybody wait again; then three more passes.
         reason = f"nothing else keeps stapling from returning, for {listed(seen.alone)} alone"
-        action = Action(ActionKind.TURN_OFF, reason, sites=seen.alone)
+        action = Task(ActionKind.TURN_OFF, reason, sites=seen.alone)
         return replace(state, healthy_passes=0), (*told, action)
-    action = Action(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
+    action = Task(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
     state = replace(state, attempts=state.attempts + 1, attempted_at=seen.now)
     return _put_off(state, seen.now), (*told, action)
 
@@ -266,7 +266,7 @@ def _turned_off(state: State, seen: Observation, reason: str) -> Decision:
     state = replace(state, turn_offs=(*state.turn_offs, seen.now))
     state = _put_off(state, seen.now) if state.attempts else state
     whom = f", for {listed(seen.alone)} alone" if seen.alone else ""
-    return state, (Action(ActionKind.TURN_OFF, f"{reason}{whom}", sites=seen.alone),)
+    return state, (Task(ActionKind.TURN_OFF, f"{reason}{whom}", sites=seen.alone),)
 
 
 def _over(state: State, seen: Observation) -> Decision:
@@ -347,10 +347,10 @@ def _first(since: float | None, now: float) -> float:
     return now if since is None else since
 
 
-def _add(told: tuple[Action, ...], decision: Decision) -> Decision:
+def _add(told: tuple[Task, ...], decision: Decision) -> Decision:
     return decision[0], (*told, *decision[1])
 
 
 def _say(state: State, seen: Observation, topic: Topic, about: str, sentence: str) -> Decision:
     told = say(state, seen.now, topic, about)
-    return (state, ()) if told is None else (told, (Action(ActionKind.NOTIFY, sentence, topic, about),))
+    return (state, ()) if told is None else (told, (Task(ActionKind.NOTIFY, sentence, topic, about),))

@@ -19,7 +19,7 @@ from ocsp_stapling.watch.policy import GAP_SECONDS, HEALTHY_PASSES, REMEMBERED, 
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReturnStanding:
     """How the return stands. `armed` is None where this plugin has not turned stapling off.
 
     `fixed`: the configuration decides, so it cannot be chosen here. `healthy` of `needed` looks of the watch in a
@@ -50,17 +50,17 @@ class Standing:
         )
 
 
-def standing(settings: Settings, now: float) -> Standing:
+def standing(settings: Settings, now: float) -> ReturnStanding:
     """Return how the return stands at `now` (seconds since the epoch)."""
     configured = settings.watch.return_by_itself
     last = _last_off(settings.state_directory)
     if last is None:
-        return Standing(None, configured != "ask")
+        return ReturnStanding(None, configured != "ask")
     state = _remembered(settings.state_directory)
     # A count that is hours old, or from before stapling was turned off, proves nothing about now.
     counts = now - state.last_pass <= GAP_SECONDS and state.last_pass >= (last.finished or last.started)
     armed = bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
-    return Standing(
+    return ReturnStanding(
         armed, configured != "ask", state.healthy_passes if counts else 0, not_before=state.not_before
     )
 
@@ -73,7 +73,7 @@ def choose(settings: Settings, *, armed: bool, who: str) -> None:
     """
     configured, last = settings.watch.return_by_itself, _last_off(settings.state_directory)
     if last is None:
-        raise Problem("no-return", f"{Standing(None, False).sentence} Nothing was changed.")
+        raise Problem("no-return", f"{ReturnStanding(None, False).sentence} Nothing was changed.")
     if configured != "ask" and (configured == "always") is not armed:
         raise Problem(
             "return-configured",

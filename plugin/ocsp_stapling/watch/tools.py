@@ -36,7 +36,7 @@ from ocsp_stapling.shield.standing import answers, wish, wished_port
 from ocsp_stapling.watch import outbox
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
-from ocsp_stapling.watch.policy import Action
+from ocsp_stapling.watch.policy import Task
 from ocsp_stapling.whm import notification
 
 STILL_OFF = "still-off"
@@ -70,7 +70,7 @@ class Tools:
     check: Callable[[Settings], Document]
     switch: Callable[[str, str, Settings], Ended]
     recover: Callable[[Settings], bool]
-    tell: Callable[[Action, Document, Settings], list[str]]
+    tell: Callable[[Task, Document, Settings], list[str]]
     clock: Callable[[], float] = time.time
     switch_alone: Callable[[str, str, Settings], Ended] = lambda site, reason, settings: make_switch(
         SITE_OFF, reason, settings, site
@@ -192,7 +192,7 @@ def give_up_shield(healthy: bool, settings: Settings) -> Ended:
     return ended
 
 
-def tell(action: Action, check: Document, settings: Settings) -> list[str]:
+def tell(action: Task, check: Document, settings: Settings) -> list[str]:
     """Mail the server's contact and run the operator's hook; return in sentences what failed."""
     problems: list[str] = []
     host = str(check["this_server"]["name"])
@@ -226,7 +226,7 @@ def noting(problems: list[str]) -> Any:
         problems.append(f"An unexpected error, please report it: {type(error).__name__}: {error}")
 
 
-def _text(action: Action, check: Document) -> str:
+def _text(action: Task, check: Document) -> str:
     said = action.reason[:1].upper() + action.reason[1:]
     return (
         f"{said.rstrip('.')}.\n\nWhat the watch saw: {check['sentence']}\nWhat to do: {check['advice_sentence']}\n\n"
@@ -235,7 +235,7 @@ def _text(action: Action, check: Document) -> str:
     )
 
 
-def _document(action: Action, check: Document) -> dict[str, Any]:
+def _document(action: Task, check: Document) -> dict[str, Any]:
     facts = {
         "topic": action.topic,
         "about": action.about,

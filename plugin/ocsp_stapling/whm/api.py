@@ -19,14 +19,14 @@ _ENVIRONMENT = {"REMOTE_USER": "root"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """A successful answer: the function's data and everything it printed for people."""
 
     data: Mapping[str, Any]
     output: str
 
 
-def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: float = 30) -> Answer:
+def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: float = 30) -> ApiAnswer:
     """Call a WHM API 1 function and return its answer.
 
     Raises Problem `whmapi-missing`, `whmapi-timeout`, or `whmapi-failed` - for a non-zero exit, an answer that
@@ -50,7 +50,7 @@ def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: 
         raise _failed(function, str(metadata.get("reason") or f"exit status {done.code}"), done.err)
     data = document.get("data")
     found = data if isinstance(data, dict) else {}
-    return Answer(found, _told(found, metadata))
+    return ApiAnswer(found, _told(found, metadata))
 
 
 def _told(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

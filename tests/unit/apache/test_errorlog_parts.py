@@ -11,7 +11,7 @@ import pytest
 
 from ocsp_stapling.apache.errorlog import parts as reader
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
-from ocsp_stapling.apache.errorlog.parts import Helper, Part, Reader, pack, read_parts, unpack
+from ocsp_stapling.apache.errorlog.parts import Helper, LogPart, Reader, pack, read_parts, unpack
 from ocsp_stapling.apache.errorlog.scan import Scanner
 from tests.unit.apache.errorlog_lines import failure, fixture
 
@@ -121,6 +121,6 @@ def test_parts_travel_unchanged(name: str) -> None:
         for number, line in Scanner([b""]).lines(io.BytesIO(data).readinto)
         if (entry := parse(line, number))
     ]
-    part = Part(entries, data.count(b"\n"))
+    part = LogPart(entries, data.count(b"\n"))
     assert unpack(pack(part), 0) == part
     assert [e.line_number for e in unpack(pack(part), 100).entries] == [e.line_number + 100 for e in entries]

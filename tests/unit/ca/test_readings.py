@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.ca import statusio, statuspage
-from ocsp_stapling.ca.reading import Level, Reading, UnreadableError, plain
+from ocsp_stapling.ca.reading import Level, PageReading, UnreadablePageError, plain
 from tests.unit.ca import documents
 
 PAGE = "https://status.example.com"
 QUIET = {"CertCentral": "operational", "OCSP": "operational"}
 
 
-def io(**document: Any) -> Reading:
+def io(**document: Any) -> PageReading:
     return statusio.parse(documents.statusio(**document), PAGE)
 
 
-def page(**document: Any) -> Reading:
+def page(**document: Any) -> PageReading:
     return statuspage.parse(documents.summary(**document), PAGE)
 
 
 def test_all_green_is_operational() -> None:
-    assert io() == Reading(Level.OPERATIONAL, ())
-    assert page() == Reading(Level.OPERATIONAL, ())
+    assert io() == PageReading(Level.OPERATIONAL, ())
+    assert page() == PageReading(Level.OPERATIONAL, ())
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_summary_without_incidents_has_none_and_its_components_still_count(
 ) -> None:
     document = documents.summary(components={"OCSP": ocsp})
     del document["incidents"], document["scheduled_maintenances"]
-    assert statuspage.parse(document | absent, PAGE) == Reading(level, ())
+    assert statuspage.parse(document | absent, PAGE) == PageReading(level, ())
 
 
 def test_statusio_incident_is_told_by_its_newest_message() -> None:
@@ -103,10 +103,10 @@ def test_running_incident_whose_last_message_is_green_is_still_one() -> None:
 
 def test_incident_of_other_components_does_not_count() -> None:
     elsewhere = documents.summary_incident("Login trouble", "critical", touches=("CertCentral",))
-    assert page(incidents=[elsewhere]) == Reading(Level.OPERATIONAL, ())
+    assert page(incidents=[elsewhere]) == PageReading(Level.OPERATIONAL, ())
     website = documents.statusio_incident("Login trouble", 500, ("Website",))
     website["messages"] = []
-    assert io(incidents=[website]) == Reading(Level.OPERATIONAL, ())
+    assert io(incidents=[website]) == PageReading(Level.OPERATIONAL, ())
 
 
 def test_incident_of_other_components_that_speaks_of_ocsp_counts() -> None:
@@ -163,7 +163,7 @@ def test_link_that_leads_elsewhere_becomes_the_page(link: object) -> None:
 )
 def test_wrong_types_are_unreadable_never_operational(document: object) -> None:
     for parse in (statusio.parse, statuspage.parse):
-        with pytest.raises(UnreadableError):
+        with pytest.raises(UnreadablePageError):
             parse(document, PAGE)
 
 
@@ -189,7 +189,7 @@ def test_page_id_is_discovered(html: str) -> None:
     "html", ["", "statuspageId = '../../../x'", "statuspageId = '0123456789abcdef012345678'"]
 )
 def test_no_page_id_is_unreadable(html: str) -> None:
-    with pytest.raises(UnreadableError):
+    with pytest.raises(UnreadablePageError):
         statusio.discover(html)
 
 
@@ -250,6 +250,6 @@ def test_any_document_is_a_reading_or_unreadable(
         for parse in (statusio.parse, statuspage.parse):
             try:
                 found = parse(document, PAGE)
-            except UnreadableError:
+            except UnreadablePageError:
                 continue
             assert all(i.title.isprintable() and i.update.isprintable() for i in found.incidents)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ocsp_stapling.ca import statusio
 from ocsp_stapling.ca.cache import FILE_NAME, PageCache
-from ocsp_stapling.ca.reading import Level, Reading
+from ocsp_stapling.ca.reading import Level, PageReading
 from ocsp_stapling.ca.status import AuthorityStatus, status_of
 from ocsp_stapling.settings import Authority, Settings
 from tests.unit.ca import documents
@@ -315,7 +315,7 @@ def test_any_cache_is_survived(tmp_path_factory: pytest.TempPathFactory, content
 
 def test_old_entries_do_not_pile_up(tmp_path: Path) -> None:
     cache = PageCache(tmp_path)
-    cache.store({"https://old.example": Reading(Level.OPERATIONAL, ())}, NOW)
+    cache.store({"https://old.example": PageReading(Level.OPERATIONAL, ())}, NOW)
     later = NOW + datetime.timedelta(days=2)
-    cache.store({"https://new.example": Reading(Level.OUTAGE, ())}, later)
+    cache.store({"https://new.example": PageReading(Level.OUTAGE, ())}, later)
     assert list(json.loads((tmp_path / FILE_NAME).read_text())["pages"]) == ["https://new.example"]

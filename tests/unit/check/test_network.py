@@ -9,12 +9,12 @@ import pytest
 
 from ocsp_stapling.check.evidence import NameState
 from ocsp_stapling.check.network import name_state, root_connects
-from ocsp_stapling.host.resolver import NameAnswer, NameCheck, Outcome, Verdict
+from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameAnswer, NameCheck
 
 
-def check(verdict: Verdict, public: tuple[str, ...] = ()) -> NameCheck:
-    system = NameAnswer("system", Outcome.ANSWERED, ("10.0.0.1",))
-    told = (NameAnswer("192.0.2.53", Outcome.ANSWERED, public),) if public else ()
+def check(verdict: Comparison, public: tuple[str, ...] = ()) -> NameCheck:
+    system = NameAnswer("system", LookupOutcome.ANSWERED, ("10.0.0.1",))
+    told = (NameAnswer("192.0.2.53", LookupOutcome.ANSWERED, public),) if public else ()
     return NameCheck("ocsp.test", verdict, system, (), told, (), "")
 
 
@@ -41,13 +41,13 @@ def test_nothing_to_compare_asks_nothing() -> None:
     ("found", "state"),
     [
         (None, NameState.UNKNOWN),
-        (check(Verdict.SAME), NameState.RESOLVES),
-        (check(Verdict.HOSTS_OVERRIDE), NameState.HOSTS_OVERRIDE),
-        (check(Verdict.RESOLVER_DEAD), NameState.RESOLVER_AT_FAULT),
-        (check(Verdict.NO_SUCH_NAME), NameState.NO_SUCH_NAME),
-        (check(Verdict.PRIVATE_ANSWER, ("198.51.100.1",)), NameState.PRIVATE_ANSWER),
-        (check(Verdict.PRIVATE_ANSWER, ("10.0.0.1",)), NameState.RESOLVES),
-        (check(Verdict.PRIVATE_ANSWER), NameState.RESOLVES),
+        (check(Comparison.SAME), NameState.RESOLVES),
+        (check(Comparison.HOSTS_OVERRIDE), NameState.HOSTS_OVERRIDE),
+        (check(Comparison.RESOLVER_DEAD), NameState.RESOLVER_AT_FAULT),
+        (check(Comparison.NO_SUCH_NAME), NameState.NO_SUCH_NAME),
+        (check(Comparison.PRIVATE_ANSWER, ("198.51.100.1",)), NameState.PRIVATE_ANSWER),
+        (check(Comparison.PRIVATE_ANSWER, ("10.0.0.1",)), NameState.RESOLVES),
+        (check(Comparison.PRIVATE_ANSWER), NameState.RESOLVES),
     ],
 )
 def test_what_name_servers_say_in_terms_of_the_diagnosis(found: NameCheck | None, state: NameState) -> None:
@@ -55,6 +55,6 @@ def test_what_name_servers_say_in_terms_of_the_diagnosis(found: NameCheck | None
 
 
 def test_every_verdict_on_a_name_has_a_meaning() -> None:
-    unknown = [verdict for verdict in Verdict if name_state(check(verdict)) is NameState.UNKNOWN]
+    unknown = [verdict for verdict in Comparison if name_state(check(verdict)) is NameState.UNKNOWN]
 
     assert unknown == []

@@ -13,7 +13,15 @@ import dns.rcode
 import pytest
 
 from ocsp_stapling.host import resolver
-from ocsp_stapling.host.resolver import NameAnswer, NameCheck, Outcome, Verdict, ask, ask_system, check_names
+from ocsp_stapling.host.resolver import (
+    Comparison,
+    LookupOutcome,
+    NameAnswer,
+    NameCheck,
+    ask,
+    ask_system,
+    check_names,
+)
 from ocsp_stapling.settings import ProbeSettings, Settings
 from tests.unit.host.dns_server import Reply, code, dns_server, zone
 from tests.unit.host.namespace import in_namespace, needs_namespace
@@ -25,24 +33,28 @@ PUBLIC = ["93.184.216.34", "2606:2800:220:1::1"]
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (zone({}), Outcome.NO_SUCH_NAME),
-        (zone({NAME: []}), Outcome.NO_ADDRESS),
-        (code(dns.rcode.SERVFAIL), Outcome.FAILED),
-        (code(dns.rcode.REFUSED), Outcome.FAILED),
-        (lambda query: None, Outcome.TIMED_OUT),
-        (lambda query: b"\x00", Outcome.FAILED),
-        (lambda query: query.to_wire()[:2] + b"\xff" * 40, Outcome.FAILED),
+        (zone({}), LookupOutcome.NO_SUCH_NAME),
+        (zone({NAME: []}), LookupOutcome.NO_ADDRESS),
+        (code(dns.rcode.SERVFAIL), LookupOutcome.FAILED),
+        (code(dns.rcode.REFUSED), LookupOutcome.FAILED),
+        (lambda query: None, LookupOutcome.TIMED_OUT),
+        (lambda query: b"\x00", LookupOutcome.FAILED),
+        (lambda query: query.to_wire()[:2] + b"\xff" * 40, LookupOutcome.FAILED),
     ],
     ids=["no name", "no address", "servfail", "refused", "silent", "too short", "garbage"],
 )
-def test_outcome_of_a_name_server(reply: Reply, outcome: Outcome) -> None:
+def test_outcome_of_a_name_server(reply: Reply, outcome: LookupOutcome) -> None:
     with dns_server(reply) as port:
-        assert ask("127.0.0.1", NAME, 0.3 if outcome is Outcome.TIMED_OUT else 20, port).outcome is outcome
+        assert (
+            ask("127.0.0.1", NAME, 0.3 if outcome is LookupOutcome.TIMED_OUT else 20, port).outcome is outcome
+        )
 
 
 def test_addresses_of_both_families_come_back() -> None:
     with dns_server(zone({NAME: PUBLIC})) as port:
-        assert ask("127.0.0.1", NAME, 20, port) == NameAnswer("127.0.0.1", Outcome.ANSWERED, tuple(PUBLIC))
+        assert ask("127.0.0.1", NAME, 20, port) == NameAnswer(
+            "127.0.0.1", LookupOutcome.ANSWERED, tuple(PUBLIC)
+        )
 
 
 @needs_namespace
@@ -50,14 +62,14 @@ def test_name_server_without_a_route_is_unreachable() -> None:
     code = (
         "from ocsp_stapling.host.resolver import ask\nshow(ask('192.0.2.53', 'ocsp.example.com', 20).outcome)"
     )
-    assert in_namespace("", code) == str(Outcome.UNREACHABLE)
+    assert in_namespace("", code) == str(LookupOutcome.UNREACHABLE)
 
 
 @pytest.mark.parametrize("name", ["", "." * 3, "x" * 300, "a..b", "\udcff", "a b\x00", "ü" * 70])
 def test_what_is_no_name_fails_plainly(name: str) -> None:
-    assert ask_system(name).outcome is not Outcome.ANSWERED or name == ""
+    assert ask_system(name).outcome is not LookupOutcome.ANSWERED or name == ""
     with dns_server(zone({})) as port:
-        assert ask("127.0.0.1", name, 20, port).outcome in {Outcome.FAILED, Outcome.NO_SUCH_NAME}
+        assert ask("127.0.0.1", name, 20, port).outcome in {LookupOutcome.FAILED, LookupOutcome.NO_SUCH_NAME}
 
 
 def check(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, hosts: str = "") -> NameCheck:
@@ -84,7 +96,7 @@ def check(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, hosts:
 
 
 def answered(*addresses: str) -> NameAnswer:
-    return NameAnswer("system", Outcome.ANSWERED, addresses)
+    return NameAnswer("system", LookupOutcome.ANSWERED, addresses)
 
 
 def silent(query: dns.message.Message) -> None:
@@ -92,23 +104,23 @@ def silent(query: dns.message.Message) -> None:
 
 
 GOOD = zone({NAME: PUBLIC})
-NOT_FOUND = NameAnswer("system", Outcome.NO_SUCH_NAME)
-TRY_AGAIN = NameAnswer("system", Outcome.TIMED_OUT)
+NOT_FOUND = NameAnswer("system", LookupOutcome.NO_SUCH_NAME)
+TRY_AGAIN = NameAnswer("system", LookupOutcome.TIMED_OUT)
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "system", "verdict"),
     [
-        (GOOD, GOOD, answered(*PUBLIC), Verdict.SAME),
-        (GOOD, zone({NAME: ["8.8.4.4"]}), answered(*PUBLIC), Verdict.DIFFERENT),
-        (zone({NAME: ["10.0.0.1"]}), GOOD, answered("10.0.0.1"), Verdict.PRIVATE_ANSWER),
-        (GOOD, silent, answered(*PUBLIC), Verdict.NOT_COMPARED),
-        (silent, GOOD, TRY_AGAIN, Verdict.RESOLVER_DEAD),
-        (silent, silent, TRY_AGAIN, Verdict.RESOLVER_DEAD),
-        (code(dns.rcode.SERVFAIL), GOOD, TRY_AGAIN, Verdict.RESOLVER_FAILS),
-        (zone({}), GOOD, NOT_FOUND, Verdict.RESOLVER_FAILS),
-        (zone({}), zone({}), NOT_FOUND, Verdict.NO_SUCH_NAME),
-        (zone({}), silent, NOT_FOUND, Verdict.NO_SUCH_NAME),
+        (GOOD, GOOD, answered(*PUBLIC), Comparison.SAME),
+        (GOOD, zone({NAME: ["8.8.4.4"]}), answered(*PUBLIC), Comparison.DIFFERENT),
+        (zone({NAME: ["10.0.0.1"]}), GOOD, answered("10.0.0.1"), Comparison.PRIVATE_ANSWER),
+        (GOOD, silent, answered(*PUBLIC), Comparison.NOT_COMPARED),
+        (silent, GOOD, TRY_AGAIN, Comparison.RESOLVER_DEAD),
+        (silent, silent, TRY_AGAIN, Comparison.RESOLVER_DEAD),
+        (code(dns.rcode.SERVFAIL), GOOD, TRY_AGAIN, Comparison.RESOLVER_FAILS),
+        (zone({}), GOOD, NOT_FOUND, Comparison.RESOLVER_FAILS),
+        (zone({}), zone({}), NOT_FOUND, Comparison.NO_SUCH_NAME),
+        (zone({}), silent, NOT_FOUND, Comparison.NO_SUCH_NAME),
     ],
     ids=[
         "same",
@@ -123,7 +135,7 @@ TRY_AGAIN = NameAnswer("system", Outcome.TIMED_OUT)
         "gone, uncompared",
     ],
 )
-def test_verdict(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, verdict: Verdict) -> None:
+def test_verdict(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, verdict: Comparison) -> None:
     found = check(tmp_path, ours, theirs, system)
     assert found.verdict is verdict
     assert NAME in found.sentence
@@ -131,7 +143,7 @@ def test_verdict(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer,
 
 def test_hosts_override_is_the_verdict_with_its_line(tmp_path: Path) -> None:
     found = check(tmp_path, GOOD, GOOD, answered("192.0.2.7"), f"\n192.0.2.7 {NAME}\n")
-    assert found.verdict is Verdict.HOSTS_OVERRIDE
+    assert found.verdict is Comparison.HOSTS_OVERRIDE
     assert found.sentence == f"/etc/hosts gives {NAME} the address 192.0.2.7 (line 2), whatever DNS says"
     assert found.system.milliseconds is not None
 
@@ -155,7 +167,7 @@ def test_stuck_resolver_does_not_hold_the_answer(monkeypatch: pytest.MonkeyPatch
     )
     release.set()
     assert len(checks) == 64
-    assert {c.system.outcome for c in checks} == {Outcome.TIMED_OUT}
+    assert {c.system.outcome for c in checks} == {LookupOutcome.TIMED_OUT}
     assert time.monotonic() - started < 60
 
 

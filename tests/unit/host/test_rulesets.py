@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.host.firewall import ipset, iptables, nft
-from ocsp_stapling.host.firewall.ruleset import Action, Condition, Hook, Packet, Rule, blocks
+from ocsp_stapling.host.firewall.ruleset import Condition, FirewallRule, Hook, Packet, RuleAction, blocks
 
 V4 = ipaddress.ip_address("198.51.100.7")
 V6 = ipaddress.ip_address("2a00:7::7")
@@ -152,14 +152,20 @@ def test_rule_is_shown_as_nft_would() -> None:
 
 
 def test_chains_that_call_each_other_end() -> None:
-    always = (Rule((), Action.JUMP, "b"), Rule((), Action.JUMP, "b"))
-    hook = Hook("x", "y", "both", always, Action.DROP, {"b": always})
+    always = (FirewallRule((), RuleAction.JUMP, "b"), FirewallRule((), RuleAction.JUMP, "b"))
+    hook = Hook("x", "y", "both", always, RuleAction.DROP, {"b": always})
     assert len(blocks(hook, WORKER)) <= 1
 
 
 def test_return_that_may_match_makes_what_follows_uncertain() -> None:
     perhaps = Condition(lambda _: None)
-    hook = Hook("x", "y", "both", (Rule((perhaps,), Action.RETURN), Rule((), Action.DROP)), Action.ACCEPT)
+    hook = Hook(
+        "x",
+        "y",
+        "both",
+        (FirewallRule((perhaps,), RuleAction.RETURN), FirewallRule((), RuleAction.DROP)),
+        RuleAction.ACCEPT,
+    )
     assert [b.certain for b in blocks(hook, WORKER)] == [False]
 
 

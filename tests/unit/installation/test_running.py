@@ -23,7 +23,7 @@ SHOWN = {
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, data: dict[str, Any]) -> str:
-    monkeypatch.setattr(api, "call", lambda *_, **__: api.Answer(data, ""))
+    monkeypatch.setattr(api, "call", lambda *_, **__: api.ApiAnswer(data, ""))
     return running.registration(Places(release=REPO)).state
 
 

@@ -13,7 +13,7 @@ from click import unstyle
 from click.testing import CliRunner, Result
 from cryptography.x509 import ocsp
 
-from ocsp_stapling.cli.probe import Subject, as_text, probe
+from ocsp_stapling.cli.probe import ProbeSubject, as_text, probe
 from ocsp_stapling.cli.probe import document as told_of
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.problem import Problem
@@ -156,7 +156,7 @@ def test_a_name_that_nothing_here_has_is_said_before_the_name_server_is_blamed()
     finding = ResponderFinding(
         "http://typo.example/", "typo.example", 80, False, None, 0, (), Outcome.DNS_FAILURE
     )
-    subject = Subject("host", (), unknown="No site or responder of this server is called typo.example.")
+    subject = ProbeSubject("host", (), unknown="No site or responder of this server is called typo.example.")
     told = told_of("typo.example", subject, [finding])["sentence"]
     assert told.startswith(f"{subject.unknown} It does not resolve either")
     assert told in unstyle(as_text(subject, finding))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.server import certificate_files
-from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, Reading
+from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, CertificateReading
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.unit.ocsp.authority import issue, make_authority, pem
 
@@ -27,7 +27,7 @@ def put(base: Path, contents: list[bytes]) -> list[Path]:
     return paths
 
 
-def read(paths: list[Path], state: Path | None = None, chain: Path | None = None) -> list[Reading]:
+def read(paths: list[Path], state: Path | None = None, chain: Path | None = None) -> list[CertificateReading]:
     pairs = [(str(path), str(chain or "")) for path in paths]
     found = CertificateFiles(state).read(pairs)
     return [found[pair] for pair in pairs]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from ocsp_stapling.watch.policy import (
     DAY_SECONDS,
     LONGEST_WAIT_SECONDS,
-    Action,
     ActionKind,
     Observation,
     State,
+    Task,
     Wishes,
     decide,
     switched,
@@ -41,7 +41,7 @@ class World:
     awake: Callable[[float], bool] = lambda _: True
     state: State = field(default_factory=State)
     switches: list[tuple[float, ActionKind]] = field(default_factory=list)
-    mails: list[tuple[float, Action]] = field(default_factory=list)
+    mails: list[tuple[float, Task]] = field(default_factory=list)
     off_seconds: float = 0.0
 
     def run(self, seconds: float) -> World:
@@ -68,7 +68,7 @@ class World:
         for action in actions:
             self.act(action, t)
 
-    def act(self, action: Action, t: float) -> None:
+    def act(self, action: Task, t: float) -> None:
         if action.kind is ActionKind.NOTIFY:
             self.mails.append((t, action))
             return

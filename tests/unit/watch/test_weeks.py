@@ -24,7 +24,7 @@ from ocsp_stapling.settings import NotifySettings, Settings, WatchSettings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.one_pass import Told, one_pass
-from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, Action
+from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, Task
 from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import Ended, Tools
 
@@ -62,7 +62,7 @@ class World:
     watch: WatchSettings = field(default_factory=WatchSettings)
     offset: Callable[[float], float] = lambda _: 0.0
     t: float = 0.0
-    mails: list[tuple[float, Action]] = field(default_factory=list)
+    mails: list[tuple[float, Task]] = field(default_factory=list)
     switches: list[tuple[float, str, str]] = field(default_factory=list)
     off_spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -119,7 +119,7 @@ class World:
         self.switches.append((self.t, action, state))
         return Ended(state, f"{action} ended as {state}")
 
-    def tell(self, action: Action, _check: Mapping[str, Any], _settings: Settings) -> list[str]:
+    def tell(self, action: Task, _check: Mapping[str, Any], _settings: Settings) -> list[str]:
         self.mails.append((self.t, action))
         return []
 

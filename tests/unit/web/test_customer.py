@@ -35,7 +35,7 @@ def test_whatever_form_a_domain_is_pasted_in_it_is_found(typed: str) -> None:
     assert customer.domain_of(typed) == "example.com"
 
 
-def answer(site: str, evidence: Evidence, **more: object) -> customer.Answer:
+def answer(site: str, evidence: Evidence, **more: object) -> customer.CustomerAnswer:
     row = replace(made.row(site), **more)  # type: ignore[arg-type]
     return customer.answer(site, row, evidence, diagnose(evidence))
 

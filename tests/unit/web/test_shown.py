@@ -146,7 +146,7 @@ def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: 
     assert all(step.why for step in found)
 
 
-def steps(evidence: Evidence, operator: bool = True) -> list[guide.Step]:
+def steps(evidence: Evidence, operator: bool = True) -> list[guide.GuideStep]:
     return guide.steps(evidence, diagnose(evidence), operator=operator)
 
 

@@ -40,7 +40,7 @@ class Scope(StrEnum):
     CLIENT = "client"  # client certificates only
 
 
-class Rule(NamedTuple):
+class Message(NamedTuple):
     """One message: its number, its kind (None: only evidence, never shown), its scope and its formats."""
 
     code: str
@@ -195,7 +195,7 @@ _END = rb" ?(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d[.\d]* \d{4}\
 
 
 @cache
-def pattern_of(rule: Rule) -> re.Pattern[bytes]:
+def pattern_of(rule: Message) -> re.Pattern[bytes]:
     """Return a pattern that matches a rule's whole message; made when first needed, since most never are."""
     return re.compile(b"|".join(_one(text) + _END for text in rule.formats), re.DOTALL)
 
@@ -205,17 +205,20 @@ def _one(text: str) -> bytes:
     return b"".join(_PIECES.get(piece) or re.escape(piece).encode() for piece in pieces)
 
 
-RULES: dict[bytes, Rule] = {
+RULES: dict[bytes, Message] = {
     **{
-        code.encode(): Rule(code, kind, Scope.STAPLING, tuple(texts))
+        code.encode(): Message(code, kind, Scope.STAPLING, tuple(texts))
         for code, (kind, *texts) in _STAPLING.items()
     },
     **{
-        code.encode(): Rule(code, kind, Scope.SHARED, tuple(texts))
+        code.encode(): Message(code, kind, Scope.SHARED, tuple(texts))
         for code, (kind, *texts) in _SHARED.items()
     },
-    **{code.encode(): Rule(code, None, Scope.CLIENT, (text,)) for code, text in _CLIENT.items()},
-    **{code.encode(): Rule(code, kind, Scope.STAPLING, (text,), b"md") for code, (kind, text) in _MD.items()},
+    **{code.encode(): Message(code, None, Scope.CLIENT, (text,)) for code, text in _CLIENT.items()},
+    **{
+        code.encode(): Message(code, kind, Scope.STAPLING, (text,), b"md")
+        for code, (kind, text) in _MD.items()
+    },
 }
 
 # Messages about one socket operation: the operating system's error decides between silence and refusal.
@@ -224,7 +227,7 @@ _TIMEABLE = frozenset({"AH01974", "AH01976", "AH01977", "AH01978", "AH01983", "A
 _TIMED_OUT = re.compile(rb"\((?:70007|110)\)|timed out|timeout specified has expired", re.IGNORECASE)
 
 
-def kind_of(rule: Rule, os_error: bytes) -> Kind | None:
+def kind_of(rule: Message, os_error: bytes) -> Kind | None:
     """Return the kind of a line; `os_error` is Apache's `(errno)text`, empty if the line has none."""
     if rule.code in _TIMEABLE and _TIMED_OUT.search(os_error):
         return Kind.TIMEOUT

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Rule, Scope, kind_of, pattern_of
+from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of, pattern_of
 
 # Apache cuts its own lines at 8 KiB (MAX_STRING_LEN); JSON escapes of a container runtime may make them longer.
 MAX_LINE = 32 * 1024
@@ -122,7 +122,7 @@ def _parse_unusual(line: bytes, line_number: int) -> Entry | None:
     return _entry(said, line_number, _iso_time(outer) if outer else None, pid, tid, header["client"])
 
 
-Said = tuple[Rule, Kind | None, str | None]
+Said = tuple[Message, Kind | None, str | None]
 
 
 def _entry(
@@ -133,7 +133,7 @@ def _entry(
 
 
 def entry_of(
-    rule: Rule,
+    rule: Message,
     kind: Kind | None,
     responder: str | bytes | None,
     line_number: int,
@@ -171,7 +171,7 @@ def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
     return rule, kind_of(rule, os_error or b""), _text(responder or b"")
 
 
-def _written_by_apache(rule: Rule, header: dict[str, bytes | None]) -> bool:
+def _written_by_apache(rule: Message, header: dict[str, bytes | None]) -> bool:
     """Return whether the header can be mod_ssl's own, not that of a module that logs what scripts say."""
     if module := header["module"]:
         return module == rule.module

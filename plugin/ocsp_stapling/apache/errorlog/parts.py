@@ -21,7 +21,7 @@ _HELP_FROM = 16 * PART  # smaller files are read before a helper has started
 _LENGTH = struct.Struct("=Q")
 
 
-class Part(NamedTuple):
+class LogPart(NamedTuple):
     """What a part of the log said; `newlines` is 0 if they were not counted."""
 
     entries: list[Entry]
@@ -39,13 +39,13 @@ class Reader:
         """Return the numbers of the parts."""
         return range(-(-(self._end - self._start) // PART))
 
-    def read(self, number: int, before: int = 0) -> Part:
+    def read(self, number: int, before: int = 0) -> LogPart:
         """Return what the lines say that begin in part `number`; `before` is how many lines precede it."""
         first = self._line_from(self._start + number * PART) if number else self._start
         last = self._line_from(self._start + (number + 1) * PART)
         lines = self._scanner.lines(filler(self._fd, first, last), self._numbered)
         found = [entry for at, line in lines if (entry := parse(line, at + before))]
-        return Part(found, self._scanner.newlines)
+        return LogPart(found, self._scanner.newlines)
 
     def _line_from(self, offset: int) -> int:
         """Return where the first line begins that begins at `offset` or later."""
@@ -125,7 +125,7 @@ class Helper:
                     os.close(held._pipe.fileno())
                 _help_and_exit(reader, parts, stream)
 
-    def receive(self, before: int) -> Part | None:
+    def receive(self, before: int) -> LogPart | None:
         """Return the helper's next part, which `before` lines precede, or None if the helper is gone."""
         length = self._pipe.read(_LENGTH.size)
         if len(length) < _LENGTH.size:
@@ -156,7 +156,7 @@ _KINDS = {str(kind): kind for kind in Kind}
 _SCOPES = {str(scope): scope for scope in Scope}
 
 
-def pack(part: Part) -> bytes:
+def pack(part: LogPart) -> bytes:
     """Return a part as bytes: marshal is fast and safe between a process and its own child."""
     plain = [
         (*entry[:4], entry.kind and str(entry.kind), *entry[5:9], str(entry.scope)) for entry in part.entries
@@ -164,7 +164,7 @@ def pack(part: Part) -> bytes:
     return marshal.dumps((plain, part.newlines))
 
 
-def unpack(data: bytes, before: int) -> Part:
+def unpack(data: bytes, before: int) -> LogPart:
     """Return the part that `pack` made bytes of, its lines numbered on from those before it."""
     plain, newlines = marshal.loads(data)  # noqa: S302 - written by our own child
     entries = [
@@ -173,4 +173,4 @@ def unpack(data: bytes, before: int) -> Part:
         )
         for number, time, pid, code, kind, responder, proven, tid, client, scope in plain
     ]
-    return Part(entries, newlines)
+    return LogPart(entries, newlines)

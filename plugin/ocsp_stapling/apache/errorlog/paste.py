@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Rule, kind_of
+from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, kind_of
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, entry_of, parse, time_of
 
 MOST = 4 << 20
@@ -217,12 +217,12 @@ def cut_line(line: bytes, number: int) -> Entry | None:
     return entry_of(rule, kind, responder, number, time_of(line), *worker)
 
 
-def _of_module(brackets: bytes, rule: Rule) -> bool:
+def _of_module(brackets: bytes, rule: Message) -> bool:
     modules = {module for module in _MODULE.findall(brackets) if module}
     return modules <= {rule.module}
 
 
-def _said_or_cut(rule: Rule, text: bytes, os_error: bytes) -> tuple[Kind | None, bytes | None]:
+def _said_or_cut(rule: Message, text: bytes, os_error: bytes) -> tuple[Kind | None, bytes | None]:
     """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):
@@ -236,7 +236,7 @@ def _said_or_cut(rule: Rule, text: bytes, os_error: bytes) -> tuple[Kind | None,
 
 
 @cache
-def _lenient(rule: Rule) -> tuple[re.Pattern[bytes], ...]:
+def _lenient(rule: Message) -> tuple[re.Pattern[bytes], ...]:
     quote = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)?"
 
     def piece(text: str) -> bytes:

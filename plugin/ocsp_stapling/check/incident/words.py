@@ -33,7 +33,7 @@ _ENDINGS = {
 
 
 @dataclass(frozen=True)
-class Event:
+class TimelineEvent:
     """One line of the timeline. `kind` is that of a note, or `change`; then `operation` names it."""
 
     at: float
@@ -126,13 +126,13 @@ def advice(one: Incident) -> str:
     return "Turn stapling on again (`ocsp-stapling on`), or let the watch do it (`ocsp-stapling return on`)."
 
 
-def timeline(one: Incident, operations: Iterable[Operation]) -> list[Event]:
+def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEvent]:
     """Return what happened, oldest first; `operations` are those of the history."""
-    events = [Event(note.at, note.kind, note.sentence) for note in one.notes]
+    events = [TimelineEvent(note.at, note.kind, note.sentence) for note in one.notes]
     if one.wait is not None:
-        events.append(Event(one.wait.at, "wait", f"The longest wait: {wait_words(one.wait)}"))
+        events.append(TimelineEvent(one.wait.at, "wait", f"The longest wait: {wait_words(one.wait)}"))
     mine = [each for each in operations if each.id in one.operations]
-    events += [Event(each.started, "change", _change(each), each.id) for each in mine]
+    events += [TimelineEvent(each.started, "change", _change(each), each.id) for each in mine]
     return sorted(events, key=lambda event: event.at)
 
 

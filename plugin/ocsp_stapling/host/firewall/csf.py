@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocsp_stapling.host.firewall.ruleset import HTTP, Action, Block, IPAddress
+from ocsp_stapling.host.firewall.ruleset import HTTP, Blocked, IPAddress, RuleAction
 
 TOOL = "csf"
 FOLDER = Path("/etc/csf")
@@ -28,7 +28,7 @@ class Csf:
     denied: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     allowed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
-    def blocks(self, destination: IPAddress) -> tuple[Block, ...]:
+    def blocks(self, destination: IPAddress) -> tuple[Blocked, ...]:
         """Return why CSF blocks a question to this address, if it does."""
         if destination.version == 6 and self.settings.get("IPV6", "0") != "1":
             return ()  # then CSF leaves IPv6 alone
@@ -41,9 +41,9 @@ class Csf:
             return (self._block("csf.conf", f"{name} lacks port 80"),)
         return ()
 
-    def _block(self, file: str, text: str) -> Block:
-        action = Action.DROP if self.settings.get("DROP_OUT", "") == "DROP" else Action.REJECT
-        return Block(TOOL, str(self.folder / file), text, action, certain=True)
+    def _block(self, file: str, text: str) -> Blocked:
+        action = RuleAction.DROP if self.settings.get("DROP_OUT", "") == "DROP" else RuleAction.REJECT
+        return Blocked(TOOL, str(self.folder / file), text, action, certain=True)
 
 
 def read(folder: Path = FOLDER) -> Csf | None:

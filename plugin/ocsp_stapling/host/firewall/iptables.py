@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from ocsp_stapling.host.firewall.ruleset import (
     EPHEMERAL,
     UNKNOWABLE,
-    Action,
     Condition,
+    FirewallRule,
     Hook,
     IPAddress,
     Packet,
-    Rule,
+    RuleAction,
 )
 
 # Table and chain through which a packet leaves. (nat only rewrites; the routing decision is before them.)
@@ -29,11 +29,11 @@ _HOOKS = (
     ("mangle", "POSTROUTING"),
 )
 _TARGETS = {
-    "ACCEPT": Action.ACCEPT,
-    "DROP": Action.DROP,
-    "REJECT": Action.REJECT,
-    "RETURN": Action.RETURN,
-    "TARPIT": Action.DROP,
+    "ACCEPT": RuleAction.ACCEPT,
+    "DROP": RuleAction.DROP,
+    "REJECT": RuleAction.REJECT,
+    "RETURN": RuleAction.RETURN,
+    "TARPIT": RuleAction.DROP,
 }
 _HARMLESS_MODULES = {"tcp", "udp", "multiport", "owner", "conntrack", "state", "comment", "set"}
 _FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
@@ -86,22 +86,22 @@ def _tables(text: str) -> dict[str, _Table]:
 
 def _hook(table: _Table, name: str, chain: str, tool: str, ipsets: IpSets) -> Hook:
     chains = {c: tuple(_rule(line, table, ipsets) for line in lines) for c, lines in table.chains.items()}
-    policy = Action.DROP if table.policies.get(chain) == "DROP" else Action.ACCEPT
+    policy = RuleAction.DROP if table.policies.get(chain) == "DROP" else RuleAction.ACCEPT
     return Hook(tool, f"table {name}, chain {chain}", _FAMILIES[tool], chains.get(chain, ()), policy, chains)
 
 
-def _rule(line: str, table: _Table, ipsets: IpSets) -> Rule:
+def _rule(line: str, table: _Table, ipsets: IpSets) -> FirewallRule:
     try:
         words = shlex.split(line)[2:]
     except ValueError:
-        return Rule((UNKNOWABLE,), Action.CONTINUE, text=line[:_TEXT_LIMIT])
+        return FirewallRule((UNKNOWABLE,), RuleAction.CONTINUE, text=line[:_TEXT_LIMIT])
     reader = _Words(words, ipsets)
     tests = tuple(reader.tests())
     if reader.target in table.chains:
-        action = Action.GOTO if reader.goto else Action.JUMP
+        action = RuleAction.GOTO if reader.goto else RuleAction.JUMP
     else:
-        action = _TARGETS.get(reader.target, Action.CONTINUE)
-    return Rule(tests, action, reader.target, line[:_TEXT_LIMIT])
+        action = _TARGETS.get(reader.target, RuleAction.CONTINUE)
+    return FirewallRule(tests, action, reader.target, line[:_TEXT_LIMIT])
 
 
 class _Words:

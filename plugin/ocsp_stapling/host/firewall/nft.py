@@ -8,15 +8,20 @@ from typing import Any
 
 from ocsp_stapling.host.firewall.nft_match import Elements, condition
 from ocsp_stapling.host.firewall.nft_text import only, rule_text
-from ocsp_stapling.host.firewall.ruleset import UNKNOWABLE, Action, Condition, Hook, Rule
+from ocsp_stapling.host.firewall.ruleset import UNKNOWABLE, Condition, FirewallRule, Hook, RuleAction
 
 TOOL = "nft"
 
 _HOOKS = {"output", "postrouting"}
 _TYPES = {"filter", "route"}
 _FAMILIES = {"ip": "ip", "ip6": "ip6", "inet": "both"}
-_VERDICTS = {action.value: action for action in Action}
-_XT_TARGETS = {"REJECT": Action.REJECT, "DROP": Action.DROP, "ACCEPT": Action.ACCEPT, "RETURN": Action.RETURN}
+_VERDICTS = {action.value: action for action in RuleAction}
+_XT_TARGETS = {
+    "REJECT": RuleAction.REJECT,
+    "DROP": RuleAction.DROP,
+    "ACCEPT": RuleAction.ACCEPT,
+    "RETURN": RuleAction.RETURN,
+}
 _LIMITS = {"limit", "quota", "ct count", "xt", "fib", "socket", "osf", "hash", "meter"}
 
 
@@ -35,7 +40,7 @@ def parse(text: str, skip_tables: Collection[tuple[str, str]] = ()) -> tuple[Hoo
 
 def _hooks(objects: list[tuple[str, dict[str, Any]]], skip: Collection[tuple[str, str]]) -> Iterator[Hook]:
     sets = Sets(objects)
-    chains: dict[tuple[str, str], dict[str, list[Rule]]] = {}
+    chains: dict[tuple[str, str], dict[str, list[FirewallRule]]] = {}
     for kind, body in objects:
         if kind == "rule" and (table := _key(body, "chain"))[:2] not in skip:
             chains.setdefault(table[:2], {}).setdefault(table[2], []).extend(_rules(body, sets))
@@ -45,7 +50,7 @@ def _hooks(objects: list[tuple[str, dict[str, Any]]], skip: Collection[tuple[str
             continue
         if body.get("hook") in _HOOKS and body.get("type") in _TYPES:
             known = {n: tuple(rules) for n, rules in chains.get((family, table_name), {}).items()}
-            policy = Action.DROP if body.get("policy") == "drop" else Action.ACCEPT
+            policy = RuleAction.DROP if body.get("policy") == "drop" else RuleAction.ACCEPT
             where = f"table {family} {table_name}, chain {name}"
             yield Hook(TOOL, where, _FAMILIES[family], known.get(name, ()), policy, known)
 
@@ -98,7 +103,7 @@ class Sets:
         return (*_key(body, "chain")[:2], data[1:])
 
 
-def _rules(body: dict[str, Any], sets: Sets) -> Iterator[Rule]:
+def _rules(body: dict[str, Any], sets: Sets) -> Iterator[FirewallRule]:
     """The rule; a verdict map becomes one rule per element."""
     tests: list[Condition] = []
     expressions = body.get("expr", [])
@@ -110,7 +115,7 @@ def _rules(body: dict[str, Any], sets: Sets) -> Iterator[Rule]:
         elif kind == "vmap":
             yield from _verdict_map(content, body, sets, tuple(tests), text)
         elif kind == "xt" and _xt_target(content):
-            yield Rule(tuple(tests), _XT_TARGETS[content["name"]], text=text)
+            yield FirewallRule(tuple(tests), _XT_TARGETS[content["name"]], text=text)
         elif kind in _LIMITS:
             tests.append(UNKNOWABLE)
         elif kind in _VERDICTS:
@@ -123,17 +128,17 @@ def _xt_target(content: Any) -> bool:
     )
 
 
-def _verdict(tests: tuple[Condition, ...], kind: str, content: Any, text: str) -> Rule:
+def _verdict(tests: tuple[Condition, ...], kind: str, content: Any, text: str) -> FirewallRule:
     options = content if isinstance(content, dict) else {}
     implied = _REJECTS.get(options.get("type")) if kind == "reject" else None
-    return Rule(
+    return FirewallRule(
         (*tests, implied) if implied else tests, _VERDICTS[kind], str(options.get("target", "")), text
     )
 
 
 def _verdict_map(
     content: Any, body: dict[str, Any], sets: Sets, tests: tuple[Condition, ...], text: str
-) -> Iterator[Rule]:
+) -> Iterator[FirewallRule]:
     if not isinstance(content, dict):
         return
     for element in sets.written(content.get("data"), body) or []:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ocsp_stapling.host.firewall import csf, iptables, nft
 from ocsp_stapling.host.firewall.ipset import IpSetReader
-from ocsp_stapling.host.firewall.ruleset import Action, Block, Hook, IPAddress, Packet, blocks
+from ocsp_stapling.host.firewall.ruleset import Blocked, Hook, IPAddress, Packet, RuleAction, blocks
 from ocsp_stapling.host.routes import devices, route_to
 from ocsp_stapling.run import NOT_FOUND, run
 
@@ -79,7 +79,9 @@ def read_firewall(
     gathered.iptables("iptables", "iptables-save")
     gathered.iptables("ip6tables", "ip6tables-save")
     gathered.nft()
-    finders: list[Callable[[Packet], tuple[Block, ...]]] = [partial(blocks, hook) for hook in gathered.hooks]
+    finders: list[Callable[[Packet], tuple[Blocked, ...]]] = [
+        partial(blocks, hook) for hook in gathered.hooks
+    ]
     if (own := csf.read(csf_folder)) is not None:
         gathered.read.append(csf.TOOL)
         finders.append(lambda packet: own.blocks(packet.destination))
@@ -132,13 +134,13 @@ class _Gathered:
 class _Found:
     """A block, for whom and for which address."""
 
-    block: Block
+    block: Blocked
     destination: IPAddress
     root_too: bool
 
 
 def _follow(
-    finders: list[Callable[[Packet], tuple[Block, ...]]],
+    finders: list[Callable[[Packet], tuple[Blocked, ...]]],
     targets: list[IPAddress],
     worker: str,
     deadline: float,
@@ -156,7 +158,7 @@ def _follow(
     return found
 
 
-def _stopped(finders: list[Callable[[Packet], tuple[Block, ...]]], first: Packet) -> list[Block]:
+def _stopped(finders: list[Callable[[Packet], tuple[Blocked, ...]]], first: Packet) -> list[Blocked]:
     """Where the first packet ends; if it gets through, where those after it end."""
     stopped = [block for finder in finders for block in finder(first)]
     return stopped or [block for finder in finders for block in finder(replace(first, new=False))]
@@ -196,8 +198,8 @@ def _hint(group: list[_Found], worker: str) -> FirewallHint:
     )
 
 
-def _sentence(block: Block, only_user: str | None, certain: bool) -> str:
-    verb = {Action.DROP: "drops", Action.REJECT: "rejects"}[block.action]
+def _sentence(block: Blocked, only_user: str | None, certain: bool) -> str:
+    verb = {RuleAction.DROP: "drops", RuleAction.REJECT: "rejects"}[block.action]
     whose = f" from user {only_user} (not from root)" if only_user else ""
     perhaps = "" if certain else "perhaps "
     return f"{block.tool} {perhaps}{verb} connections{whose} to OCSP responders ({block.where}: {block.text})"

@@ -35,7 +35,7 @@ class Packet:
     port: int = HTTP
 
 
-class Action(Enum):
+class RuleAction(Enum):
     """What a rule does with a packet that matches."""
 
     ACCEPT = "accept"
@@ -47,7 +47,7 @@ class Action(Enum):
     CONTINUE = "continue"
 
 
-BLOCKING = (Action.DROP, Action.REJECT)
+BLOCKING = (RuleAction.DROP, RuleAction.REJECT)
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ UNKNOWABLE = Condition(lambda _: None)
 
 
 @dataclass(frozen=True)
-class Rule:
+class FirewallRule:
     """Conditions, an action, the chain it leads to, and the rule as the tool writes it."""
 
     tests: tuple[Condition, ...]
-    action: Action
+    action: RuleAction
     target: str = ""
     text: str = ""
 
@@ -89,9 +89,9 @@ class Hook:
     tool: str
     where: str
     family: str  # "ip", "ip6" or "both"
-    rules: tuple[Rule, ...]
-    policy: Action
-    chains: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    rules: tuple[FirewallRule, ...]
+    policy: RuleAction
+    chains: Mapping[str, tuple[FirewallRule, ...]] = field(default_factory=dict)
 
     def sees(self, destination: IPAddress) -> bool:
         """Whether packets to this destination come by here."""
@@ -99,56 +99,56 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Block:
+class Blocked:
     """Where a packet ends: the rule's text, or the policy's."""
 
     tool: str
     where: str
     text: str
-    action: Action
+    action: RuleAction
     certain: bool
 
 
-def blocks(hook: Hook, packet: Packet) -> tuple[Block, ...]:
+def blocks(hook: Hook, packet: Packet) -> tuple[Blocked, ...]:
     """Return where this packet is, or may be, dropped or rejected at this hook."""
-    walk = _Walk(hook, packet)
+    walk = _PacketWalk(hook, packet)
     if hook.sees(packet.destination) and not walk.chain(hook.rules, sure=True, depth=0):
         walk.end(hook.policy, f"policy {hook.policy.value}", certain=True)
     return tuple(walk.found)
 
 
-class _Walk:
+class _PacketWalk:
     """One packet on its way. `passed`: a rule that may match may have accepted it already."""
 
     def __init__(self, hook: Hook, packet: Packet) -> None:
         self.hook = hook
         self.packet = packet
-        self.found: list[Block] = []
+        self.found: list[Blocked] = []
         self.passed = False
         self.steps = 0
 
-    def chain(self, rules: tuple[Rule, ...], sure: bool, depth: int) -> bool:
+    def chain(self, rules: tuple[FirewallRule, ...], sure: bool, depth: int) -> bool:
         """Follow a chain; True if the packet's way certainly ends in it (given that it got here)."""
         for rule in rules if depth < _DEPTH else ():
             self.steps += 1
             if self.steps > _STEPS:
                 return True
             matched, aimed = rule.matches(self.packet)
-            if matched is False or rule.action is Action.CONTINUE:
+            if matched is False or rule.action is RuleAction.CONTINUE:
                 continue
-            if rule.action is Action.RETURN:
+            if rule.action is RuleAction.RETURN:
                 if matched:
                     return False
                 sure = False
             elif self._follow(rule, matched is True, aimed, sure, depth):
                 return True
-            elif rule.action is Action.GOTO and matched:
+            elif rule.action is RuleAction.GOTO and matched:
                 return False
         return False
 
-    def _follow(self, rule: Rule, matched: bool, aimed: bool, sure: bool, depth: int) -> bool:
+    def _follow(self, rule: FirewallRule, matched: bool, aimed: bool, sure: bool, depth: int) -> bool:
         """Do what the rule says; True if the packet's way ends here."""
-        if rule.action is Action.ACCEPT:
+        if rule.action is RuleAction.ACCEPT:
             self.passed = self.passed or not (matched and sure)
             return matched
         if rule.action in BLOCKING:
@@ -158,8 +158,8 @@ class _Walk:
         inner = self.chain(self.hook.chains.get(rule.target, ()), sure and matched, depth + 1)
         return inner and matched
 
-    def end(self, action: Action, text: str, certain: bool) -> None:
+    def end(self, action: RuleAction, text: str, certain: bool) -> None:
         """Note where the packet ends, if it ends."""
         if action in BLOCKING:
             sure = certain and not self.passed
-            self.found.append(Block(self.hook.tool, self.hook.where, text, action, sure))
+            self.found.append(Blocked(self.hook.tool, self.hook.where, text, action, sure))

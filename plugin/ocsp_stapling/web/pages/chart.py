@@ -30,7 +30,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Mark:
+class AxisText:
     """A text at the axis; `y` for lines, `x` for hours."""
 
     text: str
@@ -44,7 +44,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """One responder of the legend."""
 
     series: int
@@ -52,7 +52,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class HourRow:
     """One hour of the text alternative; counts in the order of the legend."""
 
     hour: str
@@ -65,10 +65,10 @@ class FailuresChart:
 
     words: str
     bars: tuple[Bar, ...]
-    lines: tuple[Mark, ...]
-    labels: tuple[Mark, ...]
-    legend: tuple[Entry, ...]
-    table: tuple[Row, ...]
+    lines: tuple[AxisText, ...]
+    labels: tuple[AxisText, ...]
+    legend: tuple[LegendEntry, ...]
+    table: tuple[HourRow, ...]
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,15 @@ def failures_chart(minutes: Iterable[tuple[str, str | None, int]], now: datetime
     return FailuresChart(
         _words(columns, hours),
         tuple(_bars(columns, hours, legend, top)),
-        tuple(Mark(f"{value:,}", y=_y(value, top)) for value in (0, top // 2, top)),
-        tuple(Mark(f"{hour:%H}:00", x=_x(number)) for number, hour in enumerate(hours) if hour.hour % 3 == 0),
-        tuple(Entry(number, name) for number, name in enumerate(legend, 1)),
+        tuple(AxisText(f"{value:,}", y=_y(value, top)) for value in (0, top // 2, top)),
         tuple(
-            Row(f"{hour:%Y-%m-%d %H}:00", tuple(c)) for hour, c in zip(hours, columns, strict=True) if any(c)
+            AxisText(f"{hour:%H}:00", x=_x(number)) for number, hour in enumerate(hours) if hour.hour % 3 == 0
+        ),
+        tuple(LegendEntry(number, name) for number, name in enumerate(legend, 1)),
+        tuple(
+            HourRow(f"{hour:%Y-%m-%d %H}:00", tuple(c))
+            for hour, c in zip(hours, columns, strict=True)
+            if any(c)
         ),
     )
 

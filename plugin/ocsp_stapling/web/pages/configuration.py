@@ -18,7 +18,7 @@ _SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Line:
+class DirectiveRow:
     """One directive with what it does."""
 
     file: Path
@@ -46,9 +46,9 @@ def show() -> str:
     )
 
 
-def _line(one: Directive, state: StaplingState) -> Line:
+def _line(one: Directive, state: StaplingState) -> DirectiveRow:
     scope = "the whole server" if one.vhost is None else "one virtual host"
-    return Line(one.file, one.line, one.text.strip(), scope, _effect(one, state))
+    return DirectiveRow(one.file, one.line, one.text.strip(), scope, _effect(one, state))
 
 
 def _effect(one: Directive, state: StaplingState) -> str:

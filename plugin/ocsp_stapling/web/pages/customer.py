@@ -14,7 +14,7 @@ DOMAIN_LIMIT = 253
 
 
 @dataclass(frozen=True)
-class Answer:
+class CustomerAnswer:
     """What holds for a domain now: for us in one sentence, for the customer as a reply ("" where none fits)."""
 
     tone: Tone
@@ -29,15 +29,15 @@ def domain_of(text: str) -> str:
     return host.partition("/")[0].rpartition("@")[2].partition(":")[0].rstrip(".")[:DOMAIN_LIMIT]
 
 
-def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diagnosis) -> Answer:
+def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diagnosis) -> CustomerAnswer:
     """Return what holds for a domain; `row` is its site, None if this server has none that may be seen."""
     if row is None:
-        return Answer("calm", "Not here", f"No HTTPS site that you may see here is called {domain}.")
+        return CustomerAnswer("calm", "Not here", f"No HTTPS site that you may see here is called {domain}.")
     met = _met(row, evidence)
     if diagnosis.severity is Severity.STALLING and row.name in (*diagnosis.waiting, *diagnosis.causing):
         return _waits(domain, row, evidence, diagnosis, met)
     if evidence.configuration.on is False and row.must_staple:
-        return Answer(
+        return CustomerAnswer(
             "warn",
             "In Firefox only",
             f"{domain} opens at once, but not in Firefox: its certificate is Must-Staple, and stapling is off.",
@@ -49,7 +49,7 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
             ),
         )
     if diagnosis.severity is Severity.FAILING and row.name in diagnosis.sites:
-        return Answer(
+        return CustomerAnswer(
             "warn",
             "Hardly",
             f"{domain} opens at once{_took(met)}, without a staple: {diagnosis.sentence}",
@@ -60,7 +60,7 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
 
 def _waits(
     domain: str, row: SiteRow, evidence: Evidence, diagnosis: Diagnosis, met: HandshakeEvidence | None
-) -> Answer:
+) -> CustomerAnswer:
     own = row.name in diagnosis.causing
     host = row.host if own else ""
     whose = f"its certificate's responder {host}" if own else "the responder of other sites' certificates"
@@ -68,7 +68,7 @@ def _waits(
     service = (
         f"{host}, a service of the certificate's authority," if own else "A certificate authority's service"
     )
-    return Answer(
+    return CustomerAnswer(
         "bad",
         "Yes",
         f"Visitors of {domain} wait{until}: Apache waits for {whose}.",
@@ -81,11 +81,11 @@ def _waits(
     )
 
 
-def _quick(domain: str, row: SiteRow, evidence: Evidence, met: HandshakeEvidence | None) -> Answer:
+def _quick(domain: str, row: SiteRow, evidence: Evidence, met: HandshakeEvidence | None) -> CustomerAnswer:
     why = "its certificate names no responder" if not row.host else "nothing that it waits for fails"
     if evidence.configuration.on is False:
         why = "stapling is off, so it waits for no responder"
-    return Answer(
+    return CustomerAnswer(
         "good",
         "No",
         f"{domain} opens at once{_took(met)}: {why}.",

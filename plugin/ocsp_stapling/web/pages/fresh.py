@@ -9,7 +9,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages.check import checks
 from ocsp_stapling.web.pages.picture import Picture
-from ocsp_stapling.web.pages.verdict import Verdict
+from ocsp_stapling.web.pages.verdict import Band
 from ocsp_stapling.web.words import ago
 
 FRESH_SECONDS = 120.0
@@ -52,7 +52,7 @@ def age_of(seen: Picture) -> float:
     return max((datetime.now(UTC) - seen.evidence.taken_at).total_seconds(), 0) if seen.evidence else 0.0
 
 
-def told(verdict: Verdict, seen: Picture) -> Verdict:
+def told(verdict: Band, seen: Picture) -> Band:
     """Return the verdict as it may be told at its age."""
     if age_of(seen) < OLD_SECONDS or seen.evidence is None:
         return verdict

@@ -16,7 +16,7 @@ from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, out
 
 
 @dataclass(frozen=True)
-class Step:
+class GuideStep:
     """One step: its state as a tone and a word, why, what was found, and what to press or click."""
 
     title: str
@@ -81,7 +81,7 @@ _TITLES = (
 )
 
 
-def next_step(found: Sequence[Step]) -> int:
+def next_step(found: Sequence[GuideStep]) -> int:
     """Return the number of the step to take now, counted from 1; 0 if there is none."""
     for wanted in (_FIRST, _URGENT, _NEEDED):
         for number, step in enumerate(found, 1):
@@ -98,15 +98,15 @@ def steps(
     incident: Incident | None = None,
     verified: str = "",
     own_command: str = "",
-) -> list[Step]:
+) -> list[GuideStep]:
     """Return the nine steps as they stand; `incident` is the newest one that may be told.
 
     `verified` is what a change that ended after the check saw at its end. `own_command` asks a failing responder
     about a certificate of the viewer's own.
     """
     if evidence is None or diagnosis is None:
-        first = Step(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
-        return [first, *(Step(title, *_LATER, "After the check.") for title in _TITLES[1:])]
+        first = GuideStep(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
+        return [first, *(GuideStep(title, *_LATER, "After the check.") for title in _TITLES[1:])]
     led = incident if incident and incident.off_since is not None and incident.ended is None else None
     case = _Case(evidence, diagnosis, operator, led, verified, own_command)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
@@ -123,11 +123,11 @@ def solved(diagnosis: Diagnosis | None, incident: Incident) -> str:
     return words.sentence(incident) if quiet and incident.ended is not None else ""
 
 
-def _symptoms(case: _Case) -> Step:
+def _symptoms(case: _Case) -> GuideStep:
     evidence = case.evidence
     if case.incident is not None:
         told, buttons = words.experienced(case.incident), (Button("Its timeline", "history.show"),)
-        return Step(_TITLES[0], *_DONE, _then(case.incident), told, buttons)
+        return GuideStep(_TITLES[0], *_DONE, _then(case.incident), told, buttons)
     lines = [
         "Apache does not run." if evidence.host.apache_running is False else "Apache runs.",
         sentence(
@@ -138,7 +138,7 @@ def _symptoms(case: _Case) -> Step:
     if case.operator:
         lines.append(f"Error log: {counted(evidence.log.last_hour, 'stapling failure')} in the last hour.")
     why = "All HTTPS sites hang while load is normal and Apache runs: that is how a stapling stall looks."
-    return Step(
+    return GuideStep(
         _TITLES[0],
         *_DONE,
         why,
@@ -159,79 +159,81 @@ def _handshakes(case: _Case) -> str:
     return f"{words}."
 
 
-def _here(case: _Case) -> Step:
+def _here(case: _Case) -> GuideStep:
     responders = case.evidence.responders
     if case.incident is not None:
         lines = tuple(words.trouble(one) for one in case.incident.troubles)[:8]
-        return Step(
+        return GuideStep(
             _TITLES[1], *_DONE, _then(case.incident), lines, (Button("Responders", "responders.show"),)
         )
     if not responders:
-        return Step(_TITLES[1], *_SPARED, "No certificate in use names a responder.")
+        return GuideStep(_TITLES[1], *_SPARED, "No certificate in use names a responder.")
     lines = tuple(one.why.sentence for one in case.diagnosis.responders if not one.ok)[:8]
     good = len(case.diagnosis.responders) - len(case.broken)
     why = f"Asked as Apache asks: {good} of {counted(case.diagnosis.responders, 'responder')} in order."
-    return Step(_TITLES[1], *_DONE, why, lines, (Button("Responders", "responders.show"),))
+    return GuideStep(_TITLES[1], *_DONE, why, lines, (Button("Responders", "responders.show"),))
 
 
-def _elsewhere(case: _Case) -> Step:
+def _elsewhere(case: _Case) -> GuideStep:
     told = [each for one in case.evidence.responders for each in one.elsewhere if each.works is not None]
     if told:
-        return Step(_TITLES[2], *_DONE, "Other machines were asked.", tuple(each.sentence for each in told))
+        return GuideStep(
+            _TITLES[2], *_DONE, "Other machines were asked.", tuple(each.sentence for each in told)
+        )
     if not case.broken:
         why = unseen.told(case.evidence) or "Every responder answers from here."
-        return Step(_TITLES[2], *_SPARED, why)
+        return GuideStep(_TITLES[2], *_SPARED, why)
     if not case.operator and case.command:
         why = (
             "This line asks about a certificate of yours. Run it on a machine in another network, such as your own "
             "computer. The number after the question's says what came: 200 is an answer, 000 is none. "
             "An answer there and none here: this server's network. None anywhere: the authority. Tell root which."
         )
-        return Step(_TITLES[2], *case.needed, why, command=case.command)
+        return GuideStep(_TITLES[2], *case.needed, why, command=case.command)
     if not case.operator:
         why = "No question about a certificate of yours can be put from elsewhere; root can ask about others."
-        return Step(_TITLES[2], *_IMPOSSIBLE, why)
+        return GuideStep(_TITLES[2], *_IMPOSSIBLE, why)
     why = "Works there and not here: the network. Fails everywhere: the authority."
-    return Step(_TITLES[2], *case.needed, why, buttons=(Button("Get the command", "elsewhere.show"),))
+    return GuideStep(_TITLES[2], *case.needed, why, buttons=(Button("Get the command", "elsewhere.show"),))
 
 
-def _authorities(case: _Case) -> Step:
+def _authorities(case: _Case) -> GuideStep:
     known = [one for one in case.evidence.authorities if one.level is not Level.UNKNOWN]
     unknown = [one for one in case.evidence.authorities if one.level is Level.UNKNOWN]
     buttons = (Button("Certificate authorities", "responders.authorities"),)
     if known:
         lines = tuple(f"{one.name}: {LEVELS[one.level][1].lower()}." for one in known)
-        return Step(
+        return GuideStep(
             _TITLES[3], *_DONE, "What the authorities say of themselves; such pages lag.", lines, buttons
         )
     if not case.broken:
-        return Step(_TITLES[3], *_SPARED, "No responder fails.", buttons=buttons if unknown else ())
+        return GuideStep(_TITLES[3], *_SPARED, "No responder fails.", buttons=buttons if unknown else ())
     if not unknown:
-        return Step(_TITLES[3], *_IMPOSSIBLE, "No status page of the authorities in use is known.")
+        return GuideStep(_TITLES[3], *_IMPOSSIBLE, "No status page of the authorities in use is known.")
     why = "Their status pages could not be read from here; look yourself."
-    return Step(_TITLES[3], *case.needed, why, buttons=buttons)
+    return GuideStep(_TITLES[3], *case.needed, why, buttons=buttons)
 
 
-def _decide(case: _Case) -> Step:
+def _decide(case: _Case) -> GuideStep:
     found = case.diagnosis
     if case.incident is not None and case.incident.sentence:
-        return Step(_TITLES[4], *_DONE, case.incident.sentence)
-    return Step(_TITLES[4], *_DONE, found.sentence, found.reasons_for[:4])
+        return GuideStep(_TITLES[4], *_DONE, case.incident.sentence)
+    return GuideStep(_TITLES[4], *_DONE, found.sentence, found.reasons_for[:4])
 
 
-def _turn_off(case: _Case) -> Step:
+def _turn_off(case: _Case) -> GuideStep:
     if case.off and case.incident is not None and case.incident.off_since is not None:
         when = words.clock(case.incident.off_since)
-        return Step(_TITLES[5], *_DONE, f"Stapling was turned off at {when} by {case.incident.off_by}.")
+        return GuideStep(_TITLES[5], *_DONE, f"Stapling was turned off at {when} by {case.incident.off_by}.")
     if case.off:
-        return Step(_TITLES[5], *_DONE, "Stapling is off.")
+        return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
         return _turn_off_alone(case.diagnosis.alone)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
     if not wanted and case.diagnosis.severity is Severity.STALLING:
-        return Step(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
+        return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
     if not wanted:
-        return Step(
+        return GuideStep(
             _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
         )
     why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."
@@ -239,72 +241,72 @@ def _turn_off(case: _Case) -> Step:
     lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
     if case.operator:
         button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
-        return Step(_TITLES[5], *_FIRST, why, lines, (button,))
+        return GuideStep(_TITLES[5], *_FIRST, why, lines, (button,))
     why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
-    return Step(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=clicks.TURN_OFF, paste=clicks.LINES)
+    return GuideStep(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=clicks.TURN_OFF, paste=clicks.LINES)
 
 
-def _turn_off_alone(sites: Sequence[str]) -> Step:
+def _turn_off_alone(sites: Sequence[str]) -> GuideStep:
     why = "One customer's certificate is at fault: off for that alone, all others are quick and keep their staples."
     buttons = [
         Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
         for site in sites
     ]
-    return Step(_TITLES[5], *_FIRST, why, buttons=tuple(buttons))
+    return GuideStep(_TITLES[5], *_FIRST, why, buttons=tuple(buttons))
 
 
-def _verify(case: _Case) -> Step:
+def _verify(case: _Case) -> GuideStep:
     asked = [h for h in case.evidence.handshakes if h.asked]
     slow = case.diagnosis.severity is Severity.STALLING
     if case.off and asked and not slow:
-        return Step(_TITLES[6], *_DONE, _handshakes(case))
+        return GuideStep(_TITLES[6], *_DONE, _handshakes(case))
     if case.off and not asked and case.verified:
-        return Step(_TITLES[6], *_DONE, case.verified)
+        return GuideStep(_TITLES[6], *_DONE, case.verified)
     if case.off:
-        return Step(
+        return GuideStep(
             _TITLES[6], *(_URGENT if slow else _NEEDED), f"{_handshakes(case)} Press “Check again” below."
         )
-    return Step(_TITLES[6], *(_LATER if slow else _SPARED), "After stapling was turned off.")
+    return GuideStep(_TITLES[6], *(_LATER if slow else _SPARED), "After stapling was turned off.")
 
 
-def _tell(case: _Case) -> Step:
+def _tell(case: _Case) -> GuideStep:
     if not case.broken:
         if told := unseen.told(case.evidence):
             button = Button("Write the ticket", "ticket.show", {"for": "root"})
-            return Step(_TITLES[7], *case.needed, told, buttons=(button,))
-        return Step(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
+            return GuideStep(_TITLES[7], *case.needed, told, buttons=(button,))
+        return GuideStep(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
     why = "The ticket holds times, addresses and what fails how"
     why += ", and a command to reproduce it." if case.operator else "."
     if Action.FIX_HERE in (case.diagnosis.action, case.diagnosis.afterwards):
         why = f"The cause lies on this server: {case.diagnosis.advice}"
     audience = "datacenter" if case.operator else "root"
     told_to = telling(case.diagnosis) or Button("Write the ticket", "ticket.show", {"for": audience})
-    return Step(_TITLES[7], *case.needed, why, buttons=(told_to,))
+    return GuideStep(_TITLES[7], *case.needed, why, buttons=(told_to,))
 
 
-def _turn_on(case: _Case) -> Step:
+def _turn_on(case: _Case) -> GuideStep:
     if not case.off and case.incident is not None and case.incident.off_since and case.incident.ending:
-        return Step(_TITLES[8], *_DONE, f"Stapling is on. {case.incident.ending}")
+        return GuideStep(_TITLES[8], *_DONE, f"Stapling is on. {case.incident.ending}")
     if not case.off:
-        return Step(_TITLES[8], *_SPARED, "Stapling is on.")
+        return GuideStep(_TITLES[8], *_SPARED, "Stapling is on.")
     if case.diagnosis.action is not Action.TURN_ON:
         why = (
             "Not yet: "
             + (listed([outcome_word(o) for o in _outcomes(case)]) or "not everything is in order")
             + "."
         )
-        return Step(_TITLES[8], *_LATER, why)
+        return GuideStep(_TITLES[8], *_LATER, why)
     why = (
         "Every responder answers rightly again, so turn stapling on: it was only meant to be off for a while."
     )
     if case.operator and case.diagnosis.cause in (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE):
         button = Button("Turn stapling on again…", "plan.show", {"action": "on"}, main=True)
-        return Step(_TITLES[8], *_NEEDED, why, buttons=(button,))
+        return GuideStep(_TITLES[8], *_NEEDED, why, buttons=(button,))
     told = (
         "Every responder answers rightly again, and stapling was only meant to be off for a while. It is over when "
         "root turns it on; send these clicks, if it was turned off with such."
     )
-    return Step(_TITLES[8], *_IMPOSSIBLE, told, clicks=clicks.TURN_ON)
+    return GuideStep(_TITLES[8], *_IMPOSSIBLE, told, clicks=clicks.TURN_ON)
 
 
 def _outcomes(case: _Case) -> list[Outcome]:

@@ -32,7 +32,7 @@ _TELLING_PASSES = 12
 
 
 @dataclass(frozen=True)
-class Row:
+class HistoryRow:
     """One change or outage; `identity` is empty for an outage."""
 
     identity: str
@@ -119,11 +119,11 @@ def _shares(seen: Past, failing: frozenset[str]) -> Iterable[Share]:
         yield Share(url, tone, words, "fails now" if url in failing else "", days)
 
 
-def _outage_row(one: Outage | None) -> Row:
+def _outage_row(one: Outage | None) -> HistoryRow:
     assert one is not None
     ended = one.ended is not None
     span = lasted(timedelta(seconds=(one.ended or one.last) - one.began))
-    return Row(
+    return HistoryRow(
         "",
         datetime.fromtimestamp(one.began, UTC),
         "HTTPS handshakes hung" if one.subject == SERVER else "A responder failed",
@@ -145,9 +145,9 @@ def _what(one: Outage) -> str:
         return one.what
 
 
-def _row(one: Operation) -> Row:
+def _row(one: Operation) -> HistoryRow:
     tone, word = ENDINGS.get(one.state, ("calm", one.state))
-    return Row(
+    return HistoryRow(
         one.id,
         datetime.fromtimestamp(one.started, UTC),
         _change_words(one),

@@ -86,7 +86,7 @@ def _refused_while_off(evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.name for one in every if one.must_staple and not is_other(one.name)))
 
 
-def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Verdict:
+def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:
     assert seen.evidence is not None
     assert seen.diagnosis is not None
     return verdict.verdict_of(

@@ -10,7 +10,7 @@ from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.history import percent
 from ocsp_stapling.watch.memory import DAY, Tally
-from ocsp_stapling.web.pages.chart import Mark
+from ocsp_stapling.web.pages.chart import AxisText
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import Tone, counted, lasted
 
@@ -55,7 +55,7 @@ class Bout:
 
 
 @dataclass(frozen=True)
-class Row:
+class PastIncident:
     """One incident of the table behind the chart."""
 
     began: datetime
@@ -70,9 +70,9 @@ class IncidentsChart:
 
     words: str
     bouts: tuple[Bout, ...]
-    lines: tuple[Mark, ...]
-    labels: tuple[Mark, ...]
-    table: tuple[Row, ...]
+    lines: tuple[AxisText, ...]
+    labels: tuple[AxisText, ...]
+    table: tuple[PastIncident, ...]
 
 
 def strip(found: Mapping[int, Tally], now: float) -> Strip:
@@ -126,15 +126,15 @@ def incidents_chart(
     return IncidentsChart(
         f"{text}.",
         tuple(_bout(one, begin, now, top) for one in shown),
-        tuple(Mark(f"{value:g} s", y=_y(value, top)) for value in (0, top / 2, top)),
+        tuple(AxisText(f"{value:g} s", y=_y(value, top)) for value in (0, top / 2, top)),
         tuple(_labels(begin)),
         tuple(_row(one, done, now) for one in shown),
     )
 
 
-def _labels(begin: float) -> Iterable[Mark]:
+def _labels(begin: float) -> Iterable[AxisText]:
     for number in range(0, DAYS, 5):
-        yield Mark(_day(begin + number * DAY)[5:], x=_x(begin + number * DAY, begin))
+        yield AxisText(_day(begin + number * DAY)[5:], x=_x(begin + number * DAY, begin))
 
 
 def _day(at: float) -> str:
@@ -151,11 +151,11 @@ def _bout(one: Incident, begin: float, now: float, top: float) -> Bout:
     return Bout(left, y, round(width, 1), round(_BOTTOM - y, 1), tone, words.sentence(one))
 
 
-def _row(one: Incident, done: Mapping[str, Operation], now: float) -> Row:
+def _row(one: Incident, done: Mapping[str, Operation], now: float) -> PastIncident:
     acts = [done[each] for each in one.operations if each in done]
     did = [f"{ACTIONS.get(act.action, act.action)}, by {act.who}" for act in acts if act.state == "done"]
     span = lasted(timedelta(seconds=(one.ended or now) - one.began))
-    return Row(
+    return PastIncident(
         datetime.fromtimestamp(one.began, UTC),
         span if one.ended else f"{span}, and goes on",
         words.waited(one.wait) if one.wait else "nobody was seen to wait",

@@ -17,7 +17,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Line:
+class StoryLine:
     """One line of an incident's timeline; `operation` names the change, if it is one."""
 
     when: datetime
@@ -35,7 +35,7 @@ class Story:
     word: str
     sentence: str
     advice: str
-    lines: tuple[Line, ...]
+    lines: tuple[StoryLine, ...]
 
 
 def present() -> Incident | None:
@@ -59,7 +59,7 @@ def stories(journal: Journal) -> list[Story]:
             words.sentence(one),
             words.advice(one),
             tuple(
-                Line(_when(each.at), each.sentence, each.operation)
+                StoryLine(_when(each.at), each.sentence, each.operation)
                 for each in words.timeline(one, operations)
             ),
         )

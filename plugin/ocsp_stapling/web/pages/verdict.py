@@ -37,7 +37,7 @@ class Button:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Band:
     """What the band shows."""
 
     tone: Tone
@@ -52,7 +52,7 @@ class Verdict:
     """The kicker of a verdict that is too old to be told in the present."""
 
 
-UNCHECKED = Verdict(
+UNCHECKED = Band(
     "calm",
     "Not checked yet",
     "Nothing is known about this server yet.",
@@ -104,14 +104,14 @@ def verdict_of(
     operator: bool,
     since: datetime | None = None,
     returns: bool | None = None,
-) -> Verdict:
+) -> Band:
     """Return the band for a diagnosis.
 
     `since` is when the present trouble was first seen; `returns` whether stapling that is off will turn on by
     itself, None where that does not apply.
     """
     tone, kicker = _tone(diagnosis, evidence)
-    return Verdict(
+    return Band(
         tone,
         kicker,
         diagnosis.sentence,

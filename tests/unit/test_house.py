@@ -1,0 +1,34 @@
+"""What docs/architecture.md promises of the code's shape: short functions, one thing behind one name."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+CODE = Path(__file__).resolve().parents[2] / "plugin/ocsp_stapling"
+LINES = 40
+
+
+def definitions() -> Iterator[tuple[str, ast.AST]]:
+    for path in sorted(CODE.rglob("*.py")):
+        where = path.relative_to(CODE).as_posix()
+        yield from ((where, node) for node in ast.walk(ast.parse(path.read_text())))
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    functions = [(where, each) for where, each in definitions() if isinstance(each, ast.FunctionDef)]
+    assert len(functions) > 1000
+    long = [
+        f"{where}:{each.lineno} {each.name}"
+        for where, each in functions
+        if (each.end_lineno or each.lineno) - each.lineno >= LINES
+    ]
+    assert long == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    named = Counter(each.name for _, each in definitions() if isinstance(each, ast.ClassDef))
+    assert len(named) > 200
+    assert [name for name, count in named.items() if count > 1] == []
