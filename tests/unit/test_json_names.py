@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.document import schema
+from tests.documentation.schema_parts import WORDS
 from tests.documentation.schemas import schemas
 
 NO_DOCUMENTS = ("common", "log")
@@ -106,6 +107,40 @@ def test_every_document_says_what_it_is(name: str) -> None:
     for form in whole.get("oneOf", [whole]):
         assert form["properties"]["schema"] == {"const": schema(name)}
         assert "schema" in form["required"]
+
+
+# Lists that no type of the code holds: what a document says in its own words, and steps told by those who take them.
+OWN_WORDS = {
+    *("common#onOff", "common#key", "common#rung", "common#address.family", "common#operationState"),
+    *(
+        "common#incident.incident_state",
+        "common#incident.first_sign",
+        "incident.incident_state",
+        "incident.first_sign",
+    ),
+    *("incident.timeline.event", "history.outages.scope", "history-operation.steps.step", "operation.state"),
+    *("history-operation.steps.facts.direction", "check.configuration.stapling", "probe.target_kind"),
+    "check.shield.trouble",
+}
+
+
+def closed_lists(part: Any, place: str) -> Iterator[str]:
+    for key, inner in part.items() if isinstance(part, dict) else ():
+        if key == "enum":
+            yield place
+        elif key in ("properties", "$defs"):
+            mark = "#" if key == "$defs" else "."
+            for name, each in inner.items():
+                yield from closed_lists(each, f"{place}{mark}{name}")
+        else:
+            for each in inner if isinstance(inner, list) else [inner]:
+                yield from closed_lists(each, place)
+
+
+def test_a_closed_list_of_words_is_written_from_the_code() -> None:
+    found = {place for name, whole in schemas().items() for place in closed_lists(whole, name)}
+    from_code = {place.replace("/$defs/", "#").replace("/[]", "").replace("/", ".") for place in WORDS}
+    assert found - from_code == OWN_WORDS
 
 
 def test_no_time_is_a_number() -> None:
