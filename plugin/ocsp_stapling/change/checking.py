@@ -17,8 +17,11 @@ from ocsp_stapling.change.jobs import LOCKED_OUTPUT, Launcher, launcher
 from ocsp_stapling.problem import Problem
 
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
-_OUTPUT, _PASTED, _LOCK = "page-check.out", "page-check.pasted", "page-check.lock"
+_OUTPUT, _PASTED, _LOCK, _NEXT = "page-check.out", "page-check.pasted", "page-check.lock", "page-check.next"
 _STARTING_SECONDS = 3.0
+_JOINED_SECONDS = 1.0
+"""Whoever asks again so soon after one began (a double click) has seen nothing change since."""
+_WANTED_SECONDS = 120.0
 _LIMIT = 64 * 1024
 
 
@@ -41,14 +44,22 @@ class Checks:
         self._output = state_directory / _OUTPUT
         self._pasted = state_directory / _PASTED
         self._lock = state_directory / _LOCK
+        self._next = state_directory / _NEXT
         self._launch = launch or launcher()
         self._command = command
 
-    def start(self, pasted: str = "") -> None:
-        """Start a check unless one is running; `pasted` is another machine's result. Raises Problem."""
+    def start(self, pasted: str = "", *, anew: bool = False) -> None:
+        """Start a check unless one is running; `pasted` is another machine's result. Raises Problem.
+
+        One that runs may have looked before what changed since. So where `anew` says so, or there is a result that it
+        does not know, the next one begins when it has ended.
+        """
         with self._starting() as first:
-            if first and not self.state().running:
+            running = self._now() if first else None
+            if running and not running.running:
                 self._start(pasted)
+            elif running and (pasted or (anew and running.seconds > _JOINED_SECONDS)):
+                self._keep(self._next, pasted)
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[bool]:
@@ -82,7 +93,26 @@ class Checks:
         )
 
     def state(self) -> CheckState:
-        """Return how the last check stands."""
+        """Return how the last check stands; one that was wanted while another ran begins now. Raises Problem."""
+        found = self._now()
+        if found.running or not self._next.exists():
+            return found
+        with self._starting() as first:
+            if first and not self._now().running and (pasted := self._wanted()) is not None:
+                self._start(pasted)
+        return self._now()
+
+    def _wanted(self) -> str | None:
+        """What was pasted for the next check, None if none is wanted (any more)."""
+        try:
+            age = time.time() - self._next.stat().st_mtime
+            pasted = self._next.read_text("utf-8", "replace")
+            self._next.unlink()
+        except OSError:
+            return None
+        return pasted if age < _WANTED_SECONDS else None
+
+    def _now(self) -> CheckState:
         try:
             with self._output.open("rb") as file:
                 alive = _locked(file.fileno())
@@ -99,10 +129,13 @@ class Checks:
     def _prepare(self, pasted: str) -> None:
         self._output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, content in ((self._pasted, pasted), (self._output, "")):
-            path.unlink(missing_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-                file.write(content)
+            _write(path, content)
+
+    def _keep(self, path: Path, content: str) -> None:
+        try:
+            _write(path, content)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _run(self, arguments: Sequence[str]) -> None:
         argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output), str(self._command), *arguments]
@@ -120,6 +153,13 @@ class Checks:
             return max(time.time() - self._pasted.stat().st_mtime, 0.0)
         except OSError:
             return 0.0
+
+
+def _write(path: Path, content: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+        file.write(content)
 
 
 def _locked(descriptor: int) -> bool:

@@ -101,3 +101,80 @@ def test_where_nothing_can_be_started_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="could not be started"):
         checks.start()
     assert not checks.state().running
+
+
+def counting(tmp_path: Path, first_waits_for: Path) -> tuple[Path, Path]:
+    """A command that notes each run with what was pasted, the first of which ends when the gate is there."""
+    runs = tmp_path / "runs"
+    script = (
+        f'for a; do :; done; case "$a" in --elsewhere=*) cat "${{a#*=}}" >>{runs};; esac; echo x >>{runs}\n'
+        f'while [ ! -e {first_waits_for} ]; do sleep 0.02; done; echo "{{}}"'
+    )
+    return command(tmp_path, script), runs
+
+
+def begun(runs: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not (runs.exists() and runs.read_text().count("x") >= count):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_asking_again_while_a_check_runs_gets_one_that_began_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocsp_stapling.change.checking._JOINED_SECONDS", -1.0)
+    gate = tmp_path / "gate"
+    path, runs = counting(tmp_path, gate)
+    checks = Checks(tmp_path / "state", launch, path)
+    checks.start()
+    begun(runs, 1)
+    for _ in range(3):
+        checks.start(anew=True)
+    gate.touch()
+    begun_and_followed = time.monotonic() + 60
+    while checks.state().running:
+        assert time.monotonic() < begun_and_followed
+        time.sleep(0.02)
+    assert runs.read_text() == "x\nx\n"
+
+
+def test_a_double_click_gets_one_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocsp_stapling.change.checking._JOINED_SECONDS", 1000.0)
+    gate = tmp_path / "gate"
+    path, runs = counting(tmp_path, gate)
+    checks = Checks(tmp_path / "state", launch, path)
+    checks.start(anew=True)
+    begun(runs, 1)
+    checks.start(anew=True)
+    gate.touch()
+    ended(checks)
+    assert runs.read_text() == "x\n"
+
+
+def test_what_is_pasted_while_a_check_runs_is_not_lost(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    path, runs = counting(tmp_path, gate)
+    checks = Checks(tmp_path / "state", launch, path)
+    checks.start()
+    begun(runs, 1)
+    checks.start("OCSP-ELSEWHERE")
+    gate.touch()
+    ended(checks)
+    assert runs.read_text() == "x\nOCSP-ELSEWHEREx\n"
+
+
+def test_what_nobody_followed_any_more_does_not_begin_a_check_hours_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    path, runs = counting(tmp_path, gate)
+    checks = Checks(tmp_path / "state", launch, path)
+    checks.start()
+    begun(runs, 1)
+    checks.start("OCSP-ELSEWHERE")
+    gate.touch()
+    monkeypatch.setattr("ocsp_stapling.change.checking._WANTED_SECONDS", 0.0)
+    ended(checks)
+    assert runs.read_text() == "x\n"
+    assert not (tmp_path / "state" / "page-check.next").exists()

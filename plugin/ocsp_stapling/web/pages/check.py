@@ -23,9 +23,12 @@ _VIEWERS_WAIT_SECONDS = 20
 @blueprint.post("")
 @operators_and_viewers
 def start() -> Response:
-    """Start a check (unless one is running) and lead to where it can be followed; field `back`: a page's name."""
+    """Start a check and lead to where it can be followed; field `back`: a page's name.
+
+    While one runs, root gets another one after it; a viewer, who could keep one running for ever, waits for that one.
+    """
     if caller().is_operator or not _is_fresh():
-        checks().start()
+        checks().start(anew=caller().is_operator)
     opened = request.form.get("responder", "")[:300]
     return routing.see_other("check.follow", back=_back(request.form.get("back", "")), open=opened or None)
 
