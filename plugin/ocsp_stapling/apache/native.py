@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from pathlib import Path
 from ocsp_stapling.apache.tree import Place
 
 TEMPLATES = Path("/var/cpanel/templates/apache2_4")
+USERDATA = Path("/var/cpanel/userdata")
 _KEY = "sslusestapling"
+_VHOST_TEMPLATE = re.compile(rb"""^custom_vhost_template_ap2:[ \t]*['"]?([^\s'"]+)""", re.MULTILINE)
 _SIZE_LIMIT = 1 << 20
 
 
@@ -48,6 +51,25 @@ def read_native_switch(ea4_conf: Path, templates: Path = TEMPLATES) -> NativeSwi
     for path in local_templates(templates):
         lines |= _own_lines(path)
     return NativeSwitch(ea4_conf, None if value is None else str(value)[:40], lines)
+
+
+def vhost_template_line(text: str, account: str | None, site: str, userdata: Path = USERDATA) -> Place | None:
+    """Return where a line of a virtual host comes from, if it has a template of its own.
+
+    cPanel's userdata of a site names one as `custom_vhost_template_ap2`.
+    """
+    if not account or "/" in f"{account}{site}":
+        return None
+    for name in (f"{site}_SSL", site):
+        try:
+            named = _VHOST_TEMPLATE.search(_read(userdata / account / name))
+        except OSError:
+            continue
+        template = Path(named[1].decode("utf-8", "replace")) if named else None
+        numbered = enumerate(_lines(template), 1) if template else ()
+        if template and (number := next((n for n, line in numbered if line == _plain(text)), 0)):
+            return Place(template, number, ())
+    return None
 
 
 def _own_lines(template: Path) -> dict[str, Place]:

@@ -185,7 +185,7 @@ def where_off(server: ServerState) -> str:
         )
     if last is None:
         return "nothing in Apache's configuration turns it on"
-    if own := server.native.own_line(last.text) if last.file == server.tree.conf else None:
+    if own := server.written_from(last):
         return f"the administrator's own template {own.file} line {own.line} turns it off"
     return f"{last.file} line {last.line} turns it off, and that line is not ours"
 

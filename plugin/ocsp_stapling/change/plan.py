@@ -418,7 +418,7 @@ def _warnings(
             "stapling is off: " + ", ".join(must_staple[:5])
         )
     if stays and not after and not request.site:
-        places = [f"{each.file}:{each.line}" for each in stays]
+        places = [then.place_of(each) for each in stays]
         how = (
             ""
             if request.with_overrides

@@ -14,9 +14,9 @@ from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.managed_block import relay_port
-from ocsp_stapling.apache.native import NativeSwitch, read_native_switch
+from ocsp_stapling.apache.native import NativeSwitch, read_native_switch, vhost_template_line
 from ocsp_stapling.apache.stapling import StaplingState, asked_again, effective
-from ocsp_stapling.apache.tree import ConfigTree
+from ocsp_stapling.apache.tree import ConfigTree, Directive, Place
 from ocsp_stapling.problem import not_root
 from ocsp_stapling.server.sites import Endpoint, host_of, matching, take
 from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
@@ -85,6 +85,24 @@ class ServerState:
     def worker(self) -> str:
         """The account of Apache's workers, "" if the configuration names none."""
         return self.tree.user or ""
+
+    def written_from(self, line: Directive) -> Place | None:
+        """Return the administrator's own template from which a line of httpd.conf is written; None if it is not.
+
+        An edit of httpd.conf would be lost at the next rebuild; one of the template stays.
+        """
+        return self.template_line(line.text, line.vhost) if line.file == self.tree.conf else None
+
+    def template_line(self, text: str, vhost: Place | None) -> Place | None:
+        """Return where a line of httpd.conf with this text comes from, in which virtual host it may stand."""
+        site = next((one for one in self.vhosts if one.place == vhost), None) if vhost else None
+        of_site = vhost_template_line(text, site.owner, site.name) if site else None
+        return of_site or self.native.own_line(text)
+
+    def place_of(self, line: Directive) -> str:
+        """Return where a line is to be edited, as `FILE:LINE`."""
+        own = self.written_from(line)
+        return f"{own.file}:{own.line}" if own else f"{line.file}:{line.line}"
 
     def foresee(self, contents: Contents) -> ServerState:
         """Return the server as it would be with these file contents."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ocsp_stapling.apache.config import read_config
 from ocsp_stapling.apache.includes import apply
-from ocsp_stapling.apache.native import NativeSwitch, local_templates, read_native_switch
+from ocsp_stapling.apache.native import NativeSwitch, local_templates, read_native_switch, vhost_template_line
 from ocsp_stapling.apache.stapling import (
     Origin,
     StaplingState,
@@ -206,6 +206,27 @@ def test_a_line_of_an_administrators_own_template_is_called_so(tmp_path: Path) -
     assert native.own_line("SSLUseStapling On") is None
     elsewhere = server(tmp_path, pre_virtualhost_2="SSLUseStapling Off\n")
     assert effective(elsewhere, native).origin is Origin.HAND
+
+
+@pytest.mark.parametrize("name", ["shop.test_SSL", "shop.test"])
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_line_of_a_virtual_hosts_own_template_is_found_there(tmp_path: Path, name: str, quote: str) -> None:
+    template = tmp_path / "shop.template"
+    template.write_text("SSLEngine on\n    SSLUseStapling   On\n")
+    (tmp_path / "anna").mkdir()
+    named = (
+        f"---\nservername: shop.test\ncustom_vhost_template_ap2: {quote}{template}{quote}\nip: 192.0.2.1\n"
+    )
+    (tmp_path / "anna" / name).write_text(named)
+
+    place = vhost_template_line("SSLUseStapling On", "anna", "shop.test", tmp_path)
+
+    assert place is not None
+    assert (place.file, place.line) == (template, 2)
+    assert vhost_template_line("SSLUseStapling Off", "anna", "shop.test", tmp_path) is None
+    assert vhost_template_line("SSLUseStapling On", "bert", "shop.test", tmp_path) is None
+    assert vhost_template_line("SSLUseStapling On", None, "shop.test", tmp_path) is None
+    assert vhost_template_line("SSLUseStapling On", "anna", "../anna/shop.test", tmp_path) is None
 
 
 @pytest.mark.parametrize(
