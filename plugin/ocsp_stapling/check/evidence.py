@@ -119,6 +119,15 @@ class HandshakeEvidence:
 
 
 @dataclass(frozen=True)
+class AskedCertificates:
+    """Of the certificates whose responder answers, how many this check asked about, each by itself."""
+
+    named_count: int = 0
+    asked_count: int = 0
+    unasked_must_staple_count: int = 0
+
+
+@dataclass(frozen=True)
 class LogEvidence:
     """Stapling failures in Apache's error log. `last` is ISO 8601 in local time, "" if there was none."""
 
@@ -190,6 +199,8 @@ class ConfigurationEvidence:
     """httpd's own words if it does not accept its configuration as the files are now."""
     refused_at: str = ""
     """The place that they name, in words."""
+    responder_timeout: int = 0
+    """Seconds that Apache waits at each address of a responder, 0 if that is not known."""
     has_cache: bool = True
     """Whether an SSLStaplingCache is in force; stapling without one ends Apache at its next start (AH01958)."""
     cache_places: int | None = None
@@ -294,6 +305,7 @@ class Evidence:
     """Whether it can be turned on here, and is what the operator wants first in an outage."""
     unseen: Unseen | None = None
     """None: nothing was left out of this evidence."""
+    asked: AskedCertificates = AskedCertificates()
     retirement: Retirement = field(default_factory=Retirement)
     """How many certificates name a responder, and until when."""
     problems: tuple[str, ...] = ()

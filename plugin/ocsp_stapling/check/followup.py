@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ocsp_stapling.check import network, singly, vantage
 from ocsp_stapling.check.deadline import Part
-from ocsp_stapling.check.evidence import Elsewhere, PublicAddresses, ResponderEvidence
+from ocsp_stapling.check.evidence import AskedCertificates, Elsewhere, PublicAddresses, ResponderEvidence
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.check.vantage import question_id
 from ocsp_stapling.host.firewall.report import FirewallHint
@@ -90,6 +90,10 @@ class Followup:
             for number, (whole, first) in enumerate(self.pairs)
             for subject, found in singly.told_apart(whole, first, further.get(number, ()))
         )
+
+    def asked(self, deadline: float) -> AskedCertificates:
+        """Return how many certificates were asked about by `deadline`."""
+        return singly.count_asked(self.pairs, self.more.result(deadline, {}))
 
     def _public(self, here: ResponderFinding, there: ResponderFinding | None) -> PublicAddresses | None:
         check = self.checks.get(here.host)

@@ -116,6 +116,7 @@ class _Survey:
             seconds=0.0,
             site_count=served.count,
             responders=after.responders(self.deadline),
+            asked=after.asked(self.deadline),
             stapling=served.stapling,
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import zip_longest
+from itertools import cycle, islice, zip_longest
 
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.evidence import HandshakeEvidence
@@ -24,7 +24,8 @@ from ocsp_stapling.problem import Problem
 
 AT_ONCE = 3
 AT_MOST = 6
-"""Handshakes of the second round, one a responder; as many again with certificates that must staple."""
+"""Handshakes of one round: one for further responders, and rounds for those that must staple while there is time."""
+_STRICT_SECONDS = 1.5
 _GRACE_SECONDS = 0.5  # beyond Apache's own time-out, so that its giving up is seen as well
 _REPORTING_SECONDS = 0.1
 
@@ -57,17 +58,21 @@ def meet(
     *,
     widely: bool = False,
 ) -> tuple[HandshakeEvidence, ...]:
-    """Return the handshakes, at most fifteen that ask and three of them once more; done by `deadline` (monotonic).
+    """Return the handshakes; done by `deadline` (monotonic).
+
+    At most nine ask, then each certificate that must staple is met, as long as nobody waits and there is time for it.
 
     `failing(deadline)` waits for the probes and returns the URLs of the responders that can hold handshakes up: of
     those beyond the first three, their sites are met first. `widely`: further sites of the same responders are met.
     """
     first = _first(subjects)
+    crowd = list(islice(cycle(first), AT_ONCE))
     limit = min(responder_timeout + _GRACE_SECONDS, _left(deadline))
     with ThreadPoolExecutor(2) as pool:
         plain = pool.submit(_round, first, False, limit)
-        found = _round(first, True, limit)
-        found = [*plain.result(), *found]
+        asked = _round(crowd, True, limit)
+        # Several at one place show a queue, if there is one; else one of them tells the same.
+        found = [*plain.result(), *(asked if _waited(asked) else asked[: len(first)])]
     if not _waited(found):
         rest = _rest(subjects, {place.url for place in first})
         rest += _others(subjects, [*first, *rest]) if widely else []
@@ -75,10 +80,30 @@ def meet(
         if rest or strict:
             bad = failing(deadline - limit)
             rest.sort(key=lambda place: place.url not in bad)
-            chosen = list({one.where: one for one in (*rest[:AT_MOST], *strict[:AT_MOST])}.values())
-            more = _round(chosen, True, min(limit, _left(deadline)))
-            found += [*_compared(more, chosen, deadline), *more]
-    return (*found, *_repeated(found, [*first, *_rest(subjects, set())], deadline))
+            found += _round_and_compared(rest[:AT_MOST], limit, deadline)
+            met = {_where(each) for each in found}
+            # One handshake with a responder that hangs tells enough; more would hold up visitors.
+            strict = [place for place in strict if place.where not in met and place.url not in bad]
+            found += _met_in_rounds(strict, found, limit, deadline)
+    return (*found, *_repeated(found, [*first, *_rest(subjects, set()), *_strict(subjects)], deadline))
+
+
+def _round_and_compared(places: Sequence[_Place], limit: float, deadline: float) -> list[HandshakeEvidence]:
+    made = _round(places, True, min(limit, _left(deadline)))
+    return [*_compared(made, places, deadline), *made]
+
+
+def _met_in_rounds(
+    places: Sequence[_Place], before: Sequence[HandshakeEvidence], limit: float, deadline: float
+) -> list[HandshakeEvidence]:
+    """Meet a few at once, then the next few: their number is up to customers, so time is the bound."""
+    until = min(time.monotonic() + _STRICT_SECONDS, deadline - limit)
+    found: list[HandshakeEvidence] = []
+    for begin in range(0, len(places), AT_MOST):
+        if _waited([*before, *found]) or time.monotonic() >= until:
+            break
+        found += _round_and_compared(places[begin : begin + AT_MOST], limit, deadline)
+    return found
 
 
 def _compared(

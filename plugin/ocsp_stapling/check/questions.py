@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -29,9 +32,9 @@ _TRIED = 5
 """Certificates of a group that are tried for a question: one may have been replaced just now."""
 _ISSUERS_PER_RESPONDER = 3
 _FURTHER, _FURTHER_OF_A_GROUP = 200, 60
-"""Certificates asked about beside the first of each issuer: of a server's, and of one issuer's."""
-_STRICT = 20
-"""Must-Staple certificates of one issuer that are asked about and met whatever else is."""
+"""Certificates asked about beside the first of an issuer and all that must staple: of a server's, of one issuer's."""
+_READING_SECONDS, _READING_BYTES = 0.5, 8 << 20
+"""What reading the further certificates may take: customers can install any number of any size."""
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
 Labels = dict[tuple[str, int], str]
@@ -87,11 +90,18 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     names = labels(endpoints)
     asked = enumerate(merged[:MAX_SUBJECTS])
     room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
-    chosen = (_subject(one, names, directory, turn, room, anywhere=anywhere) for turn, one in asked)
+    chosen = [
+        (subject, _further(one, subject, room))
+        for turn, one in asked
+        if (subject := _subject(one, names, directory, turn, anywhere=anywhere))
+    ]
+    read = _read_in_turn([further for _, further in chosen], names)
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
-        tuple(subject for subject in chosen if subject),
+        tuple(
+            replace(subject, others=tuple(others)) for (subject, _), others in zip(chosen, read, strict=True)
+        ),
         tuple(_stapling(endpoints, names)),
         tuple(_site(one, names) for one in incomplete),
         tuple(
@@ -156,7 +166,7 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
 
 
 def _subject(
-    group: _Group, names: Labels, directory: Directory, turn: int, room: int, *, anywhere: bool
+    group: _Group, names: Labels, directory: Directory, turn: int, *, anywhere: bool
 ) -> Subject | None:
     first = group[0].certificate
     tried = ((one, _target(one)) for one in group[:_TRIED])
@@ -168,26 +178,56 @@ def _subject(
     known = _authority(first, directory)
     name = known.name if known else first.organization or first.issuer or _host(first.responder)
     operator = (known.operator or known.name) if known and _named_by_host(first, known) else ""
-    asked = _single(speaks, target, group, names)
-    others = _others(group, speaks, room, names) if target.asks else ()
-    return Subject(target, name, first.issuer, sites, doors, first.expired, operator, asked, others)
+    each = _by_file(group)
+    asked = _single(each[speaks.certificate.file], target, names)
+    strict = sum(same[0].certificate.must_staple for same in each.values())
+    return Subject(
+        target, name, first.issuer, sites, doors, first.expired, operator, asked, (), len(each), strict
+    )
 
 
-def _others(group: _Group, speaks: Asking, room: int, names: Labels) -> tuple[Single, ...]:
-    """Further certificates of the group, each once: those that must staple, then others by lot."""
-    each = {one.certificate.file: one for one in group if one.certificate.file != speaks.certificate.file}
-    strict = [one for one in each.values() if one.certificate.must_staple][:_STRICT]
-    rest = [one for one in each.values() if not one.certificate.must_staple]
-    chosen = [*strict, *_LOTS.sample(rest, min(room, len(rest)))]
-    found = ((one, target) for one in chosen if (target := _target(one)))
-    return tuple(_single(one, target, group, names) for one, target in found if target.asks)
+def _by_file(group: _Group) -> Mapping[Path, _Group]:
+    """Each certificate of a group with every place where it is served."""
+    found: dict[Path, _Group] = {}
+    for one in group:
+        found.setdefault(one.certificate.file, []).append(one)
+    return found
 
 
-def _single(asking: Asking, target: Target, group: _Group, names: Labels) -> Single:
-    """Where it is served; met only if it must staple, for those are few."""
-    same = [one for one in group if one.certificate.file == asking.certificate.file]
+def _further(group: _Group, subject: Subject, room: int) -> list[_Group]:
+    """The other certificates of a group in the order of asking: those that must staple, each account in its turn.
+
+    Beside each of these comes one of the others, drawn by lot as they are: what one check leaves out another asks.
+    """
+    if not subject.target.asks or subject.asked is None:
+        return []
+    others = [same for file, same in _by_file(group).items() if file != subject.asked.file]
+    strict = [same for same in others if same[0].certificate.must_staple]
+    rest = [same for same in others if not same[0].certificate.must_staple]
+    ordered = _in_turn(_LOTS.sample(strict, len(strict)))
+    drawn = _LOTS.sample(rest, min(room, len(rest)))
+    return [same for pair in zip_longest(ordered, drawn) for same in pair if same]
+
+
+def _read_in_turn(chosen: Sequence[Sequence[_Group]], names: Labels) -> list[list[Single]]:
+    """Read the certificates of every group, one of each in turn, as far as there is time and room."""
+    found: list[list[Single]] = [[] for _ in chosen]
+    until, left = time.monotonic() + _READING_SECONDS, _READING_BYTES
+    for turn in zip_longest(*chosen):
+        for singles, same in zip(found, turn, strict=True):
+            target = _target(same[0]) if same and left > 0 and time.monotonic() < until else None
+            if target and target.certificate and target.issuer:
+                singles.append(_single(same, target, names))
+                left -= len(target.certificate.der) + len(target.issuer.der)
+    return found
+
+
+def _single(same: _Group, target: Target, names: Labels) -> Single:
+    """Where it is served; met only if it must staple."""
+    asking = same[0]
     doors = _doors(same[:1], 0, names) if asking.certificate.must_staple else []
-    return Single(target, tuple(_site(one, names) for one in same), tuple(doors))
+    sites = tuple(_site(one, names) for one in same)
+    return Single(target, sites, tuple(doors), asking.certificate.file, asking.certificate.must_staple)
 
 
 def _named_by_host(one: EndpointCertificate, known: Authority) -> bool:

@@ -69,6 +69,11 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "this_server": _host(evidence.host),
         "shield": _shield(evidence.shield, found),
         "elsewhere": [_elsewhere(told) for one in evidence.responders for told in one.elsewhere],
+        "certificates_asked": {
+            "named_count": evidence.asked.named_count,
+            "asked_count": evidence.asked.asked_count,
+            "unasked_must_staple_count": evidence.asked.unasked_must_staple_count,
+        },
         "retirement": evidence.retirement.as_json(),
         "problems": list(evidence.problems),
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ocsp_stapling.check.deadline import Part
+from ocsp_stapling.check.evidence import AskedCertificates
 from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
@@ -20,13 +21,17 @@ Ask = Callable[[Sequence[Target], float], Sequence[ResponderFinding]]
 
 
 def ask_further(pairs: Sequence[Pair], ask: Ask, seconds: float) -> Part[Mapping[int, Answers]]:
-    """Begin to ask about the further certificates of each pair, by its number: of a responder that answers."""
-    asked = [
-        (number, single, replace(single.target, at=(address,)))
+    """Begin to ask about the further certificates of each pair, by its number: of a responder that answers.
+
+    One of each responder in turn, so that in `seconds` none is kept from its own by another's hundreds.
+    """
+    turns = [
+        (turn, number, single, replace(single.target, at=(address,)))
         for number, (subject, found) in enumerate(pairs)
         if (address := _answering(found))
-        for single in subject.others
+        for turn, single in enumerate(subject.others)
     ]
+    asked = [(number, single, target) for _, number, single, target in sorted(turns, key=lambda one: one[0])]
 
     def answers() -> Mapping[int, Answers]:
         told = ask([target for *_, target in asked], seconds) if asked else ()
@@ -36,6 +41,19 @@ def ask_further(pairs: Sequence[Pair], ask: Ask, seconds: float) -> Part[Mapping
         return found
 
     return Part("The questions about further certificates", answers)
+
+
+def count_asked(pairs: Sequence[Pair], answers: Mapping[int, Answers]) -> AskedCertificates:
+    """Return how many certificates were asked about in time, of those whose responder answers."""
+    named = asked = strict = 0
+    for number, (subject, found) in enumerate(pairs):
+        if subject.asked is None or not _answering(found):
+            continue
+        told = [single for single, one in answers.get(number, ()) if one.outcome is not Outcome.DEADLINE]
+        named += subject.certificate_count
+        asked += len(told) + 1
+        strict += subject.must_staple_count - sum(one.must_staple for one in (subject.asked, *told))
+    return AskedCertificates(named, asked, strict)
 
 
 def told_apart(subject: Subject, found: ResponderFinding, answers: Answers) -> list[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ocsp_stapling.check.evidence import Site
 from ocsp_stapling.ocsp.door import Door
@@ -17,6 +18,8 @@ class Single:
     target: Target
     sites: tuple[Site, ...]
     doors: tuple[Door, ...] = ()
+    file: Path | None = None
+    must_staple: bool = False
 
     @property
     def serial(self) -> str:
@@ -40,7 +43,11 @@ class Subject:
     asked: Single | None = None
     """The certificate that is asked about first."""
     others: tuple[Single, ...] = ()
-    """Further ones of the same issuer: all that must staple, and of the rest as many as one can ask about."""
+    """Further ones of the same issuer in the order of asking: those that must staple, and some of the rest."""
+    certificate_count: int = 1
+    """How many different certificates are behind it."""
+    must_staple_count: int = 0
+    """Those of them that must staple."""
 
     @property
     def weight(self) -> tuple[int, int]:

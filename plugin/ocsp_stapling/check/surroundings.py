@@ -110,6 +110,7 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         ),
         refused=refused,
         refused_at=_named_by(refused, server),
+        responder_timeout=state.responder_timeout,
         has_cache=state.cache is not None,
         cache_places=state.cache_places,
         stapled_certificates=server.asking_count,
@@ -124,9 +125,7 @@ def _where(line: Directive | None, server: ServerState | None = None) -> str:
     """`FILE:LINE`; of a line that comes from an own template, there, for an edit of httpd.conf would be lost."""
     if line is None:
         return ""
-    of_template = server is not None and line.file == server.tree.conf
-    own = server.native.own_line(line.text) if server and of_template else None
-    return f"{own.file}:{own.line}" if own else f"{line.file}:{line.line}"
+    return server.place_of(line) if server else f"{line.file}:{line.line}"
 
 
 _NAMED = re.compile(r"on line (\d{1,9}) of ([^\s:]+)")
@@ -140,11 +139,15 @@ def _named_by(words: str, server: ServerState) -> str:
     place = f"{found[2]} line {found[1]}"
     if Path(found[2]) != server.tree.conf:
         return place
+    number = int(found[1])
     try:
-        lines = server.tree.conf.read_text("utf-8", "replace").splitlines()
-        own = server.native.own_line(lines[int(found[1]) - 1])
+        text = server.tree.conf.read_text("utf-8", "replace").splitlines()[number - 1]
     except (OSError, IndexError):
         return place
+    before = [
+        v.place for v in server.tree.vhosts if v.place.file == server.tree.conf and v.place.line <= number
+    ]
+    own = server.template_line(text, before[-1] if before else None)
     return f"{place}, written from {own.file} line {own.line}: mend it there" if own else place
 
 

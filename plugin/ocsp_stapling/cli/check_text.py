@@ -159,12 +159,20 @@ def _handshakes(found: Document) -> list[str]:
             f"{one['seconds']:.2f} s",
             _ending(one),
         )
-        for one in found["handshakes"]
+        for one in _telling(found["handshakes"])
     ]
     lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
+    if (left := len(found["handshakes"]) - len(rows)) > 0:
+        lines.append(f"  ... {left} more lines: --json has them all.")
     if found["this_server"]["front"] != "httpd":
         lines.append(wrapped(printable(found["this_server"]["front_sentence"]), "  ", "  "))
     return lines
+
+
+def _telling(made: Sequence[Document]) -> Sequence[Document]:
+    """Those that are shown: of very many, whatever came without a good staple before the others."""
+    ordered = sorted(made, key=lambda one: one["asked"] and one["staple"] == "good")
+    return made if len(made) <= _ROWS else ordered[:_ROWS]
 
 
 def _ending(one: Document) -> str:

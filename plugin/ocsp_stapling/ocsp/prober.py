@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -38,6 +38,8 @@ from ocsp_stapling.ocsp.request import ocsp_request
 MAX_ADDRESSES_PER_FAMILY = 8
 MAX_LOOKUPS_AT_ONCE = 64
 MAX_CONNECTIONS_AT_ONCE = 256
+_FURTHER_AT_ONCE = 32
+"""At one address, of the questions about further certificates: no responder need take this server for an attacker."""
 _PING_SECONDS = 1.0
 _IPV6 = 6
 _RESOLVER_GAVE_UP_SECONDS = 4.0  # a first time-out of the C library's resolver is five
@@ -104,7 +106,7 @@ async def probe_all(
 ) -> None:
     """Probe every target and report each exactly once, by its position, when it ends or the deadline comes."""
     lookups = _Lookups(resolver)
-    places = asyncio.Semaphore(MAX_CONNECTIONS_AT_ONCE)
+    places = _Places()
     probes = [_ResponderProbe(target, limits, pinger, lookups, places) for target in targets]
     tasks = {asyncio.create_task(probe.run()): number for number, probe in enumerate(probes)}
     end = time.monotonic() + limits.deadline_seconds
@@ -143,11 +145,28 @@ class _Lookups:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class _Places:
+    """Room for connections: so many of all, and fewer to an address that was given."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(MAX_CONNECTIONS_AT_ONCE)
+        self._given: dict[str, asyncio.Semaphore] = {}
+
+    @contextlib.asynccontextmanager
+    async def at(self, address: str, *, given: bool) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as held:
+            if given:
+                at_once = self._given.setdefault(address, asyncio.Semaphore(_FURTHER_AT_ONCE))
+                await held.enter_async_context(at_once)
+            async with self._all:
+                yield
+
+
 class _ResponderProbe:
     """One responder: resolve once, vet every address, ask all that may be asked side by side."""
 
     def __init__(
-        self, target: Target, limits: Limits, pinger: Pinger, lookups: _Lookups, places: asyncio.Semaphore
+        self, target: Target, limits: Limits, pinger: Pinger, lookups: _Lookups, places: _Places
     ) -> None:
         self._target, self._limits, self._pinger = target, limits, pinger
         self._lookups, self._places = lookups, places
@@ -206,7 +225,7 @@ class _ResponderProbe:
         return _AddressProbe(self._target, url, family, address, limits, self._pinger)
 
     async def _in_turn(self, probe: _AddressProbe) -> None:
-        async with self._places:
+        async with self._places.at(probe.finding.address, given=bool(self._target.at)):
             await probe.run()
 
 
@@ -283,7 +302,9 @@ class _AddressProbe:
 
     async def _ask(self) -> None:
         try:
-            with closing(socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)) as opened:
+            with contextlib.closing(
+                socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            ) as opened:
                 await self._exchange(opened)
             self._note(outcome=self._judge())
         except ExchangeError as error:

@@ -80,6 +80,44 @@ def test_every_site_that_must_staple_is_met(sites: Sites) -> None:
     assert [names for ask, names in sites.rounds if ask][1] == [door.name for door in doors]
 
 
+def with_strict(count: int, url: str = "http://ocsp1.test") -> Subject:
+    doors = [Door("192.0.2.1", 443, f"strict{number}.test") for number in range(count)]
+    strict = [Single(Target(url), (Site(door.name),), (door,)) for door in doors]
+    return replace(subject(1, sites=5), asked=strict[0], others=tuple(strict[1:]))
+
+
+def test_however_many_must_staple_they_are_met_a_few_at_once(sites: Sites) -> None:
+    handshakes.meet([with_strict(50)], 3, LATER, no_failures)
+
+    rounds = [names for ask, names in sites.rounds if ask][1:]
+    assert [len(names) for names in rounds] == [6] * 8 + [2]
+    assert len({name for names in rounds for name in names}) == 50
+
+
+def test_no_further_site_that_must_staple_is_met_once_one_had_to_wait(sites: Sites) -> None:
+    sites.seconds, sites.error = {"strict3.test": 3.5}, "timeout"
+
+    handshakes.meet([with_strict(50)], 3, LATER, no_failures)
+
+    assert [len(names) for ask, names in sites.rounds if ask] == [3, 6]
+
+
+def test_sites_that_must_staple_are_met_for_a_while_and_no_longer(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "_STRICT_SECONDS", -1.0)
+
+    handshakes.meet([with_strict(50)], 3, LATER, no_failures)
+
+    assert [len(names) for ask, names in sites.rounds if ask] == [3]
+
+
+def test_of_a_responder_that_keeps_waiting_no_further_site_is_met(sites: Sites) -> None:
+    handshakes.meet([with_strict(50)], 3, LATER, lambda _deadline: frozenset({"http://ocsp1.test"}))
+
+    assert [len(names) for ask, names in sites.rounds if ask] == [3]
+
+
 def test_no_more_handshakes_once_visitors_wait(sites: Sites) -> None:
     sites.seconds, sites.error = {"s1-0.test": 3.5}, "timeout"
 
@@ -110,3 +148,19 @@ def test_a_site_without_a_door_is_left_out(sites: Sites) -> None:
     nowhere = Subject(Target("http://ocsp.test"), "CA", "issuer", (Site("x.test"),), ())
 
     assert handshakes.meet([nowhere], 3, LATER, no_failures) == ()
+
+
+def test_one_site_alone_is_met_three_times_at_once_so_that_a_queue_shows(sites: Sites) -> None:
+    sites.seconds, sites.error = {"s1-0.test": 3.5}, "timeout"
+
+    found = handshakes.meet([subject(1)], 3, LATER, no_failures)
+
+    assert (True, ["s1-0.test"] * 3) in sites.rounds
+    assert [h.error for h in found if h.asked] == ["timeout"] * 3
+    assert [h.error for h in found if not h.asked] == [""]
+
+
+def test_a_site_that_is_quick_is_told_once(sites: Sites) -> None:
+    found = handshakes.meet([subject(1)], 3, LATER, no_failures)
+
+    assert [h.asked for h in found] == [False, True]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from ocsp_stapling.check.evidence import Site
-from ocsp_stapling.check.singly import OF_ONE_CERTIFICATE, ask_further, told_apart
+from ocsp_stapling.check.evidence import AskedCertificates, Site
+from ocsp_stapling.check.singly import OF_ONE_CERTIFICATE, ask_further, count_asked, told_apart
 from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -87,3 +88,28 @@ def test_a_responder_that_answers_is_asked_once_about_each_further_certificate()
     assert [target.at for target in asked] == [("192.0.2.8",)] * 2
     assert list(answers) == [0]
     assert [one for one, _ in answers[0]] == [SECOND, THIRD]
+
+
+def test_the_certificates_of_one_responder_do_not_keep_those_of_another_waiting() -> None:
+    asked: list[str] = []
+
+    def ask(targets: Sequence[Target], _seconds: float) -> list[ResponderFinding]:
+        asked.extend(target.url for target in targets)
+        return [finding(Outcome.OK) for _ in targets]
+
+    one = replace(SUBJECT, others=(SECOND, THIRD, SECOND))
+    other = replace(SUBJECT, others=(single("d.test"),))
+    other = replace(other, others=(replace(other.others[0], target=Target("http://other.test")),))
+    ask_further([(one, finding(Outcome.OK)), (other, finding(Outcome.OK))], ask, 1.0).result(1e12, {})
+
+    assert asked == [URL, "http://other.test", URL, URL]
+
+
+def test_what_was_not_asked_in_time_is_counted() -> None:
+    strict = replace(THIRD, must_staple=True)
+    whole = replace(SUBJECT, others=(SECOND, strict), certificate_count=10, must_staple_count=4)
+    answers = {0: [(SECOND, finding(Outcome.OK)), (strict, finding(Outcome.DEADLINE))]}
+    silent = (whole, finding(Outcome.CONNECT_TIMEOUT))
+
+    assert count_asked([(whole, finding(Outcome.OK)), silent], answers) == AskedCertificates(10, 2, 4)
+    assert count_asked([(SUBJECT, finding(Outcome.OK))], {}) == AskedCertificates(1, 1, 0)

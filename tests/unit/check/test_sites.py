@@ -194,3 +194,36 @@ def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tre
 
     assert found.subjects[0].target.certificate is not None
     assert found.subjects[0].target.certificate.common_name == "b.test"
+
+
+def test_every_certificate_that_must_staple_is_asked_about_each_account_in_its_turn(tree: Tree) -> None:
+    for number in range(70):
+        home = "DocumentRoot /home/mallory/x"
+        tree.site(f"flood{number}.test", url=URL, must_staple=True, more=home)
+    for owner in ("anna", "bert"):
+        tree.site(f"{owner}.test", url=URL, must_staple=True, more=f"DocumentRoot /home/{owner}/public_html")
+    tree.site("plain.test", url=URL)
+
+    (found,) = tree.served().subjects
+
+    assert (found.certificate_count, found.must_staple_count) == (73, 72)
+    order = [one.sites[0].name for one in found.others]
+    assert len(order) == 72
+    assert {"anna.test", "bert.test", "plain.test"} & set(order) <= set(order[:4])
+
+
+def test_no_more_certificates_are_read_than_there_is_time_and_room_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        tree.site(f"a{number}.test", url=URL, must_staple=True)
+        tree.site(f"b{number}.test", url="http://ocsp.two.test", must_staple=True)
+    monkeypatch.setattr(questions, "_READING_BYTES", 6000)
+
+    few = [len(one.others) for one in tree.served().subjects]
+    monkeypatch.setattr(questions, "_READING_SECONDS", -1.0)
+    none = [len(one.others) for one in tree.served().subjects]
+
+    assert 0 < few[0] < 7
+    assert abs(few[0] - few[1]) <= 1
+    assert none == [0, 0]

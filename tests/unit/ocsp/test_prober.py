@@ -210,3 +210,23 @@ def test_nobody_is_pinged_before_the_question_has_failed(good: bool) -> None:
         target = Target(responder.url, parse(encoded(LEAF)), parse(encoded(CA.certificate)))
         asyncio.run(probe_all([target], Limits(5, 2, LOOPBACK), pinger, lambda *_: None))
     assert pinger.asked_before == ([] if good else [1])
+
+
+def test_a_responder_is_asked_about_hundreds_of_certificates_a_few_dozen_at_once() -> None:
+    together = most = 0
+    reply = replying(answer(CA, LEAF))
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await asyncio.sleep(0.05)
+        await reply(reader, writer)
+        together -= 1
+
+    with Responder(slowly) as one:
+        target = Target(f"http://one.example:{one.port}/", parse(encoded(LEAF)), CA.parsed, at=("127.0.0.1",))
+        found = run([target] * 100, lambda host: v4("127.0.0.1"), limits())
+
+    assert {each.outcome for each in found} == {Outcome.OK}
+    assert 1 < most <= 32

@@ -330,7 +330,7 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
-    facts += filter(None, [cache_besides(evidence, verdict.cause)])
+    facts += filter(None, [cache_besides(evidence, verdict.cause), _unasked(evidence)])
     load = capital(evidence.host.load_sentence)
     if (
         not evidence.host.load_normal
@@ -341,6 +341,19 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if told := unseen.told(evidence):
         facts.append(told)
     return [*facts, *evidence.problems]
+
+
+def _unasked(evidence: Evidence) -> str:
+    """What the verdict does not know of single certificates, where not each could be asked about."""
+    asked = evidence.asked
+    if asked.asked_count >= asked.named_count:
+        return ""
+    strict = asked.unasked_must_staple_count
+    whom = f"; {counted(strict, 'Must-Staple certificate')} among those left out" if strict else ""
+    return (
+        f"Asked about {asked.asked_count:,} of {asked.named_count:,} certificates, each by itself{whom}: the next "
+        "checks draw others by lot."
+    )
 
 
 def _log_words(evidence: Evidence) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.text import listed
 
 STALL_SECONDS = 1.0
@@ -40,6 +41,8 @@ class Measured:
     """Seconds of the slowest that a staple can have slowed: neither refused nor slow for every client."""
     slowest_again: float | None
     """The same, but of those that were quick when repeated the second."""
+    given_up_after: float = 0.0
+    """Where every slow one was cut off: after how many seconds Apache gives one up, by its time-outs; 0: unknown."""
 
     @property
     def stalling(self) -> bool:
@@ -86,7 +89,29 @@ def measure(evidence: Evidence) -> Measured:
         once_only=bool(slow) and all(h.site in cured for h in slow),
         slowest=_slowest(evidence, unmet, ()),
         slowest_again=_slowest(evidence, unmet, cured),
+        given_up_after=_given_up_after(evidence, slow),
     )
+
+
+def _given_up_after(evidence: Evidence, slow: Sequence[HandshakeEvidence]) -> float:
+    """Reckon what a look that was cut off did not see: the shortest wait for any of the responders waited for."""
+    timeout = evidence.configuration.responder_timeout
+    if not slow or not all(h.error for h in slow):
+        return 0.0
+    waited = {h.responder for h in slow}
+    found = [_waits_for(one.finding, timeout) for one in evidence.responders if one.url in waited]
+    return min(filter(None, found), default=0.0)
+
+
+def _waits_for(finding: ResponderFinding, timeout: float) -> float:
+    """Apache tries one address after the other until one takes the connection; that one's answer it waits for."""
+    waits = 0.0
+    for found in finding.addresses:
+        if found.outcome is Outcome.CONNECT_TIMEOUT:
+            waits += timeout
+        elif found.tcp_ms is not None:
+            return waits + timeout * (found.outcome is Outcome.REPLY_TIMEOUT)
+    return waits
 
 
 def _slowest(evidence: Evidence, unmet: Sequence[HandshakeEvidence], cured: Container[str]) -> float | None:
@@ -187,7 +212,13 @@ def _slow_words(measured: Measured) -> str:
     )
     each = each_waits(*split_waits(measured.slow))
     queue = f"; {told}" if (told := queue_words(each)) else ""
-    return f"Handshakes that ask for a staple wait {waited}{queue}{plain}."
+    later = "" if queue or not measured.given_up_after else f" {_reckoned_words(measured.given_up_after)}"
+    return f"Handshakes that ask for a staple wait {waited}{queue}{plain}.{later}"
+
+
+def _reckoned_words(each: float) -> str:
+    """What the cut-off look did not see, by Apache's time-out at each address: said as a reckoning."""
+    return f"By its time-outs Apache gives each up after {queue_words(each).replace(' each', '', 1)}."
 
 
 def split_waits(slow: Sequence[HandshakeEvidence]) -> tuple[list[float], list[float]]:

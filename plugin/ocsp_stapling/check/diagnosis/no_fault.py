@@ -132,12 +132,17 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
     return Diagnosis(
         Cause.HEALTHY,
         Severity.NOISE if noisy else Severity.NONE,
-        Confidence.MEDIUM if evidence.problems or not measured.judged else Confidence.HIGH,
+        Confidence.MEDIUM if _in_part(evidence, measured) else Confidence.HIGH,
         Action.NOTHING,
         sentence,
         ADVICE[Action.NOTHING],
         reasons_against=tuple(against),
     )
+
+
+def _in_part(evidence: Evidence, measured: Measured) -> bool:
+    """Say whether something that could be wrong was not looked at."""
+    return bool(evidence.problems or evidence.asked.unasked_must_staple_count) or not measured.judged
 
 
 def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool) -> Diagnosis:

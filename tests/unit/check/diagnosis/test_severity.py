@@ -14,6 +14,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
 from ocsp_stapling.check.diagnosis.explanation import Confidence
 from ocsp_stapling.check.evidence import (
+    AskedCertificates,
     AuthorityEvidence,
     ConfigurationEvidence,
     Evidence,
@@ -30,7 +31,7 @@ from ocsp_stapling.check.report import exit_status
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.server.sites import host_of
-from tests.unit.check.diagnosis.made import NOW, address, evidence, meeting, responder, stalled, unstapled
+from tests.unit.check.diagnosis.made import NOW, V6, address, evidence, meeting, responder, stalled, unstapled
 
 HANGS = responder(v4=Outcome.REPLY_TIMEOUT, must_staple=True)
 FINE = responder("zeta")
@@ -659,3 +660,72 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
     found = diagnose(evidence(FINE, host=front, handshakes=tuple(dead)))
     assert (found.cause, found.severity, exit_status(found)) == (Cause.NOT_IN_FRONT, Severity.FAILING, 1)
     assert "It serves no client in time" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("v6", "v4", "told"),
+    [
+        (
+            Outcome.CONNECT_TIMEOUT,
+            Outcome.CONNECT_TIMEOUT,
+            "after 6 s, one after the other: the tenth waits 60 s",
+        ),
+        (Outcome.CONNECT_TIMEOUT, Outcome.OK, "after 3 s, one after the other: the tenth waits 30 s"),
+        (
+            Outcome.CONNECT_TIMEOUT,
+            Outcome.REPLY_TIMEOUT,
+            "after 6 s, one after the other: the tenth waits 60 s",
+        ),
+        (
+            Outcome.REPLY_TIMEOUT,
+            Outcome.CONNECT_TIMEOUT,
+            "after 3 s, one after the other: the tenth waits 30 s",
+        ),
+        (Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, "after 3 s, one after the other: the tenth waits 30 s"),
+    ],
+)
+def test_what_a_look_that_was_cut_off_did_not_see_is_reckoned(v6: Outcome, v4: Outcome, told: str) -> None:
+    one = responder("alpha", v4, address(V6, v6))
+    found = diagnose(stalled(one, configuration=ConfigurationEvidence(responder_timeout=3)))
+
+    assert any(f"By its time-outs Apache gives each up {told}." in text for text in found.reasons_for)
+
+
+def test_nothing_is_reckoned_where_the_wait_was_measured() -> None:
+    one = responder("alpha", Outcome.CONNECT_TIMEOUT)
+    made = [
+        *meeting(one, seconds=3.0, staple=""),
+        *meeting(one, seconds=3.5, error="timeout", staple=""),
+    ]
+    found = diagnose(
+        evidence(one, handshakes=tuple(made), configuration=ConfigurationEvidence(responder_timeout=3))
+    )
+
+    assert any("3 s each, one after the other: the tenth waits 30 s" in text for text in found.reasons_for)
+    assert not any("By its time-outs" in text for text in found.reasons_for)
+
+
+@pytest.mark.parametrize(
+    ("asked", "confidence", "told"),
+    [
+        (
+            AskedCertificates(500, 81, 0),
+            "high",
+            "Asked about 81 of 500 certificates, each by itself: the next",
+        ),
+        (
+            AskedCertificates(500, 81, 1),
+            "medium",
+            "; 1 Must-Staple certificate among those left out: the next",
+        ),
+        (AskedCertificates(81, 81, 0), "high", ""),
+    ],
+)
+def test_certificates_that_were_not_asked_about_are_counted_beside_the_all_clear(
+    asked: AskedCertificates, confidence: str, told: str
+) -> None:
+    found = diagnose(evidence(responder("alpha"), asked=asked))
+
+    assert (found.cause, found.confidence.value) == (Cause.HEALTHY, confidence)
+    assert [text for text in found.reasons_against if "Asked about" in text and told in text] or not told
+    assert any("Asked about" in text for text in found.reasons_against) is bool(told)
