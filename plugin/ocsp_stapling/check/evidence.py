@@ -75,6 +75,8 @@ class ResponderEvidence:
     """Addresses that failed for the worker user and to which root can connect."""
     name_state: NameState = NameState.UNKNOWN
     name_sentence: str = ""
+    dead_nameservers: tuple[str, ...] = ()
+    """Name servers of this server that did not answer for it."""
     blocked_by: tuple[str, ...] = ()
     """Rules of this server's own firewall that stop a connection to it, in plain words."""
     elsewhere: tuple[Elsewhere, ...] = ()
@@ -254,6 +256,8 @@ class HostEvidence:
     load_sentence: str = ""
     hostname: str = ""
     worker_user: str = ""
+    tracking_full: str = ""
+    """That the kernel's table of connections has no room left, in words; "" if it has."""
     traces: Mapping[str, str] = field(default_factory=dict)
     """Route trace by address, as the tracer printed it."""
 

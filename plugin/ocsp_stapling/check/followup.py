@@ -160,6 +160,7 @@ def _evidence(
         root_connects=root & own,
         name_state=network.name_state(check),
         name_sentence=check.sentence if check else "",
+        dead_nameservers=check.dead_nameservers if check else (),
         blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
         elsewhere=told,
         command=vantage.command(subject.target, vetted_address(found)),

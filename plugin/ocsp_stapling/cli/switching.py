@@ -124,7 +124,7 @@ def _take_picture_anew(operator: Operator) -> None:
     Not for scripts, which change many servers at once: there the page has it made when somebody looks.
     """
     with contextlib.suppress(Problem):
-        Checks(operator.state_directory).start()
+        Checks(operator.state_directory).start(anew=True)
 
 
 def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:

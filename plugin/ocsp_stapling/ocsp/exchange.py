@@ -28,7 +28,7 @@ _CONNECT_ERRORS = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.ENETUNREACH: Outcome.NO_ROUTE,
     errno.EHOSTUNREACH: Outcome.NO_ROUTE,
-    errno.EADDRNOTAVAIL: Outcome.NO_ROUTE,
+    errno.EADDRNOTAVAIL: Outcome.NO_PORT,  # a route with an address to start from was found before
     errno.ETIMEDOUT: Outcome.CONNECT_TIMEOUT,
     errno.ECONNRESET: Outcome.RESET,
     errno.EACCES: Outcome.NOT_PERMITTED,

@@ -20,6 +20,7 @@ class Outcome(Enum):
     DNS_TIMEOUT = "dns-timeout"
     ADDRESS_FORBIDDEN = "address-forbidden"
     NO_ROUTE = "no-route"
+    NO_PORT = "no-local-port"
     NOT_PERMITTED = "not-permitted"
     REFUSED = "refused"
     CONNECT_TIMEOUT = "connect-timeout"
@@ -74,6 +75,7 @@ _SENTENCES = {
     Outcome.DNS_TIMEOUT: "This server's resolver does not answer; Apache waits for it without any limit.",
     Outcome.ADDRESS_FORBIDDEN: "The URL leads to an address that is not public, so it was not asked.",
     Outcome.NO_ROUTE: "This server has no route to the address: its network or the path to it is incomplete.",
+    Outcome.NO_PORT: "This server has no local port left for a new connection: too many are open or just closed.",
     Outcome.NOT_PERMITTED: "This server itself forbids the connection: look at its firewall.",
     Outcome.REFUSED: "The connection is refused: nothing listens there, or a firewall rejects it.",
     Outcome.CONNECT_TIMEOUT: "The connection times out: packets are dropped, mostly by a firewall on the way.",
@@ -96,6 +98,7 @@ _WORDS = {
     Outcome.DNS_TIMEOUT: "DNS silent",
     Outcome.ADDRESS_FORBIDDEN: "not public",
     Outcome.NO_ROUTE: "no route",
+    Outcome.NO_PORT: "no port left",
     Outcome.NOT_PERMITTED: "forbidden here",
     Outcome.CONNECT_TIMEOUT: "packets dropped",
     Outcome.RESET: "cut off",

@@ -131,13 +131,23 @@ class _Lookups:
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
         self._threads = ThreadPoolExecutor(MAX_LOOKUPS_AT_ONCE)
-        self._found: dict[str, asyncio.Future[Sequence[Address]]] = {}
+        self._found: dict[str, asyncio.Future[tuple[Sequence[Address] | Exception, float]]] = {}
 
-    async def addresses(self, host: str) -> Sequence[Address]:
+    async def addresses(self, host: str) -> tuple[Sequence[Address] | Exception, float]:
+        """What the name leads to, or why to nothing, and the seconds that it took."""
         if host not in self._found:
             loop = asyncio.get_running_loop()
-            self._found[host] = loop.run_in_executor(self._threads, self._resolver, host)
+            self._found[host] = loop.run_in_executor(self._threads, self._timed, host)
         return await asyncio.shield(self._found[host])
+
+    def _timed(self, host: str) -> tuple[Sequence[Address] | Exception, float]:
+        """In the thread, so that waiting for one of the threads does not count."""
+        started = time.perf_counter()
+        try:
+            found: Sequence[Address] | Exception = self._resolver(host)
+        except (OSError, UnicodeError) as error:
+            found = error
+        return found, time.perf_counter() - started
 
     def close(self) -> None:
         for future in self._found.values():
@@ -204,21 +214,15 @@ class _ResponderProbe:
         return found
 
     async def _resolve(self, host: str) -> Sequence[Address]:
-        started = time.perf_counter()
-        try:
-            addresses = await self._lookups.addresses(host)
-        except (OSError, UnicodeError) as error:
-            took = time.perf_counter() - started
-            silent = getattr(error, "errno", 0) == socket.EAI_AGAIN and took > _RESOLVER_GAVE_UP_SECONDS
+        found, took = await self._lookups.addresses(host)
+        if isinstance(found, Exception):
+            silent = getattr(found, "errno", 0) == socket.EAI_AGAIN and took > _RESOLVER_GAVE_UP_SECONDS
             fault = Outcome.DNS_TIMEOUT if silent else Outcome.DNS_FAILURE
-            self._note(fault=fault, detail=getattr(error, "strerror", "") or "", resolve_ms=took * 1000)
+            self._note(fault=fault, detail=getattr(found, "strerror", "") or "", resolve_ms=took * 1000)
             return []
-        self._note(
-            fault=None if addresses else Outcome.DNS_FAILURE,
-            resolve_ms=(time.perf_counter() - started) * 1000,
-            address_count=len(addresses),
-        )
-        return addresses
+        fault = None if found else Outcome.DNS_FAILURE
+        self._note(fault=fault, resolve_ms=took * 1000, address_count=len(found))
+        return found
 
     def _address_probe(self, url: ResponderURL, family: socket.AddressFamily, address: str) -> _AddressProbe:
         limits = replace(self._limits, allowed_networks=_ANYWHERE) if self._target.trusted else self._limits

@@ -32,6 +32,7 @@ from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.whm.accounts import Visible
 
 _OWN_RESOLVER = "what resolves names on this server"
+_OWN_NAME_SERVER = ("a name server of this server",)
 _OWN_RULE = "a rule of this server's firewall"
 _FRONTS = {Server.NGINX: "nginx answers on port 443", Server.LITESPEED: "LiteSpeed answers on port 443"}
 
@@ -112,6 +113,7 @@ def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | Non
         finding=replace(one.finding, addresses=addresses, detail=""),
         sites=tuple(names.whole(site) for site in sites),
         name_sentence="",
+        dead_nameservers=_OWN_NAME_SERVER if one.dead_nameservers else (),
         public=replace(one.public, source=_OWN_RESOLVER) if one.public else None,
         blocked_by=(_OWN_RULE,) if one.blocked_by else (),
         elsewhere=tuple(_elsewhere(told) for told in one.elsewhere),

@@ -37,6 +37,8 @@ ADVICE = {
 }
 FIXES = {
     Cause.LOCAL_FIREWALL: "Allow TCP out to port 80 for Apache's user (CSF: TCP_OUT, TCP6_OUT; nft; iptables).",
+    Cause.LOCAL_LIMIT: "See who holds the connections (ss -s), end that, or raise the limit (sysctl "
+    "net.ipv4.ip_local_port_range, net.netfilter.nf_conntrack_max).",
     Cause.IPV6_BROKEN: "Repair this server's IPv6 (route, firewall), or take its IPv6 address away until it works.",
     Cause.DNS: "Repair name resolution on this server: /etc/resolv.conf, /etc/hosts, the name servers named there; "
     "an old address goes when that resolver's cache is emptied.",
@@ -52,6 +54,7 @@ FIXES = {
 _REMEDIES = {
     Cause.NETWORK_BLOCK: Action.CONTACT_DATACENTER,
     Cause.LOCAL_FIREWALL: Action.FIX_HERE,
+    Cause.LOCAL_LIMIT: Action.FIX_HERE,
     Cause.DNS: Action.FIX_HERE,
     Cause.INTERCEPTION: Action.CONTACT_DATACENTER,
     Cause.CA_OUTAGE: Action.WAIT_FOR_CA,

@@ -14,6 +14,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     Explanation,
     can_hold_up,
     failing,
+    is_found_slowly,
 )
 from ocsp_stapling.check.diagnosis.witnesses import Surroundings
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence
@@ -32,6 +33,7 @@ _GRAVITY = (
     Outcome.REPLY_TIMEOUT,
     Outcome.CONNECT_TIMEOUT,
     Outcome.SLOW,
+    Outcome.NO_PORT,
     Outcome.NOT_PERMITTED,
     Outcome.NO_ROUTE,
     Outcome.REFUSED,
@@ -46,7 +48,7 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     if one.expired_only and not can_hold_up(one.finding):
         sentence = f"{_host(one)} fails, but only for expired certificates, and at once: nobody waits for it."
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, sentence)
-    judges = (_steered, _name, _local, _stale_name, _ipv6, _way, _clock, _answer)
+    judges = (_steered, _name, _limit, _local, _stale_name, _ipv6, _way, _clock, _answer)
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
@@ -72,11 +74,24 @@ def slowest_ms(one: ResponderEvidence) -> float:
 
 
 def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    if is_found_slowly(one.finding):
+        return _found_slowly(one)
     took = slowest_ms(one)
     if took < SLOW_MS:
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, f"{_host(one)} answers rightly.")
     sentence = f"{_host(one)} answers rightly but slowly, after {took / 1000:.1f} s."
     return Explanation(Cause.CA_OUTAGE, Confidence.LOW, Outcome.SLOW, sentence, late=True)
+
+
+def _found_slowly(one: ResponderEvidence) -> Explanation:
+    """The name is found in the end: Apache's time-out does not count while it looks for it."""
+    took = (one.finding.resolve_ms or 0) / 1000
+    sentence = f"This server takes {took:.1f} s to resolve {_host(one)}, and Apache waits for that without any limit."
+    dead = one.dead_nameservers
+    why = (f"No answer from {listed(dead)} (/etc/resolv.conf): lookups wait for that first.",) if dead else ()
+    against = () if dead else ("This server's name servers do answer: those of that name may be slow.",)
+    sure = Confidence.HIGH if dead else Confidence.MEDIUM
+    return Explanation(Cause.DNS, sure, Outcome.SLOW, sentence, why, against, local=True, late=True)
 
 
 def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
@@ -148,6 +163,23 @@ def _unresolved(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     known = one.name_state in (NameState.RESOLVER_AT_FAULT, NameState.RESOLVES)
     confidence = Confidence.HIGH if known else Confidence.MEDIUM
     return _dns(one, outcome, confidence, f"This server cannot resolve {_host(one)}.")
+
+
+def _limit(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """This server has run out of what a new connection needs, whoever it is for."""
+    bad = {found.outcome for found in failing(one)}
+    if Outcome.NO_PORT in bad:
+        sentence = (
+            f"This server has no local port left for new connections, to {_host(one)} or anywhere else."
+        )
+        return Explanation(
+            Cause.LOCAL_LIMIT, Confidence.HIGH, outcome, sentence, (outcome.sentence,), local=True
+        )
+    if around.tracking_full and bad & {Outcome.CONNECT_TIMEOUT, Outcome.NOT_PERMITTED}:
+        sentence = f"This server drops new connections, to {_host(one)} and others: its table of connections is full."
+        why = (capital(around.tracking_full), outcome.sentence)
+        return Explanation(Cause.LOCAL_LIMIT, Confidence.HIGH, outcome, sentence, why, local=True)
+    return None
 
 
 def _local(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:

@@ -157,7 +157,7 @@ def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str
     whether others wait; only in what is done about it.
     """
     pairs = list(zip(evidence.responders, found, strict=True))
-    guilty = [one for one, why in pairs if not why.ok and not why.why.late and can_hold_up(one.finding)]
+    guilty = [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
     off = evidence.configuration.on is False
     sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for _, why in pairs):

@@ -21,6 +21,7 @@ class Cause(Enum):
     OFF_ELSEWHERE = "off-elsewhere"
     NETWORK_BLOCK = "network-block"
     LOCAL_FIREWALL = "local-firewall"
+    LOCAL_LIMIT = "local-limit"
     NO_ROUTE = "no-route"
     IPV6_BROKEN = "ipv6-broken"
     DNS = "dns"
@@ -52,7 +53,9 @@ class Confidence(Enum):
     LOW = "low"
 
 
-UNCONNECTED = frozenset({Outcome.NO_ROUTE, Outcome.NOT_PERMITTED, Outcome.REFUSED, Outcome.CONNECT_TIMEOUT})
+UNCONNECTED = frozenset(
+    {Outcome.NO_ROUTE, Outcome.NO_PORT, Outcome.NOT_PERMITTED, Outcome.REFUSED, Outcome.CONNECT_TIMEOUT}
+)
 MUTE = frozenset({Outcome.REPLY_TIMEOUT, Outcome.RESET, Outcome.EMPTY_REPLY})
 HANGING = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.SLOW, Outcome.DNS_TIMEOUT})
 """Outcomes for which a handshake waits."""
@@ -78,8 +81,12 @@ class Explanation:
 def can_hold_up(finding: ResponderFinding) -> bool:
     """Say whether asking this responder can make a handshake wait or break it; a quick failure cannot."""
     told = {finding.fault} if finding.fault else {address.outcome for address in finding.addresses}
-    slow_name = finding.fault is Outcome.DNS_FAILURE and (finding.resolve_ms or 0) >= SLOW_MS
-    return slow_name or bool(told & _HOLDING_UP) or not told
+    return is_found_slowly(finding) or bool(told & _HOLDING_UP) or not told
+
+
+def is_found_slowly(finding: ResponderFinding) -> bool:
+    """Say whether this server's resolver took so long for the name that visitors notice: Apache waits for it, too."""
+    return (finding.resolve_ms or 0) >= SLOW_MS
 
 
 def failing(one: ResponderEvidence) -> tuple[AddressFinding, ...]:

@@ -29,6 +29,8 @@ class Surroundings:
     ipv6_answers: bool
     """Whether any responder answered over IPv6."""
     levels: Mapping[str, Level]
+    tracking_full: str = ""
+    """That the kernel's table of connections is full, in words."""
     force_url: SteeringLine | None = None
     proxy: SteeringLine | None = None
     clock_ahead: float | None = None
@@ -54,6 +56,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
         several and all(found & MUTE for found in sets),
         "ipv6" in answers,
         {one.name: one.level for one in evidence.authorities},
+        evidence.host.tracking_full,
         evidence.configuration.force_url,
         evidence.configuration.proxy,
         _clock_ahead(witnesses),

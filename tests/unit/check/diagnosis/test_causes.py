@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity, diagnose
 from ocsp_stapling.check.diagnosis.advice import FIXES
 from ocsp_stapling.check.evidence import (
@@ -18,10 +19,11 @@ from ocsp_stapling.check.evidence import (
     NameState,
     PublicAddresses,
     ResponderEvidence,
+    Site,
     SteeringLine,
 )
 from ocsp_stapling.ocsp.finding import Outcome
-from tests.unit.check.diagnosis.made import V4, V6, address, evidence, responder, stalled, unstapled
+from tests.unit.check.diagnosis.made import V4, V6, address, evidence, meeting, responder, stalled, unstapled
 
 FINE = responder("zeta")
 URL = "http://ocsp.alpha.example"
@@ -34,6 +36,7 @@ ALONE = {
     Outcome.REFUSED: (Cause.NETWORK_BLOCK, Action.CONTACT_DATACENTER),
     Outcome.NOT_PERMITTED: (Cause.LOCAL_FIREWALL, Action.FIX_HERE),
     Outcome.NO_ROUTE: (Cause.NO_ROUTE, Action.CONTACT_DATACENTER),
+    Outcome.NO_PORT: (Cause.LOCAL_LIMIT, Action.FIX_HERE),
     Outcome.REPLY_TIMEOUT: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
     Outcome.RESET: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
     Outcome.EMPTY_REPLY: (Cause.CA_OUTAGE, Action.WAIT_FOR_CA),
@@ -355,3 +358,59 @@ def test_one_of_several_own_addresses_that_answers_rightly_shows_that_the_name_i
     public = PublicAddresses(("198.51.100.7",), ("198.51.100.7",), "a cache on this server")
     found = diagnose(stalled(responder(v4=Outcome.OK, v6=Outcome.CONNECT_TIMEOUT, public=public), FINE))
     assert found.cause is not Cause.DNS
+
+
+def found_after(milliseconds: float, name: str = "alpha", **more: Any) -> ResponderEvidence:
+    one = responder(name, Outcome.OK, **more)
+    return replace(one, finding=replace(one.finding, resolve_ms=milliseconds))
+
+
+def test_a_name_server_that_is_silent_before_another_one_answers_is_the_cause() -> None:
+    one = found_after(5004, dead_nameservers=("192.0.2.53",))
+    made = meeting(one, seconds=3.5, error="timeout", staple="")
+
+    found = diagnose(evidence(one, handshakes=tuple(made)))
+
+    assert (found.cause, found.severity, found.action) == (Cause.DNS, Severity.STALLING, Action.TURN_OFF)
+    assert found.confidence is Confidence.HIGH
+    assert "takes 5.0 s to resolve ocsp.alpha.example" in found.sentence
+    assert any("192.0.2.53 (/etc/resolv.conf)" in text for text in found.reasons_for)
+    assert "/etc/resolv.conf" in found.advice
+
+
+def test_a_name_that_is_found_slowly_stalls_nothing_while_handshakes_are_quick() -> None:
+    found = diagnose(evidence(found_after(2500), responder("beta")))
+
+    assert (found.cause, found.severity) == (Cause.DNS, Severity.NOISE)
+    assert found.confidence is Confidence.MEDIUM
+    assert report.exit_status(found) == report.OK
+
+
+def test_one_customers_slow_name_is_turned_off_for_that_site_alone() -> None:
+    one = found_after(4000)
+    one = replace(one, sites=(Site("slow.example", owner="mallory"),))
+    made = [*meeting(one, seconds=3.5, error="timeout", staple=""), *meeting(responder("beta"))]
+
+    found = diagnose(evidence(one, responder("beta"), handshakes=tuple(made)))
+
+    assert (found.action, found.alone) == (Action.TURN_OFF_SITE, ("slow.example",))
+
+
+def test_no_local_port_left_is_this_servers_own_limit() -> None:
+    found = diagnose(evidence(responder("alpha", Outcome.NO_PORT), responder("beta", Outcome.NO_PORT)))
+
+    assert (found.cause, found.action) == (Cause.LOCAL_LIMIT, Action.FIX_HERE)
+    assert "ip_local_port_range" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("full", "cause"),
+    [("the kernel tracks 262,144 connections", Cause.LOCAL_LIMIT), ("", Cause.NETWORK_BLOCK)],
+)
+def test_a_full_table_of_connections_is_no_block_on_the_way(full: str, cause: Cause) -> None:
+    both = responder("alpha", Outcome.CONNECT_TIMEOUT), responder("beta", Outcome.CONNECT_TIMEOUT)
+
+    found = diagnose(stalled(*both, host=HostEvidence(tracking_full=full)))
+
+    assert (found.cause, found.action) == (cause, Action.TURN_OFF)
+    assert not full or "The kernel tracks 262,144 connections." in found.reasons_for
