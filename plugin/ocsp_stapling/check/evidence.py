@@ -256,6 +256,8 @@ class HostEvidence:
     load_sentence: str = ""
     hostname: str = ""
     worker_user: str = ""
+    selinux_denies: bool = False
+    """Whether SELinux keeps Apache, and not our probe, from connecting anywhere."""
     tracking_full: str = ""
     """That the kernel's table of connections has no room left, in words; "" if it has."""
     traces: Mapping[str, str] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from ocsp_stapling.check.evidence import (
     ShieldEvidence,
     SteeringLine,
 )
-from ocsp_stapling.host.limits import tracking_full
+from ocsp_stapling.host.limits import selinux_denies, tracking_full
 from ocsp_stapling.host.listeners import owner_of
 from ocsp_stapling.host.load import read_load
 from ocsp_stapling.host.routes import ipv6_state
@@ -198,6 +198,7 @@ def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
         load_sentence=load.sentence,
         hostname=socket.gethostname(),
         worker_user=worker,
+        selinux_denies=selinux_denies(),
         tracking_full=tracking_full(),
     )
 

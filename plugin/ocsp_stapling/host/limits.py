@@ -1,10 +1,13 @@
-"""What a new connection needs of this server: room in the kernel's table of connections."""
+"""What a new connection needs of this server: room in the kernel's table of connections, and SELinux's leave."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 NETFILTER = Path("/proc/sys/net/netfilter")
+SELINUX = Path("/sys/fs/selinux")
+_BOOLEANS = ("httpd_can_network_connect", "httpd_can_network_relay")
+"""Either lets Apache connect to port 80 elsewhere (httpd_selinux(8)); both are off on a fresh system."""
 _FULL = 0.98
 """While new connections are dropped, others end: the count then stays just under the limit."""
 
@@ -20,3 +23,13 @@ def tracking_full(directory: Path = NETFILTER) -> str:
     return (
         f"the kernel tracks {count:,} connections of {most:,} at most and drops new ones (nf_conntrack_max)"
     )
+
+
+def selinux_denies(directory: Path = SELINUX) -> bool:
+    """Say whether SELinux is enforced and keeps Apache, in its usual domain, from connecting to responders."""
+    try:
+        enforced = (directory / "enforce").read_text().strip() == "1"
+        allowed = [(directory / "booleans" / name).read_text().split()[:1] == ["1"] for name in _BOOLEANS]
+    except OSError:
+        return False
+    return enforced and not any(allowed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.host.limits import tracking_full
+from ocsp_stapling.host.limits import selinux_denies, tracking_full
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,24 @@ def test_without_connection_tracking_nothing_is_full(tmp_path: Path) -> None:
     assert tracking_full(tmp_path) == ""
     (tmp_path / "nf_conntrack_count").write_text("many")
     assert tracking_full(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("enforce", "connect", "relay", "denies"),
+    [
+        ("1", "0 0", "0 0", True),
+        ("1", "1 1", "0 0", False),
+        ("1", "0 0", "1 1", False),
+        ("0", "0 0", "0 0", False),
+    ],
+)
+def test_selinux_denies_where_it_is_enforced_and_neither_boolean_is_on(
+    tmp_path: Path, enforce: str, connect: str, relay: str, denies: bool
+) -> None:
+    (tmp_path / "booleans").mkdir()
+    (tmp_path / "enforce").write_text(enforce)
+    (tmp_path / "booleans/httpd_can_network_connect").write_text(connect)
+    (tmp_path / "booleans/httpd_can_network_relay").write_text(relay)
+
+    assert selinux_denies(tmp_path) is denies
+    assert not selinux_denies(tmp_path / "none")

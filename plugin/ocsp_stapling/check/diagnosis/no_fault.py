@@ -70,6 +70,8 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not missing or (measured.stapled and not strict):
         return None
     names = strict if measured.stapled else missing
+    if evidence.host.selinux_denies:
+        return _denied(names, strict)
     refused = f" Firefox refuses {listed(strict)} without one (Must-Staple)." if strict else ""
     sentence = f"The responders answer rightly, yet Apache sends no staple ({listed(names)}), though quickly."
     advice = (
@@ -81,6 +83,25 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         Confidence.LOW,
         Action.NOTHING,
         sentence + refused,
+        advice,
+        sites=names,
+        must_staple=strict,
+    )
+
+
+def _denied(names: tuple[str, ...], strict: tuple[str, ...]) -> Diagnosis:
+    """The probe runs as Apache's user, but not in Apache's domain."""
+    sentence = (
+        "SELinux keeps Apache from connecting to the responders (httpd_can_network_connect is off), which answer a "
+        f"process of Apache's user outside its domain rightly: no staple is sent ({listed(names)}), though quickly."
+    )
+    advice = "Allow it: setsebool -P httpd_can_network_connect on."
+    return Diagnosis(
+        Cause.LOCAL_FIREWALL,
+        Severity.FAILING,
+        Confidence.MEDIUM,
+        Action.FIX_HERE,
+        sentence,
         advice,
         sites=names,
         must_staple=strict,

@@ -414,3 +414,14 @@ def test_a_full_table_of_connections_is_no_block_on_the_way(full: str, cause: Ca
 
     assert (found.cause, found.action) == (cause, Action.TURN_OFF)
     assert not full or "The kernel tracks 262,144 connections." in found.reasons_for
+
+
+@pytest.mark.parametrize(("denies", "cause"), [(True, Cause.LOCAL_FIREWALL), (False, Cause.UNKNOWN)])
+def test_selinux_that_keeps_apache_from_connecting_is_named_where_staples_are_missing(
+    denies: bool, cause: Cause
+) -> None:
+    found = diagnose(unstapled(FINE, host=HostEvidence(selinux_denies=denies)))
+
+    assert (found.cause, found.severity) == (cause, Severity.FAILING)
+    assert ("setsebool" in found.advice) is denies
+    assert diagnose(evidence(FINE, host=HostEvidence(selinux_denies=denies))).cause is Cause.HEALTHY
