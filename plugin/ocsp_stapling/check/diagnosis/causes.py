@@ -22,6 +22,11 @@ from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
 _WRONG_CLOCK_SECONDS = 300.0
+_REFUSING, _PROXY_LOGIN, _PORTAL = (
+    4,
+    407,
+    511,
+)  # HTTP: the class of refusals, and what only a proxy or portal says
 _UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE})
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
@@ -373,6 +378,8 @@ def _foreign(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
 
 
 def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
+    if outcome is Outcome.HTTP_ERROR and (status := _refusal(one)):
+        return _refused(one, status, around)
     reasons = (outcome.sentence, *_told(one))
     if _works_elsewhere(one) and outcome is not Outcome.TRY_LATER:
         if outcome is Outcome.HTTP_ERROR:
@@ -385,6 +392,31 @@ def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) 
     sure = bool(_told(one)) or bool(_in_trouble(one, around))
     confidence = Confidence.HIGH if sure else Confidence.LOW if alike else Confidence.MEDIUM
     return Explanation(Cause.CA_OUTAGE, confidence, outcome, _down(one), reasons, against)
+
+
+def _refusal(one: ResponderEvidence) -> int:
+    """The HTTP status, if it is one that refuses whoever asks (4xx, 511): no overload; 0 if not."""
+    told = {found.http_status for found in failing(one) if found.outcome is Outcome.HTTP_ERROR}
+    status = next(iter(told), None) if len(told) == 1 else None
+    return status if status is not None and (status // 100 == _REFUSING or status == _PORTAL) else 0
+
+
+def _refused(one: ResponderEvidence, status: int, around: Surroundings) -> Explanation:
+    """By the responder itself, by a filter before it that knows this server's address, or by a proxy on the way."""
+    outcome, works = Outcome.HTTP_ERROR, _works_elsewhere(one)
+    sentence = f"{_host(one)} answers this server with HTTP {status} and no OCSP answer{_partly(one)}"
+    reasons = (outcome.sentence, *_told(one))
+    shared = outcome in around.shared
+    if shared:
+        reasons += (_several(around, "refuse this server's questions"),)
+    if works or ((shared or status in (_PROXY_LOGIN, _PORTAL)) and works is None):
+        sure = Confidence.HIGH if works else Confidence.MEDIUM
+        told = f"{sentence}: a filter or proxy between this server and it refuses the question."
+        return Explanation(Cause.INTERCEPTION, sure, outcome, told, reasons)
+    sure = Confidence.MEDIUM if works is None else Confidence.HIGH
+    against = ("A filter may refuse this server's address alone: ask from another machine to be sure.",)
+    told = f"{sentence}."
+    return Explanation(Cause.CA_OUTAGE, sure, outcome, told, reasons, against if works is None else ())
 
 
 def _works_elsewhere(one: ResponderEvidence) -> bool | None:

@@ -425,3 +425,35 @@ def test_selinux_that_keeps_apache_from_connecting_is_named_where_staples_are_mi
     assert (found.cause, found.severity) == (cause, Severity.FAILING)
     assert ("setsebool" in found.advice) is denies
     assert diagnose(evidence(FINE, host=HostEvidence(selinux_denies=denies))).cause is Cause.HEALTHY
+
+
+def refusing(name: str, status: int, **more: Any) -> ResponderEvidence:
+    found = [address(text, Outcome.HTTP_ERROR, http_status=status) for text in (V4, V6)]
+    return responder(name, *found, **more)
+
+
+@pytest.mark.parametrize(
+    ("status", "elsewhere", "cause"),
+    [
+        (403, (), Cause.CA_OUTAGE),
+        (404, FAILS, Cause.CA_OUTAGE),
+        (403, WORKS, Cause.INTERCEPTION),
+        (407, (), Cause.INTERCEPTION),
+        (511, (), Cause.INTERCEPTION),
+        (503, (), Cause.CA_OUTAGE),
+    ],
+)
+def test_an_http_status_that_refuses_is_told_as_one(
+    status: int, elsewhere: tuple[Elsewhere, ...], cause: Cause
+) -> None:
+    found = diagnose(evidence(refusing("alpha", status, elsewhere=elsewhere), FINE))
+
+    assert found.cause is cause
+    assert ("answers this server with HTTP" in found.sentence) is (status != 503)
+    assert ("out of order" in found.sentence) is (status == 503)
+
+
+def test_independent_authorities_that_all_refuse_are_a_proxys_doing() -> None:
+    found = diagnose(evidence(refusing("alpha", 403), refusing("beta", 403)))
+
+    assert (found.cause, found.action) == (Cause.INTERCEPTION, Action.CONTACT_DATACENTER)
