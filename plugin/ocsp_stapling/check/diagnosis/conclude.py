@@ -34,6 +34,7 @@ from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
 _ALONE_AT_MOST = 3
@@ -70,7 +71,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
     to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
     return (
         beside.not_served(evidence, measured)
-        or beside.not_in_front(evidence, measured)
+        or beside.not_in_front(evidence, measured, holding_up=_holding_up(evidence, found))
         or beside.mod_md(evidence, measured)
         or unseen.verdict(evidence, measured, own=_holding_up(evidence, found))
         or beside.not_applicable(evidence, measured)
@@ -139,7 +140,7 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
-        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone)),
+        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone), _through(evidence)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,
@@ -174,6 +175,14 @@ def _whose(evidence: Evidence, alone: Sequence[str]) -> list[str]:
         place = ", ".join(filter(None, (f"account {site.owner}", site.where)))
         told.append(f"{shown(url)} stands in the certificate of {site.name} ({place}).")
     return told
+
+
+def _through(evidence: Evidence) -> str:
+    """Who stands between visitors and Apache without ending their TLS."""
+    if evidence.host.front in (Server.HTTPD, Server.UNKNOWN, Server.NOBODY):
+        return ""
+    front = capital(evidence.host.front_sentence or "another program holds port 443").removesuffix(".")
+    return f"{front}, which passes TLS on to Apache: only those that ask for a staple wait."
 
 
 def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bool:

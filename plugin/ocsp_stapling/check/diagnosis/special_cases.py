@@ -91,10 +91,22 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     )
 
 
-def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
-    """Another web server answers visitors."""
+def passed_on(evidence: Evidence, measured: Measured, *, holding_up: bool) -> bool:
+    """Say whether what answers visitors hands their TLS on to Apache (HAProxy's `mode tcp`, nginx's `stream`).
+
+    No such program waits for a responder inside a handshake: where those that ask for a staple wait, and those that
+    ask for none do not, they meet Apache.
+    """
+    in_between = evidence.host.front in (Server.NGINX, Server.OTHER)
+    return in_between and holding_up and bool(measured.slow) and measured.plain_quick and measured.plain_met
+
+
+def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) -> Diagnosis | None:
+    """Another web server answers visitors; `holding_up`: a responder can keep Apache waiting."""
     front = evidence.host.front
     if front in (Server.HTTPD, Server.UNKNOWN, Server.NOBODY) or not evidence.responders:
+        return None
+    if passed_on(evidence, measured, holding_up=holding_up):
         return None
     reads_apache = front in (Server.LITESPEED, Server.OPENLITESPEED)
     sentence = (
@@ -108,6 +120,11 @@ def not_in_front(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     advice = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
     if reads_apache:
         advice = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
+    elif front is Server.OTHER:
+        advice = (
+            "If it passes TLS on as it is (HAProxy's mode tcp), visitors meet Apache's stapling; if not, they "
+            "meet its own."
+        )
     elif front is Server.NGINX:
         advice += (
             " nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its visitors."

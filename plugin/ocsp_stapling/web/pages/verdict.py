@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
-from ocsp_stapling.check.diagnosis.advice import ADVICE
+from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES
 from ocsp_stapling.check.evidence import Evidence, is_other
-from ocsp_stapling.text import listed
+from ocsp_stapling.text import listed, uncapital
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
 
 
@@ -141,18 +141,18 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
 def _advice(diagnosis: Diagnosis, operator: bool) -> str:
     if diagnosis.recommended is Action.SHIELD_ON:
         what = "Turn the shield on: sites answer again within seconds and stapling stays on. Or turn it off:"
-        then = _NEXT.get(diagnosis.afterwards, "")
+        then = _then(diagnosis, operator)
         return f"{what} that is as quick, and can be taken back at any time. {then}".strip()
     if diagnosis.action is Action.TURN_OFF:
         what = "Turn stapling off: sites answer again within seconds, and you can take it back at any time."
         if not operator:
             what = "Someone with root privileges should turn stapling off: sites answer again within seconds."
-        then = _NEXT.get(diagnosis.afterwards, "")
+        then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.action is Action.TURN_OFF_SITE:
         whom = listed(diagnosis.alone)
         what = f"Turn stapling off for {whom} alone: all others are quick again and keep their staples."
-        then = _NEXT.get(diagnosis.afterwards, "")
+        then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
         return f"Keep it off for now: {diagnosis.reasons_for[0]}"
@@ -161,6 +161,13 @@ def _advice(diagnosis: Diagnosis, operator: bool) -> str:
     return diagnosis.advice.replace(
         ADVICE[diagnosis.action], _ON_THE_PAGE.get(diagnosis.action, ADVICE[diagnosis.action])
     )
+
+
+def _then(diagnosis: Diagnosis, operator: bool) -> str:
+    """What remains to be done once nobody waits any more."""
+    if diagnosis.afterwards is Action.FIX_HERE and operator and diagnosis.cause in FIXES:
+        return f"Then: {uncapital(FIXES[diagnosis.cause])}"
+    return _NEXT.get(diagnosis.afterwards, "")
 
 
 def _facts(

@@ -373,7 +373,6 @@ def test_off_at_server_level_while_a_site_turns_it_on_for_itself() -> None:
     ("front", "make", "severity", "action"),
     [
         (Server.NGINX, evidence, Severity.NONE, Action.NOTHING),
-        (Server.NGINX, stalled, Severity.STALLING, Action.FIX_HERE),
         (Server.LITESPEED, evidence, Severity.NONE, Action.NOTHING),
         (Server.LITESPEED, stalled, Severity.STALLING, Action.TURN_OFF),
         (Server.OTHER, evidence, Severity.NONE, Action.NOTHING),
@@ -385,6 +384,23 @@ def test_another_server_in_front_of_apache(
     host = HostEvidence(front=front, front_sentence=f"port 443 belongs to {front.value}")
 
     assert seen(diagnose(make(HANGS, host=host))) == (Cause.NOT_IN_FRONT, severity, action)
+
+
+@pytest.mark.parametrize("front", [Server.NGINX, Server.OTHER])
+def test_a_front_that_passes_tls_on_lets_visitors_meet_apaches_stall(front: Server) -> None:
+    host = HostEvidence(front=front, front_sentence="port 443 belongs to haproxy")
+
+    found = diagnose(stalled(HANGS, host=host))
+
+    assert seen(found) == (Cause.CA_OUTAGE, Severity.STALLING, Action.TURN_OFF)
+    assert any("haproxy, which passes TLS on to Apache" in text for text in found.reasons_for)
+
+
+@pytest.mark.parametrize("front", [Server.NGINX, Server.OTHER])
+def test_a_front_that_is_slow_while_no_responder_hangs_is_slow_by_itself(front: Server) -> None:
+    found = diagnose(stalled(FINE, host=HostEvidence(front=front, front_sentence="port 443 belongs to it")))
+
+    assert seen(found) == (Cause.NOT_IN_FRONT, Severity.STALLING, Action.FIX_HERE)
 
 
 def test_apache_that_does_not_run_is_no_matter_of_stapling() -> None:
