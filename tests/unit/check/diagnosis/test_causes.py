@@ -16,6 +16,7 @@ from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
     Elsewhere,
+    HostEvidence,
     NameState,
     PublicAddresses,
     ResponderEvidence,
