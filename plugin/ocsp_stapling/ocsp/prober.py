@@ -220,8 +220,8 @@ class _ResponderProbe:
             fault = Outcome.DNS_TIMEOUT if silent else Outcome.DNS_FAILURE
             self._note(fault=fault, detail=getattr(found, "strerror", "") or "", resolve_ms=took * 1000)
             return []
-        fault = None if found else Outcome.DNS_FAILURE
-        self._note(fault=fault, resolve_ms=took * 1000, address_count=len(found))
+        empty = None if found else Outcome.DNS_FAILURE
+        self._note(fault=empty, resolve_ms=took * 1000, address_count=len(found))
         return found
 
     def _address_probe(self, url: ResponderURL, family: socket.AddressFamily, address: str) -> _AddressProbe:
