@@ -273,6 +273,7 @@ def _site(asking: Asking, names: Labels) -> Site:
         endpoint.stapling,
         endpoint.port,
         f"{endpoint.place.file}:{endpoint.place.line}" if endpoint.place else "",
+        endpoint.responder_timeout,
     )
 
 

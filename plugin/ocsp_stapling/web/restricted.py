@@ -151,7 +151,6 @@ def _configuration(found: ConfigurationEvidence, visible: Visible) -> Configurat
         origin=found.origin,
         still_on=tuple(name for name in found.still_on if visible.domain(name)),
         off_since=found.off_since,
-        responder_timeout=found.responder_timeout,
     )
 
 

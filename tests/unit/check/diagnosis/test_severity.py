@@ -702,9 +702,31 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
 )
 def test_what_a_look_that_was_cut_off_did_not_see_is_reckoned(v6: Outcome, v4: Outcome, told: str) -> None:
     one = responder("alpha", v4, address(V6, v6))
-    found = diagnose(stalled(one, configuration=ConfigurationEvidence(responder_timeout=3)))
+    found = diagnose(stalled(timed(one, 3)))
 
     assert any(f"By its time-outs Apache gives each up {told}." in text for text in found.reasons_for)
+
+
+def timed(one: ResponderEvidence, seconds: int) -> ResponderEvidence:
+    return replace(one, sites=tuple(replace(site, responder_timeout=seconds) for site in one.sites))
+
+
+def test_nothing_is_reckoned_of_sites_with_different_time_outs() -> None:
+    both = [timed(responder(name, Outcome.CONNECT_TIMEOUT), wait) for name, wait in (("a", 3), ("b", 30))]
+
+    assert not any("By its time-outs" in text for text in diagnose(stalled(*both)).reasons_for)
+
+
+def test_a_site_that_waits_behind_another_ones_responder_hides_no_queue() -> None:
+    hangs, fine = responder("alpha", Outcome.REPLY_TIMEOUT), responder("beta")
+    made = [
+        *meeting(hangs, seconds=3.0, staple=""),
+        *meeting(fine, seconds=3.1),
+        *meeting(hangs, seconds=3.5, error="timeout", staple=""),
+    ]
+    found = diagnose(evidence(hangs, fine, handshakes=tuple(made)))
+
+    assert any("3 s each, one after the other: the tenth waits 30 s" in text for text in found.reasons_for)
 
 
 def test_nothing_is_reckoned_where_the_wait_was_measured() -> None:
@@ -713,9 +735,7 @@ def test_nothing_is_reckoned_where_the_wait_was_measured() -> None:
         *meeting(one, seconds=3.0, staple=""),
         *meeting(one, seconds=3.5, error="timeout", staple=""),
     ]
-    found = diagnose(
-        evidence(one, handshakes=tuple(made), configuration=ConfigurationEvidence(responder_timeout=3))
-    )
+    found = diagnose(evidence(timed(one, 3), handshakes=tuple(made)))
 
     assert any("3 s each, one after the other: the tenth waits 30 s" in text for text in found.reasons_for)
     assert not any("By its time-outs" in text for text in found.reasons_for)
