@@ -38,7 +38,7 @@ from ocsp_stapling.server.sites import (
     labels,
 )
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.text import counted
+from ocsp_stapling.text import counted, listed
 
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
@@ -80,6 +80,8 @@ class Plan:
     front: str
     cost: str
     warnings: tuple[str, ...]
+    by_hand: tuple[str, ...] = ()
+    """Where those of `overrides` stand, as `FILE:LINE`, that no change of ours reaches: not in userdata."""
     return_when_healthy: bool = False
     """Whether the watch shall turn stapling on again by itself."""
     site: str = ""
@@ -283,6 +285,7 @@ def _described(
         will |= dict.fromkeys((one.key for one in alone), False)
     affected, losing = _concerned(now.server, will)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
+    by_hand = _by_hand(then)
     return Plan(
         action=request.action,
         who=request.who,
@@ -299,9 +302,10 @@ def _described(
         sites_affected=affected,
         must_staple=losing,
         overrides=stays,
+        by_hand=by_hand,
         front=now.front,
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
-        warnings=_warnings(request, now, then, after or rebuild, losing, stays),
+        warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
         return_when_healthy=request.return_when_healthy,
         site=alone[0].name if alone else "",
         others=_others(now, after, will, alone),
@@ -403,6 +407,19 @@ def _cost(request: ChangeRequest, now: Situation, rebuild: bool, whole: bool) ->
     return f"{cost} Each of {now.server.asking_count:,} certificates is asked about once more, one after the other."
 
 
+def _by_hand(then: ServerState) -> tuple[str, ...]:
+    """Where lines turn a site on that stand in no userdata include: only their author can take them out."""
+    lines = (v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling) and not v.in_userdata)
+    return tuple(map(then.place_of, lines))
+
+
+def _stays_on(stays: Sequence[Directive], by_hand: Sequence[str], places: Sequence[str]) -> str:
+    told = f"Lines of {counted(stays, 'site')} turn stapling on and keep it on: {listed(places)}."
+    if len(by_hand) < len(stays):
+        told += " `ocsp-stapling off --overrides` turns off those in userdata, too."
+    return f"{told} Only an edit ends it at {listed(by_hand)}." if by_hand else told
+
+
 def _warnings(
     request: ChangeRequest,
     now: Situation,
@@ -410,6 +427,7 @@ def _warnings(
     after: bool,
     must_staple: Sequence[str],
     stays: Sequence[Directive],
+    by_hand: Sequence[str],
 ) -> tuple[str, ...]:
     found = []
     if must_staple:
@@ -418,15 +436,7 @@ def _warnings(
             "stapling is off: " + ", ".join(must_staple[:5])
         )
     if stays and not after and not request.site:
-        places = [then.place_of(each) for each in stays]
-        how = (
-            ""
-            if request.with_overrides
-            else " (`ocsp-stapling off --overrides` turns those in userdata off too)"
-        )
-        found.append(
-            f"Lines of {counted(stays, 'site')} turn stapling on and keep it on{how}: {', '.join(places[:5])}"
-        )
+        found.append(_stays_on(stays, by_hand, [then.place_of(each) for each in stays]))
     if now.front not in ("httpd", "nobody", ""):
         found.append(f"{now.front} answers on port 443, so visitors do not meet Apache's stapling directly.")
     if now.local_templates:

@@ -224,10 +224,12 @@ class _Run:
         names = [] if self.plan.site else self._waiting_others()
         if not names:
             return ""
-        return (
-            f" Visitors still wait at sites that turn stapling on themselves ({listed(names)}): `ocsp-stapling off "
-            "--overrides` ends it where that stands in userdata."
-        )
+        told = f" Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
+        if len(self.plan.by_hand) < len(self.plan.overrides):
+            told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"
+        if self.plan.by_hand:
+            told += f"; take SSLUseStapling On out by hand at {listed(self.plan.by_hand)}"
+        return f"{told}."
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
