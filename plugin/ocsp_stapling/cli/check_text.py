@@ -190,7 +190,8 @@ def _surroundings(found: Document) -> list[str]:
         rows.append(("OCSP", f"{told} {found['retirement']['advice_sentence']}"))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
     rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
-    rows += [("Firewall", rule) for one in found["responders"] for rule in one["firewall"]][:_SHOWN]
+    rules = dict.fromkeys(rule for one in found["responders"] for rule in one["firewall"])
+    rows += [("Firewall", rule) for rule in rules][:_SHOWN]
     rows += [("Server", "; ".join(filter(None, (host["load_sentence"], host["ipv6_sentence"]))))]
     return [_heading("Around it"), *table(rows).splitlines()]
 

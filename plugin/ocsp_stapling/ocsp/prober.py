@@ -363,6 +363,8 @@ class _AddressProbe:
             answer=base64.b64encode(self._reply.body).decode() if self._target.keep else "",
         )
         outcome = Outcome.of(answer.verdict)
+        if outcome is Outcome.NOT_OCSP:
+            self._note(detail=self._reply.coding)
         return Outcome.SLOW if outcome.is_good and self._took_too_long() else outcome
 
     def _took_too_long(self) -> bool:

@@ -230,3 +230,20 @@ def test_a_responder_is_asked_about_hundreds_of_certificates_a_few_dozen_at_once
 
     assert {each.outcome for each in found} == {Outcome.OK}
     assert 1 < most <= 32
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"Content-Encoding: gzip\r\n", "it is compressed, and Apache reads it as it comes"),
+        (b"transfer-encoding: chunked\r\n", "it is sent in chunks, and Apache reads it as it comes"),
+        (b"X-Content-Encoding: none\r\n", ""),
+    ],
+)
+def test_an_answer_that_is_packed_as_apache_does_not_unpack_it_is_called_so(header: bytes, told: str) -> None:
+    packed = b"\x1f\x8b" + answer(CA, LEAF)
+    with Responder(replying(packed, b"HTTP/1.1 200 OK\r\n" + header)) as one:
+        target = Target(f"http://packed.example:{one.port}/", parse(encoded(LEAF)), CA.parsed)
+        (found,) = run([target], lambda host: v4("127.0.0.1"), limits())
+
+    assert (found.outcome, found.addresses[0].detail) == (Outcome.NOT_OCSP, told)

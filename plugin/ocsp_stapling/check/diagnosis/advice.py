@@ -97,4 +97,6 @@ def remedy(why: Explanation) -> Action:
 
 def advised(why: Explanation, action: Action) -> str:
     """Return the advice for an action, in detail where the cause is known."""
-    return FIXES.get(why.cause, ADVICE[action]) if action is Action.FIX_HERE else ADVICE[action]
+    if action is not Action.FIX_HERE:
+        return ADVICE[action]
+    return why.fix or FIXES.get(why.cause, ADVICE[action])

@@ -96,7 +96,8 @@ def _found_slowly(one: ResponderEvidence) -> Explanation:
     why = (f"No answer from {listed(dead)} (/etc/resolv.conf): lookups wait for that first.",) if dead else ()
     against = () if dead else ("This server's name servers do answer: those of that name may be slow.",)
     sure = Confidence.HIGH if dead else Confidence.MEDIUM
-    return Explanation(Cause.DNS, sure, Outcome.SLOW, sentence, why, against, local=True, late=True)
+    fix = "Repair that name server, or take it out of /etc/resolv.conf." if dead else ""
+    return Explanation(Cause.DNS, sure, Outcome.SLOW, sentence, why, against, local=True, late=True, fix=fix)
 
 
 def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
@@ -133,7 +134,8 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
         )
         return Explanation(Cause.BAD_OCSP_URL, Confidence.HIGH, outcome, sentence, why)
     if one.name_state is NameState.HOSTS_OVERRIDE:
-        return _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
+        found = _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
+        return replace(found, fix="Take that line out of /etc/hosts, or give it the right address.")
     if outcome is Outcome.ADDRESS_FORBIDDEN:
         return _forbidden(one, outcome)
     if outcome is Outcome.DNS_TIMEOUT:
@@ -287,7 +289,10 @@ def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Exp
         why = (outcome.sentence, _several(around, "stay silent after the connection"))
         return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
     against = _page_green(one, around)
-    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), (outcome.sentence,), against)
+    why = (outcome.sentence,)
+    if any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one)):
+        why = ("Its answer comes, but the connection is not closed, and Apache waits for that in vain.",)
+    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), why, against)
 
 
 def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
@@ -349,12 +354,14 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
         which = _certificate(one) or "a certificate in use"
         sentence = f"{one.authority} says that {which} is revoked."
         return Explanation(Cause.CERTIFICATE_REVOKED, Confidence.HIGH, outcome, sentence, why)
-    if outcome in _FOREIGN:
+    if outcome in _FOREIGN or (outcome is Outcome.NOT_OCSP and outcome in around.shared):
         return _foreign(one, outcome, around)
     if outcome in _OVERLOADED:
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
+    if outcome is Outcome.NOT_OCSP:
+        why += tuple(capital(found.detail) for found in failing(one) if found.detail)
     about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
     sentence = f"{_host(one)} is reached, but its {about} wrong{_partly(one)}."
     return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)

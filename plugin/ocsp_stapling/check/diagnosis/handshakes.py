@@ -42,7 +42,7 @@ class Measured:
     slowest_again: float | None
     """The same, but of those that were quick when repeated the second."""
     given_up_after: float = 0.0
-    """Where every slow one was cut off: after how many seconds Apache gives one up, by its time-outs; 0: unknown."""
+    """After how many seconds Apache gives up a responder that hangs, by its time-outs; 0: unknown."""
 
     @property
     def stalling(self) -> bool:
@@ -94,9 +94,10 @@ def measure(evidence: Evidence) -> Measured:
 
 
 def _given_up_after(evidence: Evidence, slow: Sequence[HandshakeEvidence]) -> float:
-    """Reckon what a look that was cut off did not see; 0 where the sites that were waited for differ in it."""
-    if not all(h.error for h in slow):
-        return 0.0
+    """Reckon what a look does not see that is cut off, or meets one site only of a responder that hangs.
+
+    0 where the sites that were waited for differ in it.
+    """
     waited = {(h.responder, h.site) for h in slow}
     found = {
         _waits_for(one.finding, site.responder_timeout)
@@ -234,7 +235,7 @@ def _slow_words(measured: Measured) -> str:
 
 
 def _reckoned_words(each: float) -> str:
-    """What the cut-off look did not see, by Apache's time-out at each address: said as a reckoning."""
+    """What the look did not see, by Apache's time-out at each address: said as a reckoning."""
     return f"By its time-outs Apache gives each up after {queue_words(each).replace(' each', '', 1)}."
 
 

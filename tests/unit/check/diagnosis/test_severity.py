@@ -707,6 +707,16 @@ def test_what_a_look_that_was_cut_off_did_not_see_is_reckoned(v6: Outcome, v4: O
     assert any(f"By its time-outs Apache gives each up {told}." in text for text in found.reasons_for)
 
 
+def test_one_site_of_a_responder_that_hangs_and_others_behind_it_are_reckoned_too() -> None:
+    hangs, fine = timed(responder("alpha", Outcome.CONNECT_TIMEOUT, Outcome.OK), 3), responder("beta")
+    made = [*meeting(hangs, seconds=3.0), *meeting(fine, seconds=3.1)]
+    hangs = replace(hangs, finding=replace(hangs.finding, addresses=hangs.finding.addresses[::-1]))
+
+    found = diagnose(evidence(hangs, fine, handshakes=tuple(made)))
+
+    assert any("gives each up after 3 s, one after the other" in text for text in found.reasons_for)
+
+
 def timed(one: ResponderEvidence, seconds: int) -> ResponderEvidence:
     return replace(one, sites=tuple(replace(site, responder_timeout=seconds) for site in one.sites))
 
