@@ -21,6 +21,7 @@ from ocsp_stapling.check.evidence import NameState, ResponderEvidence
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
+_SEVERAL = 2
 _WRONG_CLOCK_SECONDS = 300.0
 _REFUSING, _PROXY_LOGIN, _PORTAL = (
     4,
@@ -112,17 +113,28 @@ def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
         why = ("The responders that the certificates name are not asked at all.",)
         told = f"{sentence}{uncapital(outcome.sentence)}"
         return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
+    return _by_proxy(one, outcome, around)
+
+
+def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """The proxy of SSLOCSPProxyURL is not reached, or answers in the place of every responder."""
     line = around.proxy
-    if line and outcome in UNCONNECTED | MUTE | _UNRESOLVED:
-        sure = Confidence.MEDIUM if outcome in MUTE else Confidence.HIGH
-        sentence = (
-            f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: "
-        )
-        why = (f"Apache does not connect to {_host(one)} itself.",)
-        return Explanation(
-            Cause.PROXY, sure, outcome, f"{sentence}{uncapital(outcome.sentence)}", why, local=True
-        )
-    return None
+    if line is None:
+        return None
+    answers = outcome in _FOREIGN | {Outcome.HTTP_ERROR, Outcome.NOT_OCSP}
+    for_all = outcome in around.shared or around.operators < _SEVERAL or _refusal(one) == _PROXY_LOGIN
+    if not (outcome in UNCONNECTED | MUTE | _UNRESOLVED or (answers and for_all)):
+        return None
+    sure = Confidence.MEDIUM if answers or outcome in MUTE else Confidence.HIGH
+    fault = "its name does not resolve." if outcome in _UNRESOLVED else uncapital(outcome.sentence)
+    if answers:
+        status = next((found.http_status for found in failing(one) if found.http_status), None)
+        fault = f"what comes back is no OCSP answer (HTTP {status})." if status else fault
+    sentence = (
+        f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: {fault}"
+    )
+    why = (f"Apache does not connect to {_host(one)} itself.",)
+    return Explanation(Cause.PROXY, sure, outcome, sentence, why, local=True)
 
 
 def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:

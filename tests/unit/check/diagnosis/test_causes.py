@@ -483,3 +483,31 @@ def test_how_an_answer_is_packed_that_apache_cannot_read_is_told() -> None:
     found = [address(text, Outcome.NOT_OCSP, detail="it is compressed") for text in (V4, V6)]
 
     assert "It is compressed." in diagnose(unstapled(responder("alpha", *found), FINE)).reasons_for
+
+
+THROUGH = ConfigurationEvidence(proxy=SteeringLine("SSLOCSPProxyURL", "http://192.0.2.8:3128", "/pre.conf:1"))
+
+
+@pytest.mark.parametrize(
+    ("both", "cause"),
+    [
+        ((refusing("alpha", 407), refusing("beta", 407)), Cause.PROXY),
+        ((responder("alpha", Outcome.HTML), responder("beta", Outcome.HTML)), Cause.PROXY),
+        ((refusing("alpha", 407), FINE), Cause.PROXY),
+        ((refusing("alpha", 503), FINE), Cause.CA_OUTAGE),
+    ],
+)
+def test_a_proxy_that_answers_in_the_place_of_all_is_mended_here(
+    both: tuple[ResponderEvidence, ...], cause: Cause
+) -> None:
+    found = diagnose(unstapled(*both, configuration=THROUGH))
+
+    assert found.cause is cause
+    assert (found.action is Action.FIX_HERE) is (cause is Cause.PROXY)
+
+
+def test_a_proxy_whose_name_is_gone_is_not_called_a_responder() -> None:
+    found = diagnose(unstapled(responder("alpha", fault=Outcome.DNS_FAILURE), configuration=THROUGH))
+
+    assert found.sentence.startswith("SSLOCSPProxyURL (/pre.conf:1)")
+    assert "which fails: its name does not resolve." in found.sentence
