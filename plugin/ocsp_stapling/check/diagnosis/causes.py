@@ -300,11 +300,12 @@ def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Exp
     if around.mute_everywhere:
         why = (outcome.sentence, _several(around, "stay silent after the connection"))
         return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
-    against = _page_green(one, around)
-    why = (outcome.sentence,)
-    if any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one)):
-        why = ("Its answer comes, but the connection is not closed, and Apache waits for that in vain.",)
-    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), why, against)
+    complete = any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one))
+    open_still = "Its answer comes, but the connection is not closed, and Apache waits for that in vain."
+    told = open_still if complete else outcome.sentence
+    return Explanation(
+        Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), (told,), _page_green(one, around)
+    )
 
 
 def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
@@ -361,7 +362,7 @@ def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
 
 def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """Something came back, but not what should have."""
-    why = (outcome.sentence,)
+    why: tuple[str, ...] = (outcome.sentence,)
     if outcome is Outcome.REVOKED:
         which = _certificate(one) or "a certificate in use"
         sentence = f"{one.authority} says that {which} is revoked."
