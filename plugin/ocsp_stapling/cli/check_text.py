@@ -154,8 +154,7 @@ def _handshakes(found: Document) -> list[str]:
         (
             one["site"],
             f"{one['address']}",
-            ("again, " if one["repeated"] else "")
-            + ("asks for a staple" if one["asked"] else "asks for none"),
+            _asking(one),
             f"{one['seconds']:.2f} s",
             _ending(one),
         )
@@ -173,6 +172,13 @@ def _telling(made: Sequence[Document]) -> Sequence[Document]:
     """Those that are shown: of very many, whatever came without a good staple before the others."""
     ordered = sorted(made, key=lambda one: one["asked"] and one["staple"] == "good")
     return made if len(made) <= _ROWS else ordered[:_ROWS]
+
+
+def _asking(one: Document) -> str:
+    again = "again, " if one["repeated"] else ""
+    # Of a site with certificates of both kinds each kind is met: they may have responders of their own.
+    which = f" ({str(one['key']).upper()})" if one["key"] else ""
+    return f"{again}asks for {'a staple' if one['asked'] else 'none'}{which}"
 
 
 def _ending(one: Document) -> str:
@@ -210,7 +216,9 @@ def _log(one: Document) -> str:
     if not one["last_day_count"]:
         return "no stapling failure in the last day"
     last = f", the last at {one['last_at'][:19].replace('T', ' ')}" if one["last_at"] else ""
-    return f"{one['last_day_count']:,} failures in the last day, {one['last_hour_count']:,} in the last hour{last}"
+    failures = "failure" if one["last_day_count"] == 1 else "failures"
+    hour = f"{one['last_hour_count']:,} in the last hour"
+    return f"{one['last_day_count']:,} {failures} in the last day, {hour}{last}"
 
 
 def _link(one: Document) -> str:

@@ -56,7 +56,11 @@ def _since_of(found: Mapping[str, Any]) -> str:
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     line = found["decided_by"]
     decided = f"{line['file']}:{line['line']} ({found['origin']})" if line else "no line: Apache's default"
-    rows = [("Decided by", decided), ("Sites", f"{found['site_count']} with TLS, {_strict(found)}")]
+    rows = [
+        ("Decided by", decided),
+        *_md_stapling(found["md_stapling"]),
+        ("Sites", f"{found['site_count']} with TLS, {_strict(found)}"),
+    ]
     if found["still_on"]:
         rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
@@ -66,6 +70,19 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
         rows.append(("Pending", f"{_operation(pending)} {state}"))
     return rows
+
+
+def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Where mod_md staples, the headline tells of a directive that decides nothing."""
+    if line is None:
+        return []
+    where = f"{line['file']}:{line['line']}"
+    return [
+        (
+            "But",
+            f"mod_md staples, so SSLUseStapling decides nothing: {line['name']} {line['value']} ({where})",
+        )
+    ]
 
 
 def _strict(found: Mapping[str, Any]) -> str:

@@ -71,9 +71,9 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
     to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
     return (
         beside.not_served(evidence, measured)
-        or beside.not_in_front(evidence, measured, holding_up=_holding_up(evidence, found))
+        or beside.not_in_front(evidence, measured, holding_up=bool(_guilty(evidence, found)))
         or beside.mod_md(evidence, measured)
-        or unseen.verdict(evidence, measured, own=_holding_up(evidence, found))
+        or unseen.verdict(evidence, measured, own=bool(_guilty(evidence, found)))
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (
@@ -87,13 +87,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
 def _slow_without_them(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> bool:
     """Say whether Apache is slow for every client while no faulty responder can hold anybody up."""
     slow = measured.lasting and not measured.plain_quick
-    return slow and not _holding_up(evidence, found)
-
-
-def _holding_up(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> bool:
-    """Say whether any faulty responder can make handshakes wait; one that fails at once cannot."""
-    pairs = zip(evidence.responders, found, strict=True)
-    return any(can_hold_up(one.finding) for one, why in pairs if not why.ok and not why.why.late)
+    return slow and not _guilty(evidence, found)
 
 
 def keeps_off(one: ResponderDiagnosis) -> bool:
@@ -120,7 +114,7 @@ def _faulty(
     evidence: Evidence, leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
 ) -> Diagnosis:
     broken = [one for one in found if not one.ok]
-    severity = _severity(_holding_up(evidence, found), broken, measured)
+    severity = _severity(bool(_guilty(evidence, found)), broken, measured)
     if _concerns_only_itself(leading, measured):
         severity = Severity.FAILING
     waits = queue.waiting(evidence) if severity is Severity.STALLING and measured.slow else ()
@@ -140,7 +134,7 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
-        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone), _through(evidence)),
+        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, found, alone), _through(evidence)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,
@@ -157,19 +151,23 @@ def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str
     Then turning stapling off for these ends it, and nobody else loses a staple. Whose fault it is has no part in
     whether others wait; only in what is done about it.
     """
-    pairs = list(zip(evidence.responders, found, strict=True))
-    guilty = [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
     off = evidence.configuration.on is False
-    sites = [site for one in guilty for site in one.sites if site.stapling or off]
-    if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for _, why in pairs):
+    sites = [site for one in _guilty(evidence, found) for site in one.sites if site.stapling or off]
+    if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return ()
     names = tuple(dict.fromkeys(site.name for site in sites))
     return names if len(names) <= _ALONE_AT_MOST else ()
 
 
-def _whose(evidence: Evidence, alone: Sequence[str]) -> list[str]:
-    """Where the URL stands: site, account and virtual host."""
-    named = [(one.url, site) for one in evidence.responders for site in one.sites if site.name in alone]
+def _guilty(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[ResponderEvidence]:
+    """The responders at fault that can make handshakes wait; one that fails at once cannot."""
+    pairs = zip(evidence.responders, found, strict=True)
+    return [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
+
+
+def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Sequence[str]) -> list[str]:
+    """Where the URLs at fault stand: site, account and virtual host."""
+    named = [(one.url, site) for one in _guilty(evidence, found) for site in one.sites if site.name in alone]
     told = []
     for url, site in named:
         place = ", ".join(filter(None, (f"account {site.owner}", site.where)))
@@ -328,12 +326,11 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         for one in evidence.authorities
         if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
     ]
-    if verdict.cause is Cause.UNKNOWN and (
-        hosts := sorted({host_of(one.url) for one in found if not one.ok})
-    ):
-        facts.append(
-            f"Besides, there is trouble with {listed(hosts)}, which fails at once and holds nobody up."
-        )
+    pairs = zip(evidence.responders, found, strict=True)
+    quick = sorted({host_of(why.url) for one, why in pairs if not why.ok and not can_hold_up(one.finding)})
+    if verdict.cause is Cause.UNKNOWN and quick:
+        fails = "which fails at once and holds" if len(quick) == 1 else "which fail at once and hold"
+        facts.append(f"Besides, there is trouble with {listed(quick)}, {fails} nobody up.")
     if evidence.log.last_day and verdict.severity is Severity.NOISE:
         facts.append(_log_words(evidence))
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:

@@ -781,3 +781,25 @@ def test_certificates_that_were_not_asked_about_are_counted_beside_the_all_clear
     assert (found.cause, found.confidence.value) == (Cause.HEALTHY, confidence)
     assert [text for text in found.reasons_against if "Asked about" in text and told in text] or not told
     assert any("Asked about" in text for text in found.reasons_against) is bool(told)
+
+
+def test_what_was_not_asked_in_time_is_not_said_to_fail_at_once() -> None:
+    late = responder(fault=Outcome.DEADLINE)
+    found = diagnose(evidence(late))
+    assert found.cause is Cause.UNKNOWN
+    assert "at once" not in repr(found)
+    several = [responder(name, v4=Outcome.NOT_HTTP) for name in ("beta", "gamma")]
+    (told,) = diagnose(evidence(late, *several)).reasons_against
+    assert told.endswith("with ocsp.beta.example, ocsp.gamma.example, which fail at once and hold nobody up.")
+
+
+def test_of_a_site_with_two_certificates_only_the_url_at_fault_is_said_to_stand_in_one() -> None:
+    site = Site("both.example", "account", where="/etc/apache2/conf/httpd.conf:57")
+    hangs = replace(responder("rsa", v4=Outcome.REPLY_TIMEOUT), sites=(site,))
+    fine = replace(responder("ecdsa"), sites=(site, Site("other.example", "other")))
+    found = diagnose(stalled(hangs, fine))
+    assert found.action is Action.TURN_OFF_SITE
+    assert [text for text in found.reasons_for if "stands in" in text] == [
+        "http://ocsp.rsa.example stands in the certificate of both.example (account account, "
+        "/etc/apache2/conf/httpd.conf:57)."
+    ]
