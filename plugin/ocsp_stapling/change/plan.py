@@ -20,7 +20,7 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
@@ -307,7 +307,7 @@ def _described(
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
         warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
         return_when_healthy=request.return_when_healthy,
-        site=alone[0].name if alone else "",
+        site=(site if site.startswith(ACCOUNT) else alone[0].name) if alone else "",
         others=_others(now, after, will, alone),
     )
 

@@ -18,6 +18,7 @@ from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import called
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.document import versioned
@@ -424,8 +425,8 @@ def rebuild(server: ChangeTarget, on: bool, site: str = "") -> None:
     if site and not single.is_off(now, site):
         raise Problem(
             "include-not-read",
-            f"cPanel rebuilt httpd.conf, but {site} still does not read its include, so stapling would not be off "
-            "there. A local template may leave userdata out (/var/cpanel/templates/**/*.local).",
+            f"cPanel rebuilt httpd.conf, but {called(site)} still does not read its include, so stapling would not "
+            "be off there. A local template may leave userdata out (/var/cpanel/templates/**/*.local).",
         )
     if not site and now.stapling.on is not on:
         raise Problem(

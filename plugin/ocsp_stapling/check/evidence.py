@@ -300,6 +300,8 @@ class Evidence:
     """Sites whose certificate demands a staple and names no responder: its authority has ended OCSP."""
     unreadable: tuple[Site, ...] = ()
     """Sites with a certificate that could not be read; Apache may read it, and ask a responder that nobody knows."""
+    unasked: tuple[Site, ...] = ()
+    """Sites whose responders were not asked, because their account's certificates name so many of them."""
     handshakes: tuple[HandshakeEvidence, ...] = ()
     log: LogEvidence = LogEvidence()
     authorities: tuple[AuthorityEvidence, ...] = ()

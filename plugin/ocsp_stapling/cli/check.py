@@ -136,6 +136,8 @@ def _recommended(found: Mapping[str, Any]) -> list[str]:
     """The command for the change that a check recommends; none if it recommends no change, or several."""
     advice, alone = str(found["recommended"]), found["alone"]
     if advice == "turn-off-site":
+        if found["alone_account"]:
+            return ["off", "--account", str(found["alone_account"])]
         return ["off", "--site", str(alone[0])] if len(alone) == 1 else []
     return {"turn-off": ["off"], "turn-on": ["on"], "shield-on": ["shield", "on"]}.get(advice, [])
 

@@ -12,6 +12,7 @@ import click
 
 from ocsp_stapling.change.journal import Journal, Operation, Step
 from ocsp_stapling.change.operate import require_root
+from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
@@ -146,7 +147,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
 
 
 def _summary(found: Operation) -> tuple[str, str, str, str]:
-    site = printable(str(found.plan.get("site") or ""))
+    site = printable(called(str(found.plan.get("site") or "")))
     what = f"{found.action} {site}".rstrip()
     return what, found.who, _ENDINGS.get(found.state, found.state), found.reason
 

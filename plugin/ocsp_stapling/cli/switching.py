@@ -14,7 +14,7 @@ import click
 from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import CACHE_FIT, ChangeRequest
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, called
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
@@ -39,6 +39,7 @@ _RUNGS = {
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
 )
 @click.option("--site", default="", metavar="NAME", help="For this site alone, through its userdata include.")
+@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
 @click.option(
     "--return",
     "return_when_healthy",
@@ -49,7 +50,8 @@ _RUNGS = {
 def off(**options: Any) -> None:
     """Turn stapling off, verified; everything is put back if a step fails.
 
-    With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`.
+    With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`. With --account
+    the same for every site of an account whose certificate names a responder.
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
@@ -58,6 +60,7 @@ def off(**options: Any) -> None:
 
 @click.command()
 @click.option("--site", default="", metavar="NAME", help="For this site alone: takes back `off --site`.")
+@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that were turned off alone."
 )
@@ -128,7 +131,10 @@ def _take_picture_anew(operator: Operator) -> None:
 
 
 def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:
-    site = str(options.get("site") or "")
+    site, account = str(options.get("site") or ""), str(options.get("account") or "")
+    if site and account:
+        raise Problem("invalid-input", "--site and --account do not go together, so nothing was done.")
+    site = f"{ACCOUNT}{account}" if account else site
     return ChangeRequest(
         f"site-{action}" if site else action,
         who=options["who"] or who_is_here(),
@@ -184,7 +190,7 @@ def who_is_here() -> str:
 def _plan_text(plan: Plan) -> str:
     beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        where = f" for {plan.site}" if plan.site else ""
+        where = f" for {called(plan.site)}" if plan.site else ""
         wanted = _SINGLE.get(plan.action, _on_off(plan.stapling_now))
         told = f"Stapling is {wanted}{where} already; no file needs a change."
         if plan.action == CACHE_FIT:
@@ -201,7 +207,8 @@ _SINGLE = {"site-off": "off", "site-on": "on"}
 def _outlook(plan: Plan) -> str:
     if plan.site:
         what = "changes back" if plan.action == "undo" else f"will be {_SINGLE[plan.action]}"
-        return f"Stapling {what} for {plan.site} alone; for all other sites it stays {_on_off(plan.stapling_now)}."
+        stays = f"for all other sites it stays {_on_off(plan.stapling_now)}"
+        return f"Stapling {what} for {called(plan.site)} alone; {stays}."
     if plan.action == CACHE_FIT:
         return "Apache's staple cache will hold the staples of all certificates; stapling stays on."
     if plan.stapling_now is plan.stapling_then:

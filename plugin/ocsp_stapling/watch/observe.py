@@ -8,6 +8,7 @@ from typing import Any
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
+from ocsp_stapling.change.request import ACCOUNT
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.problem import Problem
@@ -40,7 +41,7 @@ def observe(
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
         sentence=str(check["sentence"]),
-        alone=alone,
+        alone=(f"{ACCOUNT}{check['alone_account']}",) if check.get("alone_account") else alone,
         returned=None if journal.lost else _own_return(last),
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),

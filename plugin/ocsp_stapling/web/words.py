@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
@@ -174,5 +175,6 @@ def register(app: Flask) -> None:
         staple_word,
         sentence,
         commands,
+        called,
     ):
         app.jinja_env.filters[filter_.__name__] = filter_

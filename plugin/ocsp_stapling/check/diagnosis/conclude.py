@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import queue, unseen
@@ -37,8 +38,8 @@ from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
-_ALONE_AT_MOST = 3
-"""Sites of one customer that are turned off one by one."""
+_NAMED_AT_MOST = 3
+"""Sites of one customer that are turned off by name; of more all of the account's are."""
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 
 
@@ -51,7 +52,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     verdict = offered(evidence, shielded(evidence, verdict, [one for one in found if not one.ok], measured))
     verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
-        verdict = replace(verdict, alone=_alone(evidence, found))
+        verdict = replace(verdict, **_alone(evidence, found)._asdict())
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
@@ -123,9 +124,9 @@ def _faulty(
     strict = queue.must_staple(evidence) if waits else bad
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
-    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else ()
-    ends = Action.TURN_OFF_SITE if alone else Action.TURN_OFF
-    action = ends if severity is Severity.STALLING or alone or handed_on else cure
+    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else _Alone()
+    ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
+    action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
     return Diagnosis(
         leading.cause,
@@ -134,19 +135,27 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
-        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, found, alone), _through(evidence)),
+        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, found, alone.alone), _through(evidence)),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,
         waits,
         strict,
-        alone=alone,
+        alone=alone.alone,
+        alone_account=alone.alone_account,
         afterwards=cure if action in (Action.TURN_OFF, Action.TURN_OFF_SITE) else Action.NOTHING,
     )
 
 
-def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str, ...]:
-    """The few sites of one customer whose responders alone can hold handshakes up, while another one answers.
+class _Alone(NamedTuple):
+    """The fields of a diagnosis that say who can be turned off alone."""
+
+    alone: tuple[str, ...] = ()
+    alone_account: str = ""
+
+
+def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> _Alone:
+    """The sites of one customer whose responders alone can hold handshakes up, while another one answers.
 
     Then turning stapling off for these ends it, and nobody else loses a staple. Whose fault it is has no part in
     whether others wait; only in what is done about it.
@@ -154,9 +163,9 @@ def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str
     off = evidence.configuration.on is False
     sites = [site for one in _guilty(evidence, found) for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
-        return ()
+        return _Alone()
     names = tuple(dict.fromkeys(site.name for site in sites))
-    return names if len(names) <= _ALONE_AT_MOST else ()
+    return _Alone(names, sites[0].owner if len(names) > _NAMED_AT_MOST else "")
 
 
 def _guilty(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[ResponderEvidence]:
@@ -168,6 +177,7 @@ def _guilty(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[Res
 def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Sequence[str]) -> list[str]:
     """Where the URLs at fault stand: site, account and virtual host."""
     named = [(one.url, site) for one in _guilty(evidence, found) for site in one.sites if site.name in alone]
+    named = named[:_NAMED_AT_MOST]
     told = []
     for url, site in named:
         place = ", ".join(filter(None, (f"account {site.owner}", site.where)))
@@ -294,11 +304,11 @@ def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
 
 
 def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: Sequence[str]
+    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: _Alone
 ) -> str:
     then = f"Then: {uncapital(advised(why, cure))}"
     if action is Action.TURN_OFF_SITE:
-        return f"{turning_off_alone(alone)} {then}"
+        return f"{turning_off_alone(*alone)} {then}"
     if action is Action.TURN_OFF:
         return f"{turning_off(evidence.configuration)} {then}"
     advice = advised(why, cure)

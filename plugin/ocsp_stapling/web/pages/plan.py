@@ -11,7 +11,7 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest, called
 from ocsp_stapling.check.diagnosis import Severity
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.problem import Problem
@@ -120,7 +120,7 @@ def _undoing(identity: str) -> str:
         return ""
     when = moment(datetime.fromtimestamp(found.started, UTC))
     what = ACTIONS.get(found.action, found.action)
-    site = f" ({found.plan['site']})" if found.plan.get("site") else ""
+    site = f" ({called(str(found.plan['site']))})" if found.plan.get("site") else ""
     because = f": {found.reason}" if found.reason else ""
     return f"{what}{site}, {when}, by {found.who}{because}"
 

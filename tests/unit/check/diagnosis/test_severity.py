@@ -124,6 +124,56 @@ def test_where_one_customers_certificate_makes_others_wait_that_site_alone_is_tu
     assert any("account mallory" in reason and "httpd.conf:7" in reason for reason in found.reasons_for)
 
 
+def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
+    many = tuple(Site(f"his{number}.example", "mallory") for number in range(40))
+    his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=many)
+    waiting = meeting(FINE, seconds=3.0, error="timeout", staple="")
+
+    found = diagnose(evidence(his, FINE, handshakes=tuple(waiting)))
+
+    assert (found.severity, found.action, found.alone_account) == (
+        Severity.STALLING,
+        Action.TURN_OFF_SITE,
+        "mallory",
+    )
+    assert len(found.alone) == 40
+    assert "ocsp-stapling off --account mallory" in found.advice
+    assert len(found.advice) < 300
+
+
+UNASKED = tuple(Site(f"his{number}.example", "mallory") for number in range(60))
+
+
+def test_what_was_not_asked_forbids_ok_and_is_a_warning_that_names_the_account() -> None:
+    found = diagnose(evidence(FINE, unasked=UNASKED, problems=("60 responders were not asked.",)))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+    assert "account mallory" in found.sentence
+    assert "ocsp-stapling off --account mallory" in found.advice
+
+
+def test_what_was_not_asked_hides_no_outage_and_makes_no_quiet_server_critical() -> None:
+    hangs = responder("beta", v4=Outcome.REPLY_TIMEOUT)
+    waiting = meeting(hangs, seconds=3.0, error="timeout", staple="")
+
+    quiet = diagnose(evidence(FINE, unasked=UNASKED, handshakes=tuple(meeting(FINE))))
+    outage = diagnose(evidence(hangs, FINE, unasked=UNASKED, handshakes=tuple(waiting)))
+
+    assert quiet.severity is Severity.FAILING
+    assert outage == replace(
+        diagnose(evidence(hangs, FINE, handshakes=tuple(waiting))), responders=outage.responders
+    )
+
+
+def test_what_was_not_asked_keeps_nobodys_stapling_off() -> None:
+    off = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+
+    found = diagnose(evidence(FINE, unasked=UNASKED, configuration=off))
+
+    assert found.action is Action.TURN_ON
+    assert "account mallory" in found.advice
+
+
 def test_nobody_hides_the_outage_of_another_responder_behind_a_fault_of_ones_own() -> None:
     his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=ONE_OF_MALLORY)
     others = responder("beta", v4=Outcome.REPLY_TIMEOUT)
