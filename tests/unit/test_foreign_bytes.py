@@ -315,7 +315,9 @@ def parsers() -> dict[str, Parser]:
         ),
         "name server's answer": Parser(dns.message.from_wire, [NAME_ANSWER], (dns.exception.DNSException,)),
         "status page's address": Parser(
-            text(statusio.discover), [b"var statuspageId = '0123456789abcdef01234567';"], (UnreadableError,)
+            text(statusio.discover),
+            [b"var statuspageId = '0123456789abcdef01234567';"],
+            (UnreadablePageError,),
         ),
         "WHM's answer": Parser(
             text(api._document), [b'{"metadata":{"result":1},"data":{}}'], (), (b"[" * 3000, b"1e999")
