@@ -135,7 +135,12 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
-        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, found, alone.alone), _through(evidence)),
+        (
+            *leading.why.reasons_for,
+            leading.concerning,
+            *_whose(evidence, found, alone.alone),
+            _through(evidence),
+        ),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,
