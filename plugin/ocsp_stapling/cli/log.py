@@ -21,7 +21,7 @@ from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
 from ocsp_stapling.apache.errorlog.paste import Paste
-from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, pasted_entries
+from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, named_entries, pasted_entries
 from ocsp_stapling.cli.output import printable, table
 from ocsp_stapling.problem import Problem
 
@@ -136,7 +136,7 @@ def _source(file: str | None, since: datetime | None, numbered: bool) -> Iterato
     elif since is None:
         yield _Source(pasted_entries(Path(file), paste), None, paste)
     else:
-        yield _Source(entries(Path(file), since, numbered), None)
+        yield _Source(named_entries(Path(file), paste, since, numbered), None, paste)
 
 
 def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
