@@ -1,8 +1,8 @@
 """What Apache's error log says about stapling: its lines, of a period or since the last look.
 
 The parts: `scan` finds lines fast, `parts` shares that work among processes, `line` reads one line, `paste` and
-`undress` what people hand on, `codes` knows the messages, `attribution` tells stapling from OCSP for client certificates, `files`
-handles rotation, `failures` groups and counts.
+`undress` what people hand on, `codes` knows the messages, `attribution` tells stapling from OCSP for client
+certificates, `files` handles rotation, `failures` groups and counts.
 """
 
 from __future__ import annotations
