@@ -39,6 +39,13 @@ _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
 _KEPT_INCIDENTS = 100
 RUNNING = "running"
+_ENDINGS = {
+    RUNNING: "under way",
+    "done": "done",
+    "refused": "refused, nothing touched",
+    "restored": "failed, everything put back",
+    "failed": "FAILED and not put back",
+}
 _EARLIER = {
     "message": "sentence",
     "files": "changes",
@@ -50,6 +57,11 @@ _EARLIER = {
 }
 """What plans, results and steps were called before documents had a `schema`."""
 _T = TypeVar("_T")
+
+
+def ending(state: str) -> str:
+    """Return how an operation ended, in words."""
+    return _ENDINGS.get(state, state)
 
 
 @dataclass(frozen=True)

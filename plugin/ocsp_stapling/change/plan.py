@@ -161,7 +161,7 @@ def _in_vain(plan: Plan, before: Sequence[Handshake]) -> str:
     if not (turns_off and plan.changes and quick) or plan.outlook.failing or plan.outlook.healthy is False:
         return ""
     slowest = max(one.milliseconds for one in before)
-    met = f"{len(before)} sites that were tested just now answered within {slowest} ms"
+    met = f"{counted(before, 'site')} tested just now answered within {slowest} ms"
     if plan.outlook.healthy:
         return (
             f"This will not help: {met}, and every responder answered when it was asked last. "

@@ -89,7 +89,7 @@ def attempted(plan: Plan, verdict: Verification | None) -> FailedAttempt | None:
     longest = max(found.seconds for _, found in slow)
     known = "which failed before already" if failing else "which their certificates name"
     whom = f", for {listed(failing or named)}, {known}" if failing or named else ""
-    told = f"In the attempt {listed(sites)} waited more than {longest:.1f} s{whom}."
+    told = f"In the attempt {listed(sites)} did not answer (cut off at {longest:.1f} s){whom}."
     return FailedAttempt(told, sites, tuple(failing or named), tuple(met))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
 
 from ocsp_stapling.cli.output import blocks, boxed, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted
+from ocsp_stapling.text import counted, milliseconds, when
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -124,9 +125,9 @@ def _rows(one: Document) -> Iterator[tuple[str, ...]]:
     for address in one["addresses"]:
         yield (
             address["address"],
-            _milliseconds(address["icmp_ms"]),
-            _milliseconds(address["tcp_ms"]),
-            _milliseconds(address["http_ms"]),
+            milliseconds(address["icmp_ms"]),
+            milliseconds(address["tcp_ms"]),
+            milliseconds(address["http_ms"]),
             _result(address["outcome"], address["detail"]) + _validity(address),
         )
 
@@ -138,7 +139,8 @@ def _result(outcome: str, detail: str) -> str:
 
 def _validity(address: Document) -> str:
     until = address["next_update"]
-    return f", valid until {until[:16].replace('T', ' ')} UTC" if until and address["outcome"] == "ok" else ""
+    good = until and address["outcome"] == "ok"
+    return f", valid until {when(datetime.fromisoformat(until))}" if good else ""
 
 
 def _colour(line: str, row: tuple[str, ...]) -> str:
@@ -215,10 +217,9 @@ def _log(one: Document) -> str:
         return str(one["unreadable_reason"])
     if not one["last_day_count"]:
         return "no stapling failure in the last day"
-    last = f", the last at {one['last_at'][:19].replace('T', ' ')}" if one["last_at"] else ""
-    failures = "failure" if one["last_day_count"] == 1 else "failures"
-    hour = f"{one['last_hour_count']:,} in the last hour"
-    return f"{one['last_day_count']:,} {failures} in the last day, {hour}{last}"
+    last = f", the last at {when(datetime.fromisoformat(one['last_at']))}" if one["last_at"] else ""
+    day = counted(one["last_day_count"], "failure")
+    return f"{day} in the last day, {one['last_hour_count']:,} in the last hour{last}"
 
 
 def _link(one: Document) -> str:
@@ -246,7 +247,3 @@ def _next(found: Document) -> list[str]:
 
 def _heading(text: str) -> str:
     return click.style(text, bold=True)
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from ocsp_stapling.change.journal import Journal, Operation, Step
+from ocsp_stapling.change.journal import Journal, Operation, Step, ending
 from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
@@ -18,18 +17,12 @@ from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
+from ocsp_stapling.text import when
 from ocsp_stapling.watch.history import Past, past, percent
 from ocsp_stapling.watch.history import as_json as past_as_json
 from ocsp_stapling.watch.outages import SERVER, Outage
 
 _INCIDENTS = 5
-_ENDINGS = {
-    "running": "unfinished: the next command brings it to an end",
-    "done": "done",
-    "refused": "refused, nothing touched",
-    "restored": "failed, everything put back",
-    "failed": "FAILED and not put back",
-}
 
 
 @click.command()
@@ -94,14 +87,14 @@ def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:
         return
     click.echo(printable(words.sentence(found), 1000))
     click.echo(printable(words.advice(found), 1000))
-    rows = [(_time(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
+    rows = [(when(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
     click.echo(table(rows))
 
 
 def _rows(number: int, one: Operation) -> Iterable[tuple[str, str, str]]:
     """What happened, who did it why, and, if it did not end well, what kept it."""
     what, who, ended, why = _summary(one)
-    yield str(number), _time(one.started), f"{what} by {who}: {ended}"
+    yield str(number), when(one.started), f"{what} by {who}: {ended}"
     if why:
         yield "", "", f"reason: {why}"
     if one.state != "done" and one.result.get("sentence"):
@@ -125,7 +118,7 @@ def _show_past(seen: Past, limit: int) -> None:
 def _outage_rows(outages: Iterable[Outage]) -> Iterable[tuple[str, str, str, str]]:
     for one in outages:
         subject = "this server: handshakes hung" if one.subject == SERVER else one.subject
-        yield _time(one.began), _time(one.ended) if one.ended else "still going on", subject, one.what
+        yield when(one.began), when(one.ended) if one.ended else "still going on", subject, one.what
 
 
 def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
@@ -138,7 +131,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
         emit_json("history-operation", found.as_json() | detail)
         return
     what, who, ended, why = _summary(found)
-    click.echo(f"{what} by {printable(who)} at {_time(found.started)}: {ended}")
+    click.echo(f"{what} by {printable(who)} at {when(found.started)}: {ended}")
     if why:
         click.echo(f"Reason: {printable(why)}")
     click.echo(table((_after(found, each), each.name, _words(each.detail)) for each in steps))
@@ -149,7 +142,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
 def _summary(found: Operation) -> tuple[str, str, str, str]:
     site = printable(called(str(found.plan.get("site") or "")))
     what = f"{found.action} {site}".rstrip()
-    return what, found.who, _ENDINGS.get(found.state, found.state), found.reason
+    return what, found.who, ending(found.state), found.reason
 
 
 def _after(found: Operation, step: Step) -> str:
@@ -162,7 +155,3 @@ def _words(detail: Mapping[str, Any]) -> str:
         for key in ("rung", "path", "direction", "because", "sentence", "said")
         if detail.get(key)
     )
-
-
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")

@@ -25,6 +25,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.text import milliseconds
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
 FALLBACK_USER = "nobody"
@@ -284,20 +285,16 @@ def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
 
 def _row(found: AddressFinding) -> tuple[str, ...]:
     route = {True: "yes", False: "no", None: "-"}[found.route]
-    http = f"{found.http_status or '-'} {_milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
+    http = f"{found.http_status or '-'} {milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
     answer = found.verdict.value if found.verdict else "-"
     allowed = " (allowed by configuration)" if found.allowed_by_operator else ""
     result = f"{found.outcome.word}{allowed}" + (f": {found.detail}" if found.detail else "")
     return (
         found.address,
         route,
-        _milliseconds(found.icmp_ms),
-        _milliseconds(found.tcp_ms),
+        milliseconds(found.icmp_ms),
+        milliseconds(found.tcp_ms),
         http,
         answer,
         result,
     )
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

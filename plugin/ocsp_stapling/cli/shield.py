@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +152,7 @@ def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
 
 def _text(found: Any, in_force: bool) -> str:
     from ocsp_stapling.cli.output import printable, table
-    from ocsp_stapling.text import listed
+    from ocsp_stapling.text import listed, when
 
     if not found.port:
         return "The shield is off. Apache asks the authorities itself: ocsp-stapling shield on changes that."
@@ -167,8 +166,7 @@ def _text(found: Any, in_force: bool) -> str:
         ("Answers", f"{found.held_count} of {found.certificate_count} held"),
     ]
     if found.earliest_end:
-        ends = datetime.fromtimestamp(found.earliest_end).astimezone()
-        rows.append(("First to end", f"{ends:%Y-%m-%d %H:%M %Z}"))
+        rows.append(("First to end", when(found.earliest_end)))
     if found.missing:
         rows.append(("Missing", printable(listed(found.missing))))
     if found.missing_must_staple:

@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.change.journal import ending
 from ocsp_stapling.check.status import standing
 from ocsp_stapling.cli.output import emit_json, printable, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import not_root
+from ocsp_stapling.text import aged, counted
 
 _SHOWN = 5
 
@@ -59,10 +61,12 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Decided by", decided),
         *_md_stapling(found["md_stapling"]),
-        ("Sites", f"{found['site_count']} with TLS, {_strict(found)}"),
+        ("Sites", f"{counted(found['site_count'], 'TLS site')}, {_strict(found)}"),
     ]
     if found["still_on"]:
-        rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
+        rows.append(
+            ("Still on", f"{counted(found['still_on'], 'site')} by themselves: {_few(found['still_on'])}")
+        )
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
@@ -105,8 +109,8 @@ def _operation(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     why = f" ({one['reason']})" if one["reason"] else ""
-    return f"{one['action']} by {one['who']}{why} at {_local(one['started'])}: {one['state']}"
+    return f"{one['action']} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'])}"
 
 
 def _local(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
+    return aged(datetime.fromisoformat(text))

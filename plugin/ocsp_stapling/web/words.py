@@ -10,6 +10,7 @@ from typing import Literal
 from flask import Flask
 from markupsafe import Markup, escape
 
+from ocsp_stapling import text as words
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
@@ -17,7 +18,9 @@ from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted as counted  # one of the words here, too
+from ocsp_stapling.text import ago as ago
+from ocsp_stapling.text import counted as counted  # some of the words here, too
+from ocsp_stapling.text import zone as zone
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]
 
@@ -85,15 +88,7 @@ def outcome_word(outcome: Outcome) -> str:
 
 def moment(when: datetime) -> str:
     """Return a time in the server's zone, with the zone named."""
-    local = when.astimezone()
-    return f"{local:%Y-%m-%d %H:%M:%S} {zone(local)}"
-
-
-def zone(when: datetime | None = None) -> str:
-    """Return the name of the server's time zone."""
-    local = (when or datetime.now()).astimezone()
-    name = local.tzname() or ""
-    return name if name.isalpha() else f"UTC{local:%z}"
+    return words.when(when)
 
 
 def day(when: datetime | None) -> str:
@@ -116,15 +111,6 @@ def duration(seconds: float) -> str:
 def milliseconds(value: float | None) -> str:
     """Return a stage's time, or a dash if it was not reached."""
     return "–" if value is None else duration(value / 1000)
-
-
-def ago(span: timedelta) -> str:
-    """Return about how long ago something was."""
-    seconds = max(span.total_seconds(), 0)
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length or (unit == "minute" and seconds >= length):
-            return f"{counted(int(seconds // length), unit)} ago"
-    return "just now"
 
 
 def ago_of(when: datetime) -> str:

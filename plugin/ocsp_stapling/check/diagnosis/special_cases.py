@@ -14,7 +14,7 @@ from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, Site
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.text import capital, listed, uncapital
+from ocsp_stapling.text import capital, listed, uncapital, when
 
 _NAMED = 3
 _NO_CACHE = "startup-fatal-no-cache"
@@ -311,8 +311,8 @@ def _off_words(evidence: Evidence) -> str:
     configuration = evidence.configuration
     if configuration.origin is Origin.PLUGIN:
         who = f" by {configuration.off_by}" if configuration.off_by else ""
-        when = f" since {configuration.off_since:%Y-%m-%d %H:%M %Z}" if configuration.off_since else ""
-        return f"Stapling is switched off{when}{who} through this plugin."
+        since = f" since {when(configuration.off_since)}" if configuration.off_since else ""
+        return f"Stapling is switched off{since}{who} through this plugin."
     if configuration.origin is Origin.WHM:
         return "Stapling is switched off in WHM itself (Apache Configuration, Global Configuration)."
     if configuration.origin is Origin.OWN_TEMPLATE:
