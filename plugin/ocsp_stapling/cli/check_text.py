@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from ocsp_stapling.cli.output import blocks, boxed, printable, table, wrapped
+from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
+from ocsp_stapling.cli.output import blocks, boxed, place_of, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted, milliseconds, when
+from ocsp_stapling.text import counted, duration, milliseconds, when
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -61,12 +62,12 @@ def _performance(found: Document) -> str:
 
 
 def _reasons(found: Document) -> list[str]:
-    how = "inferred, " if found["inferred"] else ""
-    facts = [
-        wrapped(
-            f"Cause: {found['cause']} ({how}{found['confidence']} confidence), severity: {found['severity']}."
-        )
-    ]
+    """The cause in words and by its code; what speaks for it and against it. A healthy server has none to name."""
+    facts = []
+    if found["cause"] != "healthy":
+        sure = confidence_words(str(found["confidence"]))
+        facts.append(wrapped(f"Cause: {cause_words(str(found['cause']))}{sure}. [{found['cause']}]"))
+        facts.append(wrapped(f"Effect: {harm_words(str(found['severity']))}."))
     facts += map(wrapped, _names(found))
     facts += [wrapped(printable(text, 600), "  + ", "    ") for text in found["for"]]
     facts += [wrapped(printable(text, 600), "  - ", "    ") for text in found["against"]]
@@ -102,7 +103,7 @@ def _responders(found: Document) -> list[str]:
     rows = [row for _, each in groups for row in each]
     if not rows:
         return []
-    header, *lines = blocks(rows[:_ROWS], ("ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT"), indent=4)
+    header, *lines = blocks(rows[:_ROWS], ("address", "ping", "connect", "answer", "result"), indent=4)
     shown = [_heading(f"Responders, asked as Apache's user {found['this_server']['worker_user']}".rstrip())]
     shown.append(click.style(header, dim=True))
     left = list(zip(lines, rows, strict=False))
@@ -139,8 +140,12 @@ def _result(outcome: str, detail: str) -> str:
 
 def _validity(address: Document) -> str:
     until = address["next_update"]
-    good = until and address["outcome"] == "ok"
-    return f", valid until {when(datetime.fromisoformat(until))}" if good else ""
+    if not until or address["outcome"] != "ok":
+        return ""
+    left = datetime.fromisoformat(until) - datetime.now(UTC)
+    return (
+        f", valid for {duration(left.total_seconds())} more" if left > timedelta(0) else ", no longer valid"
+    )
 
 
 def _colour(line: str, row: tuple[str, ...]) -> str:
@@ -162,7 +167,8 @@ def _handshakes(found: Document) -> list[str]:
         )
         for one in _telling(found["handshakes"])
     ]
-    lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
+    header = ("site", "address", "asked for", "after", "ended with")
+    lines = [_heading("Handshakes, each group at once"), *table(rows, header).splitlines()]
     if (left := len(found["handshakes"]) - len(rows)) > 0:
         lines.append(f"  ... {left} more lines: --json has them all.")
     if found["this_server"]["front"] != "httpd":
@@ -177,25 +183,25 @@ def _telling(made: Sequence[Document]) -> Sequence[Document]:
 
 
 def _asking(one: Document) -> str:
-    again = "again, " if one["repeated"] else ""
+    again = ", again" if one["repeated"] else ""
     # Of a site with certificates of both kinds each kind is met: they may have responders of their own.
     which = f" ({str(one['key']).upper()})" if one["key"] else ""
-    return f"{again}asks for {'a staple' if one['asked'] else 'none'}{which}"
+    return f"{'a staple' if one['asked'] else 'none'}{which}{again}"
 
 
 def _ending(one: Document) -> str:
     if one["failure"]:
         return "given up" if one["failure"] == "timeout" else str(one["failure"])
     if not one["asked"]:
-        return "completed"
-    return f"staple: {one['staple']}" if one["stapled"] else "no staple"
+        return "served"
+    return f"{str(one['staple']).replace('-', ' ')} staple" if one["stapled"] else "no staple"
 
 
 def _surroundings(found: Document) -> list[str]:
     configuration, log, host = found["configuration"], found["log"], found["this_server"]
     rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
     if told := found["retirement"]["sentence"]:
-        rows.append(("OCSP", f"{told} {found['retirement']['advice_sentence']}"))
+        rows.append(("OCSP", str(told)))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
     rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
     rules = dict.fromkeys(rule for one in found["responders"] for rule in one["firewall"])
@@ -205,11 +211,9 @@ def _surroundings(found: Document) -> list[str]:
 
 
 def _stapling(one: Document) -> str:
-    line = one["decided_by"]
-    where = f"decided by {line['file']}:{line['line']} ({one['origin']})" if line else "Apache's default"
     by = f", by {one['off_by']}" if one["off_by"] else ""
     why = f": {one['reason']}" if one["reason"] else ""
-    return f"{one['stapling']}, {where}{by}{why}"
+    return f"{one['stapling']}, decided by {place_of(one['decided_by'], one['origin'])}{by}{why}"
 
 
 def _log(one: Document) -> str:

@@ -105,7 +105,7 @@ def probe(
     if as_json:
         emit_json("probe", document(target, subject, worst))
     else:
-        click.echo("\n\n".join(as_text(subject, one) for one in worst) or subject.note)
+        click.echo("\n\n".join(as_text(subject, one) for one in worst) or wrapped(subject.note))
     sys.exit(exit_status(subject, finding))
 
 
@@ -274,13 +274,13 @@ def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
         wrapped(_sentence(subject, finding), "  ", "  "),
     ]
     if finding.detail:
-        lines.append(f"  {printable(finding.detail)}")
+        lines.append(wrapped(printable(finding.detail), "  ", "  "))
     if finding.addresses:
         header = ("address", "route", "ping", "connect", "http", "answer", "result")
         lines += ["", table(map(_row, finding.addresses), header)]
     if finding.address_count > len(finding.addresses):
         lines.append(f"  {finding.address_count} addresses in all; the others were not asked.")
-    return "\n".join([*lines, *(["", f"  {subject.note}"] if subject.note else [])])
+    return "\n".join([*lines, *(["", wrapped(subject.note, "  ", "  ")] if subject.note else [])])
 
 
 def _row(found: AddressFinding) -> tuple[str, ...]:

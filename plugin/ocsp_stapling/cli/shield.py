@@ -80,8 +80,11 @@ def refresh(as_json: bool) -> None:
     """
     from collections import Counter
 
+    from ocsp_stapling.change.operate import require_root
     from ocsp_stapling.cli.output import emit_json
+    from ocsp_stapling.text import counted
 
+    require_root()
     done = _refresh(_PASS_SECONDS)
     if as_json:
         facts = {
@@ -92,8 +95,9 @@ def refresh(as_json: bool) -> None:
         }
         emit_json("shield-refresh", facts)
     else:
+        counts = f"{done.stored:,} stored, {len(done.failed):,} failed, {done.left:,} left for the next pass"
         click.echo(
-            f"Asked for {done.asked}, stored {done.stored}, failed {len(done.failed)}, left {done.left}."
+            f"Asked for {counted(done.asked, 'answer')}: {counts}." if done.asked else "No answer is due."
         )
     sys.exit(1 if done.failed else 0)
 
@@ -151,11 +155,13 @@ def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
 
 
 def _text(found: Any, in_force: bool) -> str:
-    from ocsp_stapling.cli.output import printable, table
+    from ocsp_stapling.cli.output import printable, table, wrapped
     from ocsp_stapling.text import listed, when
 
     if not found.port:
-        return "The shield is off. Apache asks the authorities itself: ocsp-stapling shield on changes that."
+        return wrapped(
+            "The shield is off: Apache asks the authorities itself. `ocsp-stapling shield on` changes that."
+        )
     word = "answers" if found.answering else "DOES NOT ANSWER"
     rows = [
         ("Relay", f"127.0.0.1:{found.port}, {word}"),

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.change.journal import ending
+from ocsp_stapling.change.journal import ending, named
 from ocsp_stapling.check.status import standing
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, place_of, printable, table, wrapped
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import not_root
 from ocsp_stapling.text import aged, counted
@@ -41,7 +41,7 @@ def status(as_json: bool) -> None:
 def _text(found: Mapping[str, Any]) -> str:
     on = found["stapling"] == "on"
     head = click.style(f"Stapling is {found['stapling']}", fg="green" if on else "yellow", bold=True)
-    return "\n".join([f"{head}{_since(found)}.", table(_rows(found))])
+    return "\n".join([wrapped(f"{head}{_since(found)}."), table(_rows(found))])
 
 
 def _since(found: Mapping[str, Any]) -> str:
@@ -56,8 +56,7 @@ def _since_of(found: Mapping[str, Any]) -> str:
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    line = found["decided_by"]
-    decided = f"{line['file']}:{line['line']} ({found['origin']})" if line else "no line: Apache's default"
+    decided = place_of(found["decided_by"], found["origin"])
     rows = [
         ("Decided by", decided),
         *_md_stapling(found["md_stapling"]),
@@ -69,6 +68,8 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
+    if (last := found["last_check"]) and last["monitoring_state"] != "OK":
+        rows.append(("Next step", str(last["advice_sentence"])))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
     if pending := found["pending_operation"]:
         state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
@@ -102,14 +103,14 @@ def _few(names: list[str]) -> str:
 def _last_check(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "none yet: ocsp-stapling check"
-    return f"{_local(one['checked_at'])}: {one['monitoring_state']}, {one['sentence']}"
+    return f"{one['monitoring_state']}, {_local(one['checked_at'])}: {one['sentence']}"
 
 
 def _operation(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     why = f" ({one['reason']})" if one["reason"] else ""
-    return f"{one['action']} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'])}"
+    return f"{named(one['action'])} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'])}"
 
 
 def _local(text: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,12 +20,12 @@ from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.change_options import change_options
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, printable, say, table, wrapped
 from ocsp_stapling.problem import Problem
 
 REFUSED_EXIT = 1
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
-_RUNGS = {
+RUNGS = {
     "whm-api": "through WHM",
     "signal-parent": "by a signal to Apache's parent",
     "end-old-workers": "ending the old workers",
@@ -106,12 +106,15 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
     operator = Operator(_request(action, options, shield_port), watcher, foresight=outlook)
     if options["dry_run"]:
         return _dry_run(operator, as_json)
-    asked = sys.stdin.isatty() and not as_json
+    asked = sys.stdin.isatty() and not as_json and not options["yes"]
+    known: tuple[str, ...] = ()
     if not options["yes"]:
-        operator.expect(_consented(operator) if asked else _needing_none(operator))
+        plan = _consented(operator) if asked else _needing_none(operator)
+        operator.expect(plan.tag)
+        known = plan.warnings if asked else ()
     result = operator.run(agreed=bool(options["yes"]) or asked)
     try:
-        emit_json("operation", result.as_json()) if as_json else _show(result)
+        emit_json("operation", result.as_json()) if as_json else _show(result, known)
         sys.stdout.flush()
     except OSError:
         # Nobody reads any more; the exit status still tells what became of the server.
@@ -157,21 +160,22 @@ def _dry_run(operator: Operator, as_json: bool) -> int:
     return 0
 
 
-def _needing_none(operator: Operator) -> str:
-    """Return the plan's tag if nothing has to be written. Raises Problem, else `needs-consent`."""
+def _needing_none(operator: Operator) -> Plan:
+    """Return the plan if nothing has to be written. Raises Problem, else `needs-consent`."""
     plan = operator.plan()
     if plan.changes:
         raise needs_consent()
-    return plan.tag
+    return plan
 
 
-def _consented(operator: Operator) -> str:
-    """Show the plan, ask, and return the tag of what was agreed to."""
+def _consented(operator: Operator) -> Plan:
+    """Show the plan, ask, and return what was agreed to; where no file needs a change there is nothing to ask."""
     plan = operator.plan()
-    click.echo(_plan_text(plan))
-    if plan.changes and not click.confirm("Do it?", default=False):
-        raise Problem("not-confirmed", "Nothing was changed.")
-    return plan.tag
+    if plan.changes:
+        click.echo(_plan_text(plan))
+        if not click.confirm("Do it?", default=False):
+            raise Problem("not-confirmed", "Nothing was changed.")
+    return plan
 
 
 def who_is_here() -> str:
@@ -195,12 +199,17 @@ def _plan_text(plan: Plan) -> str:
         told = f"Stapling is {wanted}{where} already; no file needs a change."
         if plan.action == CACHE_FIT:
             told = "The staple cache holds every staple already; no file needs a change."
-        return "\n".join(filter(None, [told, table(beware)]))
-    rows = [("Sites affected", f"{plan.sites_affected:,}"), ("Restart", plan.cost), *beware]
+        return "\n".join(filter(None, [wrapped(told), table(beware)]))
+    sites = [("Sites affected", f"{plan.sites_affected:,}")] if plan.sites_affected else []
+    rows = [*sites, ("Restart", plan.cost), *beware]
     files = [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
-    return "\n".join([_outlook(plan), table(rows), "\nWhat will be written:", *files])
+    return "\n".join([wrapped(_outlook(plan)), table(rows), "\nWhat will be written:", *files])
 
 
+_SHIELD = {
+    "shield-on": "Apache will ask a relay on this machine instead of the authorities, and staple what that holds.",
+    "shield-off": "Apache will ask the authorities itself again, as the configuration says.",
+}
 _SINGLE = {"site-off": "off", "site-on": "on"}
 
 
@@ -211,6 +220,8 @@ def _outlook(plan: Plan) -> str:
         return f"Stapling {what} for {called(plan.site)} alone; {stays}."
     if plan.action == CACHE_FIT:
         return "Apache's staple cache will hold the staples of all certificates; stapling stays on."
+    if plan.action in _SHIELD:
+        return _SHIELD[plan.action]
     if plan.stapling_now is plan.stapling_then:
         return f"Stapling stays {_on_off(plan.stapling_now)} for the server; what changes is named below."
     return f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."
@@ -226,7 +237,7 @@ def _silent(_name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
 
 def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     """One line a step, with the time since the call."""
-    rung = _RUNGS.get(str(detail.get("rung")), "")
+    rung = RUNGS.get(str(detail.get("rung")), "")
     what = (
         rung
         or detail.get("path")
@@ -239,10 +250,11 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     click.echo(f"  {seconds:6.2f} s  {name:10}  {printable(f'{what}{because}')}".rstrip())
 
 
-def _show(result: Result) -> None:
+def _show(result: Result, known: Sequence[str] = ()) -> None:
+    """Tell how it ended; of the warnings those that were not `known` when it was agreed to."""
     good = result.state == DONE
     told = f"{_ENDINGS[result.state]} after {result.seconds:.1f} s: {result.sentence}"
-    click.secho(told, fg="green" if good else "red", bold=not good, err=not good)
+    click.secho(wrapped(told), fg="green" if good else "red", bold=not good, err=not good)
     if result.problem and not good:
         click.echo(f"[{result.problem.code}]", err=True)
         if result.problem.detail:
@@ -253,9 +265,10 @@ def _show(result: Result) -> None:
     if rows:
         click.echo(table(rows, header=("site", "before", "after", "staple")))
     if result.attempt:
-        click.echo(printable(result.attempt.sentence, 2000))
+        say(result.attempt.sentence)
     for warning in result.warnings:
-        click.echo(f"Note: {printable(warning)}")
+        if warning not in known:
+            say(f"Note: {warning}")
     if good and result.operation:
         click.echo(f"To take it back: ocsp-stapling undo   (operation {result.operation})")
 

@@ -11,6 +11,7 @@ from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.request import ACCOUNT
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.outages import Reading
@@ -127,7 +128,11 @@ def _is_healthy(responder: Document, alone: Sequence[str] = ()) -> bool:
 
 
 def _named(unhealthy: list[Document]) -> str:
-    names = list(dict.fromkeys(f"{one['host'] or one['url']} ({one['outcome']})" for one in unhealthy))
+    names = list(
+        dict.fromkeys(
+            f"{one['host'] or one['url']} ({trouble_words(str(one['outcome']))})" for one in unhealthy
+        )
+    )
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 

@@ -219,7 +219,9 @@ def _of_module(brackets: bytes, rule: Message) -> bool:
     return modules <= {rule.module}
 
 
-def _said_or_cut(rule: Message, text: bytes, os_error: bytes, by_ssl: bool) -> tuple[Kind | None, bytes | None]:
+def _said_or_cut(
+    rule: Message, text: bytes, os_error: bytes, by_ssl: bool
+) -> tuple[Kind | None, bytes | None]:
     """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):

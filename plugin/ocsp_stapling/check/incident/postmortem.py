@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident.model import SERVER, Incident
 from ocsp_stapling.check.incident.words import sentence, timeline, wait_words
+from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.text import capital, when
 
 _SIGNS = {
@@ -78,7 +80,12 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
     met = [one for one in kept.get("handshakes", ()) if isinstance(one, Mapping)][:_SHOWN]
     asked = [one for one in kept.get("responders", ()) if isinstance(one, Mapping)][:_SHOWN]
     rows = [
-        (str(one.get("host")), str(place.get("address")), str(place.get("outcome")), _took(place))
+        (
+            str(one.get("host")),
+            str(place.get("address")),
+            trouble_words(str(place.get("outcome"))),
+            _took(place),
+        )
         for one in asked
         for place in one.get("addresses", ())
         if isinstance(place, Mapping)
@@ -86,12 +93,19 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
     visits = [(str(one.get("site")), "yes" if one.get("asked") else "no", _ended(one)) for one in met]
     if not rows and not visits:
         return ["No check saw it while it lasted."]
-    lines = [f"A check at {kept['checked_at']}."] if kept.get("checked_at") else []
+    lines = _made_at(str(kept.get("checked_at") or ""))
     if rows:
         lines += ["", *_table(("responder", "address", "outcome", "answer after"), rows)]
     if visits:
         lines += ["", *_table(("site", "asked for a staple", "handshake"), visits)]
     return lines
+
+
+def _made_at(text: str) -> list[str]:
+    try:
+        return [f"A check at {when(datetime.fromisoformat(text))}."]
+    except ValueError:
+        return []
 
 
 def _took(place: Mapping[str, Any]) -> str:

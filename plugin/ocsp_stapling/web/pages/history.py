@@ -13,7 +13,7 @@ from ocsp_stapling.change.journal import Journal, Operation
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
 from ocsp_stapling.check.incident.postmortem import report
-from ocsp_stapling.check.ticket import cause_words
+from ocsp_stapling.check.words import cause_words
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
