@@ -148,8 +148,14 @@ def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingS
         force_url=_anywhere(tree, "SSLStaplingForceURL"),
         proxy=_anywhere(tree, "SSLOCSPProxyURL"),
         client_checks=_anywhere(tree, "SSLOCSPEnable"),
-        md_stapling=_anywhere(tree, "MDStapling"),
+        md_stapling=_md_stapling(tree),
     )
+
+
+def _md_stapling(tree: ConfigTree) -> Directive | None:
+    """MDStapling concerns certificates that mod_md does not manage, unless MDStapleOthers is off."""
+    others = tree.last("MDStapleOthers")
+    return None if others and not is_on(others) else _anywhere(tree, "MDStapling")
 
 
 def _anywhere(tree: ConfigTree, name: str) -> Directive | None:

@@ -280,9 +280,7 @@ def _described(
     before = now.server.stapling
     after = _after(changes, then) if rebuild and not site else then.stapling.on
     alone = single.endpoints(now.server, site) if site else ()
-    will = _stapling_then(then, after)
-    if rebuild and site:
-        will |= dict.fromkeys((one.key for one in alone), False)
+    will = _stapling_then(then, after) | {one.key: False for one in (alone if rebuild else ())}
     affected, losing = _concerned(now.server, will)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     by_hand = _by_hand(then)

@@ -126,6 +126,25 @@ def test_virtual_hosts_of_their_own_mind_are_listed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "staples"),
+    [
+        ("MDStapling on", True),
+        ("MDStapling on\nMDStapleOthers on", True),
+        ("MDStapling on\nMDStapleOthers off", False),
+        ("MDStapling off\nMDStapleOthers on", False),
+        ("MDStapling on\nMDStapling off", False),
+        ("MDStapling on\nMDStapleOthers off\nMDStapleOthers on", True),
+        ("<IfModule md_module>\nMDStapling on\n</IfModule>", False),
+        ("MDStapleOthers on", False),
+    ],
+)
+def test_mod_md_staples_what_it_does_not_manage_unless_told_otherwise(
+    tmp_path: Path, lines: str, staples: bool
+) -> None:
+    assert bool(state(server(tmp_path, pre_virtualhost_global=lines)).md_stapling) is staples
+
+
 def test_on_without_a_cache_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/httpd.conf").write_text("SSLUseStapling on\n")
