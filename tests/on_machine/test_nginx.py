@@ -49,7 +49,7 @@ def test_an_outage_holds_no_visitor_up_and_check_and_page_say_who_is_in_front(be
     open_whm(behind)
     page = log_in(behind).get().text
     assert "Another server is in front" in page
-    assert "Visitors meet nginx, not Apache" in page
+    assert "Visitors reach nginx, not Apache" in page
 
 
 def test_off_and_on_are_done_and_say_that_visitors_meet_nginx(behind: Machine) -> None:

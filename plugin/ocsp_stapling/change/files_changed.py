@@ -116,7 +116,7 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     if now.front not in _APACHE_IN_FRONT:
         raise Problem(
             "shield-not-in-front",
-            f"{now.front} answers visitors on port 443, so they do not meet Apache's stapling and a shield would "
+            f"{now.front} answers visitors on port 443, so they do not reach Apache's stapling and a shield would "
             "change nothing for them. Nothing was touched.",
         )
     proxy = now.server.stapling.proxy

@@ -68,7 +68,6 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
         "site": found.door.name,
         "address": found.door.address,
         "port": found.door.port,
-        "key": found.door.key or None,
         "asked": found.asked,
         "seconds": round(found.seconds, 4),
         "stapled": found.staple is not None,
@@ -81,21 +80,22 @@ def paired(
 ) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
     """Return of each handshake what its site is called, itself and the one after the change, as `handshake_json`.
 
-    A site of several ports (a drop-in's own, beside the one visitors come to) is called by name and port; one that
-    was met as clients of RSA or ECDSA alone meet it says so.
+    A site of several ports (a drop-in's own, beside the one visitors come to) is called by name and port.
     """
     then = {_place(each): each for each in after}
     ports = Counter(name for name, _ in {(each["site"], each.get("port")) for each in before})
-    return [(_called(each, ports[each["site"]] > 1), each, then.get(_place(each))) for each in before]
-
-
-def _called(found: Mapping[str, Any], with_port: bool) -> str:
-    name = f"{found['site']}:{found['port']}" if with_port else str(found["site"])
-    return f"{name} ({str(found['key']).upper()})" if found.get("key") else name
+    return [
+        (
+            f"{each['site']}:{each['port']}" if ports[each["site"]] > 1 else str(each["site"]),
+            each,
+            then.get(_place(each)),
+        )
+        for each in before
+    ]
 
 
 def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
-    return found["site"], found["address"], found.get("port"), found.get("key")
+    return found["site"], found["address"], found.get("port")
 
 
 def wait_until_served(
@@ -136,7 +136,7 @@ def judge(samples: Sequence[Sample], found: Sequence[Handshake]) -> Verification
     """Return what one round of handshakes with the samples means. Pure."""
     made = tuple(found)
     if not made:
-        return Verification(True, True, "No TLS site was there to meet.", made)
+        return Verification(True, True, "There was no TLS site to test.", made)
     slow = [h for h in made if h.error == "timeout"]
     dead = [h for h in made if h.error in ("refused", "unreachable", "reset")]
     odd = [h for h in made if h.error and h not in slow and h not in dead]

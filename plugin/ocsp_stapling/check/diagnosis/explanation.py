@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ocsp_stapling.check.evidence import ResponderEvidence
+from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 
 SLOW_MS = 1000.0
@@ -76,8 +76,6 @@ class Explanation:
     """Whether the remedy lies on this server rather than in the network beyond it."""
     late: bool = False
     """Whether its answers are right and only slow."""
-    fix: str = ""
-    """What mends it on this server, where more is known than its cause; "" for the advice of the cause."""
 
 
 def can_hold_up(finding: ResponderFinding) -> bool:
@@ -89,6 +87,15 @@ def can_hold_up(finding: ResponderFinding) -> bool:
 def is_found_slowly(finding: ResponderFinding) -> bool:
     """Say whether this server's resolver took so long for the name that visitors notice: Apache waits for it, too."""
     return (finding.resolve_ms or 0) >= SLOW_MS
+
+
+def all_answer(evidence: Evidence) -> str:
+    """Return `All 3 responders answer rightly`; those that only expired certificates name do not count."""
+    count = len({one.url for one in evidence.responders if not one.expired_only})
+    own = " of these certificates" if evidence.unseen is not None else ""
+    return (
+        f"The responder{own} answers rightly" if count < 2 else f"All {count} responders{own} answer rightly"
+    )
 
 
 def failing(one: ResponderEvidence) -> tuple[AddressFinding, ...]:

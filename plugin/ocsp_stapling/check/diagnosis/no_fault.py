@@ -5,12 +5,12 @@ from __future__ import annotations
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis import staple_cache
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, turning_off
-from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
+from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.text import capital, listed
+from ocsp_stapling.text import capital, counted, listed, uncapital
 
 _SEVERAL = 2
 """Fresh failures that held visitors up; one may be the end of what has just healed."""
@@ -23,7 +23,7 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
     if measured.lasting:
         return _slow_for_no_reason(evidence, measured, all_right)
     if measured.unmet and not measured.judged:
-        return _nobody_met(measured)
+        return _nobody_met(evidence, measured)
     if evidence.incomplete_chains:
         return _chain_incomplete(evidence, measured)
     if not found_anything(evidence):
@@ -41,8 +41,6 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return staple_cache.too_small(evidence, measured)
     if evidence.unreadable:
         return beside.unreadable(evidence)
-    if evidence.unasked:
-        return beside.not_all_asked(evidence, measured)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
     if evidence.log.fresh_timeouts >= _SEVERAL:
@@ -55,7 +53,7 @@ def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
     quick = met_words(measured, "The sites that were tested answer quickly.")
     sentence = (
         "Visitors waited in vain for a responder within the last two minutes, the last at "
-        f"{evidence.log.last[11:19]}, although every one of them answers rightly when asked now. {quick}"
+        f"{evidence.log.last[11:19]}, although {uncapital(all_answer(evidence))} when asked now. {quick}"
     )
     advice = (
         "Look again in two minutes. If the error log goes on so, a responder answers this check and not Apache; "
@@ -75,7 +73,11 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if evidence.host.selinux_denies:
         return _denied(names, strict)
     refused = f" Firefox refuses {listed(strict)} without one (Must-Staple)." if strict else ""
-    sentence = f"The responders answer rightly, yet Apache sends no staple ({listed(names)}), though quickly."
+    tested = {h.site for h in (*measured.without_staple, *measured.bad_staple, *measured.stapled)}
+    sentence = (
+        f"{all_answer(evidence)}, yet Apache sends no staple for {len(names)} of "
+        f"{counted(len(tested), 'site')} tested ({listed(names)}), though quickly."
+    )
     advice = (
         "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
     )
@@ -115,10 +117,13 @@ def met_words(measured: Measured, quick: str) -> str:
     return quick if measured.quick else "Whether visitors wait could not be measured."
 
 
-def _nobody_met(measured: Measured) -> Diagnosis:
+def _nobody_met(evidence: Evidence, measured: Measured) -> Diagnosis:
     sites = tuple(dict.fromkeys(h.site for h in measured.unmet))
     places = listed([f"{h.site} at {h.address} ({h.error})" for h in measured.unmet])
-    sentence = f"The responders answer rightly, but no site could be reached at its address: {places}."
+    sentence = (
+        f"{all_answer(evidence)}, but no site of {len(sites)} tested could be reached at its "
+        f"address: {places}."
+    )
     advice = "See whether Apache listens there and whether these are this server's addresses."
     return Diagnosis(
         Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
@@ -131,15 +136,12 @@ def found_anything(evidence: Evidence) -> bool:
 
 
 def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
-    count = len({one.url for one in evidence.responders if not one.expired_only})
-    own = " of these certificates" if evidence.unseen is not None else ""
-    noun = f"The responder{own} answers" if count < 2 else f"All {count} responders{own} answer"
     quick = (
         "and the sites answer quickly"
         if measured.judged
         else "but no site could be reached to see whether it waits"
     )
-    sentence = f"{noun} rightly at every address, {quick}."
+    sentence = f"{all_answer(evidence)} at every address, {quick}."
     against = []
     if measured.once_only:
         against.append("A first handshake had to wait for the staple to be fetched; the next one was quick.")
@@ -189,7 +191,7 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool)
             sites=sites,
         )
     fate = "wait" if measured.slow else "are aborted"
-    others = "every responder answers rightly" if all_right else "no responder keeps anybody waiting"
+    others = uncapital(all_answer(evidence)) if all_right else "no responder keeps anybody waiting"
     sentence = f"Handshakes that ask for a staple {fate}, although {others} when asked now."
     advice = (
         f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."

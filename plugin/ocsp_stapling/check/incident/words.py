@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling.change.journal import Operation, ending
+from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
 from ocsp_stapling.text import capital, host_of, listed
@@ -23,6 +23,13 @@ DOING = {
     "shield-off": "Turning the shield off",
 }
 """What a change does, by its action."""
+_ENDINGS = {
+    "done": "done",
+    "refused": "refused, nothing touched",
+    "restored": "failed, everything put back",
+    "failed": "FAILED and not put back",
+    "running": "under way",
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def _failing(one: Incident) -> str:
 def advice(one: Incident) -> str:
     """Return what there is to do about it now."""
     if one.ended is not None:
-        return f"Nothing: it is over. For a report: ocsp-stapling report {one.id}"
+        return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
     if one.off_since is None:
         return str(one.kept.get("advice_sentence", "")) or "Run `ocsp-stapling check`."
     if one.healed is None:
@@ -132,7 +139,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEve
 def _change(one: Operation) -> str:
     reason = f" ({one.reason})" if one.reason else ""
     site = f" {one.plan['site']}" if one.plan.get("site") else ""
-    ended = ending(one.state)
+    ended = _ENDINGS.get(one.state, one.state)
     message = str(one.result.get("sentence") or "")
     told = f"{DOING.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])

@@ -130,12 +130,10 @@ def contradictions(made: Evidence) -> list[str]:
         "quick is measured": not re.search(r"quickly|sites are quick", sentence) or bool(quick),
         "nobody waits where sites are quick": not re.search(r"answer quickly", sentence) or not stalls,
         "a staple that is praised has come": "with staples" not in sentence or bool(good),
-        "a staple that is missed has not come": not re.search(
-            "without a good staple|sends no staple", sentence
-        )
+        "a staple that is missed has not come": not re.search("no good staple came|sends no staple", sentence)
         or bool(bare),
         "who answers rightly is right in the table": not re.search(
-            r"(All \d+|every) responders? answers? rightly", sentence
+            r"([Aa]ll \d+|[Tt]he) responders? answers? rightly", sentence
         )
         or not wrong,
         "something is done about a stall": not stalls or found.action is not Action.NOTHING,
