@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -50,6 +51,17 @@ NIGHT = """new MutationObserver((_, watcher) => {
   watcher.disconnect();
   document.body.style.setProperty("background", "#14191f", "important");
 }).observe(document, {childList: true, subtree: true});"""
+LISTEN = """(() => {
+  const note = text => {
+    const heard = JSON.parse(sessionStorage.getItem("heard") || "[]");
+    if (text) { sessionStorage.setItem("heard", JSON.stringify([...heard, text])); }
+  };
+  const listen = () => document.querySelectorAll("[aria-live], [role=status], [role=alert]").forEach(region =>
+    new MutationObserver(() => note(region.textContent.trim())).observe(region, {childList: true, subtree: true}));
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", listen) : listen();
+})();"""
+FOCUSED = """const one = document.activeElement, label = one.labels && one.labels[0];
+return (one.getAttribute("aria-label") || (label || one).textContent || one.tagName).trim().replace(/\\s+/g, " ");"""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -78,13 +90,38 @@ def _enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """One thing that a screen reader is told of; `level` is a heading's, else 0."""
+
+    role: str
+    name: str
+    level: int
+    focusable: bool
+
+
+def _spoken(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[Spoken]:
+    if not node.get("ignored"):
+        facts = {one["name"]: one["value"].get("value") for one in node.get("properties", ())}
+        yield Spoken(
+            str(node.get("role", {}).get("value", "")),
+            " ".join(str(node.get("name", {}).get("value", "")).split()),
+            int(facts.get("level") or 0),
+            bool(facts.get("focusable")),
+        )
+    for child in node.get("childIds", ()):
+        yield from _spoken(nodes[child], nodes)
+
+
 @dataclass
 class Window:
     """A browser window at WHM."""
 
     driver: webdriver.Chrome
     prefix: str = ""
+    user: str = ""
     night: str = ""
+    listening: bool = False
 
     @property
     def text(self) -> str:
@@ -94,6 +131,7 @@ class Window:
     def log_in(self, user: str = OPERATOR) -> Window:
         """Fill in WHM's login form and come to the plugin's page."""
         self.driver.get(f"https://{SERVER_V4}:{PORT}/")
+        self.user = user
         self.one("input[name=user]").send_keys(user)
         self.one("input[name=pass]").send_keys(password(user))
         self.one("form [type=submit], form button").click()
@@ -181,6 +219,44 @@ class Window:
         """Let pages run scripts, or not."""
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
         return self
+
+    def press(self, key: str, times: int = 1) -> Window:
+        """Press a key of the keyboard: `Tab`, `Enter`, `Space`."""
+        for _ in range(times):
+            self.driver.switch_to.active_element.send_keys(getattr(Keys, key.upper()))
+        return self
+
+    def tab_to(self, name: str, most: int = 60) -> list[str]:
+        """Press Tab until the element of that name has the focus; return the names passed on the way, it included."""
+        passed: list[str] = []
+        while len(passed) < most:
+            self.press("Tab")
+            passed.append(str(self.driver.execute_script(FOCUSED)))
+            if passed[-1].startswith(name):
+                return passed
+        raise AssertionError(f"{name!r} is not among {passed}")
+
+    def heard(self) -> list[str]:
+        """Return what live regions said since this was first asked for, on all pages since, oldest first."""
+        if not self.listening:
+            self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
+            self.driver.execute_script("sessionStorage.removeItem('heard');" + LISTEN)
+            self.listening = True
+        found: list[str] = json.loads(
+            self.driver.execute_script("return sessionStorage.getItem('heard') || '[]'")
+        )
+        return found
+
+    def spoken(self) -> list[Spoken]:
+        """Return what a screen reader is given of the plugin's page: Chromium's accessibility tree, in its order."""
+        self.driver.execute_cdp_cmd("DOM.enable", {})
+        nodes = self.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        by_id = {one["nodeId"]: one for one in nodes}
+        wanted = {"expression": "document.getElementById('ost')"}
+        held = self.driver.execute_cdp_cmd("Runtime.evaluate", wanted)["result"]["objectId"]
+        root = self.driver.execute_cdp_cmd("DOM.describeNode", {"objectId": held})["node"]["backendNodeId"]
+        start = next(one for one in nodes if one.get("backendDOMNodeId") == root)
+        return list(_spoken(start, by_id))
 
     def axe(self) -> list[str]:
         """Return what axe-core finds serious or critical within the plugin's page, in short."""

@@ -5,6 +5,7 @@ Protocol: Firefox Source Docs, "Marionette", "Protocol": frames `LENGTH:JSON`, c
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -14,13 +15,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.machine.chromium import network_of
+from tests.machine.chromium import Window, network_of
+from tests.machine.cpanel import password
 from tests.machine.machine import Machine
 from tests.machine.pki import AuthorityKeys, pem
 from tests.machine.shape import SERVER_V4
+from tests.machine.whm import PAGE
+from tests.machine.whm import PORT as WHM
 
 PORT = 2828
 PROFILE = "/tmp/firefox"
@@ -71,7 +76,8 @@ class Firefox:
     def command(self, name: str, **parameters: object) -> Any:
         """Have Firefox do something. Raises FirefoxError with what it says if it cannot."""
         self._number += 1
-        text = json.dumps([0, self._number, f"WebDriver:{name}", parameters]).encode()
+        full = name if ":" in name else f"WebDriver:{name}"
+        text = json.dumps([0, self._number, full, parameters]).encode()
         self._stream.write(b"%d:%s" % (len(text), text))
         self._stream.flush()
         _, _, error, found = self._read()
@@ -106,21 +112,77 @@ class Firefox:
         return json.loads(self._stream.read(int(length)))
 
 
+_LOGIN = """document.querySelector("input[name=user]").value = arguments[0];
+document.querySelector("input[name=pass]").value = arguments[1];
+document.querySelector("form").submit()"""
+
+
+@dataclass
+class FirefoxWindow:
+    """A Firefox at WHM; it goes where it is told, or where the window of a story is."""
+
+    browser: Firefox
+    user: str = ""
+    session: str = ""
+
+    def log_in(self, user: str) -> None:
+        """Fill in WHM's login form."""
+        self.browser.visit(f"https://{SERVER_V4}:{WHM}/")
+        self.browser.script(_LOGIN, user, password(user))
+        self.browser.wait("location.pathname.startsWith('/cpsess') && document.readyState == 'complete'")
+        self.session, self.user = str(self.browser.script("return location.pathname")).split("/")[1], user
+
+    def open(self, query: str) -> None:
+        """Open a page of the plugin: `p=responders`."""
+        self.browser.visit(f"https://{SERVER_V4}:{WHM}/{self.session}{PAGE}?{query}")
+
+    def follow(self, page: Window, form: str = "") -> None:
+        """Open the page that another browser's window shows, as the same user; then run the script `form`."""
+        if page.user != self.user:
+            self.log_in(page.user)
+        self.open(page.driver.current_url.partition("?")[2])
+        if form:
+            self.browser.script(f"document.body.dataset.left = 'yes'; {form}")
+            self.browser.wait(
+                "document.body && !document.body.dataset.left && document.querySelector('#ost')"
+            )
+        if page.night:
+            self.browser.script(
+                "document.body.style.setProperty('background', '#14191f', 'important');"
+                "dispatchEvent(new Event('load'))"
+            )
+
+    def shoot(self, file: Path, width: int) -> None:
+        """Take a picture of the whole page, this many CSS pixels wide."""
+        self.browser.command("SetWindowRect", width=width, height=900)
+        found = self.browser.command("TakeScreenshot", full=True, hash=False)
+        file.write_bytes(base64.b64decode(found))
+
+
 @contextlib.contextmanager
 def firefox(machine: Machine, any_certificate: bool = False) -> Iterator[Firefox]:
     """Start Firefox in the machine; it trusts the machine's authorities, or whoever shows `any_certificate`."""
     _profile(machine)
-    argv = ("env", "MOZ_HEADLESS=1", "firefox-esr", "--marionette", "--no-remote", "--profile", PROFILE)
+    options = ("--marionette", "--remote-allow-system-access", "--no-remote", "--profile", PROFILE)
+    argv = ("env", "MOZ_HEADLESS=1", "firefox-esr", *options)
     process = machine.popen("sh", "-c", 'exec "$@" >/tmp/firefox.log 2>&1', "sh", *argv)
     try:
         with _connected(machine, process) as connection:
             opened = Firefox(connection)
             opened.command("NewSession", acceptInsecureCerts=any_certificate)
+            _as_narrow_as_phones(opened)
             yield opened
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def _as_narrow_as_phones(opened: Firefox) -> None:
+    """Take from Firefox's window the width that it keeps at least."""
+    opened.command("Marionette:SetContext", value="chrome")
+    opened.script("document.documentElement.style.minWidth = '1px'")
+    opened.command("Marionette:SetContext", value="content")
 
 
 def _profile(machine: Machine) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine import Machine, Shape, why_not_here
-from tests.machine.cpanel import OPERATOR, password
-from tests.machine.firefox import Firefox, firefox, why_no_firefox
-from tests.machine.shape import SERVER_V4
-from tests.machine.whm import PAGE, PORT, open_whm
+from tests.machine.cpanel import OPERATOR
+from tests.machine.firefox import Firefox, FirefoxWindow, firefox, why_no_firefox
+from tests.machine.whm import open_whm
 from tests.on_machine.admin import RESTART, call, switch
 
 pytestmark = [
@@ -67,9 +66,6 @@ def test_in_an_outage_it_does_not_open_either_and_the_others_do(
     server.heal()
 
 
-LOGIN = """document.querySelector("input[name=user]").value = arguments[0];
-document.querySelector("input[name=pass]").value = arguments[1];
-document.querySelector("form").submit()"""
 CHECK = """document.body.dataset.left = "yes";
 [...document.querySelectorAll("#ost button, #ost a")].find(e => e.innerText.startsWith("Check")).click()"""
 CHECKED = """document.body && !document.body.dataset.left && document.querySelector("#ost-verdict-title")
@@ -80,18 +76,15 @@ CHECKED = """document.body && !document.body.dataset.left && document.querySelec
 def test_the_page_checks_and_fits_wide_and_narrow_in_firefox_too(machine: Machine) -> None:
     open_whm(machine)
     with firefox(machine, any_certificate=True) as opened:
-        opened.visit(f"https://{SERVER_V4}:{PORT}/")
-        opened.script(LOGIN, OPERATOR, password(OPERATOR))
-        opened.wait("location.pathname.startsWith('/cpsess') && document.readyState == 'complete'")
-        session = str(opened.script("return location.pathname")).split("/")[1]
-        page = f"https://{SERVER_V4}:{PORT}/{session}{PAGE}?p="
-        opened.visit(page)
+        page = FirefoxWindow(opened)
+        page.log_in(OPERATOR)
+        page.open("p=")
         opened.script(CHECK)
         opened.wait(CHECKED)
         assert (
             opened.script("return document.querySelector('.ost-kicker').innerText").lower() == "all is well"
         )
-        for width in (1280, 500):
+        for width in (1280, 1100, 380):
             opened.command("SetWindowRect", width=width, height=900)
             for name in (
                 "",
@@ -103,6 +96,7 @@ def test_the_page_checks_and_fits_wide_and_narrow_in_firefox_too(machine: Machin
                 "history",
                 "plan/off",
             ):
-                assert opened.visit(page + name)[0]
+                page.open(f"p={name}")
+                assert opened.script("return document.querySelector('#ost').innerText"), name
                 wide = opened.script("return document.documentElement.scrollWidth - window.innerWidth")
                 assert wide <= 0, (name, width)
