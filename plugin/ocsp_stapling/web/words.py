@@ -10,17 +10,13 @@ from typing import Literal
 from flask import Flask
 from markupsafe import Markup, escape
 
-from ocsp_stapling import text as words
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import ago as ago
-from ocsp_stapling.text import counted as counted  # some of the words here, too
-from ocsp_stapling.text import zone as zone
+from ocsp_stapling.text import counted as counted  # one of the words here, too
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]
 
@@ -88,7 +84,20 @@ def outcome_word(outcome: Outcome) -> str:
 
 def moment(when: datetime) -> str:
     """Return a time in the server's zone, with the zone named."""
-    return words.when(when)
+    local = when.astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone(local)}"
+
+
+def clock(when: datetime) -> str:
+    """Return the date and the time of day, for lines under a heading that says more."""
+    return f"{when.astimezone():%m-%d %H:%M:%S}"
+
+
+def zone(when: datetime | None = None) -> str:
+    """Return the name of the server's time zone."""
+    local = (when or datetime.now()).astimezone()
+    name = local.tzname() or ""
+    return name if name.isalpha() else f"UTC{local:%z}"
 
 
 def day(when: datetime | None) -> str:
@@ -99,6 +108,14 @@ def day(when: datetime | None) -> str:
 def log_time(text: str | None) -> str:
     """Return a time of Apache's log as it is read by people."""
     return text[:19].replace("T", " ") if text else "no time"
+
+
+def log_moment(text: str | None) -> datetime | None:
+    """Return a time of Apache's log, which is the server's own, as a moment; None if it is none."""
+    try:
+        return datetime.fromisoformat(text[:19]).astimezone() if text else None
+    except ValueError:
+        return None
 
 
 def duration(seconds: float) -> str:
@@ -113,14 +130,35 @@ def milliseconds(value: float | None) -> str:
     return "–" if value is None else duration(value / 1000)
 
 
+def ago(span: timedelta) -> str:
+    """Return about how long ago something was, or in how long it will be."""
+    if not (about := _about(span)):
+        return "just now"
+    return f"{about} ago" if span > timedelta(0) else f"in {about}"
+
+
 def ago_of(when: datetime) -> str:
     """Return about how long ago a moment was."""
     return ago(datetime.now(UTC) - when)
 
 
+def told_time(when: datetime) -> str:
+    """Return a time where a sentence has no room for hovering: how long ago, and exactly when."""
+    return f"{ago_of(when)} ({moment(when)})"
+
+
 def lasted(span: timedelta) -> str:
     """Return about how long something lasted."""
-    return "moments" if (text := ago(span)) == "just now" else text.removesuffix(" ago")
+    return _about(span) or "moments"
+
+
+def _about(span: timedelta) -> str:
+    """A length of time in the one unit that fits it, "" below a minute."""
+    seconds = abs(span.total_seconds())
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length or (unit == "minute" and seconds >= length):
+            return counted(int(seconds // length), unit)
+    return ""
 
 
 def staple_word(found: HandshakeEvidence) -> str:
@@ -154,13 +192,14 @@ def register(app: Flask) -> None:
         ago_of,
         listed,
         moment,
+        clock,
         day,
         log_time,
+        log_moment,
         duration,
         counted,
         staple_word,
         sentence,
         commands,
-        called,
     ):
         app.jinja_env.filters[filter_.__name__] = filter_

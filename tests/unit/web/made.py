@@ -90,7 +90,7 @@ def responder(host: str, count: int = 40, outcome: Outcome = Outcome.OK) -> Resp
         True,
         3.1,
         2,
-        (address(f"{prefix}.10", outcome), address("2606:4700::6812:260a", outcome)),
+        (address(f"{prefix}.10", outcome), address(f"2001:db8:{prefix.replace('.', ':')}::10", outcome)),
     )
     sites = tuple(
         Site(f"site{n:03}.{authority.lower()}.example", f"user{n:03}", n % 40 == 7) for n in range(count)

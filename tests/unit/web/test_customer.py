@@ -49,6 +49,14 @@ def test_one_who_causes_the_wait_and_one_who_only_waits_are_told_apart() -> None
     assert "nothing has to be changed on your side" in guilty.reply
 
 
+def test_who_was_quick_in_a_stall_when_tested_is_not_told_to_wait_milliseconds() -> None:
+    calm = replace(made.stalling(), handshakes=made.handshakes((3.0, 0.008, 3.5)))
+    found = answer("site001.digicert.example", calm)
+    assert found.word == "At times"
+    assert found.sentence.endswith("responder of other sites' certificates (8 ms when it was tested).")
+    assert "again and again" in found.reply
+
+
 @pytest.mark.parametrize(
     ("state", "more", "word", "said"),
     [

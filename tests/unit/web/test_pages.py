@@ -107,7 +107,7 @@ def test_where_nobody_answers_apache_is_down_although_its_process_is_still_endin
         ("stalling", "Visitors are waiting", "Turn stapling off…"),
         ("blocked", "Visitors are waiting", "Turn stapling off…"),
         ("failing", "Something fails, sites are quick", "Tell the datacenter"),
-        ("noisy", "Sites are quick, the log is noisy", None),
+        ("noisy", "Visitors notice nothing, the log has failures", None),
         ("not-applicable", "Not affected", None),
         ("off-by-us", "Stapling is off", "Turn stapling on again…"),
         ("off-elsewhere", "Stapling is off", "Turn stapling on again…"),
@@ -157,7 +157,7 @@ def test_a_later_change_is_never_hidden_by_an_older_check(showing: Shown, tmp_pa
     assert "by itself, once all is healthy" in text
     assert "healthy 0 of 3 looks" in text
     assert "Do not turn it on by itself" in text
-    assert "What visitors meet" not in text  # measured before the change
+    assert "How long visitors wait" not in text  # measured before the change
 
 
 def test_an_operation_under_way_is_announced(showing: Shown, tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
             memory.add(Reading(now - 300 * (6 - number), "ca-outage", severity, "on", seen))
     app = showing(evidence)
     text = text_of(app, "p=responders")
-    assert "The last 6 checks: 3 with a failure. The latest: reply-timeout at" in text
+    assert "The last 6 checks: 3 with a failure. The latest: silent at" in text
     assert "50 % of 6 looks by the watch in the last 30 days" in text
 
 
@@ -483,6 +483,14 @@ def test_after_an_off_the_ticket_holds_the_evidence_from_before(showing: Shown, 
     identity = changed(tmp_path)
     text = text_of(app, f"p=operations/{identity}")
     assert 'ost-button-main" href="?p=ticket">Write the ticket' in text
+    assert (
+        text.index("Write the ticket") < text.index("Let it turn on by itself") < text.index("Back to the ov")
+    )
+    with Journal(tmp_path) as journal:
+        journal.choose_return(identity, armed=True, who="root")
+    text = text_of(app, f"p=operations/{identity}")
+    assert "Let it turn on by itself" not in text
+    assert "by itself, once all is healthy" in text
     result.store(tmp_path, result.judged(made.off_by_us()))  # what is seen since says nothing of waiting
     assert "3.5 s" in text_of(app, "p=ticket")
 

@@ -17,14 +17,24 @@ from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_oth
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, verdict
-from ocsp_stapling.web.pages.operations import Act, operation_view
+from ocsp_stapling.web.pages.operations import ARM, Act, operation_view
 from ocsp_stapling.web.pages.responders import authority_rows
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 
 NOON = datetime(2026, 11, 22, 12, 34)
-WORDS = {"Do this first", "Can wait", "Done", "Needs you", "Not possible here", "Not needed", "Later"}
+WORDS = {
+    "Do this first",
+    "Ask root first",
+    "Ask root",
+    "Can wait",
+    "Done",
+    "Needs you",
+    "Not possible here",
+    "Not needed",
+    "Later",
+}
 
 
 def test_the_chart_has_a_column_for_every_hour_with_failures_and_the_rest_in_others() -> None:
@@ -94,20 +104,18 @@ def test_a_stale_plan_leads_to_the_new_one() -> None:
 
 
 def test_after_an_off_the_ticket_comes_first_and_undo_is_told_from_turning_on() -> None:
-    ticket = Act("Write the ticket", "ticket.show")
-    acts = operation_view(progress("done"), ticket).acts
+    first = [Act("Write the ticket", "ticket.show"), ARM]
+    acts = operation_view(progress("done"), first).acts
     assert [act.label for act in acts] == [
         "Write the ticket",
+        "Let it turn on by itself",
         "Back to the overview",
         "Undo…",
         "Turn stapling on again…",
     ]
-    assert "turns on by itself is chosen there" in acts[1].words
-    assert "byte for byte" in acts[2].words
-    assert "what others changed since stays" in acts[3].words
-    assert [act.label for act in operation_view(progress("restored"), ticket).acts] == [
-        "Back to the overview"
-    ]
+    assert "byte for byte" in acts[3].words
+    assert "what others changed since stays" in acts[4].words
+    assert [act.label for act in operation_view(progress("restored"), first).acts] == ["Back to the overview"]
 
 
 def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
@@ -136,20 +144,6 @@ def test_a_site_on_two_ports_is_paired_with_itself_and_called_by_name_and_port()
     ]
 
 
-def test_a_site_met_with_both_kinds_of_certificate_is_paired_kind_by_kind() -> None:
-    met = {"site": "a", "address": "1", "port": 443, "seconds": 0.6, "stapled": False, "failure": "timeout"}
-    rsa, ecdsa = met | {"key": "rsa"}, met | {"key": "ecdsa"}
-    after = [
-        ecdsa | {"seconds": 0.007, "failure": None},
-        rsa | {"seconds": 0.008, "stapled": True, "failure": None},
-    ]
-    view = operation_view(progress("done", before=[rsa, ecdsa], after={"handshakes": after}))
-    assert [(each.site, each.after, each.staple) for each in view.pairs] == [
-        ("a (RSA)", "8 ms", "sent"),
-        ("a (ECDSA)", "7 ms", "none"),
-    ]
-
-
 @pytest.mark.parametrize("operator", [True, False])
 @pytest.mark.parametrize("state", sorted(made.everything()))
 def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: bool) -> None:
@@ -172,12 +166,18 @@ def test_in_a_stall_the_guide_asks_an_operator_to_turn_off_and_cannot_ask_a_view
     assert words(made.stalling())[5] == "Do this first"
     assert words(made.stalling())[2] == words(made.stalling())[7] == "Can wait"
     assert guide.next_step(steps(made.stalling())) == 6
-    assert words(made.stalling(), operator=False)[5] == "Not possible here"
+    viewers = steps(made.stalling(), operator=False)
+    assert (viewers[5].word, guide.next_step(viewers)) == ("Ask root first", 6)
+    assert viewers[5].buttons[0].values == {"for": "root"}
 
 
 def test_once_off_and_healthy_the_guide_asks_to_turn_on_again() -> None:
     assert words(made.off_by_us())[5:] == ["Done", "Done", "Not needed", "Needs you"]
-    assert words(made.off_by_us(healed=False))[8] == "Later"
+    later = steps(made.off_by_us(healed=False))[8]
+    assert (later.word, later.why) == (
+        "Later",
+        "Not yet, 1 of 3 responders fails: ocsp.sectigo.com (silent).",
+    )
 
 
 def test_a_calm_server_needs_nobody() -> None:
@@ -201,7 +201,7 @@ def test_of_an_authority_without_a_status_page_nothing_is_said_about_its_page() 
     evidence = replace(made.stalling(), authorities=())
     found = authority_rows(evidence, diagnose(evidence))
     assert [one.meaning for one in found if one.name == "Sectigo"] == [
-        "Its responders fail here, and no status page says whether they fail for others, too."
+        "Its responder fails here, and no status page says whether that is so for others, too."
     ]
     assert "page lags" not in repr(found)
 

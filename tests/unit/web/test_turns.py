@@ -91,7 +91,7 @@ def test_the_form_that_meets_a_site_is_answered_while_the_site_hangs(
     monkeypatch.setattr(sites, "meet", meet)
     answer = post(app, "p=sites", form(app, site="hanging.example", q="hang"), VIEWER)
     assert answer.headers["Location"] == "?p=sites&met=hanging.example&q=hang"
-    assert "Meeting hanging.example" in get(app, "p=sites&met=hanging.example", VIEWER).text
+    assert "Testing hanging.example" in get(app, "p=sites&met=hanging.example", VIEWER).text
     assert get(app, "p=sites/met&met=hanging.example", VIEWER).get_json() == {"ended": False}
     gate.set()
     ended(lambda: jobs_of(app).look(VIEWER.user, "hanging.example"))
@@ -120,7 +120,7 @@ def test_a_viewer_whose_requests_are_all_under_way_is_told_and_root_is_not(app: 
 
 def test_a_viewer_starts_no_check_right_after_one(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr("ocsp_stapling.change.checking.Checks.start", lambda *_: started.append("x"))
+    monkeypatch.setattr("ocsp_stapling.change.checking.Checks.start", lambda *_, **__: started.append("x"))
     post(app, "p=check", form(app), VIEWER)
     assert started == []
     with app.app_context():

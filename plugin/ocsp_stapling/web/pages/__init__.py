@@ -14,6 +14,7 @@ from ocsp_stapling.web.pages import (
     configuration,
     customer_view,
     errorlog,
+    fresh,
     guide_view,
     history,
     live,
@@ -87,7 +88,9 @@ def register(app: Flask) -> None:
         app.register_blueprint(area.blueprint)
     words.register(app)
     app.jinja_env.filters["spark_words"] = chart.spark_words
-    app.jinja_env.globals.update(asset=assets.link, tabs=_tabs, page_name=_page_name)
+    app.jinja_env.globals.update(
+        asset=assets.link, tabs=_tabs, page_name=_page_name, refreshing=fresh.refreshing
+    )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(lambda: {"part": _PARTS.get(request.endpoint or "", "")})
 

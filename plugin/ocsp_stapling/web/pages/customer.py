@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.web.words import Tone, duration, moment
@@ -49,10 +50,11 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
             ),
         )
     if diagnosis.severity is Severity.FAILING and row.name in diagnosis.sites:
+        bare = "" if met and met.staple == "good" else ", without a staple"
         return CustomerAnswer(
             "warn",
             "Hardly",
-            f"{domain} opens at once{_took(met)}, without a staple: {diagnosis.sentence}",
+            f"{domain} opens at once{_took(met)}{bare}: {diagnosis.sentence}",
             _letter(f"https://{domain}/ opens normally{_took(met)}.", evidence.taken_at),
         )
     return _quick(domain, row, evidence, met)
@@ -64,16 +66,23 @@ def _waits(
     own = row.name in diagnosis.causing
     host = row.host if own else ""
     whose = f"its certificate's responder {host}" if own else "the responder of other sites' certificates"
-    until = f" ({_length(met)} when it was tested)" if met else ""
     service = (
         f"{host}, a service of the certificate's authority," if own else "A certificate authority's service"
     )
+    quick = met is not None and is_quick(met)
+    how = (
+        "is slow to open or does not open, again and again," if quick else "is slow to open or does not open"
+    )
+    took = f" ({_length(met)} when it was tested)" if met else ""
+    told = f"Visitors of {domain} wait{took}: Apache waits for {whose}."
+    if quick:
+        told = f"Visitors of {domain} wait whenever Apache waits for {whose}{took}."
     return CustomerAnswer(
         "bad",
-        "Yes",
-        f"Visitors of {domain} wait{until}: Apache waits for {whose}.",
+        "At times" if quick else "Yes",
+        told,
         _letter(
-            f"https://{domain}/ is slow to open or does not open at present. Your site, its files and its "
+            f"https://{domain}/ {how} at present. Your site, its files and its "
             f"certificate are in order. {service[0].upper() + service[1:]} does not answer this server, and the "
             "web server waits for it. This is being worked on; nothing has to be changed on your side.",
             evidence.taken_at,

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, request
 
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import customer, fresh, picture, sites
+from ocsp_stapling.web.pages import customer, picture, sites
 from ocsp_stapling.web.visibility import visible_to
 
 blueprint = Blueprint("customer", __name__)
@@ -25,7 +25,6 @@ def show() -> str:
     return render_template(
         "customer.html",
         evidence=seen.evidence,
-        refreshing=fresh.refreshing(seen),
         domain=domain,
         found=found,
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages.check import checks
-from ocsp_stapling.web.pages.picture import Picture
+from ocsp_stapling.web.pages.picture import Picture, picture
 from ocsp_stapling.web.pages.verdict import Band
 from ocsp_stapling.web.words import ago
 
@@ -22,14 +22,15 @@ class Refreshing:
     """A check that was begun by itself: it runs, or failed for the reason that `sentence` tells."""
 
     running: bool
-    sentence: str
+    sentence: str = ""
 
 
-def refreshing(seen: Picture) -> Refreshing | None:
+def refreshing() -> Refreshing | None:
     """Begin a check if the last one is old or a change came after it; return what there is to say about it.
 
     Before the first check, and while a change is under way, nothing begins by itself.
     """
+    seen = picture()
     if seen.evidence is None:
         return None
     due = seen.running is None and (seen.changed is not None or age_of(seen) >= FRESH_SECONDS)
@@ -41,7 +42,7 @@ def refreshing(seen: Picture) -> Refreshing | None:
     except Problem as problem:
         return Refreshing(False, problem.sentence)
     if state.running:
-        return Refreshing(True, "A check is running; what it finds is shown here as soon as it is there.")
+        return Refreshing(True)
     if due and state.problem is not None:
         return Refreshing(False, f"The check that was to refresh this failed. {state.problem.sentence}")
     return None
@@ -57,4 +58,6 @@ def told(verdict: Band, seen: Picture) -> Band:
     if age_of(seen) < OLD_SECONDS or seen.evidence is None:
         return verdict
     when = ago(datetime.now(UTC) - seen.evidence.taken_at)
-    return replace(verdict, tone="calm", kicker=f"{when.capitalize()}: {verdict.past}")
+    kicker, then = f"{when.capitalize()}: {verdict.past}", f"The check said then: {verdict.sentence}"
+    advice = "" if verdict.tone == "good" else verdict.advice
+    return replace(verdict, tone="calm", kicker=kicker, sentence=then, advice=advice)

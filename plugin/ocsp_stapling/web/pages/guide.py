@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.diagnosis.explanation import all_answer
+from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
-from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.web.pages.verdict import Button, alone_buttons, telling
+from ocsp_stapling.text import host_of
+from ocsp_stapling.web.pages.verdict import Button, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 
 
@@ -64,6 +65,8 @@ _DONE: tuple[Tone, str] = ("good", "Done")
 _NEEDED: tuple[Tone, str] = ("warn", "Needs you")
 _URGENT: tuple[Tone, str] = ("bad", "Needs you")
 _IMPOSSIBLE: tuple[Tone, str] = ("off", "Not possible here")
+_ASK_FIRST: tuple[Tone, str] = ("bad", "Ask root first")
+_ASK: tuple[Tone, str] = ("warn", "Ask root")
 _SPARED: tuple[Tone, str] = ("calm", "Not needed")
 _LATER: tuple[Tone, str] = ("calm", "Later")
 _FIRST: tuple[Tone, str] = ("bad", "Do this first")
@@ -83,7 +86,7 @@ _TITLES = (
 
 def next_step(found: Sequence[GuideStep]) -> int:
     """Return the number of the step to take now, counted from 1; 0 if there is none."""
-    for wanted in (_FIRST, _URGENT, _NEEDED):
+    for wanted in (_FIRST, _ASK_FIRST, _URGENT, _NEEDED, _ASK):
         for number, step in enumerate(found, 1):
             if (step.tone, step.word) == wanted:
                 return number
@@ -181,7 +184,7 @@ def _elsewhere(case: _Case) -> GuideStep:
             _TITLES[2], *_DONE, "Other machines were asked.", tuple(each.sentence for each in told)
         )
     if not case.broken:
-        why = unseen.told(case.evidence) or "Every responder answers from here."
+        why = unseen.told(case.evidence) or f"{all_answer(case.evidence)} from here."
         return GuideStep(_TITLES[2], *_SPARED, why)
     if not case.operator and case.command:
         why = (
@@ -228,7 +231,7 @@ def _turn_off(case: _Case) -> GuideStep:
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
-        return _turn_off_alone(case.diagnosis)
+        return _turn_off_alone(case.diagnosis.alone)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
     if not wanted and case.diagnosis.severity is Severity.STALLING:
         return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
@@ -237,18 +240,23 @@ def _turn_off(case: _Case) -> GuideStep:
             _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
         )
     why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."
-    strict = case.diagnosis.must_staple
+    strict = [name for name in case.diagnosis.must_staple if not is_other(name)]
     lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
     if case.operator:
         button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
         return GuideStep(_TITLES[5], *_FIRST, why, lines, (button,))
-    why = f"{why} It needs root privileges, which you do not have here; send these clicks to someone who has."
-    return GuideStep(_TITLES[5], *_IMPOSSIBLE, why, lines, clicks=clicks.TURN_OFF, paste=clicks.LINES)
+    why += " It needs root privileges, which you do not have here: send these clicks, or the ticket with them in it."
+    ticket = (Button("Write the ticket to root", "ticket.show", {"for": "root"}, main=True),)
+    return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=clicks.TURN_OFF, paste=clicks.LINES)
 
 
-def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
+def _turn_off_alone(sites: Sequence[str]) -> GuideStep:
     why = "One customer's certificate is at fault: off for that alone, all others are quick and keep their staples."
-    return GuideStep(_TITLES[5], *_FIRST, why, buttons=tuple(alone_buttons(diagnosis)))
+    buttons = [
+        Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
+        for site in sites
+    ]
+    return GuideStep(_TITLES[5], *_FIRST, why, buttons=tuple(buttons))
 
 
 def _verify(case: _Case) -> GuideStep:
@@ -286,24 +294,23 @@ def _turn_on(case: _Case) -> GuideStep:
     if not case.off:
         return GuideStep(_TITLES[8], *_SPARED, "Stapling is on.")
     if case.diagnosis.action is not Action.TURN_ON:
-        why = (
-            "Not yet: "
-            + (listed([outcome_word(o) for o in _outcomes(case)]) or "not everything is in order")
-            + "."
-        )
-        return GuideStep(_TITLES[8], *_LATER, why)
-    why = (
-        "Every responder answers rightly again, so turn stapling on: it was only meant to be off for a while."
-    )
+        return GuideStep(_TITLES[8], *_LATER, _not_yet(case))
+    healthy = f"{all_answer(case.evidence)} again"
+    why = f"{healthy}, so turn stapling on: it was only meant to be off for a while."
     if case.operator and case.diagnosis.cause in (Cause.OFF_BY_PLUGIN, Cause.OFF_ELSEWHERE):
         button = Button("Turn stapling on again…", "plan.show", {"action": "on"}, main=True)
         return GuideStep(_TITLES[8], *_NEEDED, why, buttons=(button,))
     told = (
-        "Every responder answers rightly again, and stapling was only meant to be off for a while. It is over when "
+        f"{healthy}, and stapling was only meant to be off for a while. It is over when "
         "root turns it on; send these clicks, if it was turned off with such."
     )
-    return GuideStep(_TITLES[8], *_IMPOSSIBLE, told, clicks=clicks.TURN_ON)
+    return GuideStep(_TITLES[8], *_ASK, told, clicks=clicks.TURN_ON)
 
 
-def _outcomes(case: _Case) -> list[Outcome]:
-    return list(dict.fromkeys(one.why.outcome for one in case.diagnosis.responders if not one.ok))
+def _not_yet(case: _Case) -> str:
+    every = case.diagnosis.responders
+    failing = [f"{host_of(one.url)} ({outcome_word(one.why.outcome).lower()})" for one in every if not one.ok]
+    if not failing:
+        return "Not yet: not everything is in order."
+    fail = "fails" if len(failing) == 1 else "fail"
+    return f"Not yet, {len(failing)} of {counted(every, 'responder')} {fail}: {listed(failing)}."

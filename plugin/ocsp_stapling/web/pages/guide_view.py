@@ -6,7 +6,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
-from ocsp_stapling.web.pages import fresh, guide, picture, story
+from ocsp_stapling.web.pages import guide, picture, story
 from ocsp_stapling.web.pages.own_question import own_command
 
 blueprint = Blueprint("guide", __name__)
@@ -34,7 +34,6 @@ def show() -> str:
         next=guide.next_step(found),
         solved=guide.solved(seen.diagnosis, told) if told is not None and story.fresh(told) else "",
         evidence=seen.evidence,
-        refreshing=fresh.refreshing(seen),
     )
 
 

@@ -1,4 +1,4 @@
-"""An operation in words: its steps with their times, how it ended, and what visitors met before and after."""
+"""An operation in words: its steps with their times, how it ended, and how long visitors waited before and after."""
 
 from __future__ import annotations
 
@@ -42,26 +42,30 @@ _DID = {
 
 @dataclass(frozen=True)
 class Act:
-    """What to do next: a link that looks like a button, and half a sentence about it."""
+    """What to do next: a link that looks like a button, or a form with `fields`, and half a sentence about it."""
 
     label: str
     endpoint: str
     words: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
-_BACK = Act("Back to the overview", "overview.show")
+_BACK = Act("Back to the overview", "overview.show", "a new check is under way there")
+ARM = Act(
+    "Let it turn on by itself",
+    "returning.change",
+    "once the watch has found all responders healthy three times",
+    fields={"armed": "yes"},
+)
 _UNDO = "puts every file back as it was before this change, byte for byte"
 _ON_AGAIN = "takes out this plugin's lines alone; what others changed since stays"
 
 
-def next_acts(found: Progress, ticket: Act | None) -> tuple[Act, ...]:
-    """Return what to do once a change has ended, the first the most urgent; `ticket` if there is one to write."""
-    acts = [ticket] if ticket and found.state == "done" else []
-    there = "a new check is under way there"
-    if found.action == "off":
-        there += ", and whether stapling turns on by itself is chosen there"
-    acts.append(replace(_BACK, words=there) if found.state == "done" else _BACK)
+def next_acts(found: Progress, first: Sequence[Act] = ()) -> tuple[Act, ...]:
+    """Return what to do once a change has ended, the most urgent first; `first` comes before all if it went well."""
+    acts = [*first] if found.state == "done" else []
+    acts.append(_BACK if found.state == "done" else replace(_BACK, words=""))
     if found.state == "done" and found.action in UNDOABLE and found.steps:
         acts.append(Act("Undo…", "plan.show", _UNDO, {"action": "undo", "undone": found.identity}))
     if found.state == "done" and found.action == "off":
@@ -83,7 +87,7 @@ _STEPS = {
     "rebuild": "Letting cPanel rebuild httpd.conf",
     "restart": "Restarting Apache",
     "whm-said": "WHM's own words",
-    "verify": "Meeting sites to see the effect",
+    "verify": "Testing sites to see the effect",
     "restore": "Putting everything back as it was",
     "recover": "Bringing the interrupted change to its end",
 }
@@ -127,8 +131,8 @@ class OperationView:
     acts: tuple[Act, ...]
 
 
-def operation_view(found: Progress, ticket: Act | None = None) -> OperationView:
-    """Return an operation as it stands, for people."""
+def operation_view(found: Progress, first: Sequence[Act] = (), armed: bool = False) -> OperationView:
+    """Return an operation as it stands, for people; `armed`: stapling that it turned off turns on by itself."""
     result = found.result or {}
     tone, word = ENDINGS.get(found.state, ("calm", found.state))
     problem = result.get("error") or {}
@@ -140,11 +144,11 @@ def operation_view(found: Progress, ticket: Act | None = None) -> OperationView:
         _title(found),
         sentence(str(result.get("sentence") or problem.get("sentence", ""))),
         str(problem.get("detail", "")),
-        tuple(_facts(found, result)),
+        tuple(_facts(found, result, armed)),
         step_lines(found.steps, found.ended, found.started),
         tuple(_pairs(result)),
         tuple(str(each) for each in result.get("warnings", ())),
-        next_acts(found, ticket),
+        next_acts(found, first),
     )
 
 
@@ -162,13 +166,15 @@ def _title(found: Progress) -> str:
     return "It did not work, and could not be put right by itself"
 
 
-def _facts(found: Progress, result: Mapping[str, Any]) -> Iterable[Fact]:
+def _facts(found: Progress, result: Mapping[str, Any], armed: bool) -> Iterable[Fact]:
     if found.started:
         yield Fact("Begun", when=datetime.fromtimestamp(found.started, UTC))
     if found.who:
         yield Fact("By", found.who)
     if found.reason:
         yield Fact("Why", found.reason)
+    if armed:
+        yield Fact("Turns on again", "by itself, once all is healthy")
     if found.ended and result.get("seconds"):
         yield Fact("Took", duration(float(result["seconds"])))
     if result.get("first_quick_seconds") is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.watch.returning import standing
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import story
-from ocsp_stapling.web.pages.operations import Act, operation_view, step_lines
+from ocsp_stapling.web.pages.operations import ARM, Act, OperationView, operation_view, step_lines
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 _ENDING = ("off", "site-off", "shield-on")
@@ -44,17 +47,21 @@ def follow(identity: str) -> Response:
         lines = step_lines(found.steps, found.ended, found.started)
         words = [{"at": one.at, "words": one.words} for one in lines]
         return jsonify(found.as_json() | {"title": operation_view(found).title, "lines": words})
-    return make_response(render_template("operation.html", view=operation_view(found, _ticket(found))))
+    return make_response(render_template("operation.html", view=_view(found)))
 
 
-def _ticket(found: Progress) -> Act | None:
-    """The ticket to write after a change that ended an outage, with the evidence from before it."""
-    if not found.ended or found.action not in _ENDING:
-        return None
-    incident = story.present()
-    if incident is None or found.identity not in incident.operations:
-        return None
-    return Act("Write the ticket", "ticket.show", "with the evidence from before the change")
+def _view(found: Progress) -> OperationView:
+    """What there is to do first: the ticket after a change that ended an outage, the return if nobody chose it."""
+    if found.state != "done" or found.action not in _ENDING:
+        return operation_view(found)
+    acts, incident = [], story.present()
+    if incident is not None and found.identity in incident.operations:
+        acts.append(Act("Write the ticket", "ticket.show", "with the evidence from before the change"))
+    now = standing(services().settings, time.time())
+    mine = found.action == "off"
+    if mine and now.armed is False and not now.fixed:
+        acts.append(ARM)
+    return operation_view(found, acts, armed=mine and bool(now.armed))
 
 
 def _request(identity: str) -> ChangeRequest:

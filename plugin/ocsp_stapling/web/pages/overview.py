@@ -1,4 +1,4 @@
-"""The overview: the verdict and its button, what visitors meet, and one tile for each area."""
+"""The overview: the verdict and its button, how long visitors wait, and one tile for each area."""
 
 from __future__ import annotations
 
@@ -66,7 +66,6 @@ def show() -> str:
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
             "verdict": fresh.told(_verdict(seen, incident), seen),
-            "refreshing": fresh.refreshing(seen),
             "strict": _refused_while_off(seen.evidence),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator else None,
@@ -140,7 +139,7 @@ def _responders(diagnosis: Diagnosis) -> Tile:
 
 def _authorities(evidence: Evidence) -> Tile:
     troubled = [one for one in evidence.authorities if one.level in (Level.DEGRADED, Level.OUTAGE)]
-    title, endpoint, more = "Certificate authorities", "responders.authorities", "What they say"
+    title, endpoint, more = "Authorities", "responders.authorities", "What they say"
     if troubled:
         worst = max(troubled, key=lambda one: one.level is Level.OUTAGE)
         tone, word = LEVELS[worst.level]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from flask import g
+
 from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.change.journal import Journal, Operation
 from ocsp_stapling.check import result
@@ -35,7 +37,15 @@ class Picture:
 
 
 def picture() -> Picture:
-    """Return what the caller of this request may see. Raises Problem `accounts-unreadable`."""
+    """Return what the caller may see, worked out once a request. Raises Problem `accounts-unreadable`."""
+    if "picture" not in g:
+        g.picture = _picture()
+    found = g.picture
+    assert isinstance(found, Picture)
+    return found
+
+
+def _picture() -> Picture:
     directory = services().settings.state_directory
     visible = visible_to(caller())
     operations = recent_operations(directory)

@@ -12,6 +12,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis
 from ocsp_stapling.check.evidence import AuthorityEvidence, Evidence, ResponderEvidence, is_other
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
+from ocsp_stapling.text import uncapital
 from ocsp_stapling.web.pages.chart import Point
 from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
 
@@ -229,11 +230,24 @@ def _meaning(level: Level, own: Sequence[ResponderDiagnosis]) -> str:
     if not own:
         return "Nothing: no responder of it was asked."
     if broken and trouble:
-        return "Its responders fail here too, which fits: wait for the authority. If sites hang, turn stapling off."
+        told = "too, which fits: wait for the authority. If sites hang, turn stapling off."
+        return f"{_of_its(own, broken, 'fail')} here, {told}"
     if broken and level is Level.UNKNOWN:
-        return "Its responders fail here, and no status page says whether they fail for others, too."
+        told = "no status page says whether that is so for others, too."
+        return f"{_of_its(own, broken, 'fail')} here, and {told}"
     if broken:
-        return "Its responders fail here all the same. Either the page lags, or the way from this server is at fault."
+        told = "Either the page lags, or the way from this server is at fault."
+        return f"{_of_its(own, broken, 'fail')} here all the same. {told}"
+    answer = _of_its(own, own, "answer")
     if trouble:
-        return "Nothing so far: its responders answer our questions rightly. New certificates may be delayed."
-    return "Nothing: its responders answer rightly."
+        return f"Nothing so far: {uncapital(answer)} our questions rightly. New certificates may be delayed."
+    return f"Nothing: {uncapital(answer)} rightly."
+
+
+def _of_its(every: Sequence[ResponderDiagnosis], some: Sequence[ResponderDiagnosis], verb: str) -> str:
+    """`Its responder fails`, `All 3 of its responders fail`, `1 of its 3 responders fails`."""
+    if len(every) == 1:
+        return f"Its responder {verb}s"
+    if len(some) == len(every):
+        return f"All {len(every)} of its responders {verb}"
+    return f"{len(some)} of its {len(every)} responders {verb}{'s' if len(some) == 1 else ''}"

@@ -19,7 +19,7 @@ from ocsp_stapling.server import state as server
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
 from ocsp_stapling.web.context import services
-from ocsp_stapling.web.words import Tone, duration, moment
+from ocsp_stapling.web.words import Tone, ago_of, duration, moment, told_time
 from ocsp_stapling.whm.accounts import Visible
 
 Get = Callable[[str, str], str]
@@ -256,9 +256,9 @@ def _answer(made: Handshake) -> Answer | None:
 
 def _validity(answer: Answer) -> Iterable[str]:
     if answer.this_update:
-        yield f"Signed {moment(answer.this_update)}."
+        yield f"Signed {told_time(answer.this_update)}."
     if answer.next_update:
-        yield f"Valid until {moment(answer.next_update)}."
+        yield f"Valid until {moment(answer.next_update)}, which is {ago_of(answer.next_update)}."
 
 
 def _took(made: Handshake) -> str:

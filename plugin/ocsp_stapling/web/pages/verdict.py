@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ocsp_stapling.change.request import ACCOUNT, called
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES
+from ocsp_stapling.check.diagnosis.explanation import all_answer
 from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.text import listed, uncapital
 from ocsp_stapling.web.words import CONFIDENCE, Tone, counted
@@ -57,7 +57,7 @@ UNCHECKED = Band(
     "calm",
     "Not checked yet",
     "Nothing is known about this server yet.",
-    "A check asks the responders, meets a few sites and reads the error log. It takes about ten seconds, "
+    "A check asks the responders, tests a few sites and reads the error log. It takes about ten seconds, "
     "and changes nothing.",
     checked=False,
 )
@@ -71,7 +71,7 @@ _BY_CAUSE: dict[Cause, tuple[Tone, str]] = {
 _BY_SEVERITY: dict[Severity, tuple[Tone, str]] = {
     Severity.STALLING: ("bad", "Visitors are waiting"),
     Severity.FAILING: ("warn", "Something fails, sites are quick"),
-    Severity.NOISE: ("good", "Sites are quick, the log is noisy"),
+    Severity.NOISE: ("good", "Visitors notice nothing, the log has failures"),
     Severity.NONE: ("good", "All is well"),
 }
 _PAST = {
@@ -81,7 +81,9 @@ _PAST = {
     "Another server is in front": "another server was in front",
     "Visitors are waiting": "visitors were waiting",
     "Something fails, sites are quick": "something failed, sites were quick",
-    "Sites are quick, the log is noisy": "sites were quick, the log was noisy",
+    "Visitors notice nothing, the log has failures": "visitors noticed nothing, the log had failures",
+    "Visitors notice nothing, a responder fails": "visitors noticed nothing, a responder failed",
+    "Visitors notice nothing, a responder is slow": "visitors noticed nothing, a responder was slow",
     "All is well": "all was well",
     "Apache is down": "Apache was down",
 }
@@ -116,7 +118,7 @@ def verdict_of(
         tone,
         kicker,
         diagnosis.sentence,
-        _advice(diagnosis, operator),
+        _advice(diagnosis, evidence, operator),
         tuple(_facts(diagnosis, evidence, operator, since, returns)),
         tuple(_buttons(diagnosis, evidence)) if operator else _viewer_buttons(diagnosis),
         CONFIDENCE[diagnosis.confidence],
@@ -136,10 +138,12 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
         return _BY_SEVERITY[Severity.STALLING]
     if diagnosis.cause is Cause.UNKNOWN and diagnosis.severity is Severity.NONE:
         return "calm", "Not clear"
+    if diagnosis.severity is Severity.NOISE and diagnosis.cause is not Cause.HEALTHY:
+        return "good", f"Visitors notice nothing, a responder {'fails' if evidence.shield else 'is slow'}"
     return _BY_CAUSE.get(diagnosis.cause, _BY_SEVERITY[diagnosis.severity])
 
 
-def _advice(diagnosis: Diagnosis, operator: bool) -> str:
+def _advice(diagnosis: Diagnosis, evidence: Evidence, operator: bool) -> str:
     if diagnosis.recommended is Action.SHIELD_ON:
         what = "Turn the shield on: sites answer again within seconds and stapling stays on. Or turn it off:"
         then = _then(diagnosis, operator)
@@ -151,18 +155,14 @@ def _advice(diagnosis: Diagnosis, operator: bool) -> str:
         then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.action is Action.TURN_OFF_SITE:
-        whom = (
-            called(f"{ACCOUNT}{diagnosis.alone_account}")
-            if diagnosis.alone_account
-            else listed(diagnosis.alone)
-        )
+        whom = listed(diagnosis.alone)
         what = f"Turn stapling off for {whom} alone: all others are quick again and keep their staples."
         then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
         return f"Keep it off for now: {diagnosis.reasons_for[0]}"
     if diagnosis.action is Action.TURN_ON:
-        return "Every responder was asked and answers rightly, so stapling can be turned on again."
+        return f"{all_answer(evidence)}, so stapling can be turned on again."
     return diagnosis.advice.replace(
         ADVICE[diagnosis.action], _ON_THE_PAGE.get(diagnosis.action, ADVICE[diagnosis.action])
     )
@@ -196,15 +196,14 @@ def _facts(
     if diagnosis.waiting and concerned:
         whose = "Sites waiting" if operator else "Your sites waiting"
         found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
-        if causing:
-            found.append(Fact("Because of", f"{counted(len(causing), 'site')}: {listed(causing)}"))
     elif concerned:
         whose = "Sites concerned" if operator else "Your sites concerned"
         found.append(Fact(whose, f"{len(concerned):,} of {evidence.site_count:,}"))
     elif evidence.site_count:
         found.append(Fact("TLS sites", f"{evidence.site_count:,}"))
     stands = evidence.retirement
-    if stands.naming_count and stands.last_ends and not diagnosis.waiting:
+    calm = diagnosis.severity in (Severity.NONE, Severity.NOISE) and evidence.configuration.on is not False
+    if stands.naming_count and stands.last_ends and calm:
         found.append(
             Fact("Name a responder", f"{stands.naming_count:,} of {stands.certificate_count:,} certificates")
         )
@@ -213,11 +212,13 @@ def _facts(
     if strict:
         found.append(Fact("Must-Staple", counted(len(strict), "site")))
     found.append(Fact("Last checked", when=evidence.taken_at, aging=True))
+    if diagnosis.waiting and causing:
+        found.append(Fact("Because of", f"{counted(len(causing), 'site')}: {listed(causing)}"))
     return found
 
 
 def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
-    found = alone_buttons(diagnosis) if diagnosis.action is Action.TURN_OFF_SITE else []
+    found = [_alone_button(site) for site in diagnosis.alone if diagnosis.action is Action.TURN_OFF_SITE]
     if diagnosis.cause is Cause.CACHE_TOO_SMALL:
         found.append(Button("Make the staple cache fit…", "plan.show", {"action": "cache-fit"}))
     found += [
@@ -254,13 +255,8 @@ def _with_overrides(button: Button) -> Button:
     return replace(button, values=_TURN_OFF | {"overrides": "yes"}) if button.values == _TURN_OFF else button
 
 
-def alone_buttons(diagnosis: Diagnosis) -> list[Button]:
-    """Return a button for each site that can be turned off alone; where they are many, one for their account."""
-    account = f"{ACCOUNT}{diagnosis.alone_account}" if diagnosis.alone_account else ""
-    return [
-        Button(f"Turn it off for {called(site)}…", "plan.show", {"action": "site-off", "site": site})
-        for site in ((account,) if account else diagnosis.alone)
-    ]
+def _alone_button(site: str) -> Button:
+    return Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
 
 
 def _button(action: Action) -> Button | None:

@@ -89,15 +89,51 @@
     return Boolean(field && /^(INPUT|TEXTAREA)$/.test(field.tagName) && root.contains(field) && field.value !== field.defaultValue);
   }
 
+  // -- where somebody is on a page that renews itself: the link or button that has the focus, and what is unfolded
+  var PLACE = "ost-place";
+
+  function called(box) { return [box.tagName, box.id, box.name, box.getAttribute("href"), box.textContent].join("|"); }
+  function keepPlace() {
+    var focused = document.activeElement;
+    var open = Array.from(root.querySelectorAll("details[open] > summary")).map(called);
+    try {
+      sessionStorage.setItem(PLACE, JSON.stringify({ focus: root.contains(focused) ? called(focused) : "", open: open }));
+    } catch (error) { /* a browser that keeps nothing: the page begins at its top */ }
+  }
+  function findPlace() {
+    var kept = null;
+    try {
+      kept = JSON.parse(sessionStorage.getItem(PLACE));
+      sessionStorage.removeItem(PLACE);
+    } catch (error) { return; }
+    if (!kept) { return; }
+    root.querySelectorAll("summary").forEach(function (one) {
+      if (kept.open.indexOf(called(one)) >= 0) { one.parentElement.open = true; }
+    });
+    var focused = kept.focus && Array.from(root.querySelectorAll("a, button, summary, [tabindex]")).find(function (one) {
+      return called(one) === kept.focus;
+    });
+    if (focused) { focused.focus({ preventScroll: true }); }
+    setTimeout(function () { sayOf(root.querySelector("#ost-verdict-title, #ost-operation, .ost-next")); }, 500);
+  }
+  findPlace();
+  function renew() { keepPlace(); location.reload(); }
+
+  // -- a page that is read or copied from is not replaced under its reader
+  function offer() {
+    var again = element("a", "", "Show what it found");
+    again.href = location.href;
+    again.addEventListener("click", function (event) { event.preventDefault(); renew(); });
+    polled.replaceChildren("There is a newer check. ", again);
+    say("There is a newer check.");
+  }
+
   function poll() {
     getJson(polled.getAttribute("data-ost-poll")).then(function (found) {
       failures = 0;
       if (found.ended && isTyping()) { setTimeout(poll, 2000); return; }  // what is half typed is not thrown away
-      if (found.ended) {
-        say("Done.");
-        location.reload();
-        return;
-      }
+      if (found.ended && polled.dataset.ostOffer !== undefined) { offer(); return; }
+      if (found.ended) { renew(); return; }
       showSteps(found.lines && found.lines[0] && found.lines[0].words ? found.lines : null);
       showProgress(found);
       var title = document.getElementById("ost-operation");
@@ -114,24 +150,30 @@
 
   // -- how old things are, while the page stays open; an old verdict is not told in the present
   var OLD_MINUTES = 15;
-  function agoWords(minutes) {
+  function aboutWords(minutes) {
     var steps = [[1440, "day"], [60, "hour"], [1, "minute"]];
     for (var i = 0; i < steps.length; i += 1) {
       if (minutes >= (steps[i][0] > 1 ? 2 : 1) * steps[i][0]) {
         var count = Math.floor(minutes / steps[i][0]);
-        return count + " " + steps[i][1] + (count === 1 ? "" : "s") + " ago";
+        return count + " " + steps[i][1] + (count === 1 ? "" : "s");
       }
     }
-    return "just now";
+    return "";
+  }
+  function agoWords(minutes) {
+    var about = aboutWords(Math.abs(minutes));
+    return !about ? "just now" : minutes > 0 ? about + " ago" : "in " + about;
   }
   function grow() {
-    root.querySelectorAll("[data-ost-age]").forEach(function (time) {
+    root.querySelectorAll("[data-ost-when]").forEach(function (time) {
       var minutes = (Date.now() - Date.parse(time.dateTime)) / 60000;
-      if (minutes < 0) { return; }
-      time.textContent = agoWords(minutes);
-      var band = time.closest("[data-ost-past]");
-      if (!band || minutes < OLD_MINUTES) { return; }
       var words = agoWords(minutes);
+      if (time.textContent !== words) { time.textContent = words; }
+      var band = time.dataset.ostAge === undefined ? null : time.closest("[data-ost-past]");
+      if (!band || minutes < OLD_MINUTES) { return; }
+      var title = document.getElementById("ost-verdict-title");
+      var then = "The check said then: ";
+      if (title.textContent.indexOf(then) !== 0) { title.textContent = then + title.textContent; }
       band.className = "ost-verdict ost-calm";
       band.querySelector("use").setAttribute("href", "#ost-i-calm");
       band.querySelector(".ost-icon").setAttribute("class", "ost-icon ost-calm");
@@ -145,10 +187,10 @@
   var seenAt = Date.now();
   document.addEventListener("visibilitychange", function () {
     var aging = root.querySelector("[data-ost-age]");
-    if (!document.hidden && aging && !isTyping() && Date.now() - seenAt > 120000) { location.reload(); }
+    if (!document.hidden && aging && !isTyping() && Date.now() - seenAt > 120000) { renew(); }
   });
 
-  // -- what visitors meet now: asked only while the page is seen; no live region, for it would never be silent
+  // -- how long visitors wait now: asked only while the page is seen; no live region, for it would never be silent
   var line = root.querySelector("[data-ost-live]");
   function showNow(found) {
     if (found.text) {
@@ -227,10 +269,16 @@
     });
   });
 
-  // -- what does not fit on a phone: show the tab one is on, and the latest hours of a chart
-  var tab = root.querySelector(".ost-nav [aria-current]");
-  if (tab) { var row = tab.closest("ul"); row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - 16); }
-  root.querySelectorAll("[data-ost-end]").forEach(function (box) { box.scrollLeft = box.scrollWidth; });
+  // -- what does not fit on a phone: show the tabs one is on, and the latest hours of a chart
+  function showWhatMatters() {
+    root.querySelectorAll(".ost-nav [aria-current]").forEach(function (tab) {
+      var row = tab.closest("ul");
+      row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2);
+    });
+    root.querySelectorAll("[data-ost-end]").forEach(function (box) { box.scrollLeft = box.scrollWidth; });
+  }
+  showWhatMatters();
+  window.addEventListener("resize", showWhatMatters);  // a phone is turned
 
   // -- on paper nothing can be unfolded; what was folded is folded again afterwards
   var folded = [];
