@@ -22,6 +22,7 @@ MAX_ANSWER_BYTES = 10_239
 MAX_FILE_BYTES = 16 * 1024
 _MAGIC = b"OCSP1\n"
 _SUFFIX = ".ocsp"
+_DIRECTORY_MODE = 0o755
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,21 @@ def _sync(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the directory that everybody may read and only root may write."""
+    """Make the directory that everybody may read and only we may write, whatever it was before.
+
+    The mode is set, for a umask (the watch's, a hardened shell's) would keep the relay out. Raises OSError, also for
+    what is no directory.
+    """
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            os.fchown(descriptor, os.geteuid(), os.getegid())
+        if found.st_mode & 0o7777 != _DIRECTORY_MODE:
+            os.fchmod(descriptor, _DIRECTORY_MODE)
+    finally:
+        os.close(descriptor)
 
 
 def entries(directory: Path) -> Iterator[Path]:

@@ -114,6 +114,32 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_answer(tmp_path: P
         assert all(set(kept.answer) == {kept.this_update % 256} for kept in found.values())
 
 
+def test_everybody_may_read_it_whatever_the_umask_and_whoever_made_the_directory(tmp_path: Path) -> None:
+    """The watch's umask is 077, a hardened root shell's too; the relay is a user of its own."""
+    directory = tmp_path / "store"
+    before = os.umask(0o077)
+    try:
+        store.write(directory, KEPT)
+        assert directory.stat().st_mode & 0o7777 == 0o755
+        assert all(path.stat().st_mode & 0o7777 == 0o644 for path in directory.iterdir())
+        directory.chmod(0o1777)
+        if os.geteuid() == 0:
+            os.chown(directory, 65534, 65534)
+        store.write(directory, KEPT)
+    finally:
+        os.umask(before)
+    found = directory.stat()
+    assert (found.st_mode & 0o7777, found.st_uid) == (0o755, os.geteuid())
+
+
+def test_a_store_that_is_a_link_to_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="store"):
+        store.write(tmp_path / "store", KEPT)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_no_store_is_an_empty_one(tmp_path: Path) -> None:
     assert store.load(tmp_path / "none") == ({}, ())
     assert not os.path.exists(tmp_path / "none")  # noqa: PTH110
