@@ -176,7 +176,7 @@ class Refresher:
     def _is_due(self, one: Wanted, kept: Kept | None) -> bool:
         now = self.clock()
         attempt = self._attempts.get(one.cert_id)
-        if attempt and now < attempt.next_try:
+        if attempt and now < attempt.next_try <= now + _BACK_OFF_SECONDS[1]:  # later: the clock was set back
             return False
         if kept is None or kept.until <= now:
             return True
@@ -248,6 +248,11 @@ class Refresher:
         said = verify_answer(answer, one.certificate, one.issuer, datetime.fromtimestamp(now, UTC))
         if said.verdict not in (Verdict.GOOD, Verdict.REVOKED) or said.this_update is None:
             return None, said.verdict.sentence
+        if not said.apache_accepts:
+            return (
+                None,
+                "The answer names the certificate by another digest than SHA-1, which Apache does not staple.",
+            )
         ends = round(said.next_update.timestamp()) if said.next_update else None
         until = ends if ends is not None else round(now) + _WITHOUT_END_KEPT_SECONDS
         status = "good" if said.verdict is Verdict.GOOD else "revoked"
