@@ -37,15 +37,22 @@ COUNT_HEADER = "X-Questions-Answered"
 MAX_QUESTION_BYTES = 70_000
 """A visitor's own status_request extensions travel in Apache's question."""
 MAX_CONNECTIONS = 256
+BACKLOG = 4096
+"""Connections that wait to be accepted. Where there is no room the kernel drops Apache's, which tries again a second
+later; a full queue of one-byte connections is worked off in a fifth of one. (EL 8's kernel allows 128.)"""
 QUESTION_SECONDS = 0.25
 SILENT_SECONDS = 1.0
 _BEAT_SECONDS = 0.2
 _LOOK_SECONDS = 0.25
-READ_SECONDS = 0.002
-"""How long a worker reads kept answers before it looks for questions again."""
+READ_SECONDS = 0.05
+"""How long the parent reads kept answers before it looks after its workers again."""
+_REST_FACTOR = 5
+"""After reading the parent rests so many times as long, so that many changes cost a sixth of a processor at most."""
 _CLOCK_TICK_SECONDS = 0.1
 """Two writes within the tick of a file system's clock leave the same time behind."""
 _COUNTER = struct.Struct("=Q")
+_RECORD = struct.Struct("=QqqI")
+"""Before each answer in a book: its file's number and time, until when it may be handed out, its length."""
 _CHUNK = 16 * 1024
 _HEAD_BYTES = 8 * 1024
 # CertID: two hashes of twenty bytes and the serial number, as SHA-1 has them (RFC 6960 section 4.1.1). The first one
@@ -64,35 +71,68 @@ def cert_id_of(question: bytes) -> str:
     return (found[1] + found[2] + serial).hex() if len(serial) == found[3][0] else ""
 
 
-@dataclass
 class Book:
-    """The answers in memory, read again when the directory changes: a little at a time, for questions come first."""
+    """The answers of one moment, in memory that parent and workers share: held once, not three times."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.memory = mmap.mmap(-1, size or 1)
+        self.index: dict[str, int] = {}
+        """The name of an answer's file -> where its record begins."""
+
+    def add(self, name: str, record: bytes) -> None:
+        """Take a record in; ValueError if there is no room left."""
+        begin = self.memory.tell()
+        self.memory.write(record)
+        self.index[name] = begin
+
+    def record(self, name: str) -> bytes:
+        """Return a record: the facts and the answer; b"" if there is none."""
+        begin = self.index.get(name)
+        if begin is None:
+            return b""
+        return self.memory[begin : begin + _RECORD.size + _RECORD.unpack_from(self.memory, begin)[3]]
+
+    def answer(self, question: bytes, now: float) -> bytes:
+        """Return the answer to a question, tryLater if none is known that is still valid."""
+        record = self.record(store.name_of(cert_id_of(question)))
+        return record[_RECORD.size :] if record and _RECORD.unpack_from(record)[2] > now else TRY_LATER
+
+
+@dataclass
+class Reader:
+    """Reads the kept answers, again when the directory changes: a little at a time, for the workers come first."""
 
     directory: Path
-    answers: dict[str, tuple[bytes, int]] = field(default_factory=dict)
-    """CertID -> answer and until when it may be handed out."""
-    _files: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    book: Book = field(default_factory=Book)
     _stamp: int = -1
-    _looked: float = 0.0
+    _next_look: float = 0.0
+    _began: float = 0.0
     _reading: Iterator[None] | None = None
 
+    @property
+    def reading(self) -> bool:
+        """Whether there is more to read at once."""
+        return self._reading is not None
+
     def refresh(self, now: float, seconds: float = READ_SECONDS) -> bool:
-        """Go on reading what changed, for `seconds`; return whether all is read that was there at the last look.
+        """Go on reading what changed, for `seconds`; return whether there is a new book.
 
         Damaged files are passed over (`shield status` names them).
         """
         if self._reading is None:
-            if now - self._looked < _LOOK_SECONDS:
-                return True
-            self._looked = now
+            if now < self._next_look:
+                return False
+            self._next_look = now + _LOOK_SECONDS
             if not self._changed():
-                return True
-            self._reading = self._read()
+                return False
+            self._began, self._reading = now, self._read()
         end = time.monotonic() + seconds
         for _ in self._reading:
             if time.monotonic() >= end:
                 return False
         self._reading = None
+        over = time.monotonic()
+        self._next_look = over + max(_LOOK_SECONDS, _REST_FACTOR * (over - self._began))
         return True
 
     def _changed(self) -> bool:
@@ -108,27 +148,26 @@ class Book:
         return True
 
     def _read(self) -> Iterator[None]:
-        files: dict[str, tuple[int, int, str]] = {}
+        size = 0
         for path in store.entries(self.directory):
             yield
-            with contextlib.suppress(OSError, store.Damaged):
-                found = path.stat()
-                known = self._files.get(path.name)
-                tag = (found.st_ino, found.st_mtime_ns)
-                if known and known[:2] == tag:
-                    files[path.name] = known
-                    continue
-                kept = store.read(path)
-                self.answers[kept.cert_id] = kept.answer, kept.until
-                files[path.name] = (*tag, kept.cert_id)
-        self._files = files
-        left = {cert_id for _, _, cert_id in files.values()}
-        self.answers = {cert_id: answer for cert_id, answer in self.answers.items() if cert_id in left}
+            with contextlib.suppress(OSError):
+                size += path.stat().st_size + _RECORD.size
+        fresh = Book(size)
+        for path in store.entries(self.directory):
+            yield
+            # ValueError: there is more than before; the directory has another time then, and is read again.
+            with contextlib.suppress(OSError, store.Damaged, struct.error, ValueError):
+                fresh.add(path.name, self._record(path))
+        self.book = fresh
 
-    def answer(self, question: bytes, now: float) -> bytes:
-        """Return the answer to a question, tryLater if none is known that is still valid."""
-        answer, until = self.answers.get(cert_id_of(question), (TRY_LATER, 0))
-        return answer if until > now else TRY_LATER
+    def _record(self, path: Path) -> bytes:
+        """Return the record of a file; the one in the book where the file is still the same."""
+        found, record = path.stat(), self.book.record(path.name)
+        if record and _RECORD.unpack_from(record)[:2] == (found.st_ino, found.st_mtime_ns):
+            return record
+        kept = store.read(path)
+        return _RECORD.pack(found.st_ino, found.st_mtime_ns, kept.until, len(kept.answer)) + kept.answer
 
 
 def question_in(request: bytes) -> bytes | None:
@@ -167,7 +206,7 @@ def listening(port: int) -> socket.socket:
         with contextlib.suppress(OSError, AttributeError):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         opened.bind(("127.0.0.1", port))
-        opened.listen(512)
+        opened.listen(BACKLOG)
         opened.setblocking(False)
     except BaseException:
         opened.close()
@@ -184,15 +223,13 @@ class _Worker:
         self.selector = selectors.DefaultSelector()  # made after the fork: one made before would be shared
         self.selector.register(listener, selectors.EVENT_READ)
         self.open: dict[socket.socket, tuple[bytearray, float]] = {}
+        self.leaving = False
 
     def run(self) -> None:
-        """Serve until the parent is gone; first of all read what was kept since the parent's start."""
-        while not self.book.refresh(time.monotonic(), _BEAT_SECONDS):
-            self._beat()
-        while self._beat():
-            now = time.monotonic()
-            self.book.refresh(now)
-            self._expire(now)
+        """Serve until the parent is gone, or until it has another in our place and all who came are answered."""
+        signal.signal(signal.SIGTERM, self._leave)
+        while self._beat() and (self.open or not self.leaving):
+            self._expire(time.monotonic())
             for key, _ in self.selector.select(0.05):
                 opened = key.fileobj
                 assert isinstance(opened, socket.socket)
@@ -200,6 +237,11 @@ class _Worker:
                     self._accept()
                 elif opened in self.open:  # one that was closed for want of room may still be in this batch
                     self._read(opened)
+
+    def _leave(self, _number: int, _frame: FrameType | None) -> None:
+        self.leaving = True
+        with contextlib.suppress(KeyError):
+            self.selector.unregister(self.listener)
 
     def _beat(self) -> bool:
         """Tell the parent that we are alive, now and then; False: it is gone."""
@@ -292,15 +334,18 @@ class _Child:
 
 
 class Parent:
-    """Keeps the workers alive and tells systemd so."""
+    """Reads the kept answers, keeps workers alive who hand them out, and tells systemd so.
+
+    Where answers change, other workers are started with the new book, and those before them leave.
+    """
 
     def __init__(self, directory: Path, port: int, workers: int = WORKERS) -> None:
-        self.book, self.count, self.tally = Book(directory), workers, QuestionTally(workers)
+        self.reader, self.count, self.tally = Reader(directory), workers, QuestionTally(workers)
         # Before the port is listened on: a refused connection costs a visitor a millisecond, an unanswered one more.
-        self.book.refresh(time.monotonic(), math.inf)
-        gc.freeze()  # the workers share these pages
+        self.reader.refresh(time.monotonic(), math.inf)
         self.listener = listening(port)
         self.children: list[_Child] = []
+        self.leaving: list[_Child] = []
         self.stopping = self.ready = False
 
     def run(self) -> None:
@@ -308,15 +353,26 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
-            for place in range(self.count):
-                self.children.append(self._spawn(place))
+            self._renew()
             while not self.stopping:
                 self._look()
+                if self.reader.refresh(time.monotonic()):
+                    self._renew()
                 self._tell()
-                time.sleep(_BEAT_SECONDS if self.ready else 0.01)
+                time.sleep(_BEAT_SECONDS if self.ready and not self.reader.reading else 0.01)
         finally:
-            for child in self.children:
+            for child in (*self.children, *self.leaving):
                 self._end(child)
+
+    def _renew(self) -> None:
+        """Start workers with the book as it is now; those before them answer who came to them, and go."""
+        before = self.children
+        self.children = [self._spawn(place) for place in range(self.count)]
+        for child in before:
+            child.heard = time.monotonic()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+        self.leaving += before
 
     def _tell(self) -> None:
         if not self.ready and all(child.serving for child in self.children):
@@ -336,28 +392,38 @@ class Parent:
             if now - child.heard > SILENT_SECONDS or os.waitpid(child.pid, os.WNOHANG)[0]:
                 self._end(child)
                 self.children[index] = self._spawn(index)
+        for child in self.leaving[:]:
+            if now - child.heard > SILENT_SECONDS or os.waitpid(child.pid, os.WNOHANG)[0]:
+                self._end(child)
+                self.leaving.remove(child)
 
     def _spawn(self, place: int) -> _Child:
         pipe, beat = os.pipe()
         os.set_blocking(pipe, False)
         os.set_blocking(beat, False)
+        gc.freeze()  # the workers share these pages
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
                 os.close(pipe)
-                for other in self.children:
-                    with contextlib.suppress(OSError):
-                        os.close(other.pipe)
-                self.tally.take(place)
-                _Worker(self.listener, self.book, beat, self.tally).run()
+                self._work(place, beat)
                 status = 0
             finally:
                 os._exit(status)
         os.close(beat)
         return _Child(pid, pipe, time.monotonic())
+
+    def _work(self, place: int, beat: int) -> None:
+        """Be a worker, in the process that was just made."""
+        for other in (*self.children, *self.leaving):
+            with contextlib.suppress(OSError):
+                os.close(other.pipe)
+        book = self.reader.book
+        del self.reader  # what it has read of the next one is not kept alive here
+        self.tally.take(place)
+        _Worker(self.listener, book, beat, self.tally).run()
 
     def _end(self, child: _Child) -> None:
         with contextlib.suppress(ProcessLookupError):

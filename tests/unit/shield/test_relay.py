@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -189,6 +190,42 @@ def test_a_new_answer_is_handed_out_without_a_restart_and_an_old_one_is_not(tmp_
         made.process.wait()
 
 
+def test_while_answers_change_everybody_who_asks_is_answered(tmp_path: Path) -> None:
+    """Others take the workers' places then; who came to those before is answered all the same."""
+    now = round(time.time())
+    first = Kept(ID, ANSWER, now, now + 900, now + 900, "good", "u")
+    store.write(tmp_path, first)
+    made = Relay(tmp_path)
+    before, seen, wrong = made.workers(), set[int](), 0
+    try:
+        for number in range(8):
+            store.write(tmp_path, replace(first, this_update=now + number))
+            store.write(tmp_path, replace(first, cert_id=f"{number:088x}"))
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
+                wrong += made.ask(QUESTION) != ANSWER
+                seen |= set(made.workers())
+        assert wrong == 0
+        assert len(seen) > len(before)
+        deadline = time.monotonic() + 10
+        while len(made.workers()) != len(before):  # nobody stays behind
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_a_file_with_facts_that_no_memory_holds_is_passed_over(tmp_path: Path) -> None:
+    now = round(time.time())
+    store.write(tmp_path, Kept("00" * 44, b"x", now, None, 10**30, "good", "u"))
+    store.write(tmp_path, Kept(ID, ANSWER, now, now + 900, now + 900, "good", "u"))
+    reader = relay.Reader(tmp_path)
+    assert reader.refresh(time.monotonic(), 10)
+    assert reader.book.answer(QUESTION, time.time()) == ANSWER
+    assert len(reader.book.index) == 1
+
+
 def test_many_at_once_are_all_answered(running: Relay) -> None:
     got: list[bytes] = []
     threads = [threading.Thread(target=lambda: got.append(running.ask(QUESTION))) for _ in range(100)]
@@ -202,9 +239,9 @@ def test_many_at_once_are_all_answered(running: Relay) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=60))
 def test_no_bytes_make_it_stumble(held: Path, question: bytes, path: bytes) -> None:
-    book = relay.Book(held)
-    book.refresh(time.monotonic() + 10)
-    assert book.answer(question, time.time()) in (TRY_LATER, ANSWER)
+    reader = relay.Reader(held)
+    reader.refresh(time.monotonic() + 10, 10)
+    assert reader.book.answer(question, time.time()) in (TRY_LATER, ANSWER)
     assert relay.question_in(b"GET /" + path + b" HTTP/1.0\r\n\r\n") is not None
     relay.question_in(question)
 
