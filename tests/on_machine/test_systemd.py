@@ -236,6 +236,10 @@ def test_after_many_crashes_the_page_comes_back_by_itself(server: Machine, brows
 def test_a_relay_that_is_stuck_is_ended_and_started_anew(server: Machine) -> None:
     server.run(COMMAND, "shield", "on", "--yes")
     before = state(server, SHIELD, "MainPID")
+    assert server.run("ps", "-o", "ni=", "--ppid", before).stdout.split() == ["-10", "-10"]
+    group = server.path(f"/proc/{before}/autogroup")
+    if Path("/proc/self/autogroup").exists():  # else the kernel knows none
+        until(lambda: group.read_text().endswith(" nice -10\n"))
     server.run("kill", "-s", "STOP", before)
     until(lambda: state(server, SHIELD, "MainPID") not in (before, "0"), 15)
     until(lambda: state(server, SHIELD) == "active")

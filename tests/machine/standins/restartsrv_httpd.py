@@ -41,7 +41,7 @@ def start() -> int:
     if REAL_SYSTEMD.exists():
         return systemd("start")
     done = subprocess.run([HTTPD, "-k", "start"], check=False)
-    return done.returncode or int(not _wait(lambda: parent() is not None, 10))
+    return done.returncode or int(not _wait(lambda: parent() is not None, 120))
 
 
 def stop() -> int:

@@ -30,6 +30,7 @@ NOT_IMITATED = {
     "Unit": {"After", "Before", "ConditionPathExists", "StartLimitIntervalSec", "StartLimitBurst"},
     "Service": {
         *("MemoryHigh", "MemoryMax", "TasksMax", "CPUQuota", "CPUWeight", "IOWeight", "Nice", "KillMode"),
+        "ExecStartPost",
         *("IOSchedulingClass", "IOSchedulingPriority", "CPUSchedulingPolicy", "TimeoutStartSec"),
         *("ProtectKernelModules", "ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups"),
         *("ProtectClock", "ProtectHostname", "ProtectProc", "PrivateDevices", "RestrictAddressFamilies"),
