@@ -99,7 +99,7 @@ class Book:
 
 
 @dataclass
-class Reader:
+class BookReader:
     """Reads the kept answers, again when the directory changes: a little at a time, for the workers come first."""
 
     directory: Path
@@ -340,7 +340,7 @@ class Parent:
     """
 
     def __init__(self, directory: Path, port: int, workers: int = WORKERS) -> None:
-        self.reader, self.count, self.tally = Reader(directory), workers, QuestionTally(workers)
+        self.reader, self.count, self.tally = BookReader(directory), workers, QuestionTally(workers)
         # Before the port is listened on: a refused connection costs a visitor a millisecond, an unanswered one more.
         self.reader.refresh(time.monotonic(), math.inf)
         self.listener = listening(port)

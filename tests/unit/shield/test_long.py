@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.shield import store
+from ocsp_stapling.shield.relay import TRY_LATER
 from ocsp_stapling.shield.store import Kept
-from tests.unit.shield.test_relay import ANSWER, ID, QUESTION, TRY_LATER, Relay
+from tests.unit.shield.test_relay import ANSWER, ID, QUESTION, Relay
 from tests.unit.shield.test_store import WRITER
 
 FILLER = """

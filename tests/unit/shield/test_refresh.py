@@ -21,7 +21,7 @@ from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.shield import store
 from ocsp_stapling.shield.refresh import Refresher, Wanted, cert_id_of, due_at, read_attempts
-from ocsp_stapling.shield.relay import TRY_LATER, Reader
+from ocsp_stapling.shield.relay import TRY_LATER, BookReader
 from tests.unit.ocsp.authority import DAY, NOW, answer, error_answer, issue, key, make_authority
 
 CA, STRANGER = make_authority(), make_authority("A stranger", 7)
@@ -281,7 +281,7 @@ def test_a_responder_that_stays_dark_for_days_costs_nothing_until_its_answers_en
 
 def relayed(world: World) -> list[str]:
     """What the relay would hand out now."""
-    reader = Reader(world.base / "store")
+    reader = BookReader(world.base / "store")
     reader.refresh(time.monotonic(), 60)
     questions = {one.cert_id: ocsp_request(one.certificate, one.issuer) for one in world.certificates}
     found = {cert_id: reader.book.answer(each, world.now) for cert_id, each in questions.items()}

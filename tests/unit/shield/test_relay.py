@@ -220,7 +220,7 @@ def test_a_file_with_facts_that_no_memory_holds_is_passed_over(tmp_path: Path) -
     now = round(time.time())
     store.write(tmp_path, Kept("00" * 44, b"x", now, None, 10**30, "good", "u"))
     store.write(tmp_path, Kept(ID, ANSWER, now, now + 900, now + 900, "good", "u"))
-    reader = relay.Reader(tmp_path)
+    reader = relay.BookReader(tmp_path)
     assert reader.refresh(time.monotonic(), 10)
     assert reader.book.answer(QUESTION, time.time()) == ANSWER
     assert len(reader.book.index) == 1
@@ -239,7 +239,7 @@ def test_many_at_once_are_all_answered(running: Relay) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=60))
 def test_no_bytes_make_it_stumble(held: Path, question: bytes, path: bytes) -> None:
-    reader = relay.Reader(held)
+    reader = relay.BookReader(held)
     reader.refresh(time.monotonic() + 10, 10)
     assert reader.book.answer(question, time.time()) in (TRY_LATER, ANSWER)
     assert relay.question_in(b"GET /" + path + b" HTTP/1.0\r\n\r\n") is not None
