@@ -24,6 +24,7 @@ PATHS_CONF = Path("/etc/cpanel/ea4/paths.conf")
 CPANEL_CONFIG = Path("/var/cpanel/cpanel.config")
 SERVICES_PEM = Path("/var/cpanel/ssl/cpanel/mycpanel.pem")
 STATE = Path("/var/cpanel/machine-sites.json")
+PID_FILE = Path("/run/apache2/httpd.pid")
 DEBIAN_MODULES = Path("/usr/lib/apache2/modules")
 
 PATHS = {
@@ -231,6 +232,7 @@ def _vhosts(settings: dict[str, str], name: str, user: str, has_url: bool) -> st
         tls=TLS,
         authority=f"        SSLCACertificateFile {bundle}\n" if bundle.exists() else "",
         stapling="" if has_url else "        SSLUseStapling off\n",
+        guarded=_GUARDED.format(user=user),
         log=_PIPED.format(name=name) if settings.get("enable_piped_logs") == "1" else "",
         plain=_userdata("std", user, name),
         secure=_userdata("ssl", user, name),
@@ -273,6 +275,9 @@ LogLevel warn
 User nobody
 Group nobody
 ServerName whm.example.test
+UseCanonicalName Off
+TraceEnable Off
+ServerTokens ProductOnly
 {listen}
 Timeout 300
 KeepAlive On
@@ -281,6 +286,17 @@ DocumentRoot "/var/www/html"
     AllowOverride All
     Require all granted
 </Directory>
+<Files ~ "^error_log$">
+    Require all denied
+</Files>
+<IfModule log_config_module>
+    LogFormat "%h %l %u %t \\"%r\\" %>s %b \\"%{{Referer}}i\\"" combined
+    CustomLog logs/access_log combined
+</IfModule>
+<IfModule prefork.c>
+    MinSpareServers 5
+    MaxSpareServers 10
+</IfModule>
 <Location "/whm-server-status">
     SetHandler server-status
     Require ip 127.0.0.1 ::1
@@ -301,9 +317,13 @@ _SSL = """\
         SSLStaplingResponderTimeout 3
         SSLSessionCache shmcb:/run/apache2/ssl_gcache_data_shmcb(1024000)
     </IfModule>
+    <IfModule !socache_shmcb_module>
+        SSLSessionCache dbm:/run/apache2/ssl_gcache_data_dbm
+    </IfModule>
     SSLSessionCacheTimeout 300
     {mutex}
     SSLRandomSeed startup builtin
+    SSLRandomSeed connect builtin
 </IfModule>
 """
 
@@ -312,7 +332,7 @@ _VHOST = """\
     ServerName {name}
     ServerAlias www.{name} mail.{name}
     DocumentRoot /home/{user}/public_html
-{log}{plain}</VirtualHost>
+{guarded}{log}{plain}</VirtualHost>
 <VirtualHost {tls_where}>
     ServerName {name}
     ServerAlias www.{name} mail.{name}
@@ -320,8 +340,32 @@ _VHOST = """\
     <IfModule ssl_module>
         SSLEngine on
         SSLCertificateFile {tls}/{name}/combined
-{authority}{stapling}    </IfModule>
-{log}{secure}</VirtualHost>
+{authority}{stapling}        SetEnvIf User-Agent ".*MSIE.*" nokeepalive ssl-unclean-shutdown
+    </IfModule>
+{guarded}{log}{secure}</VirtualHost>
+"""
+
+# What an account's virtual host says only where a module of its name is there; few profiles have them all.
+_GUARDED = """\
+    <IfModule userdir_module>
+        <IfModule !mpm_itk.c>
+            <IfModule !ruid2_module>
+                UserDir disabled
+                UserDir enabled {user}
+            </IfModule>
+        </IfModule>
+    </IfModule>
+    <IfModule suexec_module>
+        <IfModule !mod_ruid2.c>
+            SuexecUserGroup {user} {user}
+        </IfModule>
+    </IfModule>
+    <IfModule alias_module>
+        ScriptAlias /cgi-bin/ /home/{user}/public_html/cgi-bin/
+    </IfModule>
+    <IfModule headers_module>
+        RequestHeader set X-HTTPS 1
+    </IfModule>
 """
 
 _PIPED = (

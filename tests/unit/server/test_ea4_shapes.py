@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.apache import includes
+from ocsp_stapling.change import plan
+from ocsp_stapling.change.model import Situation
+from ocsp_stapling.change.situation import linked_files
 from ocsp_stapling.server.state import ServerState, look
 from tests.machine import ea4
 from tests.machine.livedin import messenger
@@ -17,7 +20,8 @@ from tests.machine.pki import combined
 from tests.machine.shape import SitePlan
 from tests.unit.apache.real_apache import MODULES, layout_at, needs_apache
 from tests.unit.apache.test_config_against_apache import compare
-from tests.unit.ocsp.authority import NOW, issue, key, make_authority
+from tests.unit.change.made import carry_out, wish
+from tests.unit.ocsp.authority import NOW, issue, key, make_authority, pem
 
 OFF = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>\n"
 BLOCK = includes.apply(b"", OFF.splitlines()).decode()
@@ -29,6 +33,7 @@ SUSPENDED = '<Directory "/home/one">\nRedirect 302 / /suspendedpage.cgi\n</Direc
 SITES = (SitePlan("one.test", "one", "x"), SitePlan("two.test", "two", "x"))
 CA = make_authority()
 COMBINED = combined(issue(CA, "http://ocsp.one.test", number=2), key(2), CA.certificate)
+CHAIN = pem(CA.certificate).decode()
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Variant:
     services: bool = False
 
 
-WITHOUT_CACHES = tuple(name for name in ea4.MODULES if name != "socache_shmcb")
+WITHOUT_SHMCB = (*(name for name in ea4.MODULES if name != "socache_shmcb"), "socache_dbm")
+EVERY_LEVEL = ("", "/ssl", "/ssl/2_4", "/ssl/2_4/one", "/ssl/2_4/one/one.test")
 VARIANTS = {
     "a fresh server": Variant(),
     "WHM's own switch": Variant(on=(), origin="native-switch", native="Off"),
@@ -77,12 +83,34 @@ VARIANTS = {
         on=("one.test",), files={f"{USERDATA}/ssl/2_4/two/two.test/a.conf": "SSLUseStapling off\n"}
     ),
     "prefork": Variant(mpm="prefork"),
-    "no module for the cache": Variant(on=(), origin="default", modules=WITHOUT_CACHES),
+    "no module for the cache": Variant(on=(), origin="default", modules=WITHOUT_SHMCB),
     "behind nginx": Variant(ports=(444,), settings="apache_port=0.0.0.0:81\napache_ssl_port=0.0.0.0:444\n"),
     "no IPv6": Variant(settings="ipv6_listen=0\n"),
     "piped logs": Variant(settings="enable_piped_logs=1\n"),
     "service subdomains": Variant(on=("one.test", "two.test", "whm.example.test"), services=True),
+    "service subdomains and our block": Variant(on=(), origin="managed-block", files=BLOCKED, services=True),
     "a firewall's drop-in": Variant(ports=(443, 8887), files={"conf.d/csf.conf": messenger(SITES)}),
+    "a firewall's drop-in that says nothing of stapling": Variant(
+        ports=(443, 8887),
+        files={"conf.d/csf.conf": messenger(SITES).replace("    SSLUseStapling off\n", "")},
+    ),
+    "a chain in a file of its own": Variant(files={"tls/one.test/cabundle": CHAIN}),
+    "WHM's own switch and a site that says On": Variant(
+        on=("one.test",),
+        origin="native-switch",
+        native="Off",
+        files={f"{USERDATA}/ssl/2_4/one/one.test/a.conf": ON},
+    ),
+    "includes of every level": Variant(
+        on=("one.test",),
+        origin="managed-block",
+        files=BLOCKED
+        | {
+            f"{USERDATA}{level}/a.conf": f"<IfModule mod_ssl.c>\n{ON}</IfModule>\n"
+            for level in EVERY_LEVEL[3:]
+        }
+        | {f"{USERDATA}{level}/a.conf": "SetEnv LEVEL 1\n" for level in EVERY_LEVEL[:3]},
+    ),
     "suspensions and error documents": Variant(
         files={
             "conf.d/includes/account_suspensions.conf": SUSPENDED,
@@ -126,14 +154,39 @@ def lay_out(base: Path, variant: Variant, patch: pytest.MonkeyPatch) -> ServerSt
     return look(layout=layout_at(base), now=NOW)
 
 
+def staplers(server: ServerState) -> set[str]:
+    return {one.name for one in server.endpoints if one.stapling}
+
+
+def switched(server: ServerState, variant: Variant, action: str) -> ServerState:
+    """Carry out what the plan for off or on says, and return what the server then is, by httpd's reading too."""
+    modules = frozenset(f"{name}_module" for name in (*variant.modules, "ssl"))
+    now = Situation(server, server.foresee, modules, "httpd", 3, (), linked_files(server.tree))
+    carry_out(plan.make(wish(action, write_on=action == "on"), now))
+    assert compare(server.layout), "httpd refuses the configuration"
+    return look(layout=server.layout, now=NOW)
+
+
+def bytes_below(base: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+
+
 @needs_apache
 @pytest.mark.parametrize("name", VARIANTS)
-def test_it_is_judged_as_httpd_takes_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_judged_as_httpd_takes_it_and_off_and_on_do_what_they_say(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     variant = VARIANTS[name]
     server = lay_out(tmp_path, variant, monkeypatch)
     assert compare(server.layout), "httpd refuses the configuration"
     assert server.stapling.origin.value == variant.origin
-    stapling = {one.name for one in server.endpoints if one.stapling}
-    assert stapling == set(variant.on)
+    assert staplers(server) == set(variant.on)
     assert {one.port for one in server.endpoints} == set(variant.ports)
     assert all(one.can_staple or not one.stapling for one in server.endpoints)
+    before = bytes_below(tmp_path)
+    off = switched(server, variant, "off")
+    # What says On for itself stays on; with stapling on for all, no variant has such a site.
+    assert (off.stapling.on, staplers(off)) == (False, set() if server.stapling.on else set(variant.on))
+    on = switched(off, variant, "on")
+    assert staplers(on) >= (set(variant.on) if server.stapling.on else {"one.test", "two.test"})
+    assert (bytes_below(tmp_path) == before) == (server.stapling.on and not server.tree.managed)
