@@ -44,24 +44,39 @@ def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 _BEFORE = pytest.StashKey[set[Path]]()
+# Where the plugin, its installer or a program that a test starts would leave something on this system.
+OURS = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/opt", "/etc", "/etc/systemd/system", "/var/lib", "/var/log")
+CPANELS = ("/usr/local/cpanel", "/var/cpanel", "/etc/cpanel", "/run/machine", "/mnt/*")
+PROGRAMS = (
+    ".ansible",
+    ".cache/ansible*",
+    ".cache/mozilla",
+    ".cache/selenium",
+    ".config/chromium",
+    ".mozilla",
+)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[_BEFORE] = _named_after_the_plugin()
+    session.config.stash[_BEFORE] = _traces()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that leaves something behind: looked at once, by the process that outlives all who run tests."""
     before: set[Path] = session.config.stash[_BEFORE]
-    left = _named_after_the_plugin() - before
+    left = _traces() - before
     if left and not hasattr(session.config, "workerinput"):
-        sys.stderr.write(f"\nThe plugin, or its installer, left something in this system's /tmp: {left}\n")
+        sys.stderr.write(f"\nTests left something on this system: {sorted(map(str, left))}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _named_after_the_plugin() -> set[Path]:
-    """What lies in /tmp itself: not every program heeds TMPDIR, and a machine's own /tmp is not this one."""
-    return set(Path("/tmp").glob("ocsp-stapling*"))
+def _traces() -> set[Path]:
+    """What lies on this system itself: not every program heeds TMPDIR, and a machine's own places are not these."""
+    patterns = [*(f"{place}/ocsp-stapling*" for place in OURS), *CPANELS]
+    patterns += [f"{Path.home()}/{name}" for name in PROGRAMS]
+    found = {path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/"))}
+    # A test's own directory goes with it; there may be one of another run beside this one.
+    return {path for path in found if not path.name.startswith("ocsp-stapling-test-")}
 
 
 @pytest.fixture
@@ -72,7 +87,13 @@ def start_machine() -> Iterator[Callable[[Shape], Machine]]:
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    """An ordinary machine of the test's own."""
-    with Machine(Shape()) as started:
+def shape() -> Shape:
+    """The shape of `machine`; a file that wants another one says so."""
+    return Shape()
+
+
+@pytest.fixture
+def machine(shape: Shape) -> Iterator[Machine]:
+    """A machine of the test's own."""
+    with Machine(shape) as started:
         yield started
