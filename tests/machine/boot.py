@@ -14,9 +14,10 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from tests.machine import distributions, ea4, faults, init
+from tests.machine import distributions, ea4, faults, init, relay
 from tests.machine.machine import FRESH
 from tests.machine.shape import (
     GATEWAY_V4,
@@ -92,9 +93,8 @@ def network(shape: Shape) -> None:
         "link set eth0 up",
         f"addr add {SERVER_V4}/24 dev eth0",
         f"addr add {SERVER_V6}/64 dev eth0 nodad",
-        f"route add default via {GATEWAY_V4}",
-        f"-6 route add default via {GATEWAY_V6}",
     ]
+    routes = [f"route add default via {gateway}" for gateway in (GATEWAY_V4, GATEWAY_V6)]
     theirs = [
         "link set lo up",
         "link set cable up",
@@ -107,9 +107,9 @@ def network(shape: Shape) -> None:
             for a in c.addresses
         ],
     ]
-    _ip_batch([], [x for x in lines if "route" not in x])
+    _ip_batch([], lines)
     _ip_batch(there, theirs)
-    _ip_batch([], [x for x in lines if "route" in x])
+    _ip_batch([], routes)
     # systemd's default on the servers we stand for: any user may send an echo request.
     Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
 
@@ -121,25 +121,29 @@ def _wait_for_namespace(pid: int) -> None:
 
 
 def _ip_batch(prefix: list[str], lines: list[str]) -> None:
-    for line in lines:
-        words = line.split()
-        sh(*prefix, "ip", *words)
+    sh(*prefix, "ip", "-batch", "-", input="\n".join(lines), text=True)
 
 
 def world(shape: Shape) -> None:
     """Start responders and name servers where the cable ends, and wait until they answer."""
-    there = ["nsenter", "-t", faults.WORLD_PID.read_text(), "-n"]
-    process = subprocess.Popen(
-        [*there, sys.executable, "-m", "tests.machine.world", GATEWAY_V4, *PUBLIC_RESOLVERS],
-        stdout=subprocess.PIPE,
-        stderr=(faults.RUN / "world.log").open("w"),
-        text=True,
-        cwd=REPO,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise SystemExit("the responders did not start")
+    ready, tell = os.pipe()
+    if not os.fork():  # what they need is loaded already, for the most part
+        try:
+            os.setsid()
+            log = os.open(faults.RUN / "world.log", os.O_WRONLY | os.O_CREAT, 0o600)
+            for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), tell, log)):
+                os.dup2(descriptor, number)
+            os.closerange(3, 64)
+            relay.enter_network(int(faults.WORLD_PID.read_text()))
+            from tests.machine import world
+
+            world.run(shape, [GATEWAY_V4, *PUBLIC_RESOLVERS])
+        finally:
+            os._exit(1)
+    os.close(tell)
+    with open(ready) as said:  # noqa: PTH123 - a descriptor
+        if said.readline() != "ready\n":
+            raise SystemExit("the responders did not start")
 
 
 def names() -> None:
@@ -147,6 +151,7 @@ def names() -> None:
     Path("/etc/resolv.conf").write_text(f"nameserver {GATEWAY_V4}\noptions timeout:2 attempts:2\n")
     Path("/etc/hosts").unlink(missing_ok=True)
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{SERVER_V4} whm.example.test whm\n")
+    Path("/etc/hostname").write_text("whm.example.test\n")  # a real systemd takes the name from there
     sh("hostname", "whm.example.test")
 
 
@@ -197,7 +202,9 @@ def boot(shape: Shape, shared: list[Path]) -> None:
     if shape.systemd:
         init.prepare()
     else:
-        sh("/usr/local/cpanel/scripts/restartsrv_httpd", "--start", stdout=subprocess.DEVNULL)
+        sh("/usr/sbin/httpd", "-k", "start")
+        while not ea4.PID_FILE.exists():
+            time.sleep(0.01)
 
 
 def supervise() -> None:

@@ -7,6 +7,7 @@ Usage: python -m tests.machine.init   (becomes systemd)
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -14,11 +15,17 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from tests.machine.shape import Shape
+
+# MACHINE_SYSTEMD=stand-in: stand-ins also where a real one boots.
+CHOICE, STAND_IN = "MACHINE_SYSTEMD", "stand-in"
 SYSTEMD = Path("/lib/systemd/systemd")
 REPO = Path(__file__).resolve().parents[2]
 UNITS = Path("/etc/systemd/system")
+GENERATORS = SYSTEMD.parent / "system-generators"
 KEPT = Path("/mnt/run-machine")  # /run/machine of every start
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 NAMESPACES = (
@@ -40,6 +47,7 @@ MASKED = (
     *("systemd-machine-id-commit.service", "systemd-random-seed.service", "systemd-pstore.service"),
     *("systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-journal-flush.service"),
     *("dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+    *("systemd-sysusers.service", "systemd-user-sessions.service", "kmod-static-nodes.service"),
     *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "proc-sys-fs-binfmt_misc.automount"),
     *(
         "apt-daily.timer",
@@ -68,8 +76,18 @@ WantedBy=multi-user.target
 """
 
 
+def with_systemd(shape: Shape) -> Shape:
+    """Return the shape with a real systemd, or as it is where that cannot be had."""
+    return replace(shape, systemd=not why_not_here())
+
+
+@functools.cache
 def why_not_here() -> str:
-    """Return why systemd cannot run in a machine on this system in one sentence, or "" if it can."""
+    """Return why systemd does not run in a machine on this system in one sentence, or "" if it does."""
+    if os.environ.get(CHOICE) == STAND_IN:
+        return f"{CHOICE}={STAND_IN} is set"
+    if REPO.is_relative_to("/tmp"):
+        return "this checkout lies in /tmp, of which a confined service sees nothing"
     if not SYSTEMD.exists():
         return f"{SYSTEMD} is missing (the package systemd)"
     line = "mount -t proc p /proc && mount -t sysfs s /sys && mount -t cgroup2 c /sys/fs/cgroup"
@@ -89,6 +107,12 @@ def prepare() -> None:
     wants.mkdir(parents=True)
     for name in MASKED:
         (UNITS / name).symlink_to("/dev/null")
+    masked = Path(
+        "/etc/systemd/system-generators"
+    )  # they would run at every daemon-reload, for disks and terminals
+    masked.mkdir(exist_ok=True)
+    for generator in GENERATORS.iterdir():
+        (masked / generator.name).symlink_to("/dev/null")
     (UNITS / "httpd.service").write_text(HTTPD)
     (wants / "httpd.service").symlink_to(UNITS / "httpd.service")
     (UNITS / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
@@ -120,20 +144,16 @@ def rebooted(status: int) -> bool:
     return status in (-signal.SIGHUP, 128 + signal.SIGHUP)
 
 
-def running(first: int) -> bool:
-    """Whether the machine is up: `first` is systemd's pid as seen from here."""
-    words = ["nsenter", "-t", str(first), "-m", "-p", "systemctl", "is-system-running"]
-    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
-    return said in ("running", "degraded")
-
-
 def wait(first: int, seconds: float) -> bool:
+    """Wait until the machine is up, and return whether it is: `first` is systemd's pid as seen from here."""
     deadline = time.monotonic() + seconds
-    while not running(first):
+    while not Path(f"/proc/{first}/root/run/systemd/private").exists():  # until then nobody answers
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
-    return True
+        time.sleep(0.01)
+    words = ["nsenter", "-t", str(first), "-m", "-p", "systemctl", "is-system-running", "--wait"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds).stdout.strip()
+    return said in ("running", "degraded")
 
 
 def _mount(*words: str) -> None:

@@ -1,7 +1,7 @@
 """The rest of the internet, in its own network namespace: name servers and OCSP responders, with their
 faults.
 
-Usage: python -m tests.machine.world (inside the machine; reads the shape and the authorities' keys from RUN).
+The machine's first process becomes it (boot.py); it reads the authorities' keys from RUN.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
-import sys
 import urllib.parse
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import dns.flags
@@ -47,7 +45,6 @@ class World:
         self.by_address = {a: c for c in self.authorities for a in c.addresses}
         self.by_host = {c.host: c for c in self.authorities}
         self.keys = {c.name: AuthorityKeys.load(c, PKI) for c in self.authorities}
-        self.strangers = {c.name: AuthorityKeys.create(c) for c in self.authorities}
         self._faults: list[faults.Fault] = []
         self._stamp = 0
 
@@ -139,7 +136,7 @@ class World:
     def _sign(self, builder: ocsp.OCSPResponseBuilder, keys: AuthorityKeys, kind: str) -> ocsp.OCSPResponse:
         signer, key = keys.signer, keys.signer_key
         if kind == "wrong-delegate":
-            stranger = self.strangers[keys.authority.name]
+            stranger = AuthorityKeys.create(keys.authority)
             signer, key = stranger.signer, stranger.signer_key
         if kind == "bad-signature":
             key = new_key()
@@ -238,10 +235,6 @@ async def serve(world: World, resolvers: list[str]) -> None:
     await asyncio.Event().wait()
 
 
-def main() -> None:
-    shape = Shape.from_json(Path(faults.RUN / "shape.json").read_text())
-    asyncio.run(serve(World(shape), sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()
+def run(shape: Shape, resolvers: list[str]) -> None:
+    """Be the rest of the internet, with name servers at these addresses."""
+    asyncio.run(serve(World(shape), resolvers))

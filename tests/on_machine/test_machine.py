@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine, Shape
+from tests.machine import Machine, Shape, why_not_here
 from tests.machine.machine import REPO
 from tests.machine.shape import MPMS
 
@@ -28,6 +28,21 @@ OCSP_POST = (
     "openssl ocsp -issuer /tmp/issuer.pem -cert /tmp/leaf.pem -url http://ocsp.{ca}-ca.test -no_nonce "
     "-noverify -timeout 4 2>&1"
 )
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Machine]:
+    if reason := why_not_here():
+        pytest.skip(reason)
+    with Machine(Shape()) as started:
+        yield started
+
+
+@pytest.fixture
+def shared(whole: Machine) -> Iterator[Machine]:
+    """A machine for those that only break responders, or nothing."""
+    yield whole
+    whole.heal()
 
 
 def ask(machine: Machine, site: str, ca: str) -> str:
@@ -62,8 +77,8 @@ def test_it_starts_with_its_own_logs_and_nothing_written_to_its_tmp_is_this_syst
     assert (log.stat() if log.exists() else None) == before
 
 
-def test_its_tree_is_that_of_ea4(machine: Machine) -> None:
-    conf = machine.path("/etc/apache2/conf/httpd.conf").read_text()
+def test_its_tree_is_that_of_ea4(shared: Machine) -> None:
+    conf = shared.path("/etc/apache2/conf/httpd.conf").read_text()
     order = [
         "conf.modules.d",
         "pre_main_global",
@@ -74,11 +89,11 @@ def test_its_tree_is_that_of_ea4(machine: Machine) -> None:
     order += ["pre_virtualhost_2", "<VirtualHost", "post_virtualhost_global"]
     places = [conf.index(word) for word in order]
     assert places == sorted(places)
-    found = machine.run("stat", "-c", "%a %U:%G", f"{INCLUDES}/pre_virtualhost_global.conf").stdout
+    found = shared.run("stat", "-c", "%a %U:%G", f"{INCLUDES}/pre_virtualhost_global.conf").stdout
     assert found.strip() == "600 root:root"
-    assert "info_module" not in machine.run("httpd", "-M").stdout
+    assert "info_module" not in shared.run("httpd", "-M").stdout
     assert "Group nobody" in conf
-    assert "dir_conf=/etc/apache2/conf.d\n" in machine.path("/etc/cpanel/ea4/paths.conf").read_text()
+    assert "dir_conf=/etc/apache2/conf.d\n" in shared.path("/etc/cpanel/ea4/paths.conf").read_text()
     assert "SSLUseStapling off" in conf.partition("ServerName noocsp")[2]
 
 
@@ -128,24 +143,24 @@ def test_whmapi1_answers_as_documented_and_fails_on_command(machine: Machine) ->
     assert json.loads(failed.stdout)["metadata"]["result"] == 0
 
 
-def test_appconfig_registers_lists_and_unregisters(machine: Machine) -> None:
+def test_appconfig_registers_lists_and_unregisters(shared: Machine) -> None:
     text = "name=trial\nservice=whostmgr\nurl=/cgi/trial/\nacls=all\ndisplayname=Trial\n"
-    machine.path("/run/trial.conf").write_text(text)
-    machine.run("/usr/local/cpanel/bin/register_appconfig", "/run/trial.conf")
-    listed = json.loads(machine.run(*WHMAPI1, "get_appconfig_application_list").stdout)
+    shared.path("/run/trial.conf").write_text(text)
+    shared.run("/usr/local/cpanel/bin/register_appconfig", "/run/trial.conf")
+    listed = json.loads(shared.run(*WHMAPI1, "get_appconfig_application_list").stdout)
     assert listed["data"]["whostmgr"][0]["displayname"] == "Trial"
     assert listed["data"]["whostmgr"][0]["url"] == ["/cgi/trial/"]
-    machine.run("/usr/local/cpanel/bin/unregister_appconfig", "trial")
-    listed = json.loads(machine.run(*WHMAPI1, "get_appconfig_application_list").stdout)
+    shared.run("/usr/local/cpanel/bin/unregister_appconfig", "trial")
+    listed = json.loads(shared.run(*WHMAPI1, "get_appconfig_application_list").stdout)
     assert listed["data"] == {"cpanel": [], "whostmgr": [], "webmail": []}
 
 
-def test_responders_answer_openssl_over_ipv4_and_ipv6(machine: Machine) -> None:
-    assert ": good" in ask(machine, "site0001.example.test", "alpha")
-    machine.fault("beta", "drop", "4")
+def test_responders_answer_openssl_over_ipv4_and_ipv6(shared: Machine) -> None:
+    assert ": good" in ask(shared, "site0001.example.test", "alpha")
+    shared.fault("beta", "drop", "4")
     curl = ("curl", "-6", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "4")
-    assert machine.run(*curl, "http://ocsp.beta-ca.test/x", check=False).stdout in ("000", "200")
-    assert machine.run("ping", "-6", "-c1", "-W2", "ocsp.beta-ca.test").returncode == 0
+    assert shared.run(*curl, "http://ocsp.beta-ca.test/x", check=False).stdout in ("000", "200")
+    assert shared.run("ping", "-6", "-c1", "-W2", "ocsp.beta-ca.test").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -159,12 +174,12 @@ def test_responders_answer_openssl_over_ipv4_and_ipv6(machine: Machine) -> None:
         ("stale", "Status times invalid"),
     ],
 )
-def test_faults_are_what_openssl_calls_them(machine: Machine, kind: str, words: str) -> None:
-    machine.fault("alpha", kind)
-    assert words in ask(machine, "site0001.example.test", "alpha")
-    assert ": good" in ask(machine, "site0002.example.test", "beta")
-    machine.heal()
-    assert ": good" in ask(machine, "site0001.example.test", "alpha")
+def test_faults_are_what_openssl_calls_them(shared: Machine, kind: str, words: str) -> None:
+    shared.fault("alpha", kind)
+    assert words in ask(shared, "site0001.example.test", "alpha")
+    assert ": good" in ask(shared, "site0002.example.test", "beta")
+    shared.heal()
+    assert ": good" in ask(shared, "site0001.example.test", "alpha")
 
 
 def connect(machine: Machine, address: str, user: str = "root") -> str:
@@ -182,20 +197,20 @@ def connect(machine: Machine, address: str, user: str = "root") -> str:
 @pytest.mark.parametrize(
     ("kind", "error"), [("drop", "timeout"), ("refuse", "ECONNREFUSED"), ("unreachable", "ENETUNREACH")]
 )
-def test_packet_faults_can_be_one_family_or_one_user_only(machine: Machine, kind: str, error: str) -> None:
-    v4, v6 = machine.authorities[0].addresses
-    machine.fault("alpha", kind, "6")
-    assert (connect(machine, v4), connect(machine, v6)) == ("", error)
-    machine.heal()
-    machine.fault("alpha", kind, user="nobody")
-    assert connect(machine, v4) == ""
-    assert connect(machine, v4, "nobody") not in ("", "0")
+def test_packet_faults_can_be_one_family_or_one_user_only(shared: Machine, kind: str, error: str) -> None:
+    v4, v6 = shared.authorities[0].addresses
+    shared.fault("alpha", kind, "6")
+    assert (connect(shared, v4), connect(shared, v6)) == ("", error)
+    shared.heal()
+    shared.fault("alpha", kind, user="nobody")
+    assert connect(shared, v4) == ""
+    assert connect(shared, v4, "nobody") not in ("", "0")
 
 
-def test_a_dns_fault_is_the_servers_own_resolvers_only(machine: Machine) -> None:
-    machine.fault("alpha", "dns")
-    assert machine.run("getent", "ahosts", "ocsp.alpha-ca.test", check=False).returncode != 0
-    assert machine.run("getent", "ahosts", "ocsp.beta-ca.test").returncode == 0
+def test_a_dns_fault_is_the_servers_own_resolvers_only(shared: Machine) -> None:
+    shared.fault("alpha", "dns")
+    assert shared.run("getent", "ahosts", "ocsp.alpha-ca.test", check=False).returncode != 0
+    assert shared.run("getent", "ahosts", "ocsp.beta-ca.test").returncode == 0
 
 
 def traces() -> tuple[str, set[str]]:
