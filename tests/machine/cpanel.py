@@ -1,8 +1,8 @@
 """Inside a machine: cPanel's part of the page. Stand-in modules, logins and web server; and the plugin's front.
 
 python -m tests.machine.cpanel prepare     cPanel itself: Perl, modules, logins, accounts' owners (no web server yet)
-python -m tests.machine.cpanel install     the plugin's page, as an installer would put it there
-python -m tests.machine.cpanel start       cpsrvd on 2087, and systemd's part: the plugin's socket
+python -m tests.machine.cpanel install     the plugin's page and units, as an installer would put them there
+python -m tests.machine.cpanel start       cpsrvd on 2087, and the plugin's socket
 python -m tests.machine.cpanel serve       cpsrvd alone, where install.sh put the plugin in place
 """
 
@@ -18,6 +18,7 @@ from ocsp_stapling.web import assets
 
 REPO = Path(__file__).resolve().parents[2]
 STANDINS = REPO / "tests/machine/standins"
+UNITS = Path("/etc/systemd/system")
 CPANEL = Path("/usr/local/cpanel")
 PERL = CPANEL / "3rdparty/bin/perl"
 DOCROOT = CPANEL / "whostmgr/docroot"
@@ -68,7 +69,7 @@ def _owners() -> None:
 
 
 def install() -> None:
-    """Put the plugin's front, privilege and registration in place."""
+    """Put the plugin's front, privilege, registration and units in place."""
     page = DOCROOT / "cgi/ocsp-stapling"
     page.mkdir(exist_ok=True)
     shutil.copy(REPO / "plugin/index.cgi", page / "index.cgi")
@@ -76,26 +77,25 @@ def install() -> None:
     assets.publish(page / "static")
     shutil.copy(REPO / "plugin/icon.png", DOCROOT / "addon_plugins/ocsp-stapling.png")
     shutil.copytree(REPO / "plugin/acl", CPANEL / "Cpanel/Config/ConfigObj/Driver", dirs_exist_ok=True)
+    for unit in (REPO / "plugin/systemd").iterdir():
+        shutil.copy(unit, UNITS)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
     subprocess.run(
         [CPANEL / "bin/register_appconfig", REPO / "whm_app.conf"], check=True, capture_output=True
     )
 
 
 def start() -> None:
-    """Start WHM's web server and what systemd does for the plugin; both end with the machine."""
+    """Start WHM's web server and the plugin's socket; both end with the machine."""
     serve()
-    _start(STANDINS / "activator.py", str(REPO / "plugin/systemd/ocsp-stapling.socket"))
+    subprocess.run(["systemctl", "start", "ocsp-stapling.socket"], check=True)
 
 
 def serve() -> None:
     """Start WHM's web server alone."""
-    _start(STANDINS / "cpsrvd.py", "2087")
-
-
-def _start(program: Path, argument: str) -> None:
-    with Path(f"/run/machine/{program.stem}.log").open("a") as log:
+    with Path("/run/machine/cpsrvd.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", str(program), argument],
+            [sys.executable, "-I", str(STANDINS / "cpsrvd.py"), "2087"],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             stderr=log,
@@ -106,7 +106,7 @@ def _start(program: Path, argument: str) -> None:
         )
     assert process.stdout is not None
     if process.stdout.readline() != "ready\n":
-        raise SystemExit(f"{program.name} did not start")
+        raise SystemExit("cpsrvd did not start")
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine
+from tests.machine import Machine, Shape
+from tests.machine.init import with_systemd
 
 pytestmark = pytest.mark.machine
 REPO = Path(__file__).resolve().parents[2]
@@ -21,6 +22,11 @@ EVENTS = (
     ("Cpanel", "UAPI::SSL::install_ssl"),
 )
 UNIT = "ocsp-stapling-certificates-changed.service"
+
+
+@pytest.fixture
+def shape() -> Shape:
+    return with_systemd(Shape())
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.machine import Machine, Shape
+from tests.machine.init import with_systemd
 from tests.machine.whm import log_in
 from tests.on_machine.installing import HOME, REPO, SERVER, Kit, differences, facts
 
@@ -29,7 +31,7 @@ Start = Callable[[Shape], Machine]
 
 @pytest.fixture
 def server(start_machine: Start) -> Machine:
-    return start_machine(SERVER)
+    return start_machine(with_systemd(SERVER))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def broken(machine: Machine) -> list[str]:
 def test_python_comes_from_the_distribution_and_the_systems_own_stays(
     start_machine: Start, kit: Kit, distribution: str, asked_for: list[str]
 ) -> None:
-    machine = start_machine(Shape(plugin=False, distribution=distribution, sites=2))
+    machine = start_machine(with_systemd(replace(SERVER, distribution=distribution)))
     own = machine.path("/usr/bin/python3").read_text()
     if distribution != "almalinux-8":  # one whole build is enough
         kit.prebuilt(machine)
@@ -77,7 +79,7 @@ def test_python_comes_from_the_distribution_and_the_systems_own_stays(
 
 
 def test_without_any_python_to_be_had_it_says_so_and_leaves_nothing(start_machine: Start, kit: Kit) -> None:
-    machine = start_machine(Shape(plugin=False, distribution="bare", sites=2))
+    machine = start_machine(with_systemd(replace(SERVER, distribution="bare")))
     before = facts(machine)
     done = kit.install(machine)
     assert done.returncode == 1

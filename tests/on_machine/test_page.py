@@ -22,6 +22,7 @@ from ocsp_stapling.check import result
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.chromium import AXE, Window, why_no_browser, window
 from tests.machine.cpanel import OPERATOR, SUPPORT, VIEWER
+from tests.machine.init import with_systemd
 from tests.machine.whm import FORM, log_in, open_whm
 from tests.unit.web import made
 
@@ -67,7 +68,7 @@ def server() -> Iterator[Machine]:
     """One machine for all: starting it and a browser takes longer than most tests."""
     if reason := why_not_here():
         pytest.skip(reason)
-    with Machine(Shape()) as machine:
+    with Machine(with_systemd(Shape())) as machine:
         open_whm(machine)
         yield machine
 

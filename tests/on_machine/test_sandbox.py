@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import Machine, faults, moods, relay, tour, why_not_here
+from tests.machine import Machine, faults, init, moods, relay, tour, why_not_here
 from tests.machine.command import USAGE
 from tests.machine.machine import REPO
 from tests.on_machine.sandboxes import (
@@ -60,6 +60,7 @@ def test_the_tour_tells_the_whole_story_with_the_installed_plugin_and_ends_with_
     assert len(seconds) == tour.VISITORS * 4
     assert max(seconds) == pytest.approx(12, abs=1.5)
     assert "stand-in" in done.stdout
+    assert ("systemd is this system's own, real." in done.stdout) == (not init.why_not_here())
 
 
 def test_a_chapter_that_goes_astray_fails_the_tour(

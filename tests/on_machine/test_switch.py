@@ -9,6 +9,7 @@ import pytest
 
 from ocsp_stapling.apache import includes
 from tests.machine import Machine, Shape
+from tests.machine.init import with_systemd
 from tests.on_machine.admin import (
     API_MODE,
     GLOBAL,
@@ -32,6 +33,11 @@ from tests.on_machine.admin import (
 pytestmark = pytest.mark.machine
 WHMAPI1 = "/usr/local/cpanel/bin/whmapi1"
 OURS = b"OCSP Stapling for WHM"
+
+
+@pytest.fixture
+def shape() -> Shape:
+    return with_systemd(Shape())
 
 
 def assert_done(called: Called) -> None:
@@ -380,7 +386,7 @@ def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machin
 def test_off_ends_a_stall_of_200_visitors_quickly(
     mpm: str, start_machine: Callable[[Shape], Machine]
 ) -> None:
-    machine = start_machine(Shape(mpm=mpm))
+    machine = start_machine(with_systemd(Shape(mpm=mpm)))
     machine.fault("alpha", "hang")
     machine.run(RESTART, "--hard")
     with crowd(machine, 200):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.machine import Machine, Shape
+from tests.machine.init import with_systemd
 
 pytestmark = pytest.mark.machine
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
@@ -33,7 +34,7 @@ enabled = false
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    with Machine(Shape(sites=3, extras=False)) as machine:
+    with Machine(with_systemd(Shape(sites=3, extras=False))) as machine:
         machine.path("/run/mails").mkdir()
         machine.path("/usr/sbin/sendmail").write_text(SENDMAIL)
         machine.path("/usr/sbin/sendmail").chmod(0o755)

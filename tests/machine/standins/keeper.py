@@ -6,6 +6,7 @@ Follows systemd.service(5), systemd.socket(5), systemd.timer(5), systemd.exec(5)
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -29,6 +30,8 @@ from tests.machine.standins.units import Unit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 CLONE_NEWNS = 0x00020000
+PR_SET_CHILD_SUBREAPER = 36
+DYNAMIC_USER = 61184  # the first of those that systemd gives out
 REPO = Path(__file__).resolve().parents[3]
 READ_ONLY = {
     "full": ("/usr", "/boot", "/etc"),
@@ -102,11 +105,22 @@ def run_service(unit: Unit, listener: socket.socket | None) -> int:
             os._exit(203)  # EXIT_EXEC of systemd.exec(5)
     units.remember(unit.name, pid=pid, result="success", status=0)
     _, status = os.waitpid(pid, 0)
+    if unit.get("Service", "KillMode", "control-group") == "control-group":
+        _end_what_is_left()
     code = os.waitstatus_to_exitcode(status)
     asked = units.recall(unit.name).get("stopping") == pid
     good = code in (0, -signal.SIGTERM) or asked or str(code) in unit.words("Service", "SuccessExitStatus")
     units.remember(unit.name, pid=0, result="success" if good else "exit-code", status=code)
     return code
+
+
+def _end_what_is_left() -> None:
+    """What the service's process started ends with it, in whatever session it is: systemd.kill(5)."""
+    while left := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        for pid in map(int, left):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _become(unit: Unit, listener: socket.socket | None) -> NoReturn:
@@ -160,6 +174,11 @@ def _privileges(unit: Unit) -> list[str]:
     if "CapabilityBoundingSet" in unit.sections.get("Service", {}):
         kept = [word.lower().removeprefix("cap_") for word in unit.words("Service", "CapabilityBoundingSet")]
         argv += ["--bounding-set", ",".join(["-all", *(f"+{name}" for name in kept)])]
+    if unit.yes("Service", "DynamicUser"):
+        argv += [f"--reuid={DYNAMIC_USER}", f"--regid={DYNAMIC_USER}", "--clear-groups"]
+    if ambient := [w.lower().removeprefix("cap_") for w in unit.words("Service", "AmbientCapabilities")]:
+        more = ",".join(f"+{name}" for name in ambient)
+        argv += ["--inh-caps", more, "--ambient-caps", more]
     return ["setpriv", *argv, "--"] if argv else []
 
 
@@ -203,6 +222,7 @@ def _ready(unit: Unit) -> None:
 
 
 def main() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     unit = units.load(sys.argv[1])
     if unit.kind == "service":
         units.remember(unit.name, keeper=os.getpid())

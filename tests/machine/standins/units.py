@@ -21,6 +21,7 @@ CARRIED_OUT = {
         *("Type", "ExecStart", "ExecStartPre", "Environment", "UMask", "TimeoutStopSec", "WorkingDirectory"),
         *("NoNewPrivileges", "CapabilityBoundingSet", "ProtectSystem", "ReadWritePaths", "ProtectHome"),
         *("PrivateTmp", "SuccessExitStatus", "StateDirectory", "StateDirectoryMode", "Restart", "RestartSec"),
+        *("KillMode", "DynamicUser", "AmbientCapabilities"),
     },
     "Socket": {"ListenStream", "DirectoryMode", "SocketMode", "SocketUser", "SocketGroup", "RemoveOnStop"},
     "Timer": {"OnBootSec", "OnActiveSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "Unit"},
@@ -29,7 +30,7 @@ CARRIED_OUT = {
 NOT_IMITATED = {
     "Unit": {"After", "Before", "ConditionPathExists", "StartLimitIntervalSec", "StartLimitBurst"},
     "Service": {
-        *("MemoryHigh", "MemoryMax", "TasksMax", "CPUQuota", "CPUWeight", "IOWeight", "Nice", "KillMode"),
+        *("MemoryHigh", "MemoryMax", "TasksMax", "CPUQuota", "CPUWeight", "IOWeight", "Nice"),
         "ExecStartPost",
         *("IOSchedulingClass", "IOSchedulingPriority", "CPUSchedulingPolicy", "TimeoutStartSec"),
         *("ProtectKernelModules", "ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups"),
@@ -37,8 +38,7 @@ NOT_IMITATED = {
         *("RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"),
         *("SystemCallArchitectures", "SystemCallFilter", "MemoryDenyWriteExecute", "LimitNOFILE"),
         *("SystemCallErrorNumber", "KeyringMode"),
-        *("WatchdogSec", "WatchdogSignal", "DynamicUser", "AmbientCapabilities"),
-        *("IPAddressDeny", "IPAddressAllow"),
+        *("WatchdogSec", "WatchdogSignal", "IPAddressDeny", "IPAddressAllow"),
         *("RuntimeMaxSec", "SyslogIdentifier", "OOMScoreAdjust", "StandardOutput", "StandardError"),
     },
     "Socket": {"Backlog", "FileDescriptorName", "Accept"},
@@ -92,7 +92,14 @@ def load(name: str) -> Unit:
 
 
 def parse(name: str, path: Path) -> Unit:
+    """Return the unit with what drop-ins say more of it: systemd.unit(5)."""
     sections: dict[str, dict[str, list[str]]] = {}
+    for file in (path, *sorted((ENABLED / f"{name}.d").glob("*.conf"))):
+        _read(file, sections)
+    return Unit(name, path, sections)
+
+
+def _read(path: Path, sections: dict[str, dict[str, list[str]]]) -> None:
     section = ""
     for line in path.read_text().replace("\\\n", " ").splitlines():
         text = line.strip()
@@ -108,7 +115,6 @@ def parse(name: str, path: Path) -> Unit:
             raise UnitError(f"{path}: unknown directive in section [{section}]: {text}")
         values = sections.setdefault(section, {}).setdefault(directive, [])
         values.append(value) if value else values.clear()
-    return Unit(name, path, sections)
 
 
 def seconds(text: str) -> float:
