@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 _NAMES_SHOWN = 3
 _URL_SHOWN = 100
@@ -44,6 +45,50 @@ def duration(seconds: float) -> str:
         if count >= 2 or (unit == 1):
             return f"{count} {name}{'' if count == 1 else 's'}"
     raise AssertionError
+
+
+def local(at: datetime | float) -> datetime:
+    """Return a moment (seconds since the epoch, or a time with its zone) in the server's zone."""
+    return (at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)).astimezone()
+
+
+def when(at: datetime | float) -> str:
+    """Return a moment for people: `2026-11-24 03:41:07 CET`, in the server's zone."""
+    there = local(at)
+    return f"{there:%Y-%m-%d %H:%M:%S} {zone(there)}"
+
+
+def zone(at: datetime | None = None) -> str:
+    """Return the name of the server's time zone, or where it has none its distance to UTC."""
+    there = local(at or datetime.now(UTC))
+    name = there.tzname() or ""
+    return name if name.isalpha() else f"UTC{there:%z}"
+
+
+def ago(span: timedelta) -> str:
+    """Return about how long ago something was, or in how long it will be."""
+    if not (length := about(span)):
+        return "just now"
+    return f"{length} ago" if span > timedelta(0) else f"in {length}"
+
+
+def about(span: timedelta) -> str:
+    """Return a length of time in the one unit that fits it, "" below a minute."""
+    seconds = abs(span.total_seconds())
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length or (unit == "minute" and seconds >= length):
+            return counted(int(seconds // length), unit)
+    return ""
+
+
+def aged(at: datetime | float) -> str:
+    """Return a moment with about how long ago it was."""
+    return f"{when(at)} ({ago(local(datetime.now(UTC)) - local(at))})"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a short time, a dash for none."""
+    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
 def shown(url: str) -> str:

@@ -39,6 +39,8 @@ STANDINS = {
     "/usr/local/cpanel/scripts": ("restartsrv_httpd", "rebuildhttpdconf"),
     "/usr/bin": ("systemctl", "systemd-run"),
 }
+_NAMED = ("whmapi1", "restartsrv_httpd")
+"""These show under their own names among the processes, as cPanel's do."""
 
 
 def sh(*argv: str, **more: object) -> None:
@@ -165,7 +167,7 @@ def programs(shape: Shape) -> None:
         for name in found:
             program = REPO / f"tests/machine/standins/{name.replace('-', '_')}.py"
             Path(directory, name).unlink(missing_ok=True)
-            _script(Path(directory, name), f'{interpreter} -I "{program}" "$@"')
+            _script(Path(directory, name), f'{interpreter} -I "{program}" "$@"', stays=name in _NAMED)
     for directory in (
         "/usr/local/cpanel/whostmgr/docroot/cgi",
         "/usr/local/cpanel/whostmgr/docroot/addon_plugins",
@@ -181,8 +183,8 @@ def programs(shape: Shape) -> None:
         Path("/usr/local/sbin/ocsp-stapling").symlink_to(command)
 
 
-def _script(path: Path, line: str) -> None:
-    path.write_text(f"#!/bin/sh\n{line if line.startswith('cd ') else 'exec ' + line}\n")
+def _script(path: Path, line: str, *, stays: bool = False) -> None:
+    path.write_text(f"#!/bin/sh\n{line if stays or line.startswith('cd ') else 'exec ' + line}\n")
     path.chmod(0o755)
 
 

@@ -10,19 +10,24 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from tests.machine.shape import Authority, SitePlan
 
 DAY = datetime.timedelta(days=1)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def new_rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem_key(key: Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -42,7 +47,7 @@ def _name(common_name: str, organization: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, public_key: ec.EllipticCurvePublicKey, issuer: x509.Name
+    subject: x509.Name, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, issuer: x509.Name
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -114,9 +119,7 @@ class AuthorityKeys:
         assert isinstance(signer_key, ec.EllipticCurvePrivateKey)
         return AuthorityKeys(authority, root, issuer, issuer_key, signer, signer_key)
 
-    def certificate(
-        self, plan: SitePlan, key: ec.EllipticCurvePrivateKey, url: str | None = None
-    ) -> x509.Certificate:
+    def certificate(self, plan: SitePlan, key: Key, url: str | None = None) -> x509.Certificate:
         """Issue the certificate of a site; `url` replaces the responder's ordinary URL."""
         builder = _builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, plan.name)]),
@@ -133,6 +136,6 @@ class AuthorityKeys:
         return builder.sign(self.issuer_key, hashes.SHA256())
 
 
-def combined(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey, chain: x509.Certificate) -> bytes:
+def combined(cert: x509.Certificate, key: Key, chain: x509.Certificate) -> bytes:
     """Return what cPanel keeps as `combined`: key, certificate, chain."""
     return pem_key(key) + pem(cert) + pem(chain)

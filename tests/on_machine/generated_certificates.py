@@ -30,19 +30,25 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
-from ocsp_stapling.ocsp.staple import handshake
+from ocsp_stapling.ocsp.request import ocsp_request
+from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.server.certificate_files import CertificateFiles
 from tests.machine.pki import new_key, pem, pem_key
 
 RECORDER, APACHE = 18081, 8443
 AUTHORITY_INFORMATION = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.1")
 _OCSP, _CA_ISSUERS = bytes.fromhex("06082b06010505073001"), bytes.fromhex("06082b06010505073002")
-_URI, _DNS = 0x86, 0x82
+_OTHER_METHODS = tuple(map(bytes.fromhex, ("06082b06010505073003", "06092b0601050507300101", "0600")))
+_URI, _DNS, _MAIL, _LIST = 0x86, 0x82, 0x81, 0xA6
+_PLACEHOLDER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.111")
+"""In its place comes a second AuthorityInfoAccess, which no library would write."""
 SCHEMES = ("http://",) * 9 + (
     "HTTP://",
     "https://",
@@ -54,7 +60,7 @@ SCHEMES = ("http://",) * 9 + (
     "hTTp://",
     " http://",
 )
-USERS = ("",) * 6 + ("x@", "u:p@", "a@b@", ":@", "@")
+USERS = ("",) * 6 + ("x@", "u:p@", "a@b@", ":@", "@", "u%40v:p@", "x@y:81@", "[::1]@", "/@", "?@")
 HOSTS = ("44.128.10.10",) * 5 + (
     "ocsp.one.test",
     "OCSP.One.TEST",
@@ -70,6 +76,20 @@ HOSTS = ("44.128.10.10",) * 5 + (
     "-",
     "a b",
     "ö",
+    "ocsp%2eone.test",
+    "44.128.10.10 ",
+    "\tocsp.one.test",
+    "[::1]",
+    "[fe80::1%25lo]",
+    "[::]",
+    "[]",
+    "[v1.x]",
+    "[44.128.10.10]",
+    "44.128.10.10.",
+    "0",
+    "0x7f.1",
+    "localhost",
+    "x" * 300 + ".test",
 )
 PORTS = ("",) * 6 + (
     ":",
@@ -84,6 +104,14 @@ PORTS = ("",) * 6 + (
     ": 82",
     ":8x",
     ":0x50",
+    ":65535",
+    ":65536",
+    ":4294967376",
+    ":00000000000000000000080",
+    ":8 0",
+    ":80:81",
+    ":80 ",
+    ":" + "9" * 30,
 )
 PATHS = ("",) * 3 + (
     "/",
@@ -101,6 +129,26 @@ PATHS = ("",) * 3 + (
     "/\x7f\t",
     "\\x",
     "/" + "p" * 1500,
+    "/" + "p" * 3000,
+    "/" + "p" * 12_000,
+    "/%2e%2e/%",
+    "/a%0d%0ab",
+    "/a?b?c#d#e",
+    "/a;b=c",
+    "/@x:81/",
+    "/\x80\xff",
+    ":81/",
+)
+DRESS = (
+    b"\xef\xbb\xbf",
+    b"Certificate:\n    Data:\n        Version: 3 (0x2)\n",
+    b"-----BEGIN DH PARAMETERS-----\nMAYCAQUCAQI=\n-----END DH PARAMETERS-----\n",
+    b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
+    b"-----BEGIN JUNK-----\nAAAA\n-----END JUNK-----\n",
+    b"----- BEGIN CERTIFICATE -----\n",
+    b"\n\n  \n\t\r\n",
+    b"\0\n",
+    b"x" * 3000 + b"\n",
 )
 HEADERS = ("CERTIFICATE",) * 6 + ("X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 
@@ -111,6 +159,8 @@ class Question:
 
     host: str
     target: str
+    body: bytes = b""
+    """What is asked: an OCSP request."""
 
 
 class Generator:
@@ -122,16 +172,44 @@ class Generator:
         self.ca_key = new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Generated CA")])
         self.issuer = self._certificate(name, name, self.ca_key.public_key(), None, 1)
+        self.twins = [
+            self._twin(name, form) for form in ("other key", "rsa", "no signing", "key id", "stranger")
+        ]
+
+    def _spelt(self) -> list[x509.Name]:
+        """The issuer's name as it may be spelt and typed; the last is another's."""
+        spelt = [
+            ("Generated CA", _ASN1Type.PrintableString),
+            ("Generated CA", _ASN1Type.T61String),
+            ("Generated CA", _ASN1Type.BMPString),
+            ("GENERATED  ca ", _ASN1Type.UTF8String),
+            ("\tgenerated \n CA", _ASN1Type.UTF8String),
+            ("Generated CÄ", _ASN1Type.UTF8String),
+        ]
+        return [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)]) for text, kind in spelt]
+
+    def _issuers(self, own: bytes) -> list[bytes]:
+        """The chain: mostly the issuer, sometimes others of its name beside it, in whatever order, or none."""
+        mine, form = pem(self.issuer), self.choice.random()
+        if form < 0.7:
+            return [mine]
+        if form < 0.74:
+            return []
+        if form < 0.77:
+            return [own, mine]
+        others = self.choice.sample([pem(each) for each in self.twins], self.choice.choice((1, 2)))
+        found = [*others, mine] if form < 0.95 else others
+        self.choice.shuffle(found)
+        return found
 
     def combined(self, name: str) -> bytes:
         """Return key, certificate and issuer as cPanel keeps them, in some odd form."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         serial = 2 + self.choice.getrandbits(100)
         sans = self.choice.choice((1,) * 12 + (3000,))
-        cert = self._certificate(
-            subject, self.issuer.subject, self.key.public_key(), self._access(), serial, sans
-        )
-        text = self._as_pem(cert)
+        issuer = self.choice.choice([self.issuer.subject] * 12 + [*self._spelt(), subject])
+        cert = self._certificate(subject, issuer, self.key.public_key(), self._access(), serial, sans)
+        text = self._as_pem(self._twice(cert))
         header = self.choice.choice(HEADERS).encode()
         text = text.replace(b"BEGIN CERTIFICATE", b"BEGIN " + header).replace(
             b"END CERTIFICATE", b"END " + header
@@ -139,12 +217,19 @@ class Generator:
         if self.choice.random() < 0.1:
             text = text.replace(b"\n", self.choice.choice((b"\r\n", b" \n")))
         padding = b"# comment\n" * self.choice.choice((0,) * 12 + (5, 120_000))
-        parts = [padding, pem_key(self.key), text, pem(self.issuer)]
-        return b"".join(parts if self.choice.random() < 0.8 else [*parts[1:3], padding, parts[3]])
+        key, chain = pem_key(self.key), b"".join(self._issuers(text))
+        dress = self.choice.choice(DRESS)
+        parts = [
+            [padding, key, text, chain],
+            [key, text, padding, chain],
+            [text, key, chain],
+            [text, chain, key],
+            [key, dress, text, dress, chain, dress],
+        ]
+        return b"".join(self.choice.choice([parts[0]] * 8 + parts))
 
-    def _as_pem(self, cert: x509.Certificate) -> bytes:
+    def _as_pem(self, der: bytes) -> bytes:
         """In PEM; sometimes in a form of BER that is not DER, or with something behind it."""
-        der = cert.public_bytes(serialization.Encoding.DER)
         form, content = self.choice.random(), der[4:]
         if form < 0.03 and der[1] == 0x82:
             der = b"\x30\x83\0" + der[2:4] + content
@@ -152,7 +237,25 @@ class Generator:
             der = b"\x30\x80" + content + b"\0\0"
         elif form < 0.08:
             der += b"\0" * 5
-        return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+        text = base64.encodebytes(der)
+        if self.choice.random() < 0.06:
+            width = self.choice.choice((1, 64, 253, 10**7))
+            joined = text.replace(b"\n", b"")
+            text = b"\n".join(joined[at : at + width] for at in range(0, len(joined), width)) + b"\n"
+        headers = self.choice.choice((b"",) * 30 + (b"X-Note: a\n\n", b"\n", b" \n"))
+        return b"-----BEGIN CERTIFICATE-----\n" + headers + text + b"-----END CERTIFICATE-----\n"
+
+    def _twice(self, cert: x509.Certificate) -> bytes:
+        """The DER; where a placeholder stands, with a second AuthorityInfoAccess in its place, signed anew."""
+        whole = cert.public_bytes(serialization.Encoding.DER)
+        body = cert.tbs_certificate_bytes
+        place, wanted = bytes.fromhex("06082b0601050507016f"), bytes.fromhex("06082b06010505070101")
+        if place not in body:
+            return whole
+        body = body.replace(place, wanted)
+        signed = self.ca_key.sign(body, ec.ECDSA(hashes.SHA256()))
+        algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+        return tlv(0x30, body + algorithm + tlv(0x03, b"\0" + signed))
 
     def url(self) -> str:
         """Return an OCSP URL, odd in none, one, two or all of its parts."""
@@ -185,20 +288,73 @@ class Generator:
             names = [x509.DNSName(f"{'a' * 50}{i}.example.test") for i in range(sans)]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
             odd = x509.UnrecognizedExtension(AUTHORITY_INFORMATION, access)
-            builder = builder.add_extension(odd, critical=False)
+            builder = builder.add_extension(odd, critical=self.choice.random() < 0.05)
+            if self.choice.random() < 0.03:
+                builder = builder.add_extension(
+                    x509.UnrecognizedExtension(_PLACEHOLDER, self._access()), critical=False
+                )
+            if self.choice.random() < 0.1:
+                wrong = self.choice.random() < 0.5
+                named = x509.SubjectKeyIdentifier.from_public_key(
+                    (self.key if wrong else self.ca_key).public_key()
+                )
+                known = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(named)
+                builder = builder.add_extension(known, critical=False)
         return builder.sign(self.ca_key, hashes.SHA256())
+
+    def _twin(self, name: x509.Name, form: str) -> x509.Certificate:
+        """Another certificate for the chain: of the issuer's name, mostly, but not what OpenSSL takes for it."""
+        key = rsa.generate_private_key(65537, 2048) if form == "rsa" else self.ca_key
+        key = new_key() if form in ("other key", "stranger") else key
+        subject = (
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stranger")]) if form == "stranger" else name
+        )
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=2))
+            .not_valid_after(now + datetime.timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=form != "no ca", path_length=None), critical=True)
+        )
+        if form == "no signing":
+            usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+            builder = builder.add_extension(usage, critical=True)
+        if form == "key id":
+            known = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+            builder = builder.add_extension(known, critical=False)
+        return builder.sign(key, hashes.SHA256())
 
     def _access(self) -> bytes:
         """An AuthorityInfoAccess (RFC 5280 section 4.2.2.1) of several descriptions, not all of them OCSP's."""
-        count = self.choice.choice((1,) * 6 + (2, 3, 5))
-        urls = [self.url().encode() for _ in range(count)]
+        count = self.choice.choice((1,) * 12 + (2, 2, 3, 3, 5, 5, 0, 40))
+        urls = [self._octets(self.url()) for _ in range(count)]
+        if self.choice.random() < 0.02:
+            urls.append(b"")
         if count > 1 and self.choice.random() < 0.3:
             urls.append(self.choice.choice(urls))
-        return self._tlv(0x30, b"".join(self._description(url) for url in urls))
+        found = self._tlv(0x30, b"".join(self._description(url) for url in urls))
+        if self.choice.random() < 0.03:
+            found = b"\x30\x80" + b"".join(self._description(url) for url in urls) + b"\0\0"
+        if self.choice.random() < 0.03:
+            at = self.choice.randrange(len(found))
+            found = found[:at] + bytes([self.choice.randrange(256)]) + found[at + 1 :]
+        return found + b"\0\0" * (self.choice.random() < 0.02)
+
+    def _octets(self, url: str) -> bytes:
+        """IA5String has seven bits; what stands in certificates has eight, in whatever encoding."""
+        return url.encode() if self.choice.random() < 0.7 else url.encode("latin-1")
 
     def _description(self, url: bytes) -> bytes:
-        method = self.choice.choice((_OCSP,) * 8 + (_CA_ISSUERS,))
-        tag = self.choice.choice((_URI,) * 12 + (_DNS,))
+        method = self.choice.choice((_OCSP,) * 16 + (_CA_ISSUERS, _CA_ISSUERS, *_OTHER_METHODS))
+        tag = self.choice.choice((_URI,) * 24 + (_DNS, _DNS, _MAIL, _LIST, _LIST, 0x16, 0x80))
+        if tag == _LIST and self.choice.random() < 0.8:
+            at = self.choice.randrange(len(url) + 1)
+            url = self._tlv(0x16, url[:at]) + self._tlv(self.choice.choice((0x16, 0x04, 0x0C)), url[at:])
+            url = self._tlv(0x36, url) if self.choice.random() < 0.3 else url
         if self.choice.random() < 0.06:
             at = self.choice.randrange(len(url) + 1)
             url = url[:at] + b"\0" + url[at:]
@@ -212,6 +368,13 @@ class Generator:
         if self.choice.random() < 0.05:
             octets = b"\0" + octets  # longer than it needs to be: BER
         return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
+def tlv(tag: int, content: bytes) -> bytes:
+    """A DER element."""
+    size = len(content)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (bytes([size]) if size < 128 else bytes([0x80 | len(octets)]) + octets) + content
 
 
 class Recorder:
@@ -234,10 +397,14 @@ class Recorder:
         found = b""
         while b"\r\n\r\n" not in found and (more := connection.recv(65536)):
             found += more
-        head = found.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        begin, _, body = found.partition(b"\r\n\r\n")
+        head = begin.decode("latin-1").split("\r\n")
+        size = next((int(line[16:]) for line in head if line.startswith("Content-Length: ")), 0)
+        while len(body) < size and (more := connection.recv(65536)):
+            body += more
         host = next((line[6:] for line in head if line.startswith("Host: ")), "")
         target = head[0].removeprefix("POST ").removesuffix(" HTTP/1.0")
-        self.heard.append(Question(host, target))
+        self.heard.append(Question(host, target, body))
 
 
 def _listening(family: socket.AddressFamily) -> socket.socket:
@@ -249,13 +416,15 @@ def expected(path: Path) -> Question | str:
     read = CertificateFiles(None).read([(str(path), "")])[str(path), ""]
     if read.problem:
         return "unreadable"
-    if read.self_signed or not read.chain_complete or not read.ocsp_urls:
+    if not read.chain_complete or not read.ocsp_urls:
         return "nobody"
     try:
         url = parse_url(read.ocsp_urls[0])
     except UnusableURLError:
         return "nobody"
-    found = Question(url.host_header, url.target)
+    leaf, *chain = map(parse, read_pem_chain(path.read_bytes()))
+    issuer = issuer_of(leaf, chain)
+    found = Question(url.host_header, url.target, ocsp_request(leaf, issuer) if issuer else b"")
     return found if _resolves(url.host, url.port) else "nobody"
 
 
@@ -270,7 +439,34 @@ def told(question: Question | str) -> str:
     """Return a question in words."""
     if isinstance(question, str):
         return question
-    return f"{question.host} {question.target}"
+    return f"{question.host} {question.target} {question.body.hex()}"
+
+
+def chain_of(path: Path) -> list[str]:
+    """What stands in a file, for whoever looks into a difference."""
+    return [
+        f"{each.issuer} {each.serial:x} key {each.public_key[:8].hex()} by {each.named} {access_in(each.der)}"
+        for each in map(parse, read_pem_chain(path.read_bytes()))
+    ]
+
+
+def meet(name: str) -> Handshake:
+    """Meet a site; Apache's child may just have crashed, and this machine may be busy: once more, then."""
+    met = handshake(Door("127.0.0.1", APACHE, name), ask=True, limit=20)
+    again = met.error in ("timeout", "reset")
+    return handshake(Door("127.0.0.1", APACHE, name), ask=True, limit=20) if again else met
+
+
+def access_in(der: bytes) -> str:
+    """The AuthorityInfoAccess of a certificate, as hex."""
+    at = der.find(bytes.fromhex("06082b06010505070101"))
+    return der[at : at + 120].hex() if at >= 0 else ""
+
+
+def log_of(base: Path, name: str) -> list[str]:
+    """What Apache said of a certificate when it started."""
+    lines = (base / "error_log").read_text(errors="replace").splitlines()
+    return [line[-300:] for line in lines if f"CN={name} " in line]
 
 
 def usable(content: bytes, path: Path) -> bool:
@@ -351,7 +547,7 @@ def judge(seed: int, count: int) -> dict[str, object]:
     with apache(base, names):
         for name in names:
             recorder.heard.clear()
-            met = handshake(Door("127.0.0.1", APACHE, name), ask=True, limit=20)
+            met = meet(name)
             heard = recorder.heard[0] if recorder.heard else "nobody"
             wanted = expected(base / f"{name}.pem")
             sums["asked" if recorder.heard else f"aborted: {met.error}" if met.error else "silent"] += 1
@@ -360,7 +556,10 @@ def judge(seed: int, count: int) -> dict[str, object]:
             elif told(wanted) != told(heard):
                 named = CertificateFiles(None).read([(str(base / f"{name}.pem"), "")])
                 urls = [each.ocsp_urls for each in named.values()]
-                differences.append({"said": told(wanted), "did": told(heard), "urls": urls, "met": met.error})
+                differences.append(
+                    {"said": told(wanted), "did": told(heard), "urls": urls, "met": met.error}
+                    | {"chain": chain_of(base / f"{name}.pem"), "log": log_of(base, name)}
+                )
     return {"judged": count, "refused": refused, "sums": sums, "differences": differences}
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from ocsp_stapling.apache import includes
 from tests.machine import Machine
 from tests.on_machine.admin import GLOBAL, TWO, parent, stapled, switch
+from tests.on_machine.editors import Editor, by_rename, in_place
 
 pytestmark = pytest.mark.machine
 REASONS = {
@@ -25,40 +22,9 @@ REASONS = {
 }
 
 
-def in_place(path: Path, line: bytes) -> None:
-    """Save as WHM's Include Editor may: read, truncate, write."""
-    content = path.read_bytes()
-    with path.open("r+b") as file:
-        file.truncate(0)
-        time.sleep(0.002)
-        file.write(line + content)
-
-
-def by_rename(path: Path, line: bytes) -> None:
-    """Save as careful editors do: write beside, rename over."""
-    beside = path.with_name(".editor")
-    beside.write_bytes(line + path.read_bytes())
-    beside.rename(path)
-
-
-class Editor(threading.Thread):
-    """Adds a line at the top again and again; afterwards every line must be there, in order."""
-
-    def __init__(self, path: Path, save: Callable[[Path, bytes], None]) -> None:
-        super().__init__()
-        self.path, self.save, self.lines = path, save, [b"# start\n"]
-        self.enough = threading.Event()
-        path.write_bytes(self.lines[0])
-
-    def run(self) -> None:
-        while not self.enough.wait(0.05):
-            line = b"# line %d\n" % len(self.lines)
-            self.save(self.path, line)
-            self.lines.append(line)
-
-
 def test_no_byte_is_lost_between_twenty_calls_and_two_editors(machine: Machine) -> None:
-    editors = [Editor(machine.path(GLOBAL), in_place), Editor(machine.path(TWO), by_rename)]
+    saving = ((GLOBAL, in_place), (TWO, by_rename))
+    editors = [Editor(machine.path(path), save, b"# start\n", lambda: 0.05) for path, save in saving]
     for each in editors:
         each.start()
     try:
@@ -78,7 +44,7 @@ def test_no_byte_is_lost_between_twenty_calls_and_two_editors(machine: Machine) 
     for each in editors:
         content = each.path.read_bytes()
         assert includes.find(content) is None
-        assert content == b"".join(reversed(each.lines))
+        assert content == each.wanted
         assert not list(each.path.parent.glob(".*ocsp-stapling*"))
     assert parent(machine)
     assert stapled(machine)

@@ -45,7 +45,6 @@ from tests.on_machine.admin import (
 pytestmark = pytest.mark.machine
 FOREIGN = (b"# mine\nSSLUseStapling on\n# no line end at the end", b"LogLevel warn\r\n")
 ACTIONS = ("off", "on", "undo")
-RESTART_MOOD = "/run/machine/restart.mood"
 VICTIMS: dict[str, Callable[[Machine], list[int]]] = {
     "Apache and its configuration test": lambda machine: processes(machine, "httpd"),
     "Apache's parent": lambda machine: [parent(machine)] if parent(machine) else [],
@@ -268,25 +267,9 @@ def others_campaign(campaign: Campaign) -> None:
         campaign.kill_other(campaign.next_action(choice), choice.uniform(0.15, 0.7), victim)
 
 
-def slow_restarts_campaign(campaign: Campaign, runs: int = 500) -> None:
-    """WHM stops Apache whole, waits for a while and starts it; killed at any instant of all that."""
-    choice = random.Random(5)
-    for _ in range(runs):
-        pause = choice.choice((0.0, 0.5, 2.0, 4.0))
-        campaign.machine.path(RESTART_MOOD).write_text(f"stop-start {pause}")
-        recovery = choice.uniform(0.1, 2.0) if choice.random() < 0.3 else None
-        campaign.kill_after(campaign.next_action(choice), choice.uniform(0.12, 2.5 + pause), recovery)
-
-
-def test_killed_in_a_restart_that_stops_apache_whole_it_is_recovered(campaign: Campaign) -> None:
-    slow_restarts_campaign(campaign, 2)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(
-    "runs", [points_campaign, instants_campaign, others_campaign, slow_restarts_campaign]
-)
+@pytest.mark.parametrize("runs", [points_campaign, instants_campaign, others_campaign])
 def test_the_long_campaign(campaign: Campaign, runs: Callable[[Campaign], None]) -> None:
     """Every point of every action; random instants; Apache and WHM's API killed. Prints the sums."""
     began = time.monotonic()

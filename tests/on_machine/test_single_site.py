@@ -44,7 +44,7 @@ def test_it_ends_the_waiting_of_all_and_costs_nobody_else_a_staple(
         assert not meet(machine, EVIL)["stapled"]
     status = call(machine, "status", "--json").document
     assert (status["stapling"], [one["site"] for one in status["off_alone"]]) == ("on", [EVIL])
-    assert f"site-off {EVIL}" in call(machine, "history").out
+    assert f"off for {EVIL} alone" in call(machine, "history").out
 
 
 def test_it_outlives_an_off_and_an_on_for_all_and_is_undone_by_its_own_word(machine: Machine) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import ipaddress
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,22 +18,27 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import dns.exception
+import dns.message
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ocsp_stapling import settings as configured
 from ocsp_stapling.apache import includes, managed_block, statements
-from ocsp_stapling.apache.errorlog import failures, line
+from ocsp_stapling.apache.errorlog import failures, line, paste, read
 from ocsp_stapling.ca import statusio, statuspage
 from ocsp_stapling.ca.reading import UnreadablePageError
 from ocsp_stapling.check import vantage
-from ocsp_stapling.host.firewall import ipset, iptables, nft
+from ocsp_stapling.host.firewall import csf, ipset, iptables, nft
 from ocsp_stapling.host.firewall.ruleset import Packet, blocks
-from ocsp_stapling.ocsp import certificate, guard
+from ocsp_stapling.ocsp import certificate, exchange, guard, responder
 from ocsp_stapling.ocsp.answer import verify_answer
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.shield import relay
+from ocsp_stapling.run import Completed
+from ocsp_stapling.shield import relay, store
+from ocsp_stapling.whm import accounts, api
 from tests.unit.ocsp.authority import NOW, answer, encoded, issue, make_authority, pem
 
 LONG_SECONDS = 600.0
@@ -111,6 +118,17 @@ SSLUseStapling Off
 PASTED = (
     b"$ sh\nOCSP-ELSEWHERE 0123456789abcdef 200 1500 0.123456 application/ocsp-response\nMIIB\nOCSP-END\n"
 )
+REPLY = b"HTTP/1.0 200 OK\r\nDate: Mon, 04 May 2026 03:00:00 GMT\r\nContent-Type: x\r\n\r\n"
+FINDING = ResponderFinding(
+    "http://a.test/", "a.test", 80, True, 1.0, 1, (AddressFinding("192.0.2.1", "ipv4", Outcome.REFUSED),)
+).as_json()
+LOG_AS_JSON = (
+    b'{"log":"[Mon May 04 03:00:00.000001 2026] [ssl:error] [pid 1:tid 2] AH01941: stapling_renew_response: '
+    b'responder error\\n","stream":"stderr"}\n'
+)
+CSF = b'TCP_OUT = "20,21,30000:35000"\nIPV6 = "1"\nTCP6_OUT = "80"\n192.0.2.0/24 # x\ntcp|out|d=80|d=192.0.2.1\n'
+NAME_ANSWER = dns.message.make_response(dns.message.make_query("ocsp.a.test", "A")).to_wire()
+ACCOUNT_FILES = ("etc/trueuserowners", "etc/userdomains", "etc/domainusers")
 QUESTION = (
     b"POST / HTTP/1.0\r\nHost: a:80\r\nContent-Type: application/ocsp-request\r\nContent-Length: 2\r\n\r\n0\0"
 )
@@ -164,6 +182,60 @@ def read_status(document: str) -> None:
             continue
 
 
+def read_reply(data: bytes) -> None:
+    """What a responder sends, in pieces as they come."""
+    for size in (1, 7, 4096):
+        reply = exchange.Reply()
+        with contextlib.suppress(exchange.ExchangeError):
+            for at in range(0, min(len(data), 400 * size), size):
+                if exchange._take(reply, data[at : at + size], True):
+                    break
+            else:
+                exchange._end(reply)
+        assert reply.date is None or reply.date.tzinfo
+
+
+def read_findings(data: bytes) -> None:
+    """What the probe's child writes, which a hole in it would let a responder write."""
+    responder._read(Completed(0, data.decode("utf-8", "replace"), ""))
+
+
+def read_log_file(data: bytes) -> None:
+    found = list(read.entries_of_stream(io.BytesIO(data), paste.Paste()))
+    failures.summarise(found, datetime.now(UTC).replace(tzinfo=None))
+
+
+def in_files(names: Sequence[str], read_them: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """A reader of a directory in which these files hold the bytes."""
+
+    def read_directory(data: bytes) -> object:
+        with tempfile.TemporaryDirectory() as place:
+            for name in names:
+                Path(place, name).parent.mkdir(exist_ok=True)
+                Path(place, name).write_bytes(data)
+            return read_them(Path(place))
+
+    return read_directory
+
+
+def read_csf(folder: Path) -> None:
+    if found := csf.read(folder):
+        for packet in PACKETS:
+            found.blocks(packet.destination)
+
+
+def read_kept(folder: Path) -> None:
+    with contextlib.suppress(store.Damaged):
+        store.read(folder / store.name_of("x"))
+
+
+def kept_answer() -> bytes:
+    """A file of the shield's, as it writes it."""
+    with tempfile.TemporaryDirectory() as place:
+        store.write(Path(place), store.Kept("x", b"0\0", 1, 2, 3, "good", "http://a.test/"))
+        return Path(place, store.name_of("x")).read_bytes()
+
+
 def read_block(data: bytes) -> None:
     found = includes.find(data)
     managed_block.read_note(found.body.decode("utf-8", "replace") if found else "")
@@ -197,7 +269,11 @@ def parsers() -> dict[str, Parser]:
         "statements": Parser(statements.scan, [CONFIGURATION], (), (b"\\\n", b"<If ", b"${X}", b'"', b"\0")),
         "our block": Parser(read_block, [CONFIGURATION], (Problem,), (includes.BEGIN, includes.END, b"\r\n")),
         "nft": Parser(
-            text(read_rules), [json.dumps(RULESET).encode()], (ValueError,), (b"null", b"[]", b"-1")
+            text(read_rules),
+            [json.dumps(RULESET).encode()],
+            (ValueError,),
+            (b"null", b"[]", b"-1"),
+            document=RULESET,
         ),
         "iptables": Parser(
             text(read_iptables), [IPTABLES], (), (b"! ", b"--uid-owner ", b"\xd9\xa3", b":", b"/")
@@ -206,7 +282,7 @@ def parsers() -> dict[str, Parser]:
             text(ipset.parse), [b"create s hash:ip\nadd s 192.0.2.1\nadd s 192.0.2.0/24 timeout 3\n"]
         ),
         "status page": Parser(
-            text(read_status), [json.dumps(STATUS).encode()], (ValueError,), (b"null", b"[]")
+            text(read_status), [json.dumps(STATUS).encode()], (ValueError,), (b"null", b"[]"), document=STATUS
         ),
         "pasted result": Parser(text(vantage.parse), [PASTED], (Problem,), (b"OCSP-END\n", b"\xe2\x80\xa8")),
         "configuration": Parser(
@@ -214,6 +290,46 @@ def parsers() -> dict[str, Parser]:
             [Path("plugin/config.toml").read_bytes().replace(b"\n#", b"\n")],
             (Problem,),
             (b"1e999", b"nan", b"[[[[", b"'''", b"9" * 30),
+        ),
+        "HTTP reply": Parser(
+            read_reply, [REPLY, REPLY + good], (), (b"\r\n\r\n", b"HTTP/1.1 99999 ", b"\ndate: ", b"+99999")
+        ),
+        "probe's findings": Parser(
+            read_findings,
+            [json.dumps([0, FINDING]).encode()],
+            (),
+            (b"1e999", b"[" * 3000, b"null", b"\n"),
+            document=[0, FINDING],
+        ),
+        "log file": Parser(
+            read_log_file,
+            [log[:3000], LOG_AS_JSON],
+            (),
+            (b"\xff\xfe", b"\0", b'{"log":"', b"\x1f\x8b", b"\\u"),
+        ),
+        "CSF": Parser(
+            in_files(("csf.conf", "csf.deny", "csf.allow"), read_csf),
+            [CSF],
+            (),
+            (b"\xc2\xb2", b":", b"|", b'"', b"/0", b"%eth0"),
+        ),
+        "name server's answer": Parser(dns.message.from_wire, [NAME_ANSWER], (dns.exception.DNSException,)),
+        "status page's address": Parser(
+            text(statusio.discover),
+            [b"var statuspageId = '0123456789abcdef01234567';"],
+            (UnreadablePageError,),
+        ),
+        "WHM's answer": Parser(
+            text(api._document), [b'{"metadata":{"result":1},"data":{}}'], (), (b"[" * 3000, b"1e999")
+        ),
+        "accounts": Parser(
+            in_files(ACCOUNT_FILES, lambda root: accounts.owned_by("anna", root)),
+            [b"a.test: anna\nb.test: bert\nanna: anna\nOWNER=anna\nDNS=a.test\n"],
+            (Problem,),
+            (b": ", b"\0", b"=", b"\xff"),
+        ),
+        "kept answer": Parser(
+            in_files((store.name_of("x"),), read_kept), [kept_answer()], (), (b"\n", b"1e999", b"[")
         ),
         "question to the relay": Parser(
             relay.question_in, [QUESTION], (), (b"\r\n", b"Content-Length: -1\r\n")
@@ -266,7 +382,7 @@ def bent_json(draw: st.DrawFn, document: object) -> bytes:
             keys = list(at) if isinstance(at, dict) else list(range(len(at)))
             key = draw(st.sampled_from(keys))
             if not isinstance(at[key], dict | list) or draw(st.integers(0, 3)) == 0:
-                at[key] = draw(ODD)
+                at[key] = copy.deepcopy(draw(ODD))
                 break
             at = at[key]
     return json.dumps(found).encode()

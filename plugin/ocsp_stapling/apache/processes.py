@@ -16,6 +16,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _CPU = 11, 12
+_NAME = 15
+"""Of a program's name the kernel keeps so many characters."""
 _STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
 
@@ -84,6 +86,26 @@ def _is_customers(process: Process) -> bool:
     return (
         _user(process.pid) not in (0, None) and session.isdecimal() and _user(int(session)) not in (0, None)
     )
+
+
+def root_runs(program: str, *words: str) -> bool:
+    """Return whether root runs this program, if it is a script too, with these words among its arguments.
+
+    Root throughout: anybody may start a program that becomes root (su, sudo) with any words. And the program itself,
+    not an editor of it.
+    """
+    return any(_runs(pid, program, words) and _is_roots(pid) for pid in _every())
+
+
+def _runs(pid: int, program: str, words: Iterable[str]) -> bool:
+    try:
+        name = (PROC / str(pid) / "comm").read_text(errors="replace").rstrip("\n")
+        with (PROC / str(pid) / "cmdline").open("rb") as file:
+            line = [each.decode("utf-8", "replace") for each in file.read(4096).split(b"\0")]
+    except OSError:
+        return False
+    is_it = name == program[:_NAME] or Path(line[0].partition(" ")[0]).name.rstrip(":") == program
+    return is_it and set(words) <= set(line)
 
 
 def end(processes: Iterable[Process]) -> int:

@@ -39,6 +39,20 @@ _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
 _KEPT_INCIDENTS = 100
 RUNNING = "running"
+_NAMES = {
+    "site-off": "off",
+    "site-on": "on",
+    "shield-on": "shield on",
+    "shield-off": "shield off",
+    "cache-fit": "cache fit",
+}
+_ENDINGS = {
+    RUNNING: "under way",
+    "done": "done",
+    "refused": "refused, nothing touched",
+    "restored": "failed, everything put back",
+    "failed": "FAILED and not put back",
+}
 _EARLIER = {
     "message": "sentence",
     "files": "changes",
@@ -50,6 +64,17 @@ _EARLIER = {
 }
 """What plans, results and steps were called before documents had a `schema`."""
 _T = TypeVar("_T")
+
+
+def named(action: str, site: str = "") -> str:
+    """Return an operation's name: the words that an administrator types, and for which site alone."""
+    word = _NAMES.get(action, action)
+    return f"{word} for {site} alone" if site else word
+
+
+def ending(state: str) -> str:
+    """Return how an operation ended, in words."""
+    return _ENDINGS.get(state, state)
 
 
 @dataclass(frozen=True)

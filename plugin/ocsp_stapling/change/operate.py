@@ -17,7 +17,7 @@ from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.plan import Outlook, Plan
-from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
+from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest, called
 from ocsp_stapling.change.restart import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, ChangeTarget, Result, Watcher
@@ -176,7 +176,7 @@ class Operator:
 def _already(made: Plan, now: Situation) -> str:
     if made.action == CACHE_FIT:
         return f"The staple cache holds all {now.server.asking_count:,} staples already"
-    where = f" for {made.site}" if made.site else ""
+    where = f" for {called(made.site)}" if made.site else ""
     is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
     return f"Stapling is {on_off(is_on)}{where} already"
 

@@ -20,7 +20,7 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
@@ -38,7 +38,7 @@ from ocsp_stapling.server.sites import (
     labels,
 )
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.text import counted
+from ocsp_stapling.text import counted, listed
 
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
@@ -80,6 +80,8 @@ class Plan:
     front: str
     cost: str
     warnings: tuple[str, ...]
+    by_hand: tuple[str, ...] = ()
+    """Where those of `overrides` stand, as `FILE:LINE`, that no change of ours reaches: not in userdata."""
     return_when_healthy: bool = False
     """Whether the watch shall turn stapling on again by itself."""
     site: str = ""
@@ -159,7 +161,7 @@ def _in_vain(plan: Plan, before: Sequence[Handshake]) -> str:
     if not (turns_off and plan.changes and quick) or plan.outlook.failing or plan.outlook.healthy is False:
         return ""
     slowest = max(one.milliseconds for one in before)
-    met = f"{len(before)} sites that were tested just now answered within {slowest} ms"
+    met = f"{counted(before, 'site')} tested just now answered within {slowest} ms"
     if plan.outlook.healthy:
         return (
             f"This will not help: {met}, and every responder answered when it was asked last. "
@@ -281,6 +283,7 @@ def _described(
     will = _stapling_then(then, after) | {one.key: False for one in (alone if rebuild else ())}
     affected, losing = _concerned(now.server, will)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
+    by_hand = _by_hand(then)
     return Plan(
         action=request.action,
         who=request.who,
@@ -297,11 +300,12 @@ def _described(
         sites_affected=affected,
         must_staple=losing,
         overrides=stays,
+        by_hand=by_hand,
         front=now.front,
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
-        warnings=_warnings(request, now, then, after or rebuild, losing, stays),
+        warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
         return_when_healthy=request.return_when_healthy,
-        site=alone[0].name if alone else "",
+        site=(site if site.startswith(ACCOUNT) else alone[0].name) if alone else "",
         others=_others(now, after, will, alone),
     )
 
@@ -401,6 +405,19 @@ def _cost(request: ChangeRequest, now: Situation, rebuild: bool, whole: bool) ->
     return f"{cost} Each of {now.server.asking_count:,} certificates is asked about once more, one after the other."
 
 
+def _by_hand(then: ServerState) -> tuple[str, ...]:
+    """Where lines turn a site on that stand in no userdata include: only their author can take them out."""
+    lines = (v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling) and not v.in_userdata)
+    return tuple(map(then.place_of, lines))
+
+
+def _stays_on(stays: Sequence[Directive], by_hand: Sequence[str], places: Sequence[str]) -> str:
+    told = f"Lines of {counted(stays, 'site')} turn stapling on and keep it on: {listed(places)}."
+    if len(by_hand) < len(stays):
+        told += " `ocsp-stapling off --overrides` turns off those in userdata, too."
+    return f"{told} Only an edit ends it at {listed(by_hand)}." if by_hand else told
+
+
 def _warnings(
     request: ChangeRequest,
     now: Situation,
@@ -408,6 +425,7 @@ def _warnings(
     after: bool,
     must_staple: Sequence[str],
     stays: Sequence[Directive],
+    by_hand: Sequence[str],
 ) -> tuple[str, ...]:
     found = []
     if must_staple:
@@ -416,15 +434,7 @@ def _warnings(
             "stapling is off: " + ", ".join(must_staple[:5])
         )
     if stays and not after and not request.site:
-        places = [then.place_of(each) for each in stays]
-        how = (
-            ""
-            if request.with_overrides
-            else " (`ocsp-stapling off --overrides` turns those in userdata off too)"
-        )
-        found.append(
-            f"Lines of {counted(stays, 'site')} turn stapling on and keep it on{how}: {', '.join(places[:5])}"
-        )
+        found.append(_stays_on(stays, by_hand, [then.place_of(each) for each in stays]))
     if now.front not in ("httpd", "nobody", ""):
         found.append(f"{now.front} answers on port 443, so visitors do not reach Apache's stapling directly.")
     if now.local_templates:

@@ -33,6 +33,7 @@ def is_needed(journal: Journal) -> bool:
 
 
 def _recover(server: ChangeTarget, operation: Operation) -> Result:
+    restart.await_whm(server.apache, server.patience)
     records = server.journal.files(operation.id)
     for record in records:
         _settle_leftover(record)

@@ -17,6 +17,13 @@ IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 REASON_LIMIT = 300
 """Characters of a reason: for the form, the history and the note in the file alike."""
 _NAME_LIMIT = 200
+ACCOUNT = "@"
+"""Before an account's name: it stands for all sites of that account whose certificates name a responder."""
+
+
+def called(site: str) -> str:
+    """Return whom a `site` of a request means, in words."""
+    return f"the sites of account {site[1:]}" if site.startswith(ACCOUNT) else site
 
 
 @dataclass(frozen=True)
@@ -25,9 +32,9 @@ class ChangeRequest:
 
     `tag` is that of the plan that was shown; `undone` names the operation to take back; `identity` is the one to
     record the operation under (empty: a new one). `shield_port` is that of the relay where the shield is wished
-    for, 0 where it is not: then `on` returns to it. `site` is the only one that `site-off` and `site-on` concern;
-    `with_overrides` means those, too, that have a line of their own. `wait` is how many seconds another change is
-    waited for.
+    for, 0 where it is not: then `on` returns to it. `site` is the only one that `site-off` and `site-on` concern
+    (`@NAME`: all of that account's); `with_overrides` means those, too, that have a line of their own. `wait` is how
+    many seconds another change is waited for.
     """
 
     action: str

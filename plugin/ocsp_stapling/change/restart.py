@@ -30,6 +30,7 @@ from ocsp_stapling.whm import api, scripts
 Report = Callable[[str, Mapping[str, Any]], None]
 
 _TICK = 0.03
+_LOOK_SECONDS = 0.1
 _QUIET_SECONDS = 1.0
 _SETTLED_SECONDS = 0.3
 _READING_SECONDS = 30.0
@@ -205,6 +206,8 @@ def ensure_running(
     for `restart`. Workers that were there before are ended only if the sites stay unserved, for they may hold
     somebody's download.
     """
+    if reload:
+        await_whm(apache, patience)
     if _steady_parent(apache) is None:
         return _start(apache)
     if not reload:
@@ -218,6 +221,23 @@ def ensure_running(
     if not wait_until_served(any_staple(samples), within=patience.stalled, quick=patience.quick).served:
         processes.end(before.workers)
     return _steady_parent(apache) is not None or _start(apache)
+
+
+def await_whm(apache: Apache, patience: Patience) -> None:
+    """Wait while a restart by WHM is under way that nobody waits for any more, since whoever called was killed.
+
+    Else it would stop Apache just when everything was said to be as it was. Of one that has not begun to act only so
+    much is waited for as WHM's API takes until it does.
+    """
+    end = time.monotonic() + patience.api
+    sign = time.monotonic()
+    while (now := time.monotonic()) < end and now - sign < _HELP_SECONDS:
+        acts = processes.root_runs(scripts.RESTART.name)
+        if not acts and not processes.root_runs(api.WHMAPI1.name, *api.RESTART_WORDS):
+            return
+        if acts or apache.parent() is None:
+            sign = now
+        time.sleep(_LOOK_SECONDS)
 
 
 def _mend_pid_file(apache: Apache, mark: Mark, report: Report) -> list[str]:

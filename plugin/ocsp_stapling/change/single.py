@@ -14,7 +14,7 @@ from pathlib import Path
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes, managed_block
 from ocsp_stapling.change.model import Change, Situation
-from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.change.request import ACCOUNT, ChangeRequest, called
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.names import host_name
 from ocsp_stapling.server.sites import Endpoint, matching
@@ -26,7 +26,12 @@ DEPTH = 4
 
 
 def endpoints(server: ServerState, site: str) -> tuple[Endpoint, ...]:
-    """Return the endpoints of one virtual host's name: by its own name, else of the first that has the alias."""
+    """Return the endpoints of one virtual host's name: by its own name, else of the first that has the alias.
+
+    Of an account (`@NAME`): those of its sites whose certificates name a responder.
+    """
+    if site.startswith(ACCOUNT):
+        return tuple(one for one in server.endpoints if one.owner == site[1:] and one.responder)
     found = matching(server.endpoints, site)
     own = tuple(one for one in found if one.name == host_name(site))
     return own or tuple(one for one in found if one.name == found[0].name)
@@ -51,12 +56,13 @@ def off(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
 
     Raises Problem `no-such-site`, `site-without-include`, `overridden`, `block-damaged`.
     """
-    found = _known(now, request.site)
-    lines = managed_block.site_block(found[0].name, request.who, request.reason, request.now)
-    if found[0].name in turned_off(now.server) and is_off(now.server, request.site):
-        return ()
-    old = [files.snapshot(path) for path in _places(now, found)]
-    changes = tuple(Change(each, includes.apply(each.content or b"", lines)) for each in old)
+    done = turned_off(now.server)
+    changes = tuple(
+        change
+        for name, found in _by_name(_known(now, request.site)).items()
+        if name not in done or any(one.stapling for one in found)
+        for change in _blocks(request, now, name, found)
+    )
     then = now.foresee(changes)
     late = next((one.override for one in endpoints(then, request.site) if one.stapling), None)
     if late and not needs_rebuild(then, changes):
@@ -66,6 +72,21 @@ def off(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
             "it would win. Remove that line, then try again; nothing was touched.",
         )
     return changes
+
+
+def _by_name(found: Sequence[Endpoint]) -> dict[str, list[Endpoint]]:
+    by_name: dict[str, list[Endpoint]] = {}
+    for one in found:
+        by_name.setdefault(one.name, []).append(one)
+    return by_name
+
+
+def _blocks(
+    request: ChangeRequest, now: Situation, name: str, found: Sequence[Endpoint]
+) -> tuple[Change, ...]:
+    lines = managed_block.site_block(name, request.who, request.reason, request.now)
+    old = [files.snapshot(path) for path in _places(now, found)]
+    return tuple(Change(each, includes.apply(each.content or b"", lines)) for each in old)
 
 
 def on(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
@@ -83,8 +104,8 @@ def on(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
         where = f"{line.file} line {line.line}" if line else "Apache's default"
         raise Problem(
             "not-off-alone",
-            f"This plugin did not turn stapling off for {found[0].name} alone; {where} keeps it off. Nothing was "
-            "touched.",
+            f"This plugin did not turn stapling off for {called(request.site)} alone; {where} keeps it off. "
+            "Nothing was touched.",
         )
     return tuple(without(each) for each in old)
 
@@ -103,7 +124,10 @@ def needs_rebuild(then: ServerState, changes: Sequence[Change]) -> bool:
 def _known(now: Situation, site: str) -> tuple[Endpoint, ...]:
     found = endpoints(now.server, site)
     if not found:
-        raise Problem("no-such-site", f"Apache serves no TLS site called {site[:100]}; nothing was touched.")
+        what = f"no TLS site called {site[:100]}"
+        if site.startswith(ACCOUNT):
+            what = f"no TLS site of account {site[1:100]} that names a responder"
+        raise Problem("no-such-site", f"Apache serves {what}; nothing was touched.")
     return found
 
 

@@ -18,6 +18,7 @@ from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.request import called
 from ocsp_stapling.change.restart import Apache, Patience, RestartError
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.document import versioned
@@ -88,7 +89,7 @@ def attempted(plan: Plan, verdict: Verification | None) -> FailedAttempt | None:
     longest = max(found.seconds for _, found in slow)
     known = "which failed before already" if failing else "which their certificates name"
     whom = f", for {listed(failing or named)}, {known}" if failing or named else ""
-    told = f"In the attempt {listed(sites)} waited more than {longest:.1f} s{whom}."
+    told = f"In the attempt {listed(sites)} did not answer (cut off at {longest:.1f} s){whom}."
     return FailedAttempt(told, sites, tuple(failing or named), tuple(met))
 
 
@@ -224,10 +225,12 @@ class _Run:
         names = [] if self.plan.site else self._waiting_others()
         if not names:
             return ""
-        return (
-            f" Visitors still wait at sites that turn stapling on themselves ({listed(names)}): `ocsp-stapling off "
-            "--overrides` ends it where that stands in userdata."
-        )
+        told = f" Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
+        if len(self.plan.by_hand) < len(self.plan.overrides):
+            told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"
+        if self.plan.by_hand:
+            told += f"; take SSLUseStapling On out by hand at {listed(self.plan.by_hand)}"
+        return f"{told}."
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
@@ -422,8 +425,8 @@ def rebuild(server: ChangeTarget, on: bool, site: str = "") -> None:
     if site and not single.is_off(now, site):
         raise Problem(
             "include-not-read",
-            f"cPanel rebuilt httpd.conf, but {site} still does not read its include, so stapling would not be off "
-            "there. A local template may leave userdata out (/var/cpanel/templates/**/*.local).",
+            f"cPanel rebuilt httpd.conf, but {called(site)} still does not read its include, so stapling would not "
+            "be off there. A local template may leave userdata out (/var/cpanel/templates/**/*.local).",
         )
     if not site and now.stapling.on is not on:
         raise Problem(

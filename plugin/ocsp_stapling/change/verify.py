@@ -68,6 +68,7 @@ def handshake_json(found: Handshake) -> dict[str, Any]:
         "site": found.door.name,
         "address": found.door.address,
         "port": found.door.port,
+        "key": found.door.key or None,
         "asked": found.asked,
         "seconds": round(found.seconds, 4),
         "stapled": found.staple is not None,
@@ -80,22 +81,21 @@ def paired(
 ) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
     """Return of each handshake what its site is called, itself and the one after the change, as `handshake_json`.
 
-    A site of several ports (a drop-in's own, beside the one visitors come to) is called by name and port.
+    A site of several ports (a drop-in's own, beside the one visitors come to) is called by name and port; one that
+    was met as clients of RSA or ECDSA alone meet it says so.
     """
     then = {_place(each): each for each in after}
     ports = Counter(name for name, _ in {(each["site"], each.get("port")) for each in before})
-    return [
-        (
-            f"{each['site']}:{each['port']}" if ports[each["site"]] > 1 else str(each["site"]),
-            each,
-            then.get(_place(each)),
-        )
-        for each in before
-    ]
+    return [(_called(each, ports[each["site"]] > 1), each, then.get(_place(each))) for each in before]
+
+
+def _called(found: Mapping[str, Any], with_port: bool) -> str:
+    name = f"{found['site']}:{found['port']}" if with_port else str(found["site"])
+    return f"{name} ({str(found['key']).upper()})" if found.get("key") else name
 
 
 def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
-    return found["site"], found["address"], found.get("port")
+    return found["site"], found["address"], found.get("port"), found.get("key")
 
 
 def wait_until_served(

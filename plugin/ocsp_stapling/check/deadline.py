@@ -17,8 +17,9 @@ class Part(Generic[T]):
 
     def __init__(self, what: str, work: Callable[[], T]) -> None:
         self.what = what
-        self.problem = ""
         self._work = work
+        self._error = ""
+        self._late = False
         self._done = threading.Event()
         self._found: T | None = None
         threading.Thread(target=self._run, daemon=True).start()
@@ -27,15 +28,20 @@ class Part(Generic[T]):
         try:
             self._found = self._work()
         except Problem as problem:
-            self.problem = f"{self.what} could not be looked at: {problem.sentence}"
+            self._error = f"{self.what} could not be looked at: {problem.sentence}"
         except Exception as error:  # one broken part must not cost the whole survey at three in the morning
-            self.problem = f"{self.what} could not be looked at ({type(error).__name__}: {error})."
+            self._error = f"{self.what} could not be looked at ({type(error).__name__}: {error})."
         finally:
             self._done.set()
 
+    @property
+    def problem(self) -> str:
+        """Why nothing was found, or not in time when it was last asked for; "" if it was."""
+        return self._error or (f"{self.what} did not answer in time." if self._late else "")
+
     def result(self, deadline: float, default: T) -> T:
         """Return what the part found by `deadline` (time.monotonic), else `default`; `problem` says why."""
-        if not self._done.wait(max(deadline - time.monotonic(), 0)):
-            self.problem = f"{self.what} did not answer in time."
+        self._late = not self._done.wait(max(deadline - time.monotonic(), 0))
+        if self._late:
             return default
         return default if self._found is None else self._found

@@ -40,6 +40,8 @@ class Site:
     port: int = 443
     where: str = ""
     """Its virtual host, as `FILE:LINE`."""
+    responder_timeout: int = 0
+    """Seconds that Apache waits at each address of its responder, 0 if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,6 @@ class ConfigurationEvidence:
     """httpd's own words if it does not accept its configuration as the files are now."""
     refused_at: str = ""
     """The place that they name, in words."""
-    responder_timeout: int = 0
-    """Seconds that Apache waits at each address of a responder, 0 if that is not known."""
     has_cache: bool = True
     """Whether an SSLStaplingCache is in force; stapling without one ends Apache at its next start (AH01958)."""
     cache_places: int | None = None
@@ -300,6 +300,8 @@ class Evidence:
     """Sites whose certificate demands a staple and names no responder: its authority has ended OCSP."""
     unreadable: tuple[Site, ...] = ()
     """Sites with a certificate that could not be read; Apache may read it, and ask a responder that nobody knows."""
+    unasked: tuple[Site, ...] = ()
+    """Sites whose responders were not asked, because their account's certificates name so many of them."""
     handshakes: tuple[HandshakeEvidence, ...] = ()
     log: LogEvidence = LogEvidence()
     authorities: tuple[AuthorityEvidence, ...] = ()

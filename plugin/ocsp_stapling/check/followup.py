@@ -17,6 +17,7 @@ from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 
 _SECONDS = 1.0
+_FURTHER_SECONDS = 3.0
 _ASKED_ELSEWHERE = 4
 _ASKED_PUBLICLY = 8
 _TRACES = 2
@@ -45,7 +46,7 @@ class Followup:
         self.pasted = pasted
         short = min(_SECONDS, seconds)
         silent = network.unconnected(findings)
-        self.more = singly.ask_further(self.pairs, ask, 2 * short)
+        self.more = singly.ask_further(self.pairs, ask, max(short, min(_FURTHER_SECONDS, seconds)))
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
         self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
         bad = [

@@ -19,6 +19,7 @@ from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
+from ocsp_stapling.check.diagnosis.special_cases import unasked_words
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     Elsewhere,
@@ -122,6 +123,7 @@ class _Survey:
             never_stapled=served.never_stapled,
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
+            unasked=served.unasked,
             handshakes=handshakes,
             log=self._told(log, logs),
             authorities=pages.result(self.deadline, ()),
@@ -252,9 +254,7 @@ def _refused(tested: ConfigTestResult) -> str:
 def _left_out(served: Served) -> tuple[str, ...]:
     if not served.left_out:
         return ()
-    return (
-        f"Certificates name {served.left_out} more responders, with few sites each, that were not asked.",
-    )
+    return (f"{served.left_out} responders were not asked: {unasked_words(served.unasked)}",)
 
 
 def _asking(served: Served) -> str:

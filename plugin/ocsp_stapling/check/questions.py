@@ -37,6 +37,8 @@ _READING_SECONDS, _READING_BYTES = 0.5, 8 << 20
 """What reading the further certificates may take: customers can install any number of any size."""
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
+_BY_LOT = 10
+"""So many of the last are drawn from those that would else never be asked, so that each is at some time."""
 Labels = dict[tuple[str, int], str]
 """How each (name, port) is called."""
 
@@ -69,6 +71,8 @@ class Served:
     authorities: tuple[Authority, ...]
     left_out: int
     """Responders beyond `MAX_SUBJECTS` that are not asked."""
+    unasked: tuple[Site, ...]
+    """The sites whose responders those are: all of accounts that have many more than others."""
 
 
 def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywhere: bool = False) -> Served:
@@ -88,7 +92,8 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     groups |= _grouped(each for each in expired if each.certificate.responder not in known)
     merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
-    asked = enumerate(merged[:MAX_SUBJECTS])
+    merged, left_out = _within_bounds(merged)
+    asked = enumerate(merged)
     room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
     chosen = [
         (subject, _further(one, subject, room))
@@ -109,7 +114,8 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
         ),
         tuple(_site(one, names) for one in alone if one.certificate.problem and one.endpoint.stapling),
         _authorities(asking, directory),
-        max(len(merged) - MAX_SUBJECTS, 0),
+        len(left_out),
+        tuple(_site(one, names) for group in left_out for one in group),
     )
 
 
@@ -152,6 +158,15 @@ def _in_turn(groups: list[_Group]) -> list[_Group]:
     return [group for _, group in sorted(turns, key=lambda turn: turn[0])]
 
 
+def _within_bounds(groups: list[_Group]) -> tuple[list[_Group], list[_Group]]:
+    """Those that are asked now, and those that are not."""
+    if len(groups) <= MAX_SUBJECTS:
+        return groups, []
+    sure = max(MAX_SUBJECTS - _BY_LOT, 1)
+    rest = _LOTS.sample(groups[sure:], len(groups) - sure)
+    return [*groups[:sure], *rest[: MAX_SUBJECTS - sure]], rest[MAX_SUBJECTS - sure :]
+
+
 def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
     """Ask each responder for its few largest issuers; the sites of others count with the largest."""
     by_url: dict[str, list[_Group]] = {}
@@ -159,7 +174,7 @@ def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
         by_url.setdefault(url, []).append(group)
     found: list[_Group] = []
     for several in by_url.values():
-        several.sort(key=_weight, reverse=True)
+        several = _in_turn(sorted(several, key=_weight, reverse=True))
         kept, others = several[:_ISSUERS_PER_RESPONDER], several[_ISSUERS_PER_RESPONDER:]
         found += [kept[0] + [one for group in others for one in group], *kept[1:]]
     return found
@@ -273,6 +288,7 @@ def _site(asking: Asking, names: Labels) -> Site:
         endpoint.stapling,
         endpoint.port,
         f"{endpoint.place.file}:{endpoint.place.line}" if endpoint.place else "",
+        endpoint.responder_timeout,
     )
 
 

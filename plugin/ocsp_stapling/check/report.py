@@ -61,6 +61,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         ],
         "never_stapled": [site.name for site in evidence.never_stapled],
         "unreadable_sites": [site.name for site in evidence.unreadable],
+        "unasked_sites": [site.name for site in evidence.unasked],
         "slowest_handshake_seconds": _slowest(evidence, found),
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
@@ -101,6 +102,7 @@ def _verdict(found: Diagnosis) -> dict[str, Any]:
         "sites_waiting": list(found.waiting),
         "must_staple_sites": list(found.must_staple),
         "alone": list(found.alone),
+        "alone_account": found.alone_account or None,
     }
 
 

@@ -40,6 +40,7 @@ def _stapling(state: StaplingState) -> dict[str, Any]:
         "stapling": "on" if state.on else "off",
         "decided_by": line.as_json() if line else None,
         "origin": state.origin.value,
+        "md_stapling": state.md_stapling.as_json() if state.md_stapling else None,
         "off_since": note.since.isoformat() if note.since else None,
         "off_by": note.by or None,
         "reason": note.reason or None,

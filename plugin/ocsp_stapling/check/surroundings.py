@@ -111,7 +111,6 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         ),
         refused=refused,
         refused_at=_named_by(refused, server),
-        responder_timeout=state.responder_timeout,
         has_cache=state.cache is not None,
         cache_places=state.cache_places,
         stapled_certificates=server.asking_count,

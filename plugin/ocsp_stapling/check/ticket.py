@@ -17,6 +17,7 @@ from typing import Any
 from ocsp_stapling.check import clicks
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
 
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
@@ -28,34 +29,6 @@ _SITE_LISTS = (
 )
 _TOLD_SECONDS = 24 * 3600.0
 """So long after its end an incident is what a ticket is about."""
-_CAUSES = {
-    "network-block": "something on the way between this server and the responder blocks it",
-    "local-firewall": "this server's own firewall forbids the connection",
-    "local-limit": "this server has run out of what new connections need",
-    "no-route": "this server has no route to the responder",
-    "ipv6-broken": "this server's IPv6 does not work",
-    "dns": "the responder's name does not resolve as it should on this server",
-    "interception": "something on the way answers in the responder's place",
-    "ca-outage": "the authority's responder is out of order",
-    "ca-bad-answer": "the authority's responder answers wrongly",
-    "certificate-revoked": "a certificate is revoked",
-    "chain-incomplete": "the issuer's certificate is missing from a site's chain",
-    "bad-ocsp-url": "a certificate names a responder that cannot be asked",
-    "cache-too-small": "Apache's cache of staples is too small for this server's certificates",
-    "clock": "this server's clock is wrong",
-    "proxy": "the proxy that Apache asks through (SSLOCSPProxyURL) does not work",
-    "forced-url": "SSLStaplingForceURL sends every question to a place that does not serve",
-    "no-cache": "stapling is on without a staple cache, so Apache cannot start",
-    "config-broken": "Apache refuses its configuration",
-    "not-served": "Apache does not run",
-    "shield-down": "the shield's relay does not answer",
-    "must-staple-without-ocsp-url": "a certificate demands a staple that nobody can give",
-    "not-in-front": "another web server than Apache answers visitors",
-    "mod-md": "mod_md staples in mod_ssl's place",
-    "off-by-plugin": "stapling is turned off",
-    "off-elsewhere": "stapling is turned off",
-    "unknown": "not found out",
-}
 _OUTCOMES = {
     "ok": "a good answer",
     "reachable": "answers over HTTP",
@@ -70,13 +43,6 @@ _OUTCOMES = {
     "not-ocsp": "no OCSP answer",
     "dns-failure": "the name does not resolve",
     "dns-timeout": "this server's resolver does not answer",
-}
-_SURE = {"high": "", "medium": " (probably)", "low": " (a guess: little evidence)"}
-_HARM = {
-    "stalling": "visitors wait or are turned away",
-    "failing": "staples are missing; sites answer quickly",
-    "noise": "messages in the log; visitors notice nothing",
-    "none": "visitors notice nothing",
 }
 _LEADING = {
     "network-block": "datacenter",
@@ -178,8 +144,8 @@ class _Ticket:
         cause = cause_words(str(found["cause"]))
         rows += [
             f"Finding:  {self._plain(found['sentence'])}",
-            f"Cause:    {cause}{_SURE.get(found['confidence'], '')}",
-            f"Effect:   {_HARM.get(found['severity'], found['severity'])}",
+            f"Cause:    {cause}{confidence_words(found['confidence'])}",
+            f"Effect:   {harm_words(found['severity'])}",
         ]
         return rows + self._sources()
 
@@ -430,11 +396,6 @@ def _indented(lines: Iterable[str]) -> list[str]:
 def _reach(url: str) -> str:
     told = "%{http_code} %{remote_ip} %{time_connect}\\n"
     return f"curl -qsgm 8 --noproxy '*' --proto =http -o /dev/null -w {shlex.quote(told)} {shlex.quote(url)}"
-
-
-def cause_words(cause: str) -> str:
-    """Return a cause's code in words for people."""
-    return _CAUSES.get(cause, cause.replace("-", " "))
 
 
 def _advice(found: Document) -> str:

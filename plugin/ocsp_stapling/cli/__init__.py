@@ -6,13 +6,15 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 
 import click
 
 from ocsp_stapling import __version__
 from ocsp_stapling.document import versioned
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, not_root
 
 # Section -> command -> "module:attribute", in the order of use; a module is imported only when its command is run, so
 # that `log` never waits for cryptography.
@@ -102,6 +104,11 @@ def group() -> None:
     """Tell why HTTPS hangs when Apache cannot reach an OCSP responder, and end it safely."""
 
 
+def is_plain() -> bool:
+    """Return whether the terminal, or who sits at it, wants no colour and no moving cursor (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
 def main() -> None:
     """Run the command line. Whatever ends it is one sentence with a code, as JSON where that was asked for.
 
@@ -110,7 +117,8 @@ def main() -> None:
     """
     as_json = "--json" in sys.argv
     try:
-        sys.exit(group(prog_name="ocsp-stapling", standalone_mode=not as_json) or 0)
+        plain = {"color": False} if is_plain() else {}
+        sys.exit(group(prog_name="ocsp-stapling", standalone_mode=not as_json, **plain) or 0)
     except Problem as problem:
         show_problem(problem, as_json)
         sys.exit(1)
@@ -131,6 +139,8 @@ def main() -> None:
 
 def _of_system(error: OSError) -> Problem:
     """A file or the system that refuses is no fault of the program's, so it gets a sentence and no traceback."""
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        return not_root()
     what = error.filename or "something this command needs"
     reason = error.strerror or type(error).__name__
     return Problem(
@@ -138,11 +148,19 @@ def _of_system(error: OSError) -> Problem:
     )
 
 
+def _wrapped(text: str) -> str:
+    """The sentence by words at a terminal; whole in a log or a mail."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
 def show_problem(problem: Problem, as_json: bool) -> None:
     """Print a Problem: JSON on standard output for programs, one sentence on standard error for people."""
     if as_json:
         click.echo(json.dumps(versioned("error", {"error": problem.as_json()})))
         return
-    click.echo(f"ocsp-stapling: {problem.sentence} [{problem.code}]", err=True)
+    click.echo(_wrapped(f"ocsp-stapling: {problem.sentence} [{problem.code}]"), err=True)
     if problem.detail:
         click.echo(problem.detail.rstrip(), err=True)

@@ -15,7 +15,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.check import report, result, vantage
-from ocsp_stapling.cli import show_problem
+from ocsp_stapling.cli import is_plain, show_problem
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
@@ -108,7 +108,8 @@ def _repeat(once: Callable[[], dict[str, Any]], seconds: float, as_json: bool) -
     found, made = once(), 1
     try:
         while True:
-            click.clear()  # does nothing where there is no terminal
+            if not is_plain():
+                click.clear()  # does nothing where there is no terminal
             emit_json("check", found) if as_json else click.echo(as_text(found, not sys.stdout.isatty()))
             sys.stdout.flush()
             time.sleep(seconds)
@@ -136,6 +137,8 @@ def _recommended(found: Mapping[str, Any]) -> list[str]:
     """The command for the change that a check recommends; none if it recommends no change, or several."""
     advice, alone = str(found["recommended"]), found["alone"]
     if advice == "turn-off-site":
+        if found["alone_account"]:
+            return ["off", "--account", str(found["alone_account"])]
         return ["off", "--site", str(alone[0])] if len(alone) == 1 else []
     return {"turn-off": ["off"], "turn-on": ["on"], "shield-on": ["shield", "on"]}.get(advice, [])
 
@@ -158,16 +161,20 @@ def run_check(
         deadline or configured.probe.deadline_seconds,
         vantage.parse(pasted) if pasted else (),
         trace,
-        progress or (_progress if sys.stderr.isatty() else lambda _text: None),
+        progress or (_progress if _shows_progress() else lambda _text: None),
     )
     evidence = survey(request)
-    if sys.stderr.isatty():
+    if progress is None and _shows_progress():
         click.echo("\r\033[K", nl=False, err=True)
     check = result.judged(evidence)
     with contextlib.suppress(OSError):  # a full disk must not cost the answer
         # The page follows a check by its progress; at a terminal people watch the line that is overwritten.
         result.store(configured.state_directory, check, "page" if progress else "check")
     return check.document()
+
+
+def _shows_progress() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _line(text: str) -> None:
@@ -188,7 +195,7 @@ def _read_pasted(name: str) -> str:
 
 
 def _give_up(problem: Problem, as_json: bool) -> NoReturn:
-    if not as_json:
+    if not as_json and not sys.stdout.isatty():
         click.echo(f"OCSP STAPLING UNKNOWN - {problem.sentence}")
     show_problem(problem, as_json)
     sys.exit(report.UNKNOWN)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from ocsp_stapling.cli.output import blocks, boxed, printable, table, wrapped
+from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
+from ocsp_stapling.cli.output import blocks, boxed, place_of, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted
+from ocsp_stapling.text import counted, duration, milliseconds, when
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -60,12 +62,12 @@ def _performance(found: Document) -> str:
 
 
 def _reasons(found: Document) -> list[str]:
-    how = "inferred, " if found["inferred"] else ""
-    facts = [
-        wrapped(
-            f"Cause: {found['cause']} ({how}{found['confidence']} confidence), severity: {found['severity']}."
-        )
-    ]
+    """The cause in words and by its code; what speaks for it and against it. A healthy server has none to name."""
+    facts = []
+    if found["cause"] != "healthy":
+        sure = confidence_words(str(found["confidence"]))
+        facts.append(wrapped(f"Cause: {cause_words(str(found['cause']))}{sure}. [{found['cause']}]"))
+        facts.append(wrapped(f"Effect: {harm_words(str(found['severity']))}."))
     facts += map(wrapped, _names(found))
     facts += [wrapped(printable(text, 600), "  + ", "    ") for text in found["for"]]
     facts += [wrapped(printable(text, 600), "  - ", "    ") for text in found["against"]]
@@ -101,7 +103,7 @@ def _responders(found: Document) -> list[str]:
     rows = [row for _, each in groups for row in each]
     if not rows:
         return []
-    header, *lines = blocks(rows[:_ROWS], ("ADDRESS", "PING", "CONNECT", "ANSWER", "RESULT"), indent=4)
+    header, *lines = blocks(rows[:_ROWS], ("address", "ping", "connect", "answer", "result"), indent=4)
     shown = [_heading(f"Responders, asked as Apache's user {found['this_server']['worker_user']}".rstrip())]
     shown.append(click.style(header, dim=True))
     left = list(zip(lines, rows, strict=False))
@@ -124,9 +126,9 @@ def _rows(one: Document) -> Iterator[tuple[str, ...]]:
     for address in one["addresses"]:
         yield (
             address["address"],
-            _milliseconds(address["icmp_ms"]),
-            _milliseconds(address["tcp_ms"]),
-            _milliseconds(address["http_ms"]),
+            milliseconds(address["icmp_ms"]),
+            milliseconds(address["tcp_ms"]),
+            milliseconds(address["http_ms"]),
             _result(address["outcome"], address["detail"]) + _validity(address),
         )
 
@@ -138,7 +140,12 @@ def _result(outcome: str, detail: str) -> str:
 
 def _validity(address: Document) -> str:
     until = address["next_update"]
-    return f", valid until {until[:16].replace('T', ' ')} UTC" if until and address["outcome"] == "ok" else ""
+    if not until or address["outcome"] != "ok":
+        return ""
+    left = datetime.fromisoformat(until) - datetime.now(UTC)
+    return (
+        f", valid for {duration(left.total_seconds())} more" if left > timedelta(0) else ", no longer valid"
+    )
 
 
 def _colour(line: str, row: tuple[str, ...]) -> str:
@@ -154,14 +161,14 @@ def _handshakes(found: Document) -> list[str]:
         (
             one["site"],
             f"{one['address']}",
-            ("again, " if one["repeated"] else "")
-            + ("asks for a staple" if one["asked"] else "asks for none"),
+            _asking(one),
             f"{one['seconds']:.2f} s",
             _ending(one),
         )
         for one in _telling(found["handshakes"])
     ]
-    lines = [_heading("Handshakes, each group at once"), *table(rows).splitlines()]
+    header = ("site", "address", "asked for", "after", "ended with")
+    lines = [_heading("Handshakes, each group at once"), *table(rows, header).splitlines()]
     if (left := len(found["handshakes"]) - len(rows)) > 0:
         lines.append(f"  ... {left} more lines: --json has them all.")
     if found["this_server"]["front"] != "httpd":
@@ -175,32 +182,38 @@ def _telling(made: Sequence[Document]) -> Sequence[Document]:
     return made if len(made) <= _ROWS else ordered[:_ROWS]
 
 
+def _asking(one: Document) -> str:
+    again = ", again" if one["repeated"] else ""
+    # Of a site with certificates of both kinds each kind is met: they may have responders of their own.
+    which = f" ({str(one['key']).upper()})" if one["key"] else ""
+    return f"{'a staple' if one['asked'] else 'none'}{which}{again}"
+
+
 def _ending(one: Document) -> str:
     if one["failure"]:
         return "given up" if one["failure"] == "timeout" else str(one["failure"])
     if not one["asked"]:
-        return "completed"
-    return f"staple: {one['staple']}" if one["stapled"] else "no staple"
+        return "served"
+    return f"{str(one['staple']).replace('-', ' ')} staple" if one["stapled"] else "no staple"
 
 
 def _surroundings(found: Document) -> list[str]:
     configuration, log, host = found["configuration"], found["log"], found["this_server"]
     rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
     if told := found["retirement"]["sentence"]:
-        rows.append(("OCSP", f"{told} {found['retirement']['advice_sentence']}"))
+        rows.append(("OCSP", str(told)))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
     rows += [("", f"incident: {incident}") for one in found["authorities"] for incident in one["incidents"]]
-    rows += [("Firewall", rule) for one in found["responders"] for rule in one["firewall"]][:_SHOWN]
+    rules = dict.fromkeys(rule for one in found["responders"] for rule in one["firewall"])
+    rows += [("Firewall", rule) for rule in rules][:_SHOWN]
     rows += [("Server", "; ".join(filter(None, (host["load_sentence"], host["ipv6_sentence"]))))]
     return [_heading("Around it"), *table(rows).splitlines()]
 
 
 def _stapling(one: Document) -> str:
-    line = one["decided_by"]
-    where = f"decided by {line['file']}:{line['line']} ({one['origin']})" if line else "Apache's default"
     by = f", by {one['off_by']}" if one["off_by"] else ""
     why = f": {one['reason']}" if one["reason"] else ""
-    return f"{one['stapling']}, {where}{by}{why}"
+    return f"{one['stapling']}, decided by {place_of(one['decided_by'], one['origin'])}{by}{why}"
 
 
 def _log(one: Document) -> str:
@@ -208,8 +221,9 @@ def _log(one: Document) -> str:
         return str(one["unreadable_reason"])
     if not one["last_day_count"]:
         return "no stapling failure in the last day"
-    last = f", the last at {one['last_at'][:19].replace('T', ' ')}" if one["last_at"] else ""
-    return f"{one['last_day_count']:,} failures in the last day, {one['last_hour_count']:,} in the last hour{last}"
+    last = f", the last at {when(datetime.fromisoformat(one['last_at']))}" if one["last_at"] else ""
+    day = counted(one["last_day_count"], "failure")
+    return f"{day} in the last day, {one['last_hour_count']:,} in the last hour{last}"
 
 
 def _link(one: Document) -> str:
@@ -237,7 +251,3 @@ def _next(found: Document) -> list[str]:
 
 def _heading(text: str) -> str:
     return click.style(text, bold=True)
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -13,7 +13,6 @@ from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.native import NativeSwitch
 from ocsp_stapling.apache.stapling import (
-    Origin,
     Override,
     StaplingState,
     compare_includes,
@@ -21,20 +20,11 @@ from ocsp_stapling.apache.stapling import (
     state_findings,
 )
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import ORIGINS, emit_json, printable, table, wrapped
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.names import host_name
 
 _SHOWN = 10
-_ORIGINS = {
-    Origin.PLUGIN: "by OCSP Stapling for WHM",
-    Origin.WHM: "by WHM's own switch SSL Use Stapling",
-    Origin.TEMPLATE: "by cPanel's template",
-    Origin.OWN_TEMPLATE: "by an administrator's own template",
-    Origin.USERDATA: "for one site, in userdata",
-    Origin.HAND: "by hand",
-    Origin.DEFAULT: "no line says it: Apache's default",
-}
 
 
 @dataclass(frozen=True)
@@ -160,21 +150,22 @@ def _on_off(on: bool) -> str:
 
 
 def _text(seen: _Seen) -> str:
-    parts = [_headline(seen.state), _facts(seen), _lines(seen)]
-    if seen.state.overrides:
-        parts.append(_overrides(seen.state.overrides))
+    parts = [_headline(seen.state)]
     if not seen.examined.ok:
         parts.append("Apache does not accept its configuration:\n" + _indented(seen.examined.message))
-    parts += [f"Note: {printable(finding.message)}" for finding in seen.findings[:_SHOWN]]
+    parts += [_facts(seen), _lines(seen)]
+    if seen.state.overrides:
+        parts.append(_overrides(seen.state.overrides))
+    parts += [wrapped(f"Note: {printable(finding.message)}", "", "  ") for finding in seen.findings[:_SHOWN]]
     return "\n\n".join(parts)
 
 
 def _headline(state: StaplingState) -> str:
     word = click.style(_on_off(state.on).upper(), bold=True, fg="green" if state.on else "yellow")
     decided = state.decided_by
-    where = f", decided {_ORIGINS[state.origin]}" if decided else f" ({_ORIGINS[state.origin]})"
+    where = f", decided {ORIGINS[state.origin.value]}" if decided else f" ({ORIGINS[state.origin.value]})"
     place = f"\n  {_where(decided)}: {printable(decided.text)}" if decided else ""
-    return f"Stapling is {word} at server level{where}.{place}"
+    return wrapped(f"Stapling is {word} at server level{where}.") + place
 
 
 def _facts(seen: _Seen) -> str:
@@ -236,4 +227,4 @@ def _where(directive: Directive) -> str:
 
 
 def _indented(message: str) -> str:
-    return "\n".join(f"  {printable(line)}" for line in message.splitlines()[:_SHOWN])
+    return "\n".join(wrapped(printable(line), "  ", "  ") for line in message.splitlines()[:_SHOWN])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
 from ocsp_stapling import __version__
-from ocsp_stapling.cli.output import emit_json, printable
+from ocsp_stapling.cli.output import blocks, emit_json
 from ocsp_stapling.installation import FAILED, OK, WARNING, DoctorCheck, examine
 from ocsp_stapling.problem import not_root
 
-_COLOURS = {OK: "green", WARNING: "yellow", FAILED: "red"}
+_COLOURS = {WARNING: "yellow", FAILED: "red"}
 
 
 @click.command()
@@ -30,13 +31,17 @@ def doctor(as_json: bool) -> None:
         facts = {"ok": good, "version": __version__, "checks": [check.as_json() for check in checks]}
         emit_json("doctor", facts)
     else:
-        for check in checks:
-            _show(check)
+        click.echo(_text(checks))
     sys.exit(0 if good else 1)
 
 
-def _show(check: DoctorCheck) -> None:
-    word = click.style(f"{check.state:7}", fg=_COLOURS[check.state])
-    click.echo(f"{word}  {check.name:13}  {printable(check.sentence, 600)}")
-    if check.mend and check.state != OK:
-        click.echo(f"{'':24}Mend: {printable(check.mend)}")
+def _text(checks: Sequence[DoctorCheck]) -> str:
+    """A line for each, in the colour of its state; below it how to mend what is wrong."""
+    rows = [
+        (one.state, one.name, f"{one.sentence}{f' Mend: {one.mend}' if one.mend and one.state != OK else ''}")
+        for one in checks
+    ]
+    lines = zip(blocks(rows, indent=0), checks, strict=True)
+    return "\n".join(
+        click.style(line, fg=_COLOURS[one.state]) if one.state != OK else line for line, one in lines
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,25 +9,22 @@ from typing import Any
 
 import click
 
-from ocsp_stapling.change.journal import Journal, Operation, Step
+from ocsp_stapling.change.journal import Journal, Operation, Step, ending, named
 from ocsp_stapling.change.operate import require_root
+from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.check.words import trouble_words
+from ocsp_stapling.cli.output import emit_json, printable, say, table
 from ocsp_stapling.cli.pending import finish_interrupted
+from ocsp_stapling.cli.switching import RUNGS
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
+from ocsp_stapling.text import aged, counted, host_of, when
 from ocsp_stapling.watch.history import Past, past, percent
 from ocsp_stapling.watch.history import as_json as past_as_json
 from ocsp_stapling.watch.outages import SERVER, Outage
 
 _INCIDENTS = 5
-_ENDINGS = {
-    "running": "unfinished: the next command brings it to an end",
-    "done": "done",
-    "refused": "refused, nothing touched",
-    "restored": "failed, everything put back",
-    "failed": "FAILED and not put back",
-}
 
 
 @click.command()
@@ -79,7 +75,7 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
         click.echo(table((each.id, printable(words.sentence(each), 400)) for each in incidents) + "\n")
     if found:
         click.echo(table(row for number, each in enumerate(found, 1) for row in _rows(number, each)))
-        click.echo("\nAll steps of one: ocsp-stapling history NUMBER; the latest: ocsp-stapling history last")
+        click.echo("\nEvery step of one: ocsp-stapling history NUMBER, or last")
     else:
         click.echo("Nothing was switched yet.")
     _show_past(seen, limit)
@@ -91,16 +87,17 @@ def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:
     if as_json:
         emit_json("incident", words.document(found, operations))
         return
-    click.echo(printable(words.sentence(found), 1000))
-    click.echo(printable(words.advice(found), 1000))
-    rows = [(_time(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
+    say(words.sentence(found))
+    say(words.advice(found))
+    click.echo()
+    rows = [(when(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
     click.echo(table(rows))
 
 
 def _rows(number: int, one: Operation) -> Iterable[tuple[str, str, str]]:
     """What happened, who did it why, and, if it did not end well, what kept it."""
     what, who, ended, why = _summary(one)
-    yield str(number), _time(one.started), f"{what} by {who}: {ended}"
+    yield str(number), when(one.started), f"{what} by {who}: {ended}"
     if why:
         yield "", "", f"reason: {why}"
     if one.state != "done" and one.result.get("sentence"):
@@ -116,15 +113,23 @@ def _show_past(seen: Past, limit: int) -> None:
     flawed = [(url, one) for url, one in seen.availability.items() if one.good < one.passes]
     if flawed:
         click.echo(f"\nAvailability over {seen.days} days (every other responder: 100 %):")
-        click.echo(table((percent(one), url) for url, one in flawed[:limit]))
+        rows = (
+            (percent(one), f"of {counted(one.passes, 'look')}", host_of(url)) for url, one in flawed[:limit]
+        )
+        click.echo(table(rows))
     if seen.lost:
         click.echo(f"ocsp-stapling: the watch's memory is lost: {printable(seen.lost)}", err=True)
 
 
 def _outage_rows(outages: Iterable[Outage]) -> Iterable[tuple[str, str, str, str]]:
     for one in outages:
-        subject = "this server: handshakes hung" if one.subject == SERVER else one.subject
-        yield _time(one.began), _time(one.ended) if one.ended else "still going on", subject, one.what
+        subject = "this server: visitors waited" if one.subject == SERVER else host_of(one.subject)
+        yield (
+            when(one.began),
+            when(one.ended) if one.ended else "still going on",
+            subject,
+            trouble_words(one.what),
+        )
 
 
 def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
@@ -137,31 +142,24 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
         emit_json("history-operation", found.as_json() | detail)
         return
     what, who, ended, why = _summary(found)
-    click.echo(f"{what} by {printable(who)} at {_time(found.started)}: {ended}")
+    say(f"{what} by {who}, {aged(found.started)}: {ended}.")
     if why:
-        click.echo(f"Reason: {printable(why)}")
+        say(f"Reason: {why}")
     click.echo(table((_after(found, each), each.name, _words(each.detail)) for each in steps))
     if sentence := found.result.get("sentence"):
-        click.echo(printable(str(sentence), 2000))
+        say(str(sentence))
 
 
 def _summary(found: Operation) -> tuple[str, str, str, str]:
-    site = printable(str(found.plan.get("site") or ""))
-    what = f"{found.action} {site}".rstrip()
-    return what, found.who, _ENDINGS.get(found.state, found.state), found.reason
+    site = printable(called(str(found.plan.get("site") or "")))
+    what = named(found.action, site)
+    return what, found.who, ending(found.state), found.reason
 
 
 def _after(found: Operation, step: Step) -> str:
-    return f"{max(0.0, step.at - found.started):7.2f} s"
+    return f"{max(0.0, step.at - found.started):.2f} s"
 
 
 def _words(detail: Mapping[str, Any]) -> str:
-    return ", ".join(
-        str(detail[key])
-        for key in ("rung", "path", "direction", "because", "sentence", "said")
-        if detail.get(key)
-    )
-
-
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    keys = ("rung", "path", "direction", "because", "sentence", "said")
+    return ", ".join(RUNGS.get(str(detail[key]), str(detail[key])) for key in keys if detail.get(key))

@@ -21,9 +21,10 @@ from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
 from ocsp_stapling.apache.errorlog.paste import Paste
-from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, pasted_entries
-from ocsp_stapling.cli.output import printable, table
+from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, named_entries, pasted_entries
+from ocsp_stapling.cli.output import printable, say, table
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.text import counted
 
 if TYPE_CHECKING:
     from ocsp_stapling.server.logs import ErrorLogs
@@ -86,7 +87,7 @@ WORDS = {
     Kind.ABORTED: "handshake aborted",
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
 }
-_UNNAMED = "(not named in the log)"
+_UNNAMED = "not named"
 
 
 @dataclass
@@ -122,6 +123,8 @@ def log(file: str | None, since: Period | None, as_json: bool) -> None:
             _print_objects(source, at_once=_stream_of(file) is not None)
         else:
             _print_summary(summarise(source.lines, datetime.now(), source.client_checks), period, source)
+            if file is None:
+                click.echo("\nWhether visitors wait now, and what to do: ocsp-stapling check")
 
 
 @contextmanager
@@ -136,7 +139,7 @@ def _source(file: str | None, since: datetime | None, numbered: bool) -> Iterato
     elif since is None:
         yield _Source(pasted_entries(Path(file), paste), None, paste)
     else:
-        yield _Source(entries(Path(file), since, numbered), None)
+        yield _Source(named_entries(Path(file), paste, since, numbered), None, paste)
 
 
 def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
@@ -229,9 +232,9 @@ def _named(responder: str | None) -> str:
 
 def _print_summary(found: Summary, period: Period, source: _Source) -> None:
     if found.total:
-        click.echo(f"{_plural(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
+        click.echo(f"{counted(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
         click.echo()
-        header = ["RESPONDER", "FAILURES", "FIRST", "LAST", "WHAT"]
+        header = ["responder", "count", "first", "last", "what"]
         click.echo(table(_responder_rows(found), header))
         click.echo("\nLast ones:")
         click.echo(table(_recent_row(failure) for failure in found.recent))
@@ -255,17 +258,18 @@ def _print_about(source: _Source) -> None:
     paste, logs = source.paste, source.logs
     if paste and paste.unclear:
         verb = "looks like" if paste.unclear == 1 else "look like"
-        click.echo(
-            f"\n{_plural(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's."
+        say(
+            f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's.",
+            gap=True,
         )
     if paste and paste.nginx:
-        click.echo("nginx wrote some of them: it fetches staples beside its visitors, and none waits for it.")
+        say("nginx wrote some of them: it fetches staples beside its visitors, and none waits for it.")
     if logs and len(logs.files) > 1:
         more = f"; {logs.left_out:,} more were not read" if logs.left_out else ""
-        click.echo(f"\nRead, too: {_plural(len(logs.files) - 1, 'log')} of virtual hosts{more}.")
+        say(f"Read, too: {counted(len(logs.files) - 1, 'log')} of virtual hosts{more}.", gap=True)
     if logs and (line := logs.hidden_by):
         place = printable(f"{line.file}:{line.line}")
-        click.echo(f"\nApache does not log stapling's errors: {printable(line.text.strip())} ({place}).")
+        say(f"Apache does not log stapling's errors: {line.text.strip()} ({place}).", gap=True)
 
 
 def _recently(found: Summary, period: Period) -> str:
@@ -277,8 +281,10 @@ def _recently(found: Summary, period: Period) -> str:
 
 def _responder_rows(found: Summary) -> Iterator[list[str]]:
     for one in found.responders:
-        what = ", ".join(f"{WORDS[kind]} ({count:,})" for kind, count in one.kinds[:3])
-        yield [one.responder or _UNNAMED, f"{one.failures:,}", _short(one.first), _short(one.last), what]
+        kinds = [f"{WORDS[kind]} ({count:,})" for kind, count in one.kinds[:3]]
+        what = ", ".join(kinds) if len(kinds) > 1 else WORDS[one.kinds[0][0]]
+        times = _short(one.first), _later(one.first, one.last)
+        yield [one.responder or _UNNAMED, f"{one.failures:,}", *times, what]
 
 
 def _recent_row(failure: Failure) -> list[str]:
@@ -295,20 +301,21 @@ def _print_notes(found: Summary) -> None:
         click.echo("\nBesides:")
         click.echo(table([f"{count:,}", WORDS[kind]] for kind, count in found.noted))
     if found.unproven:
-        what = _plural(found.unproven, "OCSP error line")
-        click.echo(f"\nNot counted: {what} that may be about client certificates instead.")
+        what = counted(found.unproven, "OCSP error line")
+        say(f"Not counted: {what} that may be about client certificates instead.", gap=True)
     if found.probable:
-        what = _plural(found.probable, "line")
-        click.echo(
-            f"\nProbably stapling: {what} that could be about client certificates as well, where Apache checks those."
-        )
+        what = counted(found.probable, "line")
+        told = "that could be about client certificates as well, where Apache checks those."
+        say(f"Probably stapling: {what} {told}", gap=True)
     if found.undated:
-        click.echo(f"\n{_plural(found.undated, 'failure')} without a time in the log.")
+        click.echo(f"\n{counted(found.undated, 'failure')} without a time in the log.")
 
 
 def _short(time: str | None) -> str:
     return printable(time[:19].replace("T", " ")) if time else "-"
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def _later(first: str | None, last: str | None) -> str:
+    """The later time, without its day where that is the first one's."""
+    same = first and last and first[:10] == last[:10]
+    return printable(str(last)[11:19]) if same else _short(last)

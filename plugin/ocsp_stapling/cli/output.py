@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,20 @@ import click
 from ocsp_stapling.document import versioned
 
 _NARROWEST, _NARROWEST_COLUMN = 40, 8
+_SHORT = 16
+ORIGINS = {
+    "managed-block": "by OCSP Stapling for WHM",
+    "native-switch": "by WHM's own switch SSL Use Stapling",
+    "template": "by cPanel's template",
+    "local-template": "by an administrator's own template",
+    "userdata": "for one site, in userdata",
+    "hand-written": "by hand",
+    "default": "no line says it: Apache's default",
+    "unknown": "by what could not be found out",
+}
+"""Who decided whether Apache staples: `Origin` by its codes, for a document has nothing else."""
+_MARKS = "/._:@-"
+_BREAKS = re.compile(r"[^/._:@-]*[/._:@-]|[^/._:@-]+")
 
 
 def printable(text: str, limit: int = 400) -> str:
@@ -26,6 +41,11 @@ def printable(text: str, limit: int = 400) -> str:
 def columns() -> int | None:
     """Return how wide the terminal is, None where nobody reads on one: then lines stay whole, for grep and mail."""
     return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+
+
+def say(text: str, *, gap: bool = False) -> None:
+    """Print one sentence or more for people: made printable, wrapped by words at a terminal; `gap`: a line apart."""
+    click.echo(("\n" if gap else "") + wrapped(printable(text, 2000)))
 
 
 def wrapped(text: str, first: str = "", then: str = "") -> str:
@@ -55,7 +75,8 @@ def boxed(paragraphs: Sequence[str]) -> str:
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, indent: int = 2) -> str:
     """Return the rows as aligned columns that fit the terminal; cells are made printable first."""
-    return "\n".join(blocks(rows, header, indent))
+    lines = blocks(rows, header, indent)
+    return "\n".join([click.style(lines[0], dim=True), *lines[1:]] if header and lines else lines)
 
 
 def blocks(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, indent: int = 2) -> list[str]:
@@ -64,20 +85,40 @@ def blocks(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, i
     every = [list(header), *body] if header else body
     if not every:
         return []
-    widths = [max(len(row[i]) if i < len(row) else 0 for row in every) for i in range(max(map(len, every)))]
-    words = [
-        max((len(word) for row in every if i < len(row) for word in row[i].split()), default=0)
-        for i in range(len(widths))
+    indices = range(max(map(len, every)))
+    widths = [max(len(row[i]) if i < len(row) else 0 for row in every) for i in indices]
+    floors = [
+        [
+            max((len(part) for row in every if i < len(row) for part in split(row[i])), default=0)
+            for i in indices
+        ]
+        for split in (_words, _parts, _pieces)
     ]
-    fitting = _fitting(widths, words, columns(), indent)
+    fitting = _fitting(widths, floors, columns(), indent)
     return [_block(row, fitting, " " * indent) for row in every]
 
 
-def _fitting(widths: Sequence[int], words: Sequence[int], width: int | None, indent: int) -> list[int]:
-    """The columns' widths, the widest made narrower until all fit: as far as its words allow, if that is enough."""
+def _words(cell: str) -> list[str]:
+    """A number with its unit, a date: what is short stays on one line while anything else can be broken."""
+    return [cell] if len(cell) <= _SHORT else cell.split()
+
+
+def _parts(cell: str) -> list[str]:
+    return [cell] if len(cell) <= _SHORT else _pieces(cell)
+
+
+def _pieces(cell: str) -> list[str]:
+    """Where a cell may be broken: at blanks and behind the marks in names, paths and addresses."""
+    return [piece for word in cell.split() for piece in _BREAKS.findall(word)]
+
+
+def _fitting(
+    widths: Sequence[int], floors: Sequence[Sequence[int]], width: int | None, indent: int
+) -> list[int]:
+    """The columns' widths, the widest made narrower until all fit: as far as words, then their parts, allow it."""
     found = list(widths)
     room = sum(found) if width is None else width - indent - 2 * (len(found) - 1)
-    for least in (words, [_NARROWEST_COLUMN] * len(found)):
+    for least in (*floors, [_NARROWEST_COLUMN] * len(found)):
         while sum(found) > room:
             spare = [each - floor for each, floor in zip(found, least, strict=True)]
             if max(spare) <= 0:
@@ -88,7 +129,7 @@ def _fitting(widths: Sequence[int], words: Sequence[int], width: int | None, ind
 
 def _block(row: Sequence[str], widths: Sequence[int], margin: str) -> str:
     cells = [
-        [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+        [cell] if len(cell) <= width else _cell_lines(cell, width)
         for cell, width in zip(row, widths, strict=False)
     ]
     lines = (
@@ -96,6 +137,24 @@ def _block(row: Sequence[str], widths: Sequence[int], margin: str) -> str:
         for parts in zip_longest(*cells, fillvalue="")
     )
     return "\n".join(margin + line for line in lines)
+
+
+def _cell_lines(cell: str, width: int) -> list[str]:
+    lines, rest = [], cell.strip()
+    while len(rest) > width:
+        at = rest.rfind(" ", 0, width + 1)
+        if at <= 0:  # no blank: behind the last mark that fits, else anywhere
+            at = max((i for i, mark in enumerate(rest[:width], 1) if mark in _MARKS), default=width)
+        lines.append(rest[:at].rstrip())
+        rest = rest[at:].lstrip()
+    return [*lines, rest] if rest else lines
+
+
+def place_of(line: Mapping[str, Any] | None, origin: str) -> str:
+    """Return which line decided, in a document's form, and on whose behalf it stands there."""
+    if line is None:
+        return ORIGINS["default"]
+    return f"{line['file']}:{line['line']}, {ORIGINS.get(origin, origin)}"
 
 
 def emit_json(name: str, facts: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.text import milliseconds
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
 FALLBACK_USER = "nobody"
@@ -104,7 +105,7 @@ def probe(
     if as_json:
         emit_json("probe", document(target, subject, worst))
     else:
-        click.echo("\n\n".join(as_text(subject, one) for one in worst) or subject.note)
+        click.echo("\n\n".join(as_text(subject, one) for one in worst) or wrapped(subject.note))
     sys.exit(exit_status(subject, finding))
 
 
@@ -273,31 +274,27 @@ def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
         wrapped(_sentence(subject, finding), "  ", "  "),
     ]
     if finding.detail:
-        lines.append(f"  {printable(finding.detail)}")
+        lines.append(wrapped(printable(finding.detail), "  ", "  "))
     if finding.addresses:
         header = ("address", "route", "ping", "connect", "http", "answer", "result")
         lines += ["", table(map(_row, finding.addresses), header)]
     if finding.address_count > len(finding.addresses):
         lines.append(f"  {finding.address_count} addresses in all; the others were not asked.")
-    return "\n".join([*lines, *(["", f"  {subject.note}"] if subject.note else [])])
+    return "\n".join([*lines, *(["", wrapped(subject.note, "  ", "  ")] if subject.note else [])])
 
 
 def _row(found: AddressFinding) -> tuple[str, ...]:
     route = {True: "yes", False: "no", None: "-"}[found.route]
-    http = f"{found.http_status or '-'} {_milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
+    http = f"{found.http_status or '-'} {milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
     answer = found.verdict.value if found.verdict else "-"
     allowed = " (allowed by configuration)" if found.allowed_by_operator else ""
     result = f"{found.outcome.word}{allowed}" + (f": {found.detail}" if found.detail else "")
     return (
         found.address,
         route,
-        _milliseconds(found.icmp_ms),
-        _milliseconds(found.tcp_ms),
+        milliseconds(found.icmp_ms),
+        milliseconds(found.tcp_ms),
         http,
         answer,
         result,
     )
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -7,7 +7,7 @@ import time
 import click
 
 from ocsp_stapling.change.operate import require_root
-from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.cli.output import emit_json, say
 from ocsp_stapling.cli.switching import who_is_here
 from ocsp_stapling.document import moment
 from ocsp_stapling.settings import load
@@ -30,7 +30,7 @@ def returning(wish: str | None, as_json: bool) -> None:
         choose(settings, armed=wish == "on", who=who_is_here())
     found = standing(settings, time.time())
     if not as_json:
-        click.echo(found.sentence)
+        say(found.sentence)
         return
     emit_json(
         "return",

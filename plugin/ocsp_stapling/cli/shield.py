@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +81,11 @@ def refresh(as_json: bool) -> None:
     """
     from collections import Counter
 
+    from ocsp_stapling.change.operate import require_root
     from ocsp_stapling.cli.output import emit_json
+    from ocsp_stapling.text import counted
 
+    require_root()
     done = _refresh(_PASS_SECONDS)
     if as_json:
         facts = {
@@ -94,8 +96,9 @@ def refresh(as_json: bool) -> None:
         }
         emit_json("shield-refresh", facts)
     else:
+        counts = f"{done.stored:,} stored, {len(done.failed):,} failed, {done.left:,} left for the next pass"
         click.echo(
-            f"Asked for {done.asked}, stored {done.stored}, failed {len(done.failed)}, left {done.left}."
+            f"Asked for {counted(done.asked, 'answer')}: {counts}." if done.asked else "No answer is due."
         )
     sys.exit(1 if done.failed else 0)
 
@@ -153,11 +156,13 @@ def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
 
 
 def _text(found: Any, in_force: bool) -> str:
-    from ocsp_stapling.cli.output import printable, table
-    from ocsp_stapling.text import listed
+    from ocsp_stapling.cli.output import printable, table, wrapped
+    from ocsp_stapling.text import listed, when
 
     if not found.port:
-        return "The shield is off. Apache asks the authorities itself: ocsp-stapling shield on changes that."
+        return wrapped(
+            "The shield is off: Apache asks the authorities itself. `ocsp-stapling shield on` changes that."
+        )
     word = "answers" if found.answering else "DOES NOT ANSWER"
     rows = [
         ("Relay", f"127.0.0.1:{found.port}, {word}"),
@@ -168,8 +173,7 @@ def _text(found: Any, in_force: bool) -> str:
         ("Answers", f"{found.held_count} of {found.certificate_count} held"),
     ]
     if found.earliest_end:
-        ends = datetime.fromtimestamp(found.earliest_end).astimezone()
-        rows.append(("First to end", f"{ends:%Y-%m-%d %H:%M %Z}"))
+        rows.append(("First to end", when(found.earliest_end)))
     if found.missing:
         rows.append(("Missing", printable(listed(found.missing))))
     if found.missing_must_staple:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import sites as inventory
 from ocsp_stapling.server import state as server
@@ -129,16 +129,18 @@ def _text(chosen: Sequence[Endpoint], total: int) -> str:
     of = f"{len(chosen):,} of " if len(chosen) < total else ""
     parts = [f"{of}{counted(total, 'TLS site')}"]
     if not any(site.responder for site in chosen):
-        parts.append("No certificate names an OCSP responder: an outage of one cannot affect these sites.")
+        parts.append(
+            wrapped("No certificate names an OCSP responder: an outage of one cannot affect these sites.")
+        )
     parts.append(table(map(_group_row, inventory.group(chosen)), _GROUP_HEADER))
     names = inventory.labels(chosen)
     parts.append(table((_row(one, names[one.name, one.port]) for one in chosen[:_SHOWN]), _HEADER))
     if len(chosen) > _SHOWN:
         parts.append(
-            f"... and {len(chosen) - _SHOWN} more; --json shows all, --ca, --must-staple or NAME choose."
+            f"... and {len(chosen) - _SHOWN:,} more; --json shows all, --ca, --must-staple or NAME choose."
         )
     stands = _retirement(chosen)
-    parts.append(f"{stands.sentence} {stands.advice}".strip())
+    parts.append(wrapped(f"{stands.sentence} {stands.advice}".strip()))
     return "\n\n".join(filter(None, parts))
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.change.journal import ending, named
 from ocsp_stapling.check.status import standing
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, place_of, printable, table, wrapped
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import not_root
+from ocsp_stapling.text import aged, counted
 
 _SHOWN = 5
 
@@ -39,7 +41,7 @@ def status(as_json: bool) -> None:
 def _text(found: Mapping[str, Any]) -> str:
     on = found["stapling"] == "on"
     head = click.style(f"Stapling is {found['stapling']}", fg="green" if on else "yellow", bold=True)
-    return "\n".join([f"{head}{_since(found)}.", table(_rows(found))])
+    return "\n".join([wrapped(f"{head}{_since(found)}."), table(_rows(found))])
 
 
 def _since(found: Mapping[str, Any]) -> str:
@@ -54,18 +56,38 @@ def _since_of(found: Mapping[str, Any]) -> str:
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    line = found["decided_by"]
-    decided = f"{line['file']}:{line['line']} ({found['origin']})" if line else "no line: Apache's default"
-    rows = [("Decided by", decided), ("Sites", f"{found['site_count']} with TLS, {_strict(found)}")]
+    decided = place_of(found["decided_by"], found["origin"])
+    rows = [
+        ("Decided by", decided),
+        *_md_stapling(found["md_stapling"]),
+        ("Sites", f"{counted(found['site_count'], 'TLS site')}, {_strict(found)}"),
+    ]
     if found["still_on"]:
-        rows.append(("Still on", f"{len(found['still_on'])} sites by themselves: {_few(found['still_on'])}"))
+        rows.append(
+            ("Still on", f"{counted(found['still_on'], 'site')} by themselves: {_few(found['still_on'])}")
+        )
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
+    if (last := found["last_check"]) and last["monitoring_state"] != "OK":
+        rows.append(("Next step", str(last["advice_sentence"])))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
     if pending := found["pending_operation"]:
         state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
         rows.append(("Pending", f"{_operation(pending)} {state}"))
     return rows
+
+
+def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Where mod_md staples, the headline tells of a directive that decides nothing."""
+    if line is None:
+        return []
+    where = f"{line['file']}:{line['line']}"
+    return [
+        (
+            "But",
+            f"mod_md staples, so SSLUseStapling decides nothing: {line['name']} {line['value']} ({where})",
+        )
+    ]
 
 
 def _strict(found: Mapping[str, Any]) -> str:
@@ -81,15 +103,15 @@ def _few(names: list[str]) -> str:
 def _last_check(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "none yet: ocsp-stapling check"
-    return f"{_local(one['checked_at'])}: {one['monitoring_state']}, {one['sentence']}"
+    return f"{one['monitoring_state']}, {_local(one['checked_at'])}: {one['sentence']}"
 
 
 def _operation(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     why = f" ({one['reason']})" if one["reason"] else ""
-    return f"{one['action']} by {one['who']}{why} at {_local(one['started'])}: {one['state']}"
+    return f"{named(one['action'])} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'])}"
 
 
 def _local(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
+    return aged(datetime.fromisoformat(text))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,18 +14,18 @@ import click
 from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import CACHE_FIT, ChangeRequest
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, called
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.cli import show_problem
 from ocsp_stapling.cli.change_options import change_options
-from ocsp_stapling.cli.output import emit_json, printable, table
+from ocsp_stapling.cli.output import emit_json, printable, say, table, wrapped
 from ocsp_stapling.problem import Problem
 
 REFUSED_EXIT = 1
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
-_RUNGS = {
+RUNGS = {
     "whm-api": "through WHM",
     "signal-parent": "by a signal to Apache's parent",
     "end-old-workers": "ending the old workers",
@@ -39,6 +39,7 @@ _RUNGS = {
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
 )
 @click.option("--site", default="", metavar="NAME", help="For this site alone, through its userdata include.")
+@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
 @click.option(
     "--return",
     "return_when_healthy",
@@ -49,7 +50,8 @@ _RUNGS = {
 def off(**options: Any) -> None:
     """Turn stapling off, verified; everything is put back if a step fails.
 
-    With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`.
+    With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`. With --account
+    the same for every site of an account whose certificate names a responder.
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
@@ -58,6 +60,7 @@ def off(**options: Any) -> None:
 
 @click.command()
 @click.option("--site", default="", metavar="NAME", help="For this site alone: takes back `off --site`.")
+@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that were turned off alone."
 )
@@ -103,12 +106,15 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
     operator = Operator(_request(action, options, shield_port), watcher, foresight=outlook)
     if options["dry_run"]:
         return _dry_run(operator, as_json)
-    asked = sys.stdin.isatty() and not as_json
+    asked = sys.stdin.isatty() and not as_json and not options["yes"]
+    known: tuple[str, ...] = ()
     if not options["yes"]:
-        operator.expect(_consented(operator) if asked else _needing_none(operator))
+        plan = _consented(operator) if asked else _needing_none(operator)
+        operator.expect(plan.tag)
+        known = plan.warnings if asked else ()
     result = operator.run(agreed=bool(options["yes"]) or asked)
     try:
-        emit_json("operation", result.as_json()) if as_json else _show(result)
+        emit_json("operation", result.as_json()) if as_json else _show(result, known)
         sys.stdout.flush()
     except OSError:
         # Nobody reads any more; the exit status still tells what became of the server.
@@ -128,7 +134,10 @@ def _take_picture_anew(operator: Operator) -> None:
 
 
 def _request(action: str, options: Mapping[str, Any], shield_port: int) -> ChangeRequest:
-    site = str(options.get("site") or "")
+    site, account = str(options.get("site") or ""), str(options.get("account") or "")
+    if site and account:
+        raise Problem("invalid-input", "--site and --account do not go together, so nothing was done.")
+    site = f"{ACCOUNT}{account}" if account else site
     return ChangeRequest(
         f"site-{action}" if site else action,
         who=options["who"] or who_is_here(),
@@ -151,21 +160,22 @@ def _dry_run(operator: Operator, as_json: bool) -> int:
     return 0
 
 
-def _needing_none(operator: Operator) -> str:
-    """Return the plan's tag if nothing has to be written. Raises Problem, else `needs-consent`."""
+def _needing_none(operator: Operator) -> Plan:
+    """Return the plan if nothing has to be written. Raises Problem, else `needs-consent`."""
     plan = operator.plan()
     if plan.changes:
         raise needs_consent()
-    return plan.tag
+    return plan
 
 
-def _consented(operator: Operator) -> str:
-    """Show the plan, ask, and return the tag of what was agreed to."""
+def _consented(operator: Operator) -> Plan:
+    """Show the plan, ask, and return what was agreed to; where no file needs a change there is nothing to ask."""
     plan = operator.plan()
-    click.echo(_plan_text(plan))
-    if plan.changes and not click.confirm("Do it?", default=False):
-        raise Problem("not-confirmed", "Nothing was changed.")
-    return plan.tag
+    if plan.changes:
+        click.echo(_plan_text(plan))
+        if not click.confirm("Do it?", default=False):
+            raise Problem("not-confirmed", "Nothing was changed.")
+    return plan
 
 
 def who_is_here() -> str:
@@ -184,26 +194,34 @@ def who_is_here() -> str:
 def _plan_text(plan: Plan) -> str:
     beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        where = f" for {plan.site}" if plan.site else ""
+        where = f" for {called(plan.site)}" if plan.site else ""
         wanted = _SINGLE.get(plan.action, _on_off(plan.stapling_now))
         told = f"Stapling is {wanted}{where} already; no file needs a change."
         if plan.action == CACHE_FIT:
             told = "The staple cache holds every staple already; no file needs a change."
-        return "\n".join(filter(None, [told, table(beware)]))
-    rows = [("Sites affected", f"{plan.sites_affected:,}"), ("Restart", plan.cost), *beware]
+        return "\n".join(filter(None, [wrapped(told), table(beware)]))
+    sites = [("Sites affected", f"{plan.sites_affected:,}")] if plan.sites_affected else []
+    rows = [*sites, ("Restart", plan.cost), *beware]
     files = [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]
-    return "\n".join([_outlook(plan), table(rows), "\nWhat will be written:", *files])
+    return "\n".join([wrapped(_outlook(plan)), table(rows), "\nWhat will be written:", *files])
 
 
+_SHIELD = {
+    "shield-on": "Apache will ask a relay on this machine instead of the authorities, and staple what that holds.",
+    "shield-off": "Apache will ask the authorities itself again, as the configuration says.",
+}
 _SINGLE = {"site-off": "off", "site-on": "on"}
 
 
 def _outlook(plan: Plan) -> str:
     if plan.site:
         what = "changes back" if plan.action == "undo" else f"will be {_SINGLE[plan.action]}"
-        return f"Stapling {what} for {plan.site} alone; for all other sites it stays {_on_off(plan.stapling_now)}."
+        stays = f"for all other sites it stays {_on_off(plan.stapling_now)}"
+        return f"Stapling {what} for {called(plan.site)} alone; {stays}."
     if plan.action == CACHE_FIT:
         return "Apache's staple cache will hold the staples of all certificates; stapling stays on."
+    if plan.action in _SHIELD:
+        return _SHIELD[plan.action]
     if plan.stapling_now is plan.stapling_then:
         return f"Stapling stays {_on_off(plan.stapling_now)} for the server; what changes is named below."
     return f"Stapling is {_on_off(plan.stapling_now)} now and will be {_on_off(plan.stapling_then)}."
@@ -219,7 +237,7 @@ def _silent(_name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
 
 def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     """One line a step, with the time since the call."""
-    rung = _RUNGS.get(str(detail.get("rung")), "")
+    rung = RUNGS.get(str(detail.get("rung")), "")
     what = (
         rung
         or detail.get("path")
@@ -232,10 +250,11 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     click.echo(f"  {seconds:6.2f} s  {name:10}  {printable(f'{what}{because}')}".rstrip())
 
 
-def _show(result: Result) -> None:
+def _show(result: Result, known: Sequence[str] = ()) -> None:
+    """Tell how it ended; of the warnings those that were not `known` when it was agreed to."""
     good = result.state == DONE
     told = f"{_ENDINGS[result.state]} after {result.seconds:.1f} s: {result.sentence}"
-    click.secho(told, fg="green" if good else "red", bold=not good, err=not good)
+    click.secho(wrapped(told), fg="green" if good else "red", bold=not good, err=not good)
     if result.problem and not good:
         click.echo(f"[{result.problem.code}]", err=True)
         if result.problem.detail:
@@ -246,9 +265,10 @@ def _show(result: Result) -> None:
     if rows:
         click.echo(table(rows, header=("site", "before", "after", "staple")))
     if result.attempt:
-        click.echo(printable(result.attempt.sentence, 2000))
+        say(result.attempt.sentence)
     for warning in result.warnings:
-        click.echo(f"Note: {printable(warning)}")
+        if warning not in known:
+            say(f"Note: {warning}")
     if good and result.operation:
         click.echo(f"To take it back: ocsp-stapling undo   (operation {result.operation})")
 

@@ -13,7 +13,7 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.change.operate import recover, require_root
 from ocsp_stapling.change.transaction import FAILED
-from ocsp_stapling.cli.output import emit_json, printable
+from ocsp_stapling.cli.output import emit_json, printable, say
 from ocsp_stapling.document import moment
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def watch(as_json: bool, only_recover: bool, test_mail: bool) -> None:
     if only_recover:
         found = recover(settings.load(), lambda *_: None)
         for result in found:
-            click.echo(result.sentence)
+            say(result.sentence)
         sys.exit(any(result.state == FAILED for result in found))
     from ocsp_stapling.watch.one_pass import one_pass
 
@@ -55,7 +55,7 @@ def watch(as_json: bool, only_recover: bool, test_mail: bool) -> None:
         click.echo("Another pass is running.")
     else:
         for line in (told.sentence, *told.done, *(f"Problem: {problem}" for problem in told.problems)):
-            click.echo(printable(line, 2000))
+            say(line)
     sys.stdout.flush()
     os._exit(0)  # a thread may still hang in the resolver
 
@@ -67,7 +67,7 @@ def _test_mail(as_json: bool) -> NoReturn:
     if as_json:
         emit_json("test-mail", {"accepted": taken, "sentence": printable(told, 2000)})
     else:
-        click.echo(printable(told, 2000))
+        say(told)
     sys.exit(not taken)
 
 

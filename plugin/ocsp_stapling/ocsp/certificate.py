@@ -25,10 +25,8 @@ MAX_CERTIFICATE_BYTES = 2_097_152
 MAX_BLOCKS = 2000
 """Beginnings of a certificate that are looked at in one file: the bundles of all authorities have 150."""
 MAX_URLS = 16
-MAX_ISSUERS_OF_ONE_NAME = 8
-"""Cross-signed ones are two or three; each costs the check of a signature, and keys can be made to cost much."""
-MAX_URL_BYTES = 2100
-"""Of a longer URL this much is shown; nobody asks at one that long (`guard.MAX_URL_LENGTH`)."""
+MAX_URL_BYTES, MAX_FURTHER_URL_BYTES = 16_385, 2100
+"""Of a longer URL this much is kept, one byte more than we ask at; of those that Apache does not ask, less."""
 _CACHED_BYTES = 4096
 MAX_SERIAL_BYTES = 128  # RFC 5280 section 4.1.2.2 allows 20; what is longer than this is no certificate
 
@@ -37,9 +35,19 @@ _TLS_FEATURE = bytes.fromhex("2b06010505070118")  # RFC 7633
 _AD_OCSP = bytes.fromhex("2b06010505073001")
 _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _AUTHORITY_KEY_ID = b"\x55\x1d\x0e", b"\x55\x1d\x11", b"\x55\x1d\x23"
 _COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"
-_WANTED = {_AUTHORITY_INFORMATION, _TLS_FEATURE, _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _AUTHORITY_KEY_ID}
+_KEY_USAGE = b"\x55\x1d\x0f"
+_WANTED = {
+    *(_AUTHORITY_INFORMATION, _TLS_FEATURE, _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _AUTHORITY_KEY_ID, _KEY_USAGE)
+}
+_SIGNS_CERTIFICATES = 0x04
+"""keyCertSign in the first byte of a KeyUsage (RFC 5280 section 4.2.1.3)."""
+_TEXTS = {0x0C, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E}
+_BLANKS = " \t\n\v\f\r"
 _STATUS_REQUEST = 5
-_URI, _DNS_NAME, _IP_ADDRESS, _KEY_IDENTIFIER = 0x86, 0x82, 0x87, 0x80
+_URI, _DNS_NAME, _IP_ADDRESS, _DIRECTORY_NAME = 0x86, 0x82, 0x87, 0xA4
+_URI_IN_PIECES, _DEEPEST_STRING = 0xA6, 5
+_GENERAL_NAMES = {0xA0, 0x81, 0xA1, 0x82, 0xA2, 0xA3, 0xA4, 0xA5, _URI, _URI_IN_PIECES, 0x87, 0xA7, 0x88}
+_KEY_IDENTIFIER, _ITS_ISSUER, _ITS_SERIAL = 0x80, 0xA1, 0x82
 _ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
 _BEGIN = re.compile(rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE-----)")
 _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:Z|([+-])(\d\d)(\d\d))")
@@ -69,6 +77,22 @@ class Certificate:
     """The key's bit string without its unused-bits byte: what a CertID is made of (RFC 6960, 4.1.1)."""
     subject_key_id: bytes
     authority_key_id: bytes
+    named: Named
+    """Who it says has issued it."""
+    key_algorithm: bytes
+    signs_certificates: bool
+    """Not forbidden by its KeyUsage."""
+
+
+class Named(NamedTuple):
+    """What a certificate says of its issuer; X509_check_issued of OpenSSL compares all of it."""
+
+    name: bytes
+    key_id: bytes = b""
+    serial: int | None = None
+    """The serial number and issuer of the issuer's certificate, where an AuthorityKeyIdentifier names them."""
+    above: bytes = b""
+    signature_algorithm: bytes = b""
 
 
 class Leaf(NamedTuple):
@@ -81,24 +105,20 @@ class Leaf(NamedTuple):
     ocsp_urls: tuple[str, ...]
     must_staple: bool
     self_signed: bool
-    issuer_name: bytes
-    authority_key_id: bytes
+    named: Named
     der: bytes
 
 
 class Issued(Protocol):
-    """Anything with the two fields by which an issuer is looked for: a Certificate or a Leaf."""
+    """Anything with the field by which an issuer is looked for: a Certificate or a Leaf."""
 
     @property
-    def der(self) -> bytes: ...
-    @property
-    def issuer_name(self) -> bytes: ...
-    @property
-    def authority_key_id(self) -> bytes: ...
+    def named(self) -> Named: ...
 
 
 class _Parts(NamedTuple):
     serial: int
+    signature_algorithm: bytes
     issuer_name: bytes
     validity: tuple[Element, Element]
     subject_name: bytes
@@ -149,17 +169,65 @@ def scan(der: bytes) -> Leaf:
 
 
 def issuer_of(leaf: Issued, chain: Sequence[Certificate]) -> Certificate | None:
-    """Return the certificate of `chain` that issued `leaf`, or None: then Apache cannot staple (AH02217).
+    """Return what mod_ssl takes of `chain` for the issuer of `leaf`; None: it cannot staple (AH02217).
 
-    Looked for as OpenSSL does for mod_ssl, by name and key identifier; where several fit, signatures decide. Raises
-    Problem `certificate-unreadable` where so many fit that somebody wants us to be busy with them.
+    That is the first of which OpenSSL says that it may have issued it (X509_check_issued); no signature is looked at.
     """
-    found = [other for other in chain if other.subject_name == leaf.issuer_name and _keys_agree(leaf, other)]
-    if len(found) > MAX_ISSUERS_OF_ONE_NAME:
-        raise _unreadable(ValueError(f"{len(found)} issuers of one name stand beside it"))
-    if len(found) > 1:
-        return next((other for other in found if is_signed_by(leaf.der, other.der)), found[0])
-    return found[0] if found else None
+    return next((other for other in chain if _may_have_issued(other, leaf.named)), None)
+
+
+def _may_have_issued(issuer: Certificate, named: Named) -> bool:
+    return (
+        is_same_name(issuer.subject_name, named.name)
+        and (not named.key_id or not issuer.subject_key_id or named.key_id == issuer.subject_key_id)
+        and named.serial in (None, issuer.serial)
+        and (not named.above or is_same_name(named.above, issuer.issuer_name))
+        and _fits(issuer.key_algorithm, named.signature_algorithm)
+        and issuer.signs_certificates
+    )
+
+
+def _fits(key: bytes, signature: bytes) -> bool:
+    """Whether a key of this algorithm can have made a signature of that one; an unknown one is nobody's."""
+    return not signature or any(key in keys and signature.startswith(made) for keys, made in _KEYS_OF)
+
+
+_RSA, _EC = bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a8648ce3d0201")
+_PSS = bytes.fromhex("2a864886f70d01010a")
+_EDWARDS = bytes.fromhex("2b6570"), bytes.fromhex("2b6571")
+_KEYS_OF = (
+    ((_RSA,), _RSA[:-1]),
+    ((_PSS,), _PSS),
+    ((_EC,), bytes.fromhex("2a8648ce3d04")),
+    *(((each,), each) for each in _EDWARDS),
+)
+
+
+def is_same_name(one: bytes, other: bytes) -> bool:
+    """Say whether two DER Names are the same to OpenSSL: whatever the case, the blanks and the type of string."""
+    return one == other or _canonical(one) == _canonical(other)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(name: bytes) -> object:
+    """As x509_name_canon of OpenSSL (crypto/x509/x_name.c); a Name that cannot be read is only like itself."""
+    try:
+        return tuple(
+            frozenset(_canonical_pair(name, *asn1.children(name, pair.start, pair.stop)) for pair in pairs)
+            for group in asn1.members(name)
+            if (pairs := asn1.children(name, group.start, group.stop))
+        )
+    except (ValueError, TypeError):
+        return name
+
+
+def _canonical_pair(name: bytes, kind: Element, text: Element) -> tuple[bytes, int, str | bytes]:
+    oid, value = name[kind.start : kind.stop], name[text.start : text.stop]
+    if text.tag not in _TEXTS:
+        return oid, text.tag, value
+    words = value.decode(_ENCODINGS.get(text.tag, "latin-1")).strip(_BLANKS)
+    lower = "".join(c.lower() if c.isascii() else c for c in words)
+    return oid, 0, re.sub(f"[{_BLANKS}]+", " ", lower)
 
 
 def is_signed_by(der: bytes, issuer_der: bytes) -> bool:
@@ -172,11 +240,6 @@ def is_signed_by(der: bytes, issuer_der: bytes) -> bool:
     except Exception:  # any failure to read or verify foreign bytes means: not proven
         return False
     return True
-
-
-def _keys_agree(leaf: Issued, issuer: Certificate) -> bool:
-    wanted, offered = leaf.authority_key_id, issuer.subject_key_id
-    return not wanted or not offered or wanted == offered
 
 
 def _unreadable(error: Exception) -> Problem:
@@ -217,8 +280,30 @@ def _certificate(der: bytes, parts: _Parts) -> Certificate:
         issuer_name=parts.issuer_name,
         public_key=_key_bits(der, parts.key_info),
         subject_key_id=_subject_key_id(extensions.get(_SUBJECT_KEY_ID, b"")),
-        authority_key_id=_authority_key_id(extensions.get(_AUTHORITY_KEY_ID, b"")),
+        authority_key_id=(named := _named(parts)).key_id,
+        named=named,
+        key_algorithm=_algorithm(der, asn1.children(der, parts.key_info.start, parts.key_info.stop)[0]),
+        signs_certificates=_signs_certificates(extensions.get(_KEY_USAGE, b"")),
     )
+
+
+def _named(parts: _Parts) -> Named:
+    identifier = _authority_key_id(parts.extensions.get(_AUTHORITY_KEY_ID, b""))
+    return Named(parts.issuer_name, *identifier, parts.signature_algorithm)
+
+
+def _algorithm(der: bytes, element: Element) -> bytes:
+    """The OID of an AlgorithmIdentifier."""
+    oid = asn1.expect(der, element.start, element.stop, asn1.OID)
+    return der[oid.start : oid.stop]
+
+
+def _signs_certificates(usage: bytes) -> bool:
+    try:
+        bits = asn1.expect(usage, 0, len(usage), asn1.BIT_STRING) if usage else None
+    except DerError:
+        return True
+    return bits is None or bits.stop - bits.start < 2 or bool(usage[bits.start + 1] & _SIGNS_CERTIFICATES)
 
 
 def _leaf(der: bytes, parts: _Parts) -> Leaf:
@@ -232,8 +317,7 @@ def _leaf(der: bytes, parts: _Parts) -> Leaf:
         _ocsp_urls(extensions.get(_AUTHORITY_INFORMATION, b"")),
         _asks_for_staple(extensions.get(_TLS_FEATURE, b"")),
         parts.issuer_name == parts.subject_name,
-        parts.issuer_name,
-        _authority_key_id(extensions.get(_AUTHORITY_KEY_ID, b"")),
+        _named(parts),
         der,
     )
 
@@ -255,6 +339,7 @@ def _walk(der: bytes) -> _Parts:
     last = fields[-1]
     return _Parts(
         int.from_bytes(der[serial.start : serial.stop], "big", signed=True),
+        _algorithm(der, algorithm),
         der[algorithm.stop : issuer.stop],
         (not_before, not_after),
         der[validity.stop : subject.stop],
@@ -292,11 +377,14 @@ def _ocsp_urls(value: bytes) -> tuple[str, ...]:
 
 
 def _read_urls(value: bytes) -> tuple[str, ...]:
-    try:
-        found = [url for item in asn1.members(value) if (url := _ocsp_url(value, item))]
-        return tuple(url.decode("latin-1") for url in islice(_in_openssls_order(found), MAX_URLS))
-    except DerError:
+    """Raises DerError for what is no DER: OpenSSL may read it (BER), so nobody knows whom Apache asks."""
+    items = asn1.members(value) if value else []
+    descriptions = [_description(value, item) for item in items]
+    if None in descriptions:
         return ()
+    found = [url for url in descriptions if url]
+    kept = [url.decode("latin-1") for url in islice(_in_openssls_order(found), MAX_URLS)]
+    return (*kept[:1], *(url[:MAX_FURTHER_URL_BYTES] for url in kept[1:]))
 
 
 # Thousands of certificates of one authority share these very bytes.
@@ -315,14 +403,44 @@ def _in_openssls_order(urls: Sequence[bytes]) -> list[bytes]:
     return [*sorted(once[:-1]), once[-1]] if last_is_new else sorted(once)
 
 
-def _ocsp_url(value: bytes, description: Element) -> bytes:
-    """The URL, b"" for what is none; one with a NUL in it is passed over as OpenSSL does."""
-    method = asn1.read(value, description.start, description.stop)
-    location = asn1.read(value, method.stop, description.stop)
-    if value[method.start : method.stop] != _AD_OCSP or location.tag != _URI:
+def _description(value: bytes, description: Element) -> bytes | None:
+    """The OCSP URL, b"" for what is none; None for what makes OpenSSL refuse the whole extension.
+
+    One with a NUL in it is passed over, as OpenSSL does.
+    """
+    if description.tag != asn1.SEQUENCE:
+        return None
+    method, location = _two(asn1.children(value, description.start, description.stop))
+    oid = value[method.start : method.stop]
+    if method.tag != asn1.OID or not _is_oid(oid) or location.tag not in _GENERAL_NAMES:
+        return None
+    if oid != _AD_OCSP or location.tag not in (_URI, _URI_IN_PIECES):
         return b""
-    text = value[location.start : min(location.stop, location.start + MAX_URL_BYTES)]
+    end = min(location.stop, location.start + MAX_URL_BYTES)
+    text = value[location.start : end] if location.tag == _URI else _joined(value, location)[:MAX_URL_BYTES]
     return text if b"\0" not in text else b""
+
+
+def _two(found: Sequence[Element]) -> tuple[Element, Element]:
+    if len(found) != 2:
+        raise DerError("not a method and a location")
+    return found[0], found[1]
+
+
+def _is_oid(oid: bytes) -> bool:
+    """As c2i_ASN1_OBJECT of OpenSSL: not empty, ended, and without leading zeroes in a component."""
+    starts = (not at or oid[at - 1] < 0x80 for at in range(len(oid)))
+    return bool(oid) and oid[-1] < 0x80 and not any(s and o == 0x80 for s, o in zip(starts, oid, strict=True))
+
+
+def _joined(value: bytes, whole: Element, depth: int = 0) -> bytes:
+    """A string in pieces (X.690 section 8.7.3), as OpenSSL joins them: whatever tags they have, five deep."""
+    if depth > _DEEPEST_STRING:
+        raise DerError("nested too deeply")
+    return b"".join(
+        _joined(value, piece, depth + 1) if piece.tag & 0x20 else value[piece.start : piece.stop]
+        for piece in asn1.children(value, whole.start, whole.stop)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -335,12 +453,21 @@ def _asks_for_staple(value: bytes) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _authority_key_id(value: bytes) -> bytes:
+def _authority_key_id(value: bytes) -> tuple[bytes, int | None, bytes]:
+    """The key identifier; serial number and first directory name of the issuer's issuer, where they stand there."""
+    key, serial, above = b"", None, b""
     try:
-        items = asn1.members(value)
+        for tag, start, stop in asn1.members(value):
+            if tag == _KEY_IDENTIFIER:
+                key = value[start:stop]
+            elif tag == _ITS_SERIAL:
+                serial = int.from_bytes(value[start:stop], "big", signed=True)
+            elif tag == _ITS_ISSUER:
+                names = asn1.children(value, start, stop)
+                above = next((value[at:end] for kind, at, end in names if kind == _DIRECTORY_NAME), b"")
     except DerError:
-        return b""
-    return next((value[start:stop] for tag, start, stop in items if tag == _KEY_IDENTIFIER), b"")
+        return b"", None, b""
+    return key, serial, above
 
 
 def _subject_key_id(value: bytes) -> bytes:

@@ -23,6 +23,9 @@ _MAX_HEADER_BYTES = 65_536
 _CHUNK = 4096
 _STATUS_LINE = re.compile(rb"HTTP/[^ \r\n]* +(\d{3})(?!\d)[^\n]*\n")
 _DATE = re.compile(rb"\r?\ndate:[ \t]*([^\r\n]{10,40})", re.IGNORECASE)
+_CODING = re.compile(
+    rb"\r?\n(?:content|transfer)-encoding:[ \t]*(gzip|deflate|br|zstd|chunked)\b", re.IGNORECASE
+)
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 _CONNECT_ERRORS = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -67,6 +70,15 @@ class Reply:
         except ValueError:
             return None
         return when if when and when.tzinfo else None
+
+    @property
+    def coding(self) -> str:
+        """How the body is packed, in words: mod_ssl unpacks nothing; "" if it is as it is."""
+        found = _CODING.search(self.received, 0, self.header_end or 0)
+        if found is None:
+            return ""
+        how = "sent in chunks" if found[1].lower() == b"chunked" else "compressed"
+        return f"it is {how}, and Apache reads it as it comes"
 
     @property
     def is_html(self) -> bool:

@@ -14,11 +14,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
-MAX_URL_LENGTH = 2048
+MAX_URL_LENGTH, _MAX_PLAIN_LENGTH = 16_384, 2048
+_LONGEST_NUMBER = 2**63
 _SCHEME = re.compile(r"([^:/?#]+):")
 _ITSELF = "0.0.0.0"  # noqa: S104 - where a connection to no host at all goes
 _AUTHORITY_END = re.compile(r"[/?#]")
-_PORT = re.compile(r"[ \t]*[+-]?[0-9]{1,18}|")
+_PORT = re.compile(r"[ \t\v\f]*[+-]?[0-9]+|")
 _LINE_END = re.compile(r"[\r\n\0]")
 _PLAIN = re.compile(
     r"http://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,253})(?::[0-9]{0,5})?(?:[/?][\x21-\x7e]*)?", re.IGNORECASE
@@ -95,12 +96,19 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     if not _PORT.fullmatch(port):
         raise UnusableURLError("its port cannot be read")
-    return host, int(port or 0) % 65536 or 80
+    return host, _as_strtol(port) % 65536 or 80
+
+
+def _as_strtol(text: str) -> int:
+    """The number as strtol(3) reads it, which ends at the largest and the smallest."""
+    digits = text.strip().lstrip("+-").lstrip("0")
+    number = int(digits[:20] or 0) * (-1 if "-" in text else 1)
+    return max(-_LONGEST_NUMBER, min(number, _LONGEST_NUMBER - 1))
 
 
 def is_plain(url: str) -> bool:
     """Say whether the URL is one that a shell, curl and a person read alike: no user name, no odd characters."""
-    return len(url) <= MAX_URL_LENGTH and _PLAIN.fullmatch(url) is not None
+    return len(url) <= _MAX_PLAIN_LENGTH and _PLAIN.fullmatch(url) is not None
 
 
 def through(url: ResponderURL, proxy: ResponderURL) -> ResponderURL:

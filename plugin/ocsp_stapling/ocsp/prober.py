@@ -37,7 +37,10 @@ from ocsp_stapling.ocsp.request import ocsp_request
 
 MAX_ADDRESSES_PER_FAMILY = 8
 MAX_LOOKUPS_AT_ONCE = 64
-MAX_CONNECTIONS_AT_ONCE = 256
+MAX_CONNECTIONS_AT_ONCE = 200
+"""To the further addresses of all names together."""
+MAX_FIRST_CONNECTIONS_AT_ONCE = 400
+"""To the first of each name and family: apart, for one customer's names can have hundreds of addresses that hang."""
 _FURTHER_AT_ONCE = 32
 """At one address, of the questions about further certificates: no responder need take this server for an attacker."""
 _PING_SECONDS = 1.0
@@ -156,19 +159,20 @@ class _Lookups:
 
 
 class _Places:
-    """Room for connections: so many of all, and fewer to an address that was given."""
+    """Room for connections: so many of the first addresses, of further ones, and fewer to one that was given."""
 
     def __init__(self) -> None:
-        self._all = asyncio.Semaphore(MAX_CONNECTIONS_AT_ONCE)
+        self._first = asyncio.Semaphore(MAX_FIRST_CONNECTIONS_AT_ONCE)
+        self._further = asyncio.Semaphore(MAX_CONNECTIONS_AT_ONCE)
         self._given: dict[str, asyncio.Semaphore] = {}
 
     @contextlib.asynccontextmanager
-    async def at(self, address: str, *, given: bool) -> AsyncIterator[None]:
+    async def at(self, address: str, *, given: bool, first: bool) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as held:
             if given:
                 at_once = self._given.setdefault(address, asyncio.Semaphore(_FURTHER_AT_ONCE))
                 await held.enter_async_context(at_once)
-            async with self._all:
+            async with self._first if first else self._further:
                 yield
 
 
@@ -196,10 +200,13 @@ class _ResponderProbe:
             return self._note(fault=Outcome.URL_UNUSABLE, detail=str(error))
         self._note(host=asked.host, port=asked.port, fault=Outcome.DNS_TIMEOUT)
         addresses = self._given() if self._target.at else await self._resolve(url.host)
-        self._addresses = [self._address_probe(url, *address) for address in _first_of_each(addresses)]
+        chosen = _first_of_each(addresses)
+        self._addresses = [self._address_probe(url, *address) for address in chosen]
+        seen: set[socket.AddressFamily] = set()
         async with asyncio.TaskGroup() as group:
-            for probe in self._addresses:
-                group.create_task(self._in_turn(probe))
+            for probe, (family, _) in zip(self._addresses, chosen, strict=True):
+                group.create_task(self._in_turn(probe, first=family not in seen))
+                seen.add(family)
         return None
 
     def _note(self, **facts: Any) -> None:
@@ -228,8 +235,8 @@ class _ResponderProbe:
         limits = replace(self._limits, allowed_networks=_ANYWHERE) if self._target.trusted else self._limits
         return _AddressProbe(self._target, url, family, address, limits, self._pinger)
 
-    async def _in_turn(self, probe: _AddressProbe) -> None:
-        async with self._places.at(probe.finding.address, given=bool(self._target.at)):
+    async def _in_turn(self, probe: _AddressProbe, *, first: bool) -> None:
+        async with self._places.at(probe.finding.address, given=bool(self._target.at), first=first):
             await probe.run()
 
 
@@ -363,6 +370,8 @@ class _AddressProbe:
             answer=base64.b64encode(self._reply.body).decode() if self._target.keep else "",
         )
         outcome = Outcome.of(answer.verdict)
+        if outcome is Outcome.NOT_OCSP:
+            self._note(detail=self._reply.coding)
         return Outcome.SLOW if outcome.is_good and self._took_too_long() else outcome
 
     def _took_too_long(self) -> bool:

@@ -105,7 +105,7 @@ def _read(done: Completed) -> dict[int, ResponderFinding]:
         try:
             number, finding = json.loads(line)
             found[int(number)] = ResponderFinding.from_json(finding)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             continue
     return found
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ocsp_stapling import files
-from ocsp_stapling.ocsp.certificate import Certificate, Leaf, issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, issuer_of, parse, read_pem_chain, scan
 from ocsp_stapling.problem import Problem
 
 CACHE_NAME = "certificates.json"
@@ -27,7 +27,7 @@ MAX_CACHE_BYTES = 64 << 20
 MAX_CHAIN = 64
 """Certificates beside the leaf in one file; with more it counts as unreadable, which is said and forbids OK."""
 _CACHED_CHAIN_BYTES = 32 << 10
-_VERSION = 1
+_VERSION = 2
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
 
 Pair = tuple[str, str]
@@ -153,7 +153,7 @@ def _summary(leaf: Leaf, chain: tuple[bytes, ...]) -> CertificateReading:
         leaf.ocsp_urls,
         leaf.must_staple,
         leaf.self_signed,
-        _has_issuer(leaf.issuer_name, leaf.authority_key_id, chain),
+        _has_issuer(leaf.named, chain),
         "",
         int(leaf.not_after.timestamp()),
     )
@@ -183,21 +183,18 @@ def _chain_file(path: str, _as_of: Tags) -> tuple[bytes, ...]:
 class _Wanted(NamedTuple):
     """What an issuer is looked for by."""
 
-    der: bytes
-    issuer_name: bytes
-    authority_key_id: bytes
+    named: Named
 
 
-def _has_issuer(issuer_name: bytes, key_id: bytes, chain: tuple[bytes, ...]) -> bool:
+def _has_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
     """Thousands of certificates share one chain; one that is oddly large is not kept in memory."""
     small = sum(map(len, chain)) <= _CACHED_CHAIN_BYTES
-    return (_knows_issuer if small else _finds_issuer)(issuer_name, key_id, chain)
+    return (_knows_issuer if small else _finds_issuer)(named, chain)
 
 
-def _finds_issuer(issuer_name: bytes, key_id: bytes, chain: tuple[bytes, ...]) -> bool:
-    """Only the issuer's names and key identifiers matter."""
+def _finds_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
     known = [certificate for der in chain if (certificate := _parsed(der))]
-    return issuer_of(_Wanted(b"", issuer_name, key_id), known) is not None
+    return issuer_of(_Wanted(named), known) is not None
 
 
 _knows_issuer = lru_cache(maxsize=1024)(_finds_issuer)

@@ -324,7 +324,8 @@ def _certificate(
         issuer=read.issuer,
         organization=read.organization,
         ocsp_urls=read.ocsp_urls,
-        responder="" if read.problem or read.self_signed else forced or own,
+        # Beside a copy of itself even a self-signed one has an issuer, and mod_ssl asks for it.
+        responder="" if read.problem or (read.self_signed and not read.chain_complete) else forced or own,
         must_staple=read.must_staple,
         not_after=None if read.problem else datetime.fromtimestamp(read.not_after, UTC),
         expired=not read.problem and read.not_after <= now,

@@ -8,8 +8,10 @@ from typing import Any
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
+from ocsp_stapling.change.request import ACCOUNT
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.outages import Reading
@@ -40,7 +42,7 @@ def observe(
         return_chosen=_return_chosen(last, configured.return_by_itself),
         changed_by_hand=last is not None and any(map(_edited, journal.files(last.id))),
         sentence=str(check["sentence"]),
-        alone=alone,
+        alone=(f"{ACCOUNT}{check['alone_account']}",) if check.get("alone_account") else alone,
         returned=None if journal.lost else _own_return(last),
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),
@@ -126,7 +128,11 @@ def _is_healthy(responder: Document, alone: Sequence[str] = ()) -> bool:
 
 
 def _named(unhealthy: list[Document]) -> str:
-    names = list(dict.fromkeys(f"{one['host'] or one['url']} ({one['outcome']})" for one in unhealthy))
+    names = list(
+        dict.fromkeys(
+            f"{one['host'] or one['url']} ({trouble_words(str(one['outcome']))})" for one in unhealthy
+        )
+    )
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ocsp_stapling.change.request import called
 from ocsp_stapling.text import listed
 from ocsp_stapling.watch.telling import Topic, forget, say, tell_now, told_about
 
@@ -64,7 +65,8 @@ class Observation:
     operator asked for the return when turning off. `changed_by_hand`: somebody edited what the plugin wrote.
     `returned`: the watch's own return if that is the last change, "" if it is not, None if the history is lost;
     `returned_at` is when it ended. `waits_for` says in words which responders are not healthy.
-    `alone` are the sites of one customer for which turning stapling off ends the stall, () if that would not do.
+    `alone` are the sites of one customer for which turning stapling off ends the stall (one `@ACCOUNT` where they are
+    many), () if that would not do.
     """
 
     now: float
@@ -203,12 +205,16 @@ def _while_off(state: State, seen: Observation) -> Decision:
         return state, told
     if seen.alone:
         # First what would make everybody wait again; then three more passes.
-        reason = f"nothing else keeps stapling from returning, for {listed(seen.alone)} alone"
+        reason = f"nothing else keeps stapling from returning, for {_alone(seen)} alone"
         action = Task(ActionKind.TURN_OFF, reason, sites=seen.alone)
         return replace(state, healthy_passes=0), (*told, action)
     action = Task(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
     state = replace(state, attempts=state.attempts + 1, attempted_at=seen.now)
     return _put_off(state, seen.now), (*told, action)
+
+
+def _alone(seen: Observation) -> str:
+    return listed([called(site) for site in seen.alone])
 
 
 def _stall_of_single_sites(state: State, seen: Observation) -> Decision:
@@ -265,7 +271,7 @@ def _why_not(state: State, seen: Observation) -> Decision:
 def _turned_off(state: State, seen: Observation, reason: str) -> Decision:
     state = replace(state, turn_offs=(*state.turn_offs, seen.now))
     state = _put_off(state, seen.now) if state.attempts else state
-    whom = f", for {listed(seen.alone)} alone" if seen.alone else ""
+    whom = f", for {_alone(seen)} alone" if seen.alone else ""
     return state, (Task(ActionKind.TURN_OFF, f"{reason}{whom}", sites=seen.alone),)
 
 

@@ -54,6 +54,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         incomplete_chains=names.own(evidence.incomplete_chains),
         never_stapled=names.own(evidence.never_stapled),
         unreadable=names.own(evidence.unreadable),
+        unasked=names.own(evidence.unasked),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),
         log=LogEvidence(),
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),
@@ -151,7 +152,6 @@ def _configuration(found: ConfigurationEvidence, visible: Visible) -> Configurat
         origin=found.origin,
         still_on=tuple(name for name in found.still_on if visible.domain(name)),
         off_since=found.off_since,
-        responder_timeout=found.responder_timeout,
     )
 
 

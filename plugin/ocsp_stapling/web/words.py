@@ -10,13 +10,17 @@ from typing import Literal
 from flask import Flask
 from markupsafe import Markup, escape
 
+from ocsp_stapling import text as words
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted as counted  # one of the words here, too
+from ocsp_stapling.text import ago as ago
+from ocsp_stapling.text import counted as counted  # some of the words here, too
+from ocsp_stapling.text import zone as zone
 
 Tone = Literal["good", "warn", "bad", "off", "calm"]
 
@@ -84,20 +88,12 @@ def outcome_word(outcome: Outcome) -> str:
 
 def moment(when: datetime) -> str:
     """Return a time in the server's zone, with the zone named."""
-    local = when.astimezone()
-    return f"{local:%Y-%m-%d %H:%M:%S} {zone(local)}"
+    return words.when(when)
 
 
 def clock(when: datetime) -> str:
     """Return the date and the time of day, for lines under a heading that says more."""
     return f"{when.astimezone():%m-%d %H:%M:%S}"
-
-
-def zone(when: datetime | None = None) -> str:
-    """Return the name of the server's time zone."""
-    local = (when or datetime.now()).astimezone()
-    name = local.tzname() or ""
-    return name if name.isalpha() else f"UTC{local:%z}"
 
 
 def day(when: datetime | None) -> str:
@@ -130,13 +126,6 @@ def milliseconds(value: float | None) -> str:
     return "–" if value is None else duration(value / 1000)
 
 
-def ago(span: timedelta) -> str:
-    """Return about how long ago something was, or in how long it will be."""
-    if not (about := _about(span)):
-        return "just now"
-    return f"{about} ago" if span > timedelta(0) else f"in {about}"
-
-
 def ago_of(when: datetime) -> str:
     """Return about how long ago a moment was."""
     return ago(datetime.now(UTC) - when)
@@ -149,16 +138,7 @@ def told_time(when: datetime) -> str:
 
 def lasted(span: timedelta) -> str:
     """Return about how long something lasted."""
-    return _about(span) or "moments"
-
-
-def _about(span: timedelta) -> str:
-    """A length of time in the one unit that fits it, "" below a minute."""
-    seconds = abs(span.total_seconds())
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length or (unit == "minute" and seconds >= length):
-            return counted(int(seconds // length), unit)
-    return ""
+    return words.about(span) or "moments"
 
 
 def staple_word(found: HandshakeEvidence) -> str:
@@ -201,5 +181,6 @@ def register(app: Flask) -> None:
         staple_word,
         sentence,
         commands,
+        called,
     ):
         app.jinja_env.filters[filter_.__name__] = filter_

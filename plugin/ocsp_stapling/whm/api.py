@@ -16,6 +16,8 @@ from ocsp_stapling.run import run
 
 WHMAPI1 = Path("/usr/local/cpanel/bin/whmapi1")
 _ENVIRONMENT = {"REMOTE_USER": "root"}
+RESTART_WORDS = ("restartservice", "service=httpd")
+"""What tells a call that restarts Apache from others."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def _told(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
 
 def restart_httpd(timeout: float = 60) -> str:
     """Ask WHM to restart Apache and return what it printed. Success here proves nothing: verify."""
-    return call("restartservice", {"service": "httpd"}, timeout=timeout).output
+    function, argument = RESTART_WORDS
+    return call(function, dict([argument.split("=")]), timeout=timeout).output
 
 
 def _document(text: str) -> dict[str, Any]:

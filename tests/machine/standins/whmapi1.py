@@ -3,10 +3,11 @@
 Follows "Use WHM API to restart services: restartservice", "servicestatus", "version",
 "get_appconfig_application_list", "fetch_ssl_vhosts" and "Guide to WHM API 1 - Return data"
 (api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail, hang, silent,
-garbage, lie. How a restart goes is set in /run/machine/restart.mood: WHM's may be a stop and start, and it may be
-put off ("Minimum time between Apache graceful restarts" of Tweak Settings). As observed of WHM 11.120, `result` is 1
-for a restart that failed, and the text stands in `metadata.output.raw`; registered applications are listed by
-service, with lists of addresses and privileges.
+garbage, lie. How a restart goes is set in /run/machine/restart.mood: WHM's may be a stop and start
+(`stop-start PAUSE BEFORE`: seconds between the two, and before both), and it may be put off ("Minimum time
+between Apache graceful restarts" of Tweak Settings). As observed of WHM 11.120, `result` is 1 for a restart that
+failed, and the text stands in `metadata.output.raw`; registered applications are listed by service, with lists of
+addresses and privileges.
 """
 
 import json
@@ -29,6 +30,8 @@ def restartservice(args: dict[str, str]) -> tuple[dict[str, object], str]:
     action = mood("restart")
     if action.startswith("deferred"):
         time.sleep(float(action.partition(" ")[2] or 25))
+    elif len(words := action.split()) > 2:
+        time.sleep(float(words[2]))
     command = [RESTART, "--hard"] if action.startswith("stop-start") else [RESTART]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     RAW.append(done.stdout + done.stderr)

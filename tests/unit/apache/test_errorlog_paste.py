@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from datetime import datetime
@@ -66,6 +67,54 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "cells": lambda text: f'"2026-11-22 03:04:05","web1","{text}"',
     "cells without quotes": lambda text: f"2026-11-22T03:04:05Z,web1,error,{text}",
     "no-break blanks": lambda text: text.replace(" ", "\u00a0"),
+    "escaped for Markdown": lambda text: re.sub(r"([\[\]_*])", r"\\\1", text),
+    "underscores taken for italics": lambda text: text.replace("_", ""),
+    "number in bold type": lambda text: re.sub(r"(AH\d{5})", r"**\1**", text),
+    "between code tags": lambda text: f"[code]{text}[/code]",
+    "quoted by a forum": lambda text: f'[quote="joe, post:3"]\n{text}\n[/quote]',
+    "of a tracker": lambda text: f"{{noformat}}\n{text}\n{{noformat}}",
+    "inline in a tracker": lambda text: f"{{{{{text}}}}}",
+    "said in a chat": lambda text: f"14:25 <joe> {text}",
+    "said in another chat": lambda text: f"[10/02/2026, 14:25:01] Joe: {text}",
+    "line of a ticket": lambda text: f"L12: {text}",
+    "in round brackets": lambda text: f"(12) {text}",
+    "numbered with a bar": lambda text: f"  12 | {text}",
+    "row of a page's table": lambda text: f"<tr><td>12</td><td>{text}</td></tr>",
+    "row of a Markdown table": lambda text: f"| 12 | {text} |",
+    "in a span": lambda text: f'<span class="line">{text}</span>',
+    "escaped twice": lambda text: text.replace("'", "&amp;#39;").replace("[", "&amp;#91;"),
+    "with invisible blanks": lambda text: text.replace("AH", "\u200bAH"),
+    "journald in seconds": lambda text: f"1795316645.123456 web1 httpd[4711]: {text}",
+    "journald since boot": lambda text: f"[12345.678901] web1 httpd[4711]: {text}",
+    "journald's whole date": lambda text: f"Sun 2026-11-22 03:04:05 UTC web1 httpd[4711]: {text}",
+    "journald in German": lambda text: f"Mär 22 03:04:05 web1 httpd[4711]: {text}",
+    "a service of a swarm": lambda text: f"stack_web.1.x8d7@node1    | {text}",
+    "a pod's line": lambda text: f"[pod/web-5d9c7f-abcde/apache] {text}",
+    "a pod's line by stern": lambda text: f"web-5d9c7f-abcde apache {text}",
+    "of a platform": lambda text: f"2026-11-22T03:04:05.123456+00:00 app[web.1]: {text}",
+    "of a log group": lambda text: f"/ecs/web ecs/web/0123abcd 2026-11-22T03:04:05.123Z {text}",
+    "of supervisord": lambda text: f"2026-11-22 03:04:05,402 DEBG 'apache2' stderr output: {text}",
+    "with the virtual host": lambda text: f"www.example.org:443 {text}",
+    "of a Windows path": lambda text: f"C:\\Apache24\\logs\\error.log:12:{text}",
+    "an item of Ansible's": lambda text: f'ok: [web1] => {{\n    "lines": [\n        "{text}"\n    ]\n}}',
+    "a list of Python's": lambda text: f"['{text}']",
+    "a string of JSON's": lambda text: json.dumps({"output": f"Log:\n{text}\n"}),
+    "of fluentd": lambda text: f"2026-11-22 03:04:05 +0100 apache.error: {json.dumps({'message': text})}",
+    "of an agent with levels": lambda text: json.dumps({"log": {"level": "error"}, "message": text}),
+    "double spaced": lambda text: "\n\n".join(text[at : at + 80] for at in range(0, len(text), 80)),
+    "wrapped after a backslash": lambda text: "\\\n".join(text[at : at + 79] for at in range(0, len(text), 79)),
+    "wrapped and indented": lambda text: textwrap.fill(text, 80, subsequent_indent="    ", break_long_words=False),
+    "wrapped in a quotation": lambda text: textwrap.indent(textwrap.fill(text, 66, break_long_words=False), "> > "),
+    "dated in German": lambda text: text.replace("Sun Nov", "So Nov"),
+    "dated in Russian": lambda text: text.replace("Sun Nov", "Вс ноя"),
+    "without the year": lambda text: text.replace(" 2026]", "]"),
+    "dated by numbers": lambda text: text.replace("Sun Nov 22 03:04:05.123456 2026", "22.11.2026 03:04:05"),
+    "date left out": lambda text: text.replace("Sun Nov 22 03:04:05.123456 2026", "..."),
+    "process hidden": lambda text: text.replace("4711:tid 140", "xxxx:tid ***"),
+    "client hidden": lambda text: text.replace("203.0.113.7:", "<my ip>:"),
+    "client of IPv6": lambda text: text.replace("203.0.113.7:", "2001:db8:12::7:"),
+    "of Apache 2.2's form": lambda text: text.replace("[ssl:error] [pid 4711:tid 140]", "[error]"),
+    "after a dash": lambda text: f"\u2014 {text}",
     "with a priority": lambda text: f"<3> {text}",
     "saved by Windows": lambda text: f"{text}\r\n",
     "indented": lambda text: f"\t\t{text}",
@@ -152,15 +201,86 @@ def test_halves_that_are_written_in_the_wrong_order_are_one_failure() -> None:
     assert (found.kind, found.codes) == (Kind.UNREACHABLE, ("AH01974", "AH01941"))
 
 
+@pytest.mark.parametrize("separator", ["<br>", "<br />\n", "\\n", "\r", "\r\n", '", "'])
+def test_lines_that_a_page_or_a_string_has_joined_are_told_apart(separator: str) -> None:
+    text = separator.join(line(one) for one in (TIMEOUT, SUMMARY))
+    assert [entry.code for entry in read(text)[0]] == ["AH01985", "AH01941"]
+
+
+@pytest.mark.parametrize("link", ["[{0}](http://{0})", '<a href="http://{0}" rel="nofollow">{0}</a>'])
+def test_a_responder_that_a_forum_has_made_a_link_is_named_by_its_text(link: str) -> None:
+    found, _ = read(line(UNREACHABLE.replace("ocsp.example.com", link.format("ocsp.example.com"))))
+    assert [entry.responder for entry in found] == ["ocsp.example.com"]
+
+
+def test_texts_without_a_number_count_behind_a_header_as_apache_before_2_4_wrote_them() -> None:
+    header = "[Sun Nov 22 03:04:05 2026] [error] "
+    cause = "(70007)The timeout specified has expired: could not connect to OCSP responder 'ocsp.example.com'"
+    found, _ = read(f"{header}{cause}\n{header}stapling_renew_response: responder error\n")
+    told = summarise(found, NOW, None)
+    assert (told.total, dict(told.kinds)) == (1, {Kind.TIMEOUT: 1})
+
+
+def test_a_time_out_of_windows_is_one() -> None:
+    said = (
+        "(OS 10060)A connection attempt failed because the connected party did not properly respond after a period "
+        "of time, or established connection failed because connected host has failed to respond.  : "
+        "[client 203.0.113.7:1] AH01974: could not connect to OCSP responder 'ocsp.example.com'"
+    )
+    assert [entry.kind for entry in read(line(said))[0]] == [Kind.TIMEOUT]
+
+
+def test_a_message_shortened_in_its_middle_is_understood() -> None:
+    found, paste = read(
+        "Nov 22 03:04:05 web httpd[1]: [Sun Nov 22 03:04:05.1 2026] [ssl:error] [pid 1] "
+        "AH02604: Unable to configure cert\u2026e.org:443:0 for stapling\n"
+    )
+    assert [entry.kind for entry in found] == [Kind.NOT_CONFIGURED]
+    assert not paste.unclear
+
+
+def test_lines_sorted_the_newest_first_are_paired_all_the_same() -> None:
+    times = ["Sun Nov 22 03:04:47.2 2026", "Sun Nov 22 03:04:44.2 2026"]
+    text = "\n".join(line(one, 7, None, time) for time in times for one in (SUMMARY, UNREACHABLE))
+    told = summarise(read(text)[0], NOW, False)
+    assert (told.total, dict(told.kinds)) == (2, {Kind.UNREACHABLE: 2})
+
+
+def test_an_answer_that_the_cache_refuses_is_one_failure_of_two_lines() -> None:
+    lines = [
+        "AH01929: stapling_cache_response: OCSP response session store error!",
+        "AH01945: stapling_renew_response: error caching response!",
+    ]
+    told = summarise(read("\n".join(map(line, lines)))[0], NOW, False)
+    assert (told.total, dict(told.kinds)) == (1, {Kind.INVALID: 1})
+
+
+def test_a_paste_is_a_paste_with_a_period_too(tmp_path: Path) -> None:
+    (tmp_path / "paste").write_text(DRESSES["wrapped"](line(SUMMARY)))
+    assert "1 stapling failure since" in call(str(tmp_path / "paste"), "--since", "2026-11-01").output
+    (tmp_path / "other").write_text("stapling_renew_response: responder error???\n")
+    assert "1 line looks like" in call(str(tmp_path / "other"), "--since", "3d").output
+
+
 def test_halves_of_different_moments_stay_apart() -> None:
     lines = [line(SUMMARY, 7, 1), line(UNREACHABLE, 7, 1, time="Sun Nov 22 03:14:05.123461 2026")]
     found = list(failures(entry._replace(stapling=True) for entry in read("\n".join(lines))[0]))
     assert len(found) == 2
 
 
-FOREIGN = """\
+FORGED = "[Sun Nov 22 03:04:05 2026] [ssl:error] [pid 7] AH01958: SSLStapling: no stapling cache available"
+FOREIGN = r"""\
 # "AH01941: stapling_cb: OCSP response not available for certificate"
 AH01941: stapling_cb: OCSP response not available for certificate
+[04-Mar-2026 03:12:44 UTC] PHP Warning: FORGED
+[04-Mar-2026 03:12:44] WARNING: [pool a] child 1 said into stderr: "FORGED"
+[Sun Nov 22 03:04:05 2026] [php:notice] [pid 1] x\nFORGED
+[Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] x<br>FORGED
+[Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] stapling_renew_response: responder error
+192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "-" "FORGED"
+2026-11-22 03:04:05 1abc <= a@example.org T="FORGED"
+2026-11-22 03:04:05.119 [NOTICE] [312] [OCSP] failed to get OCSP response from http://ocsp.example.com
+Nov 22 03:04:05 mx postfix/smtpd[1]: warning: TLS library problem: error:27069065:OCSP routines:verify error
 PHP message: AH01941: stapling_renew_response: responder error
 [Sun Nov 22 03:04:05 2026] [php:error] [pid 7] AH01941: stapling_renew_response: responder error
 [Sun Nov 22 03:04:05 2026] [proxy_fcgi:error] [pid 7] [client 192.0.2.1:5] AH01071: Got error 'AH01941: stapling'
@@ -180,7 +300,7 @@ An error occurred: SEC_ERROR_OCSP_SERVER_ERROR
 
 @pytest.mark.parametrize("text", FOREIGN.splitlines())
 def test_what_only_looks_like_stapling_is_no_line_of_apaches(text: str) -> None:
-    found, _ = read(f"{text}\n{line('AH00094: Command line: httpd')}\n")
+    found, _ = read(f"{text.replace('FORGED', FORGED)}\n{line('AH00094: Command line: httpd')}\n")
     assert not found
 
 

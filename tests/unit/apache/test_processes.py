@@ -138,3 +138,31 @@ def test_only_exactly_that_process_is_ended(sleeper: subprocess.Popen[bytes]) ->
     assert sleeper.wait(10) == -signal.SIGKILL
     assert processes.wait_until_gone(found, 5)
     assert not processes.send(found, signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "user", "found"),
+    [
+        ("restartsrv_http", "/usr/bin/perl\0/usr/local/cpanel/scripts/restartsrv_httpd\0--hard\0", 0, True),
+        ("perl", "restartsrv_httpd - stopping\0", 0, True),
+        ("less", "less\0/usr/local/cpanel/scripts/restartsrv_httpd\0", 0, False),
+        ("restartsrv_http", "./restartsrv_httpd\0", 4321, False),
+        ("su", "su\0restartsrv_httpd\0", 4321, False),
+        ("whmapi1", "/usr/local/cpanel/bin/whmapi1\0restartservice\0", 0, False),
+    ],
+)
+def test_a_program_of_roots_is_known_by_its_own_name_and_by_whose_it_is(
+    proc: Proc, name: str, line: str, user: int, *, found: bool
+) -> None:
+    proc.add(50, "/usr/bin/perl", user=user)
+    (proc.root / "50/comm").write_text(f"{name}\n")
+    (proc.root / "50/cmdline").write_text(line)
+    assert processes.root_runs("restartsrv_httpd") is found
+
+
+def test_what_a_program_was_asked_for_tells_its_calls_apart(proc: Proc) -> None:
+    proc.add(50, "/usr/local/cpanel/bin/whmapi1", user=0)
+    (proc.root / "50/comm").write_text("whmapi1\n")
+    (proc.root / "50/cmdline").write_text("whmapi1\0--output=json\0restartservice\0service=httpd\0")
+    assert processes.root_runs("whmapi1", "restartservice", "service=httpd")
+    assert not processes.root_runs("whmapi1", "version")

@@ -179,6 +179,23 @@ def test_the_cache_of_our_own_block_stays_when_stapling_goes_off(tree: Tree) -> 
     assert "stopped and started" in gone.cost
 
 
+def test_of_lines_that_keep_stapling_on_those_that_only_an_edit_ends_are_told_apart(tree: Tree) -> None:
+    directory = tree.layout.userdata / "ssl/2_4/user/own.test"
+    directory.mkdir(parents=True)
+    (directory / "mine.conf").write_text("SSLUseStapling On\n")
+    tree.conf(sites={"own.test": f"    Include {directory}/*.conf\n", "hand.test": "    SSLUseStapling On\n"})
+
+    def told(overrides: bool) -> str:
+        made = plan.make(wish("off", overrides=overrides), tree.situation())
+        assert len(made.by_hand) == 1
+        return next(each for each in made.warnings if "keep it on" in each)
+
+    hand = f"Only an edit ends it at {plan.make(wish('off'), tree.situation()).by_hand[0]}."
+    assert told(False).endswith(f"`ocsp-stapling off --overrides` turns off those in userdata, too. {hand}")
+    assert "--overrides" not in told(True)
+    assert told(True).endswith(hand)
+
+
 def test_an_override_in_userdata_gets_a_file_of_ours_that_on_takes_away(tree: Tree) -> None:
     directory = tree.layout.userdata / "ssl/2_4/user/own.test"
     directory.mkdir(parents=True)

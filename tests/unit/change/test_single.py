@@ -62,6 +62,23 @@ def test_a_site_alone_is_off_and_on_again_and_the_others_keep_their_stapling(tre
     assert not ours.exists()
 
 
+def test_all_sites_of_an_account_are_off_and_on_again_in_one_change(tree: Tree) -> None:
+    names = [f"n{number}.test" for number in range(5)]
+    ours = {name: include(tree, "user", name) for name in names}
+    sites(tree, *names)
+    off = plan.make(site_wish("off", "@user"), tree.situation())
+    assert (off.site, off.rebuild, len(off.changes), off.sites_affected) == ("@user", False, 5, 5)
+    assert {one.door.name for one in off.others} == {"other.test"}
+    carry_out(off)
+    assert single.turned_off(tree.situation().server) == ours
+    assert stapling(tree) == {**dict.fromkeys(names, False), "other.test": True}
+    assert plan.make(site_wish("off", "@user"), tree.situation()).changes == ()
+    carry_out(plan.make(site_wish("on", names[0]), tree.situation()))
+    assert len(plan.make(site_wish("off", "@user"), tree.situation()).changes) == 1
+    carry_out(plan.make(site_wish("on", "@user"), tree.situation()))
+    assert stapling(tree) == dict.fromkeys([*names, "other.test"], True)
+
+
 def test_it_outlives_an_off_and_an_on_for_all_until_overrides_are_asked_for(tree: Tree) -> None:
     include(tree, "user", "a.test")
     sites(tree, "a.test")
@@ -103,6 +120,8 @@ def test_the_only_file_of_a_directory_that_httpd_conf_names_stays_empty(tree: Tr
         ("on", "unknown.test", "no-such-site"),
         ("off", "other.test", "site-without-include"),
         ("off", "late.test", "overridden"),
+        ("off", "@nobody-here", "no-such-site"),
+        ("off", "@../..", "no-such-site"),
         ("on", "hand.test", "not-off-alone"),
     ],
 )

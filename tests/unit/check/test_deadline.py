@@ -36,3 +36,13 @@ def test_a_part_that_breaks_gives_its_default_and_says_why() -> None:
         part = Part("The log", work)
         assert part.result(time.monotonic() + 30, 3) == 3
         assert why in part.problem
+
+
+def test_a_part_that_was_asked_for_too_early_and_came_in_the_end_is_no_problem() -> None:
+    ready = threading.Event()
+    part = Part("The log", lambda: ready.wait(60))
+
+    assert part.result(time.monotonic() + 0.05, False) is False
+    ready.set()
+    assert part.result(time.monotonic() + 30, False) is True
+    assert part.problem == ""

@@ -261,7 +261,7 @@ def test_the_post_mortem_holds_numbers_timeline_and_evidence(tmp_path: Path) -> 
     assert "| visitors were hit for | 14 minutes (" in text
     assert "| healed after | 22 minutes (" in text
     assert "Turning stapling off by root (outage): done. 2 sites met. |" in text
-    assert "| ocsp.alpha.example | 198.51.100.7 | connect-timeout | no answer |" in text
+    assert "| ocsp.alpha.example | 198.51.100.7 | packets dropped | no answer |" in text
     assert "| alpha0.example | yes | did not answer (cut off at 3.5 s) |" in text
 
 

@@ -130,6 +130,7 @@ def test_hundreds_of_responders_of_one_customer_do_not_crowd_out_that_of_another
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "MAX_SUBJECTS", 2)
+    monkeypatch.setattr(questions, "_BY_LOT", 0)
     for number in range(4):
         for twice in range(2):
             site = f"flood{number}-{twice}.test"
@@ -140,6 +141,35 @@ def test_hundreds_of_responders_of_one_customer_do_not_crowd_out_that_of_another
 
     assert URL in [one.url for one in found.subjects]
     assert (len(found.subjects), found.left_out) == (2, 3)
+    assert {site.owner for site in found.unasked} == {"mallory"}
+
+
+def test_each_of_the_responders_beyond_the_bound_is_asked_at_some_time(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "MAX_SUBJECTS", 3)
+    monkeypatch.setattr(questions, "_BY_LOT", 1)
+    for number in range(6):
+        tree.site(
+            f"flood{number}.test", url=f"http://flood{number}.test", more="DocumentRoot /home/mallory/x"
+        )
+
+    asked = {one.url for _ in range(80) for one in tree.served().subjects}
+
+    assert asked == {f"http://flood{number}.test" for number in range(6)}
+
+
+def test_issuers_of_ones_own_at_a_public_responder_crowd_out_nobodys(tree: Tree) -> None:
+    for number in range(4):
+        made = make_authority(f"Own CA {number}")
+        for twice in range(2):
+            site = f"flood{number}-{twice}.test"
+            tree.site(site, url=URL, ca=made, more="DocumentRoot /home/mallory/x")
+    tree.site("anna.test", url=URL, more="DocumentRoot /home/anna/public_html")
+
+    first = [one.sites[0].name for one in tree.served().subjects]
+
+    assert "anna.test" in first
 
 
 def test_a_monstrous_certificate_costs_the_probe_no_memory_and_its_responder_is_probed_still(

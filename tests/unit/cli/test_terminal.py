@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 import pytest
 
+from ocsp_stapling import cli
 from ocsp_stapling.check import result
 from ocsp_stapling.cli import check as face
 from ocsp_stapling.cli import output
@@ -118,3 +119,51 @@ def test_check_watch_repeats_until_ctrl_c_and_says_so_in_one_line(
         seen = re.findall("^OCSP STAPLING ([A-Z]+)", told.out, re.MULTILINE)
     assert seen == ["CRITICAL", "CRITICAL", "OK"]
     assert told.err.split("\n") == ["", "Ended after 3 checks.", ""]
+
+
+def test_a_name_too_long_for_its_column_is_broken_behind_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "columns", lambda: 40)
+    rows = [("->", "/etc/apache2/conf.d/includes/pre_virtualhost_2.conf:5", "SSLUseStapling Off")]
+    shown = output.table(rows).splitlines()
+    assert max(map(len, shown)) <= 40
+    assert all(line[6:].split()[0][-1] in "/_.:" for line in shown[:-1])
+
+
+def test_a_number_stays_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "columns", lambda: 60)
+    rows = [("0.03 s", "write", "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf")]
+    assert output.table(rows).splitlines()[0].startswith("  0.03 s  write")
+
+
+@pytest.mark.parametrize("state", sorted(made.everything()))
+def test_no_word_of_the_program_s_own_stands_in_a_check_for_people(state: str, width: int) -> None:
+    text = click.unstyle(as_text(document(state), monitoring=False))
+    told = re.sub(r"\[[a-z-]+\]|/\S+|\S+\.\S+", "", text)  # codes in brackets, paths and names may stand
+    assert not re.search(r"\b(noisy?|severity|reply-timeout|connect-timeout|managed-block|met)\b", told)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colour_gets_none(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ocsp-stapling", "log", "/dev/null"])
+    given: list[Any] = []
+    monkeypatch.setattr(cli, "group", lambda **options: given.append(options.get("color")))
+    for wanted in (None, False):
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert given.pop() is wanted
+        monkeypatch.setenv(variable, value)
+
+
+def test_what_only_root_may_read_is_said_to_need_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(**_options: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied", "/var/lib/ocsp-stapling/journal.sqlite")
+
+    monkeypatch.setattr(cli, "group", refused)
+    monkeypatch.setattr(sys, "argv", ["ocsp-stapling", "metrics"])
+    for uid, code in ((0, "system-refused"), (99, "not-root")):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert f"[{code}]" in capsys.readouterr().err

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.ocsp import der
-from ocsp_stapling.ocsp.certificate import MAX_BLOCKS, issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.certificate import (
+    MAX_BLOCKS,
+    Named,
+    is_same_name,
+    issuer_of,
+    parse,
+    read_pem_chain,
+    scan,
+)
 from ocsp_stapling.problem import Problem
 
 from .authority import NOW, encoded, issue, key, make_authority, pem
 
 URL = "http://ocsp.example.com/a/path"
+EC_SIGNATURE, RSA_SIGNATURE = bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a864886f70d01010b")
 KEY = key(2).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -185,6 +199,85 @@ def test_the_issuer_is_found_by_name_and_key() -> None:
     assert issuer_of(leaf, []) is None
 
 
+def test_an_issuer_is_one_that_openssl_takes_for_it_and_the_first_of_them() -> None:
+    """X509_check_issued: names as they are compared, key identifier, serial number, kind of key, key usage."""
+    authority = make_authority().parsed
+    named = Named(authority.subject_name, signature_algorithm=EC_SIGNATURE)
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({}, True),
+        ({"signature_algorithm": RSA_SIGNATURE}, False),
+        ({"serial": authority.serial, "above": authority.issuer_name}, True),
+        ({"serial": authority.serial + 1}, False),
+        ({"above": authority.issuer_name[:-1] + b"x"}, False),
+        ({"key_id": b"another"}, False),
+    ]
+    for changed, fits in cases:
+        leaf = SimpleNamespace(named=named._replace(**changed))
+        assert (issuer_of(leaf, [authority]) is authority) is fits, changed
+    unfit = replace(authority, signs_certificates=False)
+    second = replace(authority, der=b"second")
+    assert issuer_of(SimpleNamespace(named=named), [unfit, authority, second]) is authority
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "same"),
+    [
+        ("Some CA", _ASN1Type.PrintableString, True),
+        ("SOME  ca ", _ASN1Type.UTF8String, True),
+        ("some ca", _ASN1Type.BMPString, True),
+        ("Some CÄ", _ASN1Type.UTF8String, False),
+        ("SomeCA", _ASN1Type.UTF8String, False),
+    ],
+)
+def test_names_are_compared_as_openssl_does(text: str, kind: _ASN1Type, same: bool) -> None:
+    first = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Some CA")])
+    other = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])
+    assert is_same_name(first.public_bytes(), other.public_bytes()) is same
+
+
+OCSP = der.encode(der.OID, bytes.fromhex("2b06010505073001"))
+PLAIN = der.encode(0x86, b"http://a")
+
+
+def described(location: bytes, method: bytes = OCSP) -> bytes:
+    return der.encode(der.SEQUENCE, method, location)
+
+
+def access_of(*descriptions: bytes) -> bytes:
+    return der.encode(der.SEQUENCE, *descriptions)
+
+
+PIECES = der.encode(0x16, b"http"), der.encode(0x04, b"://a")
+
+
+@pytest.mark.parametrize(
+    ("access", "urls"),
+    [
+        (access_of(described(PLAIN)), ("http://a",)),
+        (access_of(described(der.encode(0xA6, *PIECES))), ("http://a",)),
+        (access_of(described(der.encode(0xA6, der.encode(0x36, *PIECES)))), ("http://a",)),
+        (access_of(described(der.encode(0xA6, b"http://a"))), None),
+        (access_of(described(PLAIN), der.encode(der.SEQUENCE)), None),
+        (b"\x30\x80" + described(PLAIN) + b"\0\0", None),
+        (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID))), ()),
+        (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID, b"\x80\x01"))), ()),
+        (access_of(described(PLAIN), described(der.encode(0x16, b"http://a"))), ()),
+        (access_of(described(PLAIN), described(der.encode(0x81, b"a@b"))), ("http://a",)),
+    ],
+)
+def test_an_access_is_read_as_openssl_does_or_the_certificate_is_unreadable(
+    access: bytes, urls: tuple[str, ...] | None
+) -> None:
+    """Strings in pieces are joined, what OpenSSL refuses is absent, and what only BER allows is unreadable."""
+    extension = x509.UnrecognizedExtension(x509.AuthorityInformationAccess.oid, access)
+    made = encoded(issue(make_authority(), extra=extension))
+    if urls is None:
+        with pytest.raises(Problem):
+            parse(made)
+    else:
+        assert parse(made).ocsp_urls == urls == scan(made).ocsp_urls
+
+
 def test_a_self_signed_certificate_says_so() -> None:
     assert make_authority().parsed.self_signed
 
@@ -232,4 +325,5 @@ def test_thousands_of_enormous_responder_urls_are_cut_to_what_can_be_shown() -> 
 
     assert found.ocsp_urls[0].startswith("http://0.test/")
     assert len(found.ocsp_urls) <= 16
-    assert max(map(len, found.ocsp_urls)) <= 2100
+    assert len(found.ocsp_urls[0]) == 5000 + len("http://0.test/")
+    assert max(map(len, found.ocsp_urls[1:])) <= 2100

@@ -87,6 +87,23 @@ def test_of_thousands_of_addresses_only_a_few_of_each_family_are_asked() -> None
     assert {one.outcome for one in found.addresses} == {Outcome.ADDRESS_FORBIDDEN}
 
 
+def test_hundreds_of_addresses_that_hang_keep_nobody_elses_responder_from_being_asked() -> None:
+    """Forty names of one customer with eight hanging addresses each resolve before that of another customer."""
+    hanging = [f"127.0.1.{number}" for number in range(1, 9)]
+    with ExitStack() as stack:
+        good = stack.enter_context(Responder(replying(answer(CA, LEAF))))
+        port = stack.enter_context(silent_listener("0.0.0.0")).getsockname()[1]
+
+        def resolver(host: str) -> list[Address]:
+            time.sleep(0.5 if host == "good.example" else 0.0)
+            return v4("127.0.0.1") if host == "good.example" else v4(*hanging)
+
+        his = [Target(f"http://n{number}.example:{port}/") for number in range(40)]
+        asked = Target(f"http://good.example:{good.port}/", parse(encoded(LEAF)), CA.parsed)
+        found = run([asked, *his], resolver, limits(deadline=3.0, timeout=5.0))
+    assert found[0].outcome is Outcome.OK
+
+
 def test_the_good_addresses_of_a_name_are_asked_and_the_forbidden_ones_shown() -> None:
     with Responder(replying(answer(CA, LEAF))) as good:
         target = Target(f"http://mixed.example:{good.port}/", parse(encoded(LEAF)), CA.parsed)
@@ -230,3 +247,20 @@ def test_a_responder_is_asked_about_hundreds_of_certificates_a_few_dozen_at_once
 
     assert {each.outcome for each in found} == {Outcome.OK}
     assert 1 < most <= 32
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"Content-Encoding: gzip\r\n", "it is compressed, and Apache reads it as it comes"),
+        (b"transfer-encoding: chunked\r\n", "it is sent in chunks, and Apache reads it as it comes"),
+        (b"X-Content-Encoding: none\r\n", ""),
+    ],
+)
+def test_an_answer_that_is_packed_as_apache_does_not_unpack_it_is_called_so(header: bytes, told: str) -> None:
+    packed = b"\x1f\x8b" + answer(CA, LEAF)
+    with Responder(replying(packed, b"HTTP/1.1 200 OK\r\n" + header)) as one:
+        target = Target(f"http://packed.example:{one.port}/", parse(encoded(LEAF)), CA.parsed)
+        (found,) = run([target], lambda host: v4("127.0.0.1"), limits())
+
+    assert (found.outcome, found.addresses[0].detail) == (Outcome.NOT_OCSP, told)

@@ -115,12 +115,12 @@ def test_a_changed_chain_file_is_read_again(tmp_path: Path, combined: list[bytes
         b"",
         b"{",
         b"[]",
-        b'{"version": 1}',
+        b'{"version": 2}',
         b'{"version": 99, "kinds": [], "files": []}',
-        b'{"version": 1, "kinds": [[1]], "files": [["a", "", 0, 0, 1, 2, 3]]}',
-        b'{"version": 1, "kinds": [], "files": [["a", "", 7, 0, 1, 2, 3]]}',
-        b'{"version": 1, "kinds": [], "files": [["a"]]}',
-        b'{"version": 1, "kinds": {}, "files": 5}',
+        b'{"version": 2, "kinds": [[1]], "files": [["a", "", 0, 0, 1, 2, 3]]}',
+        b'{"version": 2, "kinds": [], "files": [["a", "", 7, 0, 1, 2, 3]]}',
+        b'{"version": 2, "kinds": [], "files": [["a"]]}',
+        b'{"version": 2, "kinds": {}, "files": 5}',
         b"[" * 200_000,
         b"\xff\xfe\x00",
     ],
@@ -130,7 +130,7 @@ def test_a_damaged_cache_is_as_none(tmp_path: Path, combined: list[bytes], conte
     (tmp_path / CACHE_NAME).chmod(0o600)
     paths = put(tmp_path, combined)
     assert all(reading.ocsp_urls == (URL,) for reading in read(paths, tmp_path))
-    assert json.loads((tmp_path / CACHE_NAME).read_bytes())["version"] == 1
+    assert json.loads((tmp_path / CACHE_NAME).read_bytes())["version"] == 2
 
 
 def test_a_cache_that_others_can_write_is_not_believed(tmp_path: Path, combined: list[bytes]) -> None:
@@ -204,18 +204,19 @@ def test_a_helper_that_dies_loses_nothing(
     assert all(reading.ocsp_urls == (URL,) for reading in read(put(tmp_path, combined)))
 
 
-@pytest.mark.parametrize("same_name", [True, False])
-def test_a_file_that_is_to_keep_us_busy_is_unreadable_and_costs_no_time(
-    tmp_path: Path, same_name: bool
-) -> None:
-    """Hundreds of issuers with large keys, each of which would have to be tried."""
-    names = (
-        ["Test Issuing CA"] * 20 if same_name else [f"CA {i}" for i in range(certificate_files.MAX_CHAIN + 1)]
-    )
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["Test Issuing CA"] * 60, ""),
+        ([f"CA {i}" for i in range(certificate_files.MAX_CHAIN + 1)], "certificate-unreadable"),
+    ],
+)
+def test_a_file_that_is_to_keep_us_busy_costs_no_time(tmp_path: Path, names: list[str], problem: str) -> None:
+    """Many issuers: of those of one name the first is taken without a look at its key, as mod_ssl does."""
     issuers = [make_authority(name) for name in names]
     leaf = pem(issue(issuers[0], URL))
     path = put(tmp_path, [leaf + b"".join(pem(each.certificate) for each in issuers)])
     begin = time.process_time()
     (found,) = read(path)
-    assert found.problem == "certificate-unreadable"
+    assert found.problem == problem
     assert time.process_time() - begin < 0.2

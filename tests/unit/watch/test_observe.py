@@ -111,6 +111,20 @@ def test_a_stall_that_one_customer_causes_costs_that_customer_alone_a_staple() -
     assert "his.test alone" in actions[0].reason
 
 
+def test_one_customers_many_sites_are_turned_off_as_one_account(tmp_path: Path) -> None:
+    many = tuple(Site(f"his{number}.test", "mallory") for number in range(9))
+    his = replace(responder(v4=Outcome.REPLY_TIMEOUT, sites=1), sites=many)
+    found = evidence(
+        responder("zeta"), his, configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+    )
+    with Journal(tmp_path) as journal:
+        seen = observe(report.document(found, diagnose(found)), journal, WatchSettings(), 0.0)
+    assert (seen.healthy, seen.alone) == (True, ("@mallory",))
+    _, actions = decide(State(healthy_passes=2), replace(seen, return_chosen=True), Wishes())
+    assert [(one.kind, one.sites) for one in actions] == [(ActionKind.TURN_OFF, ("@mallory",))]
+    assert "the sites of account mallory alone" in actions[0].reason
+
+
 def test_a_stall_from_a_staple_cache_that_is_too_small_is_one() -> None:
     base = {"severity": "stalling", "advice": "fix-here", "responders": []}
     assert is_stalled(base | {"cause": "cache-too-small"})

@@ -144,6 +144,20 @@ def test_a_site_on_two_ports_is_paired_with_itself_and_called_by_name_and_port()
     ]
 
 
+def test_a_site_met_with_both_kinds_of_certificate_is_paired_kind_by_kind() -> None:
+    met = {"site": "a", "address": "1", "port": 443, "seconds": 0.6, "stapled": False, "failure": "timeout"}
+    rsa, ecdsa = met | {"key": "rsa"}, met | {"key": "ecdsa"}
+    after = [
+        ecdsa | {"seconds": 0.007, "failure": None},
+        rsa | {"seconds": 0.008, "stapled": True, "failure": None},
+    ]
+    view = operation_view(progress("done", before=[rsa, ecdsa], after={"handshakes": after}))
+    assert [(each.site, each.after, each.staple) for each in view.pairs] == [
+        ("a (RSA)", "8 ms", "sent"),
+        ("a (ECDSA)", "7 ms", "none"),
+    ]
+
+
 @pytest.mark.parametrize("operator", [True, False])
 @pytest.mark.parametrize("state", sorted(made.everything()))
 def test_the_nine_steps_always_say_how_they_stand_and_why(state: str, operator: bool) -> None:

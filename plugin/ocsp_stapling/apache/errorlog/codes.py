@@ -223,8 +223,10 @@ RULES: dict[bytes, Message] = {
 
 # Messages about one socket operation: the operating system's error decides between silence and refusal.
 _TIMEABLE = frozenset({"AH01974", "AH01976", "AH01977", "AH01978", "AH01983", "AH01985"})
-# 70007 is APR_TIMEUP ("The timeout specified has expired"), 110 Linux's ETIMEDOUT.
-_TIMED_OUT = re.compile(rb"\((?:70007|110)\)|timed out|timeout specified has expired", re.IGNORECASE)
+# 70007 is APR_TIMEUP ("The timeout specified has expired"), 110 Linux's ETIMEDOUT, 10060 that of Windows.
+_TIMED_OUT = re.compile(
+    rb"\((?:70007|110|OS 10060|730060)\)|timed out|timeout specified has expired", re.IGNORECASE
+)
 
 
 def kind_of(rule: Message, os_error: bytes) -> Kind | None:

@@ -15,6 +15,7 @@ from ocsp_stapling.apache.errorlog.line import Entry, moment
 # The last line of a failure -> the codes of the lines that may explain it (None: any line of the shared query).
 _CLOSING: dict[str, frozenset[str] | None] = {
     "AH01941": None,
+    "AH01945": frozenset({"AH01927", "AH01928", "AH01929"}),
     "AH01943": frozenset({"AH01934", "AH01935", "AH01936"}),
     "AH01955": frozenset({"AH01939", "AH01940", "AH02621"}),
     **dict.fromkeys(
@@ -165,9 +166,14 @@ def _alone(lines: Iterable[Entry]) -> Iterator[Failure]:
 
 def _explains(cause: Entry, closing: Entry) -> bool:
     codes = _CLOSING[closing.code]
-    return (cause.scope is Scope.SHARED if codes is None else cause.code in codes) and together(
-        cause, closing
-    )
+    fits = cause.scope is Scope.SHARED if codes is None else cause.code in codes
+    return fits and together(cause, closing) and not _long_before(closing, cause)
+
+
+def _long_before(one: Entry, other: Entry) -> bool:
+    """Whether a line is older than the one that stands above it: somebody has sorted the newest first."""
+    first, second = (moment(each.time) if each.time else None for each in (one, other))
+    return first is not None and second is not None and second - first > _SAME_PROCESS
 
 
 def _failure(lines: list[Entry]) -> Failure:

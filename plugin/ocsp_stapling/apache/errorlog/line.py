@@ -39,7 +39,7 @@ _PREFIX = (
 )
 _PID = rb"(?:\[pid (?P<pid%d>\d{1,10})(?::tid (?P<tid%d>\d{1,20}))?\] )?"
 _LEVEL = rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])"
-_ERROR = rb"(?P<error%d>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,160}?: )?"
+_ERROR = rb"(?P<error%d>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?: )?"
 _HEADER = re.compile(
     rb"\0*"
     + _PREFIX

@@ -8,56 +8,49 @@ before them must be (a piece of) mod_ssl's header.
 from __future__ import annotations
 
 import codecs
-import html
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, kind_of
+from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, entry_of, parse, time_of
+from ocsp_stapling.apache.errorlog.undress import (
+    HEADER,
+    MODULE,
+    bare,
+    begins,
+    quotes_strangers,
+    unlinked,
+)
 
 MOST = 4 << 20
 """Bytes that are read so carefully: whoever pastes, pastes less."""
 _PIECES = 12  # physical lines of one wrapped line
 _GAPS = 4  # whose joints are tried both ways, with and without a blank
-_SHORTEST_TEXT = 12  # of a message cut at its end
+_SHORTEST_TEXT = 12  # of a message cut at its end, where nothing says that mod_ssl wrote it
 
-_BEGIN = re.compile(
-    rb"\[(?:[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|ssl:|md:|error\]|warn\])"
-    rb"|\d{4}-\d\d-\d\d[T ]\d\d:|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |AH\d{5}: "
+_CODE = re.compile(rb"AH\d{5}: ")
+_BREAK = re.compile(
+    rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"], ?['\"](?=\[[A-Z][a-z]{2} )", re.IGNORECASE
 )
-"""How a line of Apache's log begins, bare or behind a prefix with a time."""
-_ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
+"""How a page, an old Macintosh, a string of JSON and a list of Python end a line within one of ours."""
 _GAP = re.compile(rb"[ \t]{12,}")
-_ENTITY = re.compile(rb"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
-_QUOTING = re.compile(rb"(?:[>|*\xb7-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
-_NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} )")
-_FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
-_CELLS = re.compile(
-    rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})(?:[,;\t](?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})){0,8}[,;\t]\"?(?=\[)"
-)
-_TAIL = re.compile(rb"(?:<br ?/?>|</?(?:p|pre|code|li)>|\\n|[`\"',;]|\s)+\Z")
-_OPENING_TAG = re.compile(rb"</?(?:p|pre|code|li|div|span)(?: [^<>]{0,100})?>[ \t]*")
-
-_MODULE = re.compile(rb"\[(?:(\w{1,32}):)?(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])\]")
 _CUT = re.compile(
-    rb"(?:[\w:., +-]{0,60}\][ \t]*)?"  # the end of a bracket whose beginning was cut away
-    rb"(?P<brackets>(?:\[[^\[\]]{1,80}\][ \t]*){0,6})"
-    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5})\)[^\[\]\"]{0,160}?:[ \t]*)?"
+    # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
+    rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[)"
+    rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
+    rb"(?P<brackets>(?:\[[^\[\]]{1,80}\][ \t]*){0,6}?)"
+    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
     rb"(?P<reason>[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client))?"  # an error text whose number was cut away
-    rb"(?:\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
-    rb"(?P<code>AH\d{5}):?[ \t]+(?P<text>.*)\Z",
+    rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
+    rb"(?:(?P<code>AH\d{5}):?[ \t]+)?(?P<text>[^\[\]()\s].*?)(?:[ \t]+Apache error)?\Z",
     re.DOTALL,
 )
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 _MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|nginx: \[|\[\w+\] \d+#\d+: ")
-_ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6)[ \t]*\Z")
-_NO_BREAK = b"\xc2\xa0"
-_MESSAGES = ("log", "message", "msg", "MESSAGE", "@message", "text", "textPayload", "_source", "jsonPayload")
-"""Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
+_ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
 )
@@ -83,13 +76,17 @@ class Paste:
         yield from self._settle()
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
-        if messages := _messages(raw, number):
+        if messages := _messages(unlinked(raw), number):
             yield from self._settle()
             yield from messages
             return
-        line = bare(raw)
-        begins = _BEGIN.match(line) is not None
-        if self._pending and not begins and line:
+        for line in _lines_within(raw):
+            yield from self._take_bare(bare(line), number)
+
+    def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
+        if not line:
+            return  # an empty line between the pieces of a wrapped one is a form's doing
+        if self._pending and not self._is_new(line):
             self._pending.append(line)
             if entry := _joined(self._pending, self._number):
                 self._pending = []
@@ -98,19 +95,30 @@ class Paste:
                 yield from self._settle()
             return
         yield from self._settle()
+        if messages := _messages(line, number):
+            yield from messages
+            return
         # A line with its header may go on in the next one; it is taken for cut only when nothing follows.
-        goes_on = begins and not _ELLIPSIS.search(line)
+        goes_on = begins(line) and not _ELLIPSIS.search(line)
         if entry := _joined([line], number) or (None if goes_on else cut_line(line, number)):
             yield entry
-        elif begins:
+        elif begins(line):
             self._pending, self._number = [line], number
         else:
             self._note(line)
 
+    def _is_new(self, line: bytes) -> bool:
+        """Whether a line begins here: a header without its date may be the rest of one whose date stands before."""
+        if HEADER.match(line):
+            return True
+        before = b" ".join(self._pending)
+        return begins(line) and bool(_CODE.search(before) or (line[:1] == b"[" and MODULE.search(before)))
+
     def _settle(self) -> Iterator[Entry]:
         """Have done with a line that began and was never understood."""
         pending, self._pending = self._pending, []
-        whole = pending and (cut_line(pending[0], self._number) or cut_line(b"".join(pending), self._number))
+        ways = (pending[0], b"".join(pending), b" ".join(pending)) if pending else ()
+        whole = next((entry for way in ways if (entry := cut_line(way, self._number))), None)
         if whole:
             yield whole
             return
@@ -120,6 +128,13 @@ class Paste:
         if _MENTION.search(line):
             self.unclear += 1
             self.nginx += _NGINX.search(line) is not None
+
+
+def _lines_within(raw: bytes) -> list[bytes]:
+    """The lines that a page or a string has made one; none within a line in which others than mod_ssl speak."""
+    module = MODULE.search(raw)
+    strange = (module and module[1] not in (b"ssl", b"md")) or quotes_strangers(raw)
+    return [raw] if strange else _BREAK.split(raw)
 
 
 def _lines(readline: Callable[[], bytes]) -> Iterator[bytes]:
@@ -152,39 +167,6 @@ def _messages(line: bytes, number: int) -> list[Entry]:
     return [entry, *(found for other in others if (found := parse(other, number)))]
 
 
-def _message_of(line: bytes) -> bytes:
-    """Return the log's own line out of an object of JSON, as shippers of logs write them."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    for _ in range(3):
-        if not isinstance(found, dict):
-            break
-        found = next((found[name] for name in _MESSAGES if name in found), None)
-    return found.encode("utf-8", "surrogateescape").strip() if isinstance(found, str) else line
-
-
-def bare(raw: bytes) -> bytes:
-    """Return a line without what quoting, lists, grep, pages and terminals put around it."""
-    line = _ANSI.sub(b"", raw[: 2 * MAX_LINE]).replace(_NO_BREAK, b" ").strip()
-    if line.startswith(b"{"):
-        line = _message_of(line)
-    if _ENTITY.search(line):
-        line = (
-            html.unescape(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape").strip()
-        )
-    for _ in range(6):
-        before = line
-        for pattern in (_OPENING_TAG, _CELLS, _QUOTING, _NUMBER):
-            line = pattern.sub(b"", line, count=1) if pattern.match(line) else line
-        if not _BEGIN.match(line) and (name := _FILE_NAME.match(line)):
-            line = line[name.end() :]
-        if line == before:
-            break
-    return _TAIL.sub(b"", line)
-
-
 def _joined(pieces: list[bytes], number: int) -> Entry | None:
     """Return what a line says that a terminal cut into pieces, by new lines or by the blanks that fill its width."""
     parts = [part for piece in pieces for part in _GAP.split(piece)]
@@ -204,35 +186,59 @@ def _joined(pieces: list[bytes], number: int) -> Entry | None:
 
 
 def cut_line(line: bytes, number: int) -> Entry | None:
-    """Return what a line says that was cut at its beginning or end, None if it is none of mod_ssl's or mod_md's."""
+    """Return what a line says that was cut at its beginning or end, None if it is none of mod_ssl's or mod_md's.
+
+    Apache before 2.4.1 wrote the same texts without a number; they count behind a header only.
+    """
     found = _CUT.match(_GAP.sub(b"", line))
-    rule = RULES.get(found["code"]) if found else None
-    if found is None or rule is None or not _of_module(found["brackets"], rule):
+    if found is None or quotes_strangers(line[: found.start("brackets")]):
         return None
-    kind, responder = _said_or_cut(rule, found["text"], found["error"] or found["reason"] or b"")
-    if kind is None:
-        return None
-    pid = _PID.search(found["brackets"])
-    worker = (pid[1], pid[2]) if pid else (None, None)
-    return entry_of(rule, kind, responder, number, time_of(line), *worker)
+    rules = [RULES.get(found["code"])] if found["code"] else _rules_without_number(found)
+    error = found["error"] or found["reason"] or b""
+    for rule in rules:
+        if rule is None or not _of_module(found["brackets"], rule):
+            continue
+        kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"])
+        if kind is not None:
+            pid = _PID.search(found["brackets"])
+            worker = (pid[1], pid[2]) if pid else (None, None)
+            return entry_of(rule, kind, responder, number, time_of(line), *worker)
+    return None
+
+
+def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
+    """The rules whose text this is; of stapling itself none that has a client, for scripts write such lines."""
+    if not (MODULE.search(found["brackets"]) and _MENTION.search(found["text"])):
+        return []
+    rules = (rule for rule in RULES.values() if _lenient(rule)[0].match(found["text"].strip()))
+    return [rule for rule in rules if rule.scope is Scope.SHARED or not found["client"]]
 
 
 def _of_module(brackets: bytes, rule: Message) -> bool:
-    modules = {module for module in _MODULE.findall(brackets) if module}
+    modules = {module for module in MODULE.findall(brackets) if module}
     return modules <= {rule.module}
 
 
-def _said_or_cut(rule: Message, text: bytes, os_error: bytes) -> tuple[Kind | None, bytes | None]:
+def _said_or_cut(
+    rule: Message, text: bytes, os_error: bytes, by_ssl: bool
+) -> tuple[Kind | None, bytes | None]:
     """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):
         if found := pattern.match(text):
             return kind_of(rule, os_error), found.groupdict().get("responder")
-    start = _ELLIPSIS.sub(b"", text).rstrip()
-    literals = (fixed.partition("%")[0].encode() for fixed in rule.formats)
-    if len(start) >= _SHORTEST_TEXT and any(literal.startswith(start) for literal in literals):
+    start, _, end = _ELLIPSIS.sub(b"", text).partition(b"\xe2\x80\xa6")
+    start = start.rstrip()
+    shortest = 1 if by_ssl else _SHORTEST_TEXT
+    if len(start) >= shortest and any(_frames(fixed, start, end) for fixed in rule.formats):
         return kind_of(rule, os_error), None
     return None, None
+
+
+def _frames(fixed: str, start: bytes, end: bytes) -> bool:
+    """Whether a text begins like a format and, where something in the middle was left out, ends like it."""
+    head, tail = fixed.partition("%")[0].encode(), fixed.rpartition("%")[2][1:].encode()
+    return head.startswith(start) and (not end or end.endswith(tail) or tail.endswith(end))
 
 
 @cache
@@ -246,7 +252,8 @@ def _lenient(rule: Message) -> tuple[re.Pattern[bytes], ...]:
             return rb".*?"
         if text == "'":
             return quote
-        return re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
+        spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
+        return spaced.replace(b"_", b"_?")  # Markdown takes them for italics
 
     return tuple(
         re.compile(

@@ -1,8 +1,8 @@
 """What Apache's error log says about stapling: its lines, of a period or since the last look.
 
-The parts: `scan` finds lines fast, `parts` shares that work among processes, `line` reads one line, `paste` what
-people hand on, `codes` knows the messages, `attribution` tells stapling from OCSP for client certificates, `files`
-handles rotation, `failures` groups and counts.
+The parts: `scan` finds lines fast, `parts` shares that work among processes, `line` reads one line, `paste` and
+`undress` what people hand on, `codes` knows the messages, `attribution` tells stapling from OCSP for client
+certificates, `files` handles rotation, `failures` groups and counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from ocsp_stapling.apache.errorlog.paste import MOST, UTF_16, Paste
 from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
 from ocsp_stapling.problem import Problem
 
-__all__ = ["Bookmark", "entries", "entries_of_all", "entries_of_stream", "new_entries", "pasted_entries"]
+__all__ = [
+    "Bookmark",
+    "entries",
+    "entries_of_all",
+    "entries_of_stream",
+    "named_entries",
+    "new_entries",
+    "pasted_entries",
+]
 
 
 def entries(path: Path, since: datetime | None = None, numbered: bool = True) -> Iterator[Entry]:
@@ -64,6 +72,19 @@ def entries_of_stream(stream: IO[bytes], paste: Paste, since: datetime | None = 
     read: Fill = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
     lines = chain(paste.entries(stream.readline), _of_stream(read))
     return (e for e in prove(lines) if since is None or not _before(e, since))
+
+
+def named_entries(path: Path, paste: Paste, since: datetime, numbered: bool) -> Iterator[Entry]:
+    """Yield a period of a file that somebody names: of a log, or, where none of its lines is one, of a paste.
+
+    Raises Problem as `pasted_entries` does.
+    """
+    found = entries(path, since, numbered)
+    first = next(found, None)
+    if first is None:
+        yield from (e for e in pasted_entries(path, paste) if not _before(e, since))
+        return
+    yield from chain((first,), found)
 
 
 def pasted_entries(path: Path, paste: Paste) -> Iterator[Entry]:

@@ -80,8 +80,13 @@ def turning_off(configuration: ConfigurationEvidence) -> str:
     return told
 
 
-def turning_off_alone(sites: Sequence[str]) -> str:
-    """Return how stapling is turned off for these sites and for no other."""
+def turning_off_alone(sites: Sequence[str], account: str) -> str:
+    """Return how stapling is turned off for these sites, or for all of their account's, and for no other."""
+    if account:
+        return (
+            f"Turn stapling off for the sites of account {account} alone, all others keep their staples: "
+            f"ocsp-stapling off --account {account}."
+        )
     commands = ", ".join(f"ocsp-stapling off --site {name}" for name in sites)
     return f"Turn stapling off for {listed(sites)} alone, all others keep their staples: {commands}."
 
@@ -97,4 +102,6 @@ def remedy(why: Explanation) -> Action:
 
 def advised(why: Explanation, action: Action) -> str:
     """Return the advice for an action, in detail where the cause is known."""
-    return FIXES.get(why.cause, ADVICE[action]) if action is Action.FIX_HERE else ADVICE[action]
+    if action is not Action.FIX_HERE:
+        return ADVICE[action]
+    return why.fix or FIXES.get(why.cause, ADVICE[action])

@@ -21,6 +21,7 @@ from ocsp_stapling.check.evidence import NameState, ResponderEvidence
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
+_SEVERAL = 2
 _WRONG_CLOCK_SECONDS = 300.0
 _REFUSING, _PROXY_LOGIN, _PORTAL = (
     4,
@@ -96,7 +97,8 @@ def _found_slowly(one: ResponderEvidence) -> Explanation:
     why = (f"No answer from {listed(dead)} (/etc/resolv.conf): lookups wait for that first.",) if dead else ()
     against = () if dead else ("This server's name servers do answer: those of that name may be slow.",)
     sure = Confidence.HIGH if dead else Confidence.MEDIUM
-    return Explanation(Cause.DNS, sure, Outcome.SLOW, sentence, why, against, local=True, late=True)
+    fix = "Repair that name server, or take it out of /etc/resolv.conf." if dead else ""
+    return Explanation(Cause.DNS, sure, Outcome.SLOW, sentence, why, against, local=True, late=True, fix=fix)
 
 
 def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
@@ -111,17 +113,28 @@ def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
         why = ("The responders that the certificates name are not asked at all.",)
         told = f"{sentence}{uncapital(outcome.sentence)}"
         return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
+    return _by_proxy(one, outcome, around)
+
+
+def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
+    """The proxy of SSLOCSPProxyURL is not reached, or answers in the place of every responder."""
     line = around.proxy
-    if line and outcome in UNCONNECTED | MUTE | _UNRESOLVED:
-        sure = Confidence.MEDIUM if outcome in MUTE else Confidence.HIGH
-        sentence = (
-            f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: "
-        )
-        why = (f"Apache does not connect to {_host(one)} itself.",)
-        return Explanation(
-            Cause.PROXY, sure, outcome, f"{sentence}{uncapital(outcome.sentence)}", why, local=True
-        )
-    return None
+    if line is None:
+        return None
+    answers = outcome in _FOREIGN | {Outcome.HTTP_ERROR, Outcome.NOT_OCSP}
+    for_all = outcome in around.shared or around.operators < _SEVERAL or _refusal(one) == _PROXY_LOGIN
+    if not (outcome in UNCONNECTED | MUTE | _UNRESOLVED or (answers and for_all)):
+        return None
+    sure = Confidence.MEDIUM if answers or outcome in MUTE else Confidence.HIGH
+    fault = "its name does not resolve." if outcome in _UNRESOLVED else uncapital(outcome.sentence)
+    if answers:
+        status = next((found.http_status for found in failing(one) if found.http_status), None)
+        fault = f"what comes back is no OCSP answer (HTTP {status})." if status else fault
+    sentence = (
+        f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: {fault}"
+    )
+    why = (f"Apache does not connect to {_host(one)} itself.",)
+    return Explanation(Cause.PROXY, sure, outcome, sentence, why, local=True)
 
 
 def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
@@ -133,7 +146,8 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
         )
         return Explanation(Cause.BAD_OCSP_URL, Confidence.HIGH, outcome, sentence, why)
     if one.name_state is NameState.HOSTS_OVERRIDE:
-        return _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
+        found = _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
+        return replace(found, fix="Take that line out of /etc/hosts, or give it the right address.")
     if outcome is Outcome.ADDRESS_FORBIDDEN:
         return _forbidden(one, outcome)
     if outcome is Outcome.DNS_TIMEOUT:
@@ -286,8 +300,12 @@ def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Exp
     if around.mute_everywhere:
         why = (outcome.sentence, _several(around, "stay silent after the connection"))
         return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
-    against = _page_green(one, around)
-    return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), (outcome.sentence,), against)
+    complete = any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one))
+    open_still = "Its answer comes, but the connection is not closed, and Apache waits for that in vain."
+    told = open_still if complete else outcome.sentence
+    return Explanation(
+        Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, _down(one), (told,), _page_green(one, around)
+    )
 
 
 def _unconnected(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
@@ -344,17 +362,19 @@ def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
 
 def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """Something came back, but not what should have."""
-    why = (outcome.sentence,)
+    why: tuple[str, ...] = (outcome.sentence,)
     if outcome is Outcome.REVOKED:
         which = _certificate(one) or "a certificate in use"
         sentence = f"{one.authority} says that {which} is revoked."
         return Explanation(Cause.CERTIFICATE_REVOKED, Confidence.HIGH, outcome, sentence, why)
-    if outcome in _FOREIGN:
+    if outcome in _FOREIGN or (outcome is Outcome.NOT_OCSP and outcome in around.shared):
         return _foreign(one, outcome, around)
     if outcome in _OVERLOADED:
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
+    if outcome is Outcome.NOT_OCSP:
+        why += tuple(capital(found.detail) for found in failing(one) if found.detail)
     about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
     sentence = f"{_host(one)} is reached, but its {about} wrong{_partly(one)}."
     return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)

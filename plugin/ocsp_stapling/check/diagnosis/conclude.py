@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import queue, unseen
@@ -37,8 +38,8 @@ from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, is_other
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
-_ALONE_AT_MOST = 3
-"""Sites of one customer that are turned off one by one."""
+_NAMED_AT_MOST = 3
+"""Sites of one customer that are turned off by name; of more all of the account's are."""
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 
 
@@ -51,7 +52,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     verdict = offered(evidence, shielded(evidence, verdict, [one for one in found if not one.ok], measured))
     verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
-        verdict = replace(verdict, alone=_alone(evidence, found))
+        verdict = replace(verdict, **_alone(evidence, found)._asdict())
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
@@ -71,9 +72,9 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
     to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
     return (
         beside.not_served(evidence, measured)
-        or beside.not_in_front(evidence, measured, holding_up=_holding_up(evidence, found))
+        or beside.not_in_front(evidence, measured, holding_up=bool(_guilty(evidence, found)))
         or beside.mod_md(evidence, measured)
-        or unseen.verdict(evidence, measured, own=_holding_up(evidence, found))
+        or unseen.verdict(evidence, measured, own=bool(_guilty(evidence, found)))
         or beside.not_applicable(evidence, measured)
         or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
         or (
@@ -87,13 +88,7 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
 def _slow_without_them(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> bool:
     """Say whether Apache is slow for every client while no faulty responder can hold anybody up."""
     slow = measured.lasting and not measured.plain_quick
-    return slow and not _holding_up(evidence, found)
-
-
-def _holding_up(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> bool:
-    """Say whether any faulty responder can make handshakes wait; one that fails at once cannot."""
-    pairs = zip(evidence.responders, found, strict=True)
-    return any(can_hold_up(one.finding) for one, why in pairs if not why.ok and not why.why.late)
+    return slow and not _guilty(evidence, found)
 
 
 def keeps_off(one: ResponderDiagnosis) -> bool:
@@ -120,7 +115,7 @@ def _faulty(
     evidence: Evidence, leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis], measured: Measured
 ) -> Diagnosis:
     broken = [one for one in found if not one.ok]
-    severity = _severity(_holding_up(evidence, found), broken, measured)
+    severity = _severity(bool(_guilty(evidence, found)), broken, measured)
     if _concerns_only_itself(leading, measured):
         severity = Severity.FAILING
     waits = queue.waiting(evidence) if severity is Severity.STALLING and measured.slow else ()
@@ -129,9 +124,9 @@ def _faulty(
     strict = queue.must_staple(evidence) if waits else bad
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
-    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else ()
-    ends = Action.TURN_OFF_SITE if alone else Action.TURN_OFF
-    action = ends if severity is Severity.STALLING or alone or handed_on else cure
+    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else _Alone()
+    ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
+    action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
     return Diagnosis(
         leading.cause,
@@ -140,36 +135,54 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
-        (*leading.why.reasons_for, leading.concerning, *_whose(evidence, alone), _through(evidence)),
+        (
+            *leading.why.reasons_for,
+            leading.concerning,
+            *_whose(evidence, found, alone.alone),
+            _through(evidence),
+        ),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,
         waits,
         strict,
-        alone=alone,
+        alone=alone.alone,
+        alone_account=alone.alone_account,
         afterwards=cure if action in (Action.TURN_OFF, Action.TURN_OFF_SITE) else Action.NOTHING,
     )
 
 
-def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> tuple[str, ...]:
-    """The few sites of one customer whose responders alone can hold handshakes up, while another one answers.
+class _Alone(NamedTuple):
+    """The fields of a diagnosis that say who can be turned off alone."""
+
+    alone: tuple[str, ...] = ()
+    alone_account: str = ""
+
+
+def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> _Alone:
+    """The sites of one customer whose responders alone can hold handshakes up, while another one answers.
 
     Then turning stapling off for these ends it, and nobody else loses a staple. Whose fault it is has no part in
     whether others wait; only in what is done about it.
     """
-    pairs = list(zip(evidence.responders, found, strict=True))
-    guilty = [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
     off = evidence.configuration.on is False
-    sites = [site for one in guilty for site in one.sites if site.stapling or off]
-    if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for _, why in pairs):
-        return ()
+    sites = [site for one in _guilty(evidence, found) for site in one.sites if site.stapling or off]
+    if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
+        return _Alone()
     names = tuple(dict.fromkeys(site.name for site in sites))
-    return names if len(names) <= _ALONE_AT_MOST else ()
+    return _Alone(names, sites[0].owner if len(names) > _NAMED_AT_MOST else "")
 
 
-def _whose(evidence: Evidence, alone: Sequence[str]) -> list[str]:
-    """Where the URL stands: site, account and virtual host."""
-    named = [(one.url, site) for one in evidence.responders for site in one.sites if site.name in alone]
+def _guilty(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[ResponderEvidence]:
+    """The responders at fault that can make handshakes wait; one that fails at once cannot."""
+    pairs = zip(evidence.responders, found, strict=True)
+    return [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
+
+
+def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Sequence[str]) -> list[str]:
+    """Where the URLs at fault stand: site, account and virtual host."""
+    named = [(one.url, site) for one in _guilty(evidence, found) for site in one.sites if site.name in alone]
+    named = named[:_NAMED_AT_MOST]
     told = []
     for url, site in named:
         place = ", ".join(filter(None, (f"account {site.owner}", site.where)))
@@ -295,11 +308,11 @@ def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
 
 
 def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: Sequence[str]
+    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: _Alone
 ) -> str:
     then = f"Then: {uncapital(advised(why, cure))}"
     if action is Action.TURN_OFF_SITE:
-        return f"{turning_off_alone(alone)} {then}"
+        return f"{turning_off_alone(*alone)} {then}"
     if action is Action.TURN_OFF:
         return f"{turning_off(evidence.configuration)} {then}"
     advice = advised(why, cure)
@@ -328,13 +341,13 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         for one in evidence.authorities
         if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
     ]
-    if verdict.cause is Cause.UNKNOWN and (
-        hosts := sorted({host_of(one.url) for one in found if not one.ok})
-    ):
+    pairs = zip(evidence.responders, found, strict=True)
+    quick = sorted({host_of(why.url) for one, why in pairs if not why.ok and not can_hold_up(one.finding)})
+    if verdict.cause is Cause.UNKNOWN and quick:
         every = counted(len({host_of(one.url) for one in found}), "responder")
-        fails = "fails" if len(hosts) == 1 else "fail"
+        fails = "fails" if len(quick) == 1 else "fail"
         facts.append(
-            f"Besides, {len(hosts)} of {every} {fails} at once, which holds nobody up: {listed(hosts)}."
+            f"Besides, {len(quick)} of {every} {fails} at once, which holds nobody up: {listed(quick)}."
         )
     if evidence.log.last_day and verdict.severity is Severity.NOISE:
         facts.append(_log_words(evidence))

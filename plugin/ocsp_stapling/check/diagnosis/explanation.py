@@ -76,6 +76,8 @@ class Explanation:
     """Whether the remedy lies on this server rather than in the network beyond it."""
     late: bool = False
     """Whether its answers are right and only slow."""
+    fix: str = ""
+    """What mends it on this server, where more is known than its cause; "" for the advice of the cause."""
 
 
 def can_hold_up(finding: ResponderFinding) -> bool:

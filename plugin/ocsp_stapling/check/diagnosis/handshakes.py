@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
@@ -42,7 +42,7 @@ class Measured:
     slowest_again: float | None
     """The same, but of those that were quick when repeated the second."""
     given_up_after: float = 0.0
-    """Where every slow one was cut off: after how many seconds Apache gives one up, by its time-outs; 0: unknown."""
+    """After how many seconds Apache gives up a responder that hangs, by its time-outs; 0: unknown."""
 
     @property
     def stalling(self) -> bool:
@@ -94,23 +94,32 @@ def measure(evidence: Evidence) -> Measured:
 
 
 def _given_up_after(evidence: Evidence, slow: Sequence[HandshakeEvidence]) -> float:
-    """Reckon what a look that was cut off did not see: the shortest wait for any of the responders waited for."""
-    timeout = evidence.configuration.responder_timeout
-    if not slow or not all(h.error for h in slow):
-        return 0.0
-    waited = {h.responder for h in slow}
-    found = [_waits_for(one.finding, timeout) for one in evidence.responders if one.url in waited]
-    return min(filter(None, found), default=0.0)
+    """Reckon what a look does not see that is cut off, or meets one site only of a responder that hangs.
+
+    0 where the sites that were waited for differ in it.
+    """
+    waited = {(h.responder, h.site) for h in slow}
+    found = {
+        _waits_for(one.finding, site.responder_timeout)
+        for one in evidence.responders
+        for site in one.sites
+        if (one.url, site.name) in waited
+    } - {0.0}
+    return found.pop() if len(found) == 1 else 0.0
 
 
 def _waits_for(finding: ResponderFinding, timeout: float) -> float:
-    """Apache tries one address after the other until one takes the connection; that one's answer it waits for."""
+    """Apache tries one address after the other until one takes the connection; that one's answer it waits for.
+
+    0 where it gets a good one in the end: then only the first visitor waits.
+    """
     waits = 0.0
     for found in finding.addresses:
         if found.outcome is Outcome.CONNECT_TIMEOUT:
             waits += timeout
         elif found.tcp_ms is not None:
-            return waits + timeout * (found.outcome is Outcome.REPLY_TIMEOUT)
+            silent = found.outcome is Outcome.REPLY_TIMEOUT
+            return 0.0 if found.outcome.is_good else waits + timeout * silent
     return waits
 
 
@@ -173,6 +182,19 @@ def each_waits(ended: Sequence[float], cut: Sequence[float] = ()) -> float:
     return first if cut and min(cut) > first >= STALL_SECONDS else 0.0
 
 
+def queue_of(waits: Iterable[tuple[str, float, bool]]) -> float:
+    """Return what each handshake adds to the wait of the next: `waits` are responder, seconds, whether cut off.
+
+    Of one responder that hangs, what is behind it tells the queue; so do all together.
+    """
+    every = list(waits)
+    groups = [every, *([one for one in every if one[0] == name] for name in {each[0] for each in every})]
+    return max(
+        each_waits(*([seconds for _, seconds, cut in group if cut is given_up] for given_up in (False, True)))
+        for group in groups
+    )
+
+
 def queue_words(each: float) -> str:
     """Return what a queue means for visitors, "" where there is none."""
     if each < STALL_SECONDS:
@@ -210,20 +232,15 @@ def _slow_words(measured: Measured) -> str:
         if measured.plain_quick and measured.plain_met
         else ""
     )
-    each = each_waits(*split_waits(measured.slow))
+    each = queue_of((h.responder, h.seconds, bool(h.error)) for h in measured.slow)
     queue = f"; {told}" if (told := queue_words(each)) else ""
     later = "" if queue or not measured.given_up_after else f" {_reckoned_words(measured.given_up_after)}"
     return f"Handshakes that ask for a staple wait {waited}{queue}{plain}.{later}"
 
 
 def _reckoned_words(each: float) -> str:
-    """What the cut-off look did not see, by Apache's time-out at each address: said as a reckoning."""
+    """What the look did not see, by Apache's time-out at each address: said as a reckoning."""
     return f"By its time-outs Apache gives each up after {queue_words(each).replace(' each', '', 1)}."
-
-
-def split_waits(slow: Sequence[HandshakeEvidence]) -> tuple[list[float], list[float]]:
-    """Return the seconds of those that ended, and of those that were cut off while they waited."""
-    return [h.seconds for h in slow if not h.error], [h.seconds for h in slow if h.error]
 
 
 def _aborted_words(measured: Measured) -> str:

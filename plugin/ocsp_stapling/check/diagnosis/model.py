@@ -71,6 +71,8 @@ class Diagnosis:
     responders: tuple[ResponderDiagnosis, ...] = ()
     alone: tuple[str, ...] = ()
     """The sites for which turning stapling off alone ends it: those of one customer, with no other at fault."""
+    alone_account: str = ""
+    """That customer's account where its sites are too many to be turned off by name, else ""."""
     shield_trouble: tuple[str, ...] = ()
     """What of the shield needs somebody: `relay-down`, `revoked`, `must-staple`, `ends-soon`."""
     recommended: Action = Action.NOTHING

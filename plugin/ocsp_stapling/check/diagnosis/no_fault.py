@@ -41,6 +41,8 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return staple_cache.too_small(evidence, measured)
     if evidence.unreadable:
         return beside.unreadable(evidence)
+    if evidence.unasked:
+        return beside.not_all_asked(evidence, measured)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
     if evidence.log.fresh_timeouts >= _SEVERAL:

@@ -13,7 +13,7 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, S
 from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.server.sites import host_of
-from ocsp_stapling.text import listed, uncapital
+from ocsp_stapling.text import listed, uncapital, when
 
 _DAY = timedelta(days=1)
 _OTHERWISE = (Cause.PROXY, Cause.FORCED_URL, Cause.CACHE_TOO_SMALL)
@@ -75,7 +75,7 @@ def _nobody_waits(
     theirs = [one for one in shield.responders if one.host in hosts]
     ends = min((one.earliest_end for one in theirs if one.earliest_end), default=None)
     told = f"{dark[0].why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
-    told += f"; staples last until {ends:%Y-%m-%d %H:%M %Z}." if ends else "."
+    told += f"; staples last until {when(ends)}." if ends else "."
     if _ends_soon(theirs, evidence.taken_at):
         trouble = (*found.shield_trouble, "ends-soon")
         return replace(found, severity=Severity.FAILING, sentence=told, shield_trouble=trouble)

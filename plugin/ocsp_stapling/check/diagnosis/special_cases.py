@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ocsp_stapling.apache.stapling import Origin
@@ -10,10 +12,11 @@ from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy,
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, Site
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.text import capital, listed, uncapital
+from ocsp_stapling.text import capital, listed, uncapital, when
 
+_NAMED = 3
 _NO_CACHE = "startup-fatal-no-cache"
 """The error log's word for it (AH01958): the one way in which stapling keeps Apache from starting."""
 
@@ -236,6 +239,37 @@ def unreadable(evidence: Evidence) -> Diagnosis:
     )
 
 
+def unasked_words(sites: Sequence[Site]) -> str:
+    """Return whose certificates name more responders than are asked, the account with most sites first."""
+    owners = Counter(site.owner for site in sites)
+    named = [f"account {owner}" if owner else "no account" for owner, _ in owners.most_common()]
+    return f"the certificates of {listed(named)} name far more than those of others."
+
+
+def not_all_asked(evidence: Evidence, measured: Measured) -> Diagnosis:
+    """Who has hundreds of responders keeps the last of them from being asked: said, named, and no alarm for all.
+
+    A warning, never more: whether others wait is measured at their own sites, and the ten by lot among those
+    asked come to each of them in time.
+    """
+    owners = tuple(dict.fromkeys(filter(None, (site.owner for site in evidence.unasked))))
+    quick = (
+        "Visitors were not seen to wait." if measured.judged else "Whether visitors wait was not measured."
+    )
+    sentence = (
+        f"Not every responder could be asked: {unasked_words(evidence.unasked)} All that were asked answer rightly. "
+        f"{quick}"
+    )
+    commands = ", ".join(f"ocsp-stapling off --account {owner}" for owner in owners[:_NAMED])
+    advice = f"See whether that is what the account is for; else turn stapling off for its sites alone: {commands}."
+    if not owners:
+        advice = "See why this server has so many responders; look again for the others."
+    names = tuple(dict.fromkeys(site.name for site in evidence.unasked))
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=names
+    )
+
+
 def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measured) -> Diagnosis | None:
     """Stapling is off already: is it time to turn it on again? `leading` is what speaks against it."""
     configuration = evidence.configuration
@@ -259,6 +293,8 @@ def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measur
         )
     if leading is None:
         advice = f"{all_answer(evidence)}: turn stapling on again."
+        if evidence.unasked:
+            advice += f" Not all were asked: {unasked_words(evidence.unasked)}"
         return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
     action = remedy(leading.why)
     advice = f"Keep it off for now: {uncapital(leading.why.sentence)} {advised(leading.why, action)}"
@@ -272,8 +308,8 @@ def _off_words(evidence: Evidence) -> str:
     configuration = evidence.configuration
     if configuration.origin is Origin.PLUGIN:
         who = f" by {configuration.off_by}" if configuration.off_by else ""
-        when = f" since {configuration.off_since:%Y-%m-%d %H:%M %Z}" if configuration.off_since else ""
-        return f"Stapling is switched off{when}{who} through this plugin."
+        since = f" since {when(configuration.off_since)}" if configuration.off_since else ""
+        return f"Stapling is switched off{since}{who} through this plugin."
     if configuration.origin is Origin.WHM:
         return "Stapling is switched off in WHM itself (Apache Configuration, Global Configuration)."
     if configuration.origin is Origin.OWN_TEMPLATE:

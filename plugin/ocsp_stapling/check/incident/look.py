@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, each_waits
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, queue_of
 from ocsp_stapling.check.incident.model import SERVER, Trouble, Wait
 
 Document = Mapping[str, Any]
@@ -56,7 +56,7 @@ def look_at(found: Document, source: str) -> Look:
         _troubles(found, at, stalling),
         frozenset(str(one["url"]) for one in found["responders"]),
         causing,
-        int(found["site_count"]) if everybody else causing,
+        len(found["sites_waiting"]) or (int(found["site_count"]) if everybody else causing),
         _wait(found["handshakes"], at) if stalling else None,
         _kept(found),
     )
@@ -87,11 +87,7 @@ def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
     if not slow:
         return None
     longest = max(slow, key=lambda one: float(one["seconds"]))
-    ended, cut = (
-        [float(one["seconds"]) for one in slow if bool(one["failure"]) is given_up]
-        for given_up in (False, True)
-    )
-    each = each_waits(ended, cut)
+    each = queue_of((str(one["responder"]), float(one["seconds"]), bool(one["failure"])) for one in slow)
     return Wait(float(longest["seconds"]), at, bool(longest["failure"]), each, len(slow), len(met))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident.model import SERVER, Incident
 from ocsp_stapling.check.incident.words import sentence, timeline, wait_words
-from ocsp_stapling.text import capital
+from ocsp_stapling.check.words import trouble_words
+from ocsp_stapling.text import capital, when
 
 _SIGNS = {
     "check": "a check by an administrator",
@@ -24,7 +25,7 @@ _ESCAPED = "\\`*_[]<>|#"
 def report(one: Incident, operations: Sequence[Operation]) -> str:
     """Return the incident as a document: summary, numbers, timeline, responders, evidence."""
     host = str(_part(one.kept, "this_server").get("name") or "")
-    title = f"# Incident of {_moment(one.began)}{f' on {_plain(host)}' if host else ''}"
+    title = f"# Incident of {when(one.began)}{f' on {_plain(host)}' if host else ''}"
     failed = ("responder", "authority", "failed", "answered again", "how")
     parts = [
         [title, "", _plain(sentence(one)), *(["", _plain(one.sentence)] if one.sentence else [])],
@@ -38,7 +39,7 @@ def report(one: Incident, operations: Sequence[Operation]) -> str:
 
 def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
     yield "identity", one.id
-    yield "first sign", f"{_moment(one.began)}, by {_SIGNS.get(one.sign, one.sign)}"
+    yield "first sign", f"{when(one.began)}, by {_SIGNS.get(one.sign, one.sign)}"
     if one.wait is not None:
         yield "worst wait of a visitor", capital(wait_words(one.wait))
         yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that were made then"
@@ -54,7 +55,7 @@ def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
 
 
 def _minutes(began: float, ended: float | None) -> str:
-    return "not yet" if ended is None else f"{_length(max(ended - began, 0))} ({_moment(ended)})"
+    return "not yet" if ended is None else f"{_length(max(ended - began, 0))} ({when(ended)})"
 
 
 def _length(seconds: float) -> str:
@@ -64,14 +65,14 @@ def _length(seconds: float) -> str:
 
 
 def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[str, ...]]:
-    return ((_moment(each.at), each.sentence) for each in timeline(one, operations))
+    return ((when(each.at), each.sentence) for each in timeline(one, operations))
 
 
 def _troubles(one: Incident) -> Iterable[tuple[str, ...]]:
     for each in one.troubles:
         name = "the server itself" if each.url == SERVER else each.url
-        healed = "not yet" if each.healed is None else _moment(each.healed)
-        yield name, each.authority, _moment(each.began), healed, each.sentence
+        healed = "not yet" if each.healed is None else when(each.healed)
+        yield name, each.authority, when(each.began), healed, each.sentence
 
 
 def _evidence(kept: Mapping[str, Any]) -> list[str]:
@@ -79,7 +80,12 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
     met = [one for one in kept.get("handshakes", ()) if isinstance(one, Mapping)][:_SHOWN]
     asked = [one for one in kept.get("responders", ()) if isinstance(one, Mapping)][:_SHOWN]
     rows = [
-        (str(one.get("host")), str(place.get("address")), str(place.get("outcome")), _took(place))
+        (
+            str(one.get("host")),
+            str(place.get("address")),
+            trouble_words(str(place.get("outcome"))),
+            _took(place),
+        )
         for one in asked
         for place in one.get("addresses", ())
         if isinstance(place, Mapping)
@@ -87,12 +93,19 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
     visits = [(str(one.get("site")), "yes" if one.get("asked") else "no", _ended(one)) for one in met]
     if not rows and not visits:
         return ["No check saw it while it lasted."]
-    lines = [f"A check at {kept['checked_at']}."] if kept.get("checked_at") else []
+    lines = _made_at(str(kept.get("checked_at") or ""))
     if rows:
         lines += ["", *_table(("responder", "address", "outcome", "answer after"), rows)]
     if visits:
         lines += ["", *_table(("site", "asked for a staple", "handshake"), visits)]
     return lines
+
+
+def _made_at(text: str) -> list[str]:
+    try:
+        return [f"A check at {when(datetime.fromisoformat(text))}."]
+    except ValueError:
+        return []
 
 
 def _took(place: Mapping[str, Any]) -> str:
@@ -121,7 +134,3 @@ def _plain(text: str) -> str:
 def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = found.get(name)
     return part if isinstance(part, Mapping) else {}
-
-
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S %z}"

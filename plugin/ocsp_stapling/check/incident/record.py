@@ -50,6 +50,8 @@ def one_of(journal: Journal, identity: str) -> Incident:
     for one in known(journal):
         if identity in (one.id, "latest"):
             return one
+    if identity == "latest":
+        raise Problem("unknown-incident", "No incident is in the history of this server.")
     raise Problem(
         "unknown-incident",
         "That incident is not in the history; `ocsp-stapling history` lists those that are.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.change.journal import Operation, ending
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
 from ocsp_stapling.text import capital, host_of, listed
@@ -23,13 +23,6 @@ DOING = {
     "shield-off": "Turning the shield off",
 }
 """What a change does, by its action."""
-_ENDINGS = {
-    "done": "done",
-    "refused": "refused, nothing touched",
-    "restored": "failed, everything put back",
-    "failed": "FAILED and not put back",
-    "running": "under way",
-}
 
 
 @dataclass(frozen=True)
@@ -139,7 +132,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEve
 def _change(one: Operation) -> str:
     reason = f" ({one.reason})" if one.reason else ""
     site = f" {one.plan['site']}" if one.plan.get("site") else ""
-    ended = _ENDINGS.get(one.state, one.state)
+    ended = ending(one.state)
     message = str(one.result.get("sentence") or "")
     told = f"{DOING.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])

@@ -12,7 +12,7 @@ from ocsp_stapling.check.diagnosis.explanation import all_answer
 from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.text import host_of
-from ocsp_stapling.web.pages.verdict import Button, telling
+from ocsp_stapling.web.pages.verdict import Button, alone_buttons, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 
 
@@ -231,7 +231,7 @@ def _turn_off(case: _Case) -> GuideStep:
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
-        return _turn_off_alone(case.diagnosis.alone)
+        return _turn_off_alone(case.diagnosis)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
     if not wanted and case.diagnosis.severity is Severity.STALLING:
         return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
@@ -250,13 +250,9 @@ def _turn_off(case: _Case) -> GuideStep:
     return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=clicks.TURN_OFF, paste=clicks.LINES)
 
 
-def _turn_off_alone(sites: Sequence[str]) -> GuideStep:
+def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
     why = "One customer's certificate is at fault: off for that alone, all others are quick and keep their staples."
-    buttons = [
-        Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
-        for site in sites
-    ]
-    return GuideStep(_TITLES[5], *_FIRST, why, buttons=tuple(buttons))
+    return GuideStep(_TITLES[5], *_FIRST, why, buttons=tuple(alone_buttons(diagnosis)))
 
 
 def _verify(case: _Case) -> GuideStep:

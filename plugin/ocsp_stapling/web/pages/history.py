@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, render_template
 
 from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
 from ocsp_stapling.check.incident.postmortem import report
-from ocsp_stapling.check.ticket import cause_words
+from ocsp_stapling.check.words import cause_words
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
@@ -161,5 +162,5 @@ def _row(one: Operation) -> HistoryRow:
 
 
 def _change_words(one: Operation) -> str:
-    site = str(one.plan.get("site") or "")
+    site = called(str(one.plan.get("site") or ""))
     return f"{ACTIONS.get(one.action, one.action)}{f' ({site})' if site else ''}"

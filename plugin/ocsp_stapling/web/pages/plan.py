@@ -11,11 +11,12 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest, called
 from ocsp_stapling.check.diagnosis import Severity
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.standing import PORT, wished_port
+from ocsp_stapling.text import counted
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages.operations import ACTIONS
@@ -119,7 +120,7 @@ def _undoing(identity: str) -> str:
         return ""
     when = told_time(datetime.fromtimestamp(found.started, UTC))
     what = ACTIONS.get(found.action, found.action)
-    site = f" ({found.plan['site']})" if found.plan.get("site") else ""
+    site = f" ({called(str(found.plan['site']))})" if found.plan.get("site") else ""
     because = f": {found.reason}" if found.reason else ""
     return f"{what}{site}, {when}, by {found.who}{because}"
 
@@ -148,7 +149,10 @@ def _meaning(plan: Plan) -> list[str]:
 
 
 def _choices(plan: Plan, options: Mapping[str, bool]) -> list[dict[str, Any]]:
-    if plan.action == "off" and plan.overrides and not options["overrides"]:
-        label = f"Turn it off as well for the {len(plan.overrides)} sites that turn stapling on themselves"
+    reached = len(plan.overrides) - len(plan.by_hand)
+    if plan.action == "off" and reached and not options["overrides"]:
+        label = (
+            f"Turn it off as well for {counted(reached, 'site')} that turn stapling on by a userdata include"
+        )
         return [{"label": label, "values": {"overrides": "yes"}}]
     return []

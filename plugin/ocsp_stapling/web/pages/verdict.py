@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ocsp_stapling.change.request import ACCOUNT, called
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES
 from ocsp_stapling.check.diagnosis.explanation import all_answer
@@ -155,7 +156,11 @@ def _advice(diagnosis: Diagnosis, evidence: Evidence, operator: bool) -> str:
         then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.action is Action.TURN_OFF_SITE:
-        whom = listed(diagnosis.alone)
+        whom = (
+            called(f"{ACCOUNT}{diagnosis.alone_account}")
+            if diagnosis.alone_account
+            else listed(diagnosis.alone)
+        )
         what = f"Turn stapling off for {whom} alone: all others are quick again and keep their staples."
         then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
@@ -218,7 +223,7 @@ def _facts(
 
 
 def _buttons(diagnosis: Diagnosis, evidence: Evidence) -> list[Button]:
-    found = [_alone_button(site) for site in diagnosis.alone if diagnosis.action is Action.TURN_OFF_SITE]
+    found = alone_buttons(diagnosis) if diagnosis.action is Action.TURN_OFF_SITE else []
     if diagnosis.cause is Cause.CACHE_TOO_SMALL:
         found.append(Button("Make the staple cache fit…", "plan.show", {"action": "cache-fit"}))
     found += [
@@ -255,8 +260,13 @@ def _with_overrides(button: Button) -> Button:
     return replace(button, values=_TURN_OFF | {"overrides": "yes"}) if button.values == _TURN_OFF else button
 
 
-def _alone_button(site: str) -> Button:
-    return Button(f"Turn it off for {site}…", "plan.show", {"action": "site-off", "site": site})
+def alone_buttons(diagnosis: Diagnosis) -> list[Button]:
+    """Return a button for each site that can be turned off alone; where they are many, one for their account."""
+    account = f"{ACCOUNT}{diagnosis.alone_account}" if diagnosis.alone_account else ""
+    return [
+        Button(f"Turn it off for {called(site)}…", "plan.show", {"action": "site-off", "site": site})
+        for site in ((account,) if account else diagnosis.alone)
+    ]
 
 
 def _button(action: Action) -> Button | None:

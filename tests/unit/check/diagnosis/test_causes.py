@@ -23,6 +23,7 @@ from ocsp_stapling.check.evidence import (
     Site,
     SteeringLine,
 )
+from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import V4, V6, address, evidence, meeting, responder, stalled, unstapled
 
@@ -67,6 +68,7 @@ TOGETHER = {
     Outcome.RESET: Cause.NETWORK_BLOCK,
     Outcome.EMPTY_REPLY: Cause.NETWORK_BLOCK,
     Outcome.REDIRECT: Cause.INTERCEPTION,
+    Outcome.NOT_OCSP: Cause.INTERCEPTION,
     Outcome.NOT_HTTP: Cause.INTERCEPTION,
     Outcome.STALE: Cause.CLOCK,
     Outcome.NOT_YET_VALID: Cause.CLOCK,
@@ -458,3 +460,54 @@ def test_independent_authorities_that_all_refuse_are_a_proxys_doing() -> None:
     found = diagnose(evidence(refusing("alpha", 403), refusing("beta", 403)))
 
     assert (found.cause, found.action) == (Cause.INTERCEPTION, Action.CONTACT_DATACENTER)
+
+
+def test_several_authorities_that_send_no_ocsp_at_all_are_not_to_blame() -> None:
+    found = diagnose(evidence(responder("alpha", Outcome.NOT_OCSP), responder("beta", Outcome.NOT_OCSP)))
+
+    assert (found.cause, found.action) == (Cause.INTERCEPTION, Action.CONTACT_DATACENTER)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"), [(Verdict.GOOD, True), (Verdict.NOT_OCSP, False), (None, False)]
+)
+def test_a_right_answer_whose_connection_stays_open_is_called_so(verdict: Verdict | None, told: bool) -> None:
+    found = [address(text, Outcome.REPLY_TIMEOUT, verdict=verdict) for text in (V4, V6)]
+
+    reasons = diagnose(stalled(responder("alpha", *found))).reasons_for
+
+    assert any("the connection is not closed" in text for text in reasons) is told
+
+
+def test_how_an_answer_is_packed_that_apache_cannot_read_is_told() -> None:
+    found = [address(text, Outcome.NOT_OCSP, detail="it is compressed") for text in (V4, V6)]
+
+    assert "It is compressed." in diagnose(unstapled(responder("alpha", *found), FINE)).reasons_for
+
+
+THROUGH = ConfigurationEvidence(proxy=SteeringLine("SSLOCSPProxyURL", "http://192.0.2.8:3128", "/pre.conf:1"))
+
+
+@pytest.mark.parametrize(
+    ("both", "cause"),
+    [
+        ((refusing("alpha", 407), refusing("beta", 407)), Cause.PROXY),
+        ((responder("alpha", Outcome.HTML), responder("beta", Outcome.HTML)), Cause.PROXY),
+        ((refusing("alpha", 407), FINE), Cause.PROXY),
+        ((refusing("alpha", 503), FINE), Cause.CA_OUTAGE),
+    ],
+)
+def test_a_proxy_that_answers_in_the_place_of_all_is_mended_here(
+    both: tuple[ResponderEvidence, ...], cause: Cause
+) -> None:
+    found = diagnose(unstapled(*both, configuration=THROUGH))
+
+    assert found.cause is cause
+    assert (found.action is Action.FIX_HERE) is (cause is Cause.PROXY)
+
+
+def test_a_proxy_whose_name_is_gone_is_not_called_a_responder() -> None:
+    found = diagnose(unstapled(responder("alpha", fault=Outcome.DNS_FAILURE), configuration=THROUGH))
+
+    assert found.sentence.startswith("SSLOCSPProxyURL (/pre.conf:1)")
+    assert "which fails: its name does not resolve." in found.sentence

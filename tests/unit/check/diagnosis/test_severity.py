@@ -124,6 +124,56 @@ def test_where_one_customers_certificate_makes_others_wait_that_site_alone_is_tu
     assert any("account mallory" in reason and "httpd.conf:7" in reason for reason in found.reasons_for)
 
 
+def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
+    many = tuple(Site(f"his{number}.example", "mallory") for number in range(40))
+    his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=many)
+    waiting = meeting(FINE, seconds=3.0, error="timeout", staple="")
+
+    found = diagnose(evidence(his, FINE, handshakes=tuple(waiting)))
+
+    assert (found.severity, found.action, found.alone_account) == (
+        Severity.STALLING,
+        Action.TURN_OFF_SITE,
+        "mallory",
+    )
+    assert len(found.alone) == 40
+    assert "ocsp-stapling off --account mallory" in found.advice
+    assert len(found.advice) < 300
+
+
+UNASKED = tuple(Site(f"his{number}.example", "mallory") for number in range(60))
+
+
+def test_what_was_not_asked_forbids_ok_and_is_a_warning_that_names_the_account() -> None:
+    found = diagnose(evidence(FINE, unasked=UNASKED, problems=("60 responders were not asked.",)))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+    assert "account mallory" in found.sentence
+    assert "ocsp-stapling off --account mallory" in found.advice
+
+
+def test_what_was_not_asked_hides_no_outage_and_makes_no_quiet_server_critical() -> None:
+    hangs = responder("beta", v4=Outcome.REPLY_TIMEOUT)
+    waiting = meeting(hangs, seconds=3.0, error="timeout", staple="")
+
+    quiet = diagnose(evidence(FINE, unasked=UNASKED, handshakes=tuple(meeting(FINE))))
+    outage = diagnose(evidence(hangs, FINE, unasked=UNASKED, handshakes=tuple(waiting)))
+
+    assert quiet.severity is Severity.FAILING
+    assert outage == replace(
+        diagnose(evidence(hangs, FINE, handshakes=tuple(waiting))), responders=outage.responders
+    )
+
+
+def test_what_was_not_asked_keeps_nobodys_stapling_off() -> None:
+    off = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+
+    found = diagnose(evidence(FINE, unasked=UNASKED, configuration=off))
+
+    assert found.action is Action.TURN_ON
+    assert "account mallory" in found.advice
+
+
 def test_nobody_hides_the_outage_of_another_responder_behind_a_fault_of_ones_own() -> None:
     his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=ONE_OF_MALLORY)
     others = responder("beta", v4=Outcome.REPLY_TIMEOUT)
@@ -714,7 +764,6 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
             Outcome.CONNECT_TIMEOUT,
             "after 6 s, one after the other: the tenth waits 60 s",
         ),
-        (Outcome.CONNECT_TIMEOUT, Outcome.OK, "after 3 s, one after the other: the tenth waits 30 s"),
         (
             Outcome.CONNECT_TIMEOUT,
             Outcome.REPLY_TIMEOUT,
@@ -730,9 +779,48 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
 )
 def test_what_a_look_that_was_cut_off_did_not_see_is_reckoned(v6: Outcome, v4: Outcome, told: str) -> None:
     one = responder("alpha", v4, address(V6, v6))
-    found = diagnose(stalled(one, configuration=ConfigurationEvidence(responder_timeout=3)))
+    found = diagnose(stalled(timed(one, 3)))
 
     assert any(f"By its time-outs Apache gives each up {told}." in text for text in found.reasons_for)
+
+
+def test_one_site_of_a_responder_that_hangs_and_others_behind_it_are_reckoned_too() -> None:
+    hangs, fine = timed(responder("alpha", Outcome.REPLY_TIMEOUT), 3), responder("beta")
+    made = [*meeting(hangs, seconds=3.0, staple=""), *meeting(fine, seconds=3.1)]
+
+    found = diagnose(evidence(hangs, fine, handshakes=tuple(made)))
+
+    assert any("gives each up after 3 s, one after the other" in text for text in found.reasons_for)
+
+
+def test_nothing_is_reckoned_where_another_address_answers_in_the_end() -> None:
+    one = timed(responder("alpha", Outcome.OK, address(V6, Outcome.CONNECT_TIMEOUT)), 3)
+
+    found = diagnose(evidence(one, handshakes=tuple(meeting(one, seconds=3.1))))
+
+    assert not any("gives each up" in text for text in found.reasons_for)
+
+
+def timed(one: ResponderEvidence, seconds: int) -> ResponderEvidence:
+    return replace(one, sites=tuple(replace(site, responder_timeout=seconds) for site in one.sites))
+
+
+def test_nothing_is_reckoned_of_sites_with_different_time_outs() -> None:
+    both = [timed(responder(name, Outcome.CONNECT_TIMEOUT), wait) for name, wait in (("a", 3), ("b", 30))]
+
+    assert not any("By its time-outs" in text for text in diagnose(stalled(*both)).reasons_for)
+
+
+def test_a_site_that_waits_behind_another_ones_responder_hides_no_queue() -> None:
+    hangs, fine = responder("alpha", Outcome.REPLY_TIMEOUT), responder("beta")
+    made = [
+        *meeting(hangs, seconds=3.0, staple=""),
+        *meeting(fine, seconds=3.1),
+        *meeting(hangs, seconds=3.5, error="timeout", staple=""),
+    ]
+    found = diagnose(evidence(hangs, fine, handshakes=tuple(made)))
+
+    assert any("3 s each, one after the other: the tenth waits 30 s" in text for text in found.reasons_for)
 
 
 def test_nothing_is_reckoned_where_the_wait_was_measured() -> None:
@@ -741,9 +829,7 @@ def test_nothing_is_reckoned_where_the_wait_was_measured() -> None:
         *meeting(one, seconds=3.0, staple=""),
         *meeting(one, seconds=3.5, error="timeout", staple=""),
     ]
-    found = diagnose(
-        evidence(one, handshakes=tuple(made), configuration=ConfigurationEvidence(responder_timeout=3))
-    )
+    found = diagnose(evidence(timed(one, 3), handshakes=tuple(made)))
 
     assert any("3 s each, one after the other: the tenth waits 30 s" in text for text in found.reasons_for)
     assert not any("By its time-outs" in text for text in found.reasons_for)
@@ -773,3 +859,25 @@ def test_certificates_that_were_not_asked_about_are_counted_beside_the_all_clear
     assert (found.cause, found.confidence.value) == (Cause.HEALTHY, confidence)
     assert [text for text in found.reasons_against if "Asked about" in text and told in text] or not told
     assert any("Asked about" in text for text in found.reasons_against) is bool(told)
+
+
+def test_what_was_not_asked_in_time_is_not_said_to_fail_at_once() -> None:
+    late = responder(fault=Outcome.DEADLINE)
+    found = diagnose(evidence(late))
+    assert found.cause is Cause.UNKNOWN
+    assert "at once" not in repr(found)
+    several = [responder(name, v4=Outcome.NOT_HTTP) for name in ("beta", "gamma")]
+    (told,) = diagnose(evidence(late, *several)).reasons_against
+    assert told.endswith("with ocsp.beta.example, ocsp.gamma.example, which fail at once and hold nobody up.")
+
+
+def test_of_a_site_with_two_certificates_only_the_url_at_fault_is_said_to_stand_in_one() -> None:
+    site = Site("both.example", "account", where="/etc/apache2/conf/httpd.conf:57")
+    hangs = replace(responder("rsa", v4=Outcome.REPLY_TIMEOUT), sites=(site,))
+    fine = replace(responder("ecdsa"), sites=(site, Site("other.example", "other")))
+    found = diagnose(stalled(hangs, fine))
+    assert found.action is Action.TURN_OFF_SITE
+    assert [text for text in found.reasons_for if "stands in" in text] == [
+        "http://ocsp.rsa.example stands in the certificate of both.example (account account, "
+        "/etc/apache2/conf/httpd.conf:57)."
+    ]

@@ -1,0 +1,129 @@
+"""Takes off what quoting, lists, forums, pages, chats, grep and shippers of logs put around a line of Apache's log.
+
+Only for what somebody hands on. Whose words stand before a header decides whether the header is believed: a line of
+another module, or of an access log, may quote what a visitor wrote.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+from ocsp_stapling.apache.errorlog.line import MAX_LINE
+
+LEVEL = rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])"
+MODULE = re.compile(rb"\[(?:(\w{1,32}):)?" + LEVEL + rb"\]")
+HEADER = re.compile(
+    rb"\[(?:[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d)"
+    rb"|\d{4}-\d\d-\d\d[T ]\d\d:|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
+)
+"""How a line of Apache's log begins, bare or behind a prefix with a time."""
+_WITHOUT_DATE = re.compile(rb"\[(?:ssl:|md:|error\]|warn\])|AH\d{5}: ")
+_ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
+_INVISIBLE = re.compile(rb"\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|\xc2\xad")
+_BLANKS = re.compile(rb"\xc2\xa0|\xe2\x80[\x80-\x8a\xaf]")
+_ENTITY = re.compile(rb"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
+_TAG = re.compile(
+    rb"</?(?:a|b|blockquote|code|div|em|font|i|li|mark|ol|p|pre|span|strong|table|tbody|td|th|tr|u|ul)"
+    rb"(?: [^<>]{0,300})?>"
+    rb"|\[/?(?:code|quote|pre|b|i|list|noparse|url|font|size|color)(?:=[^\[\]]{0,100})?\]"
+    rb"|\{\{|\}\}|\{(?:noformat|code|quote)(?::[^{}]{0,60})?\}",
+    re.IGNORECASE,
+)
+_LINK = re.compile(
+    rb"\[([\w.:/-]{1,200})\]\((?:https?|mailto):[^()\s]{0,300}\)|<a href=[^<>]{0,300}>([^<>]{1,200})</a>"
+)
+_ESCAPED = re.compile(rb"\\([\[\]_*`'\"().#>~|<-])")
+_BOLD = re.compile(rb"(?:\*\*|__)(?=AH\d|\[|\(\d|stapling|OCSP)|(?<=[\w:!\])'])(?:\*\*|__)(?=[\s:]|\Z)")
+_QUOTING = re.compile(rb"(?:[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
+_NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
+_FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
+_CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
+_CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
+_TAIL = re.compile(rb"(?:<br ?/?>|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
+_MESSAGES = ("log", "message", "msg", "MESSAGE", "@message", "text", "textPayload", "_source", "jsonPayload")
+"""Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
+_DEEPEST = 3
+_LONGEST_PREFIX = 200
+_DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
+_PREFIXED = re.compile(
+    rb"(?=" + _DATE + rb"[ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,3}?\[(?:(?:ssl|md):)?" + LEVEL + rb"\])"
+)
+_STRANGERS = re.compile(
+    rb"\b(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent|\buri\b|\burl\b|query|request"
+    rb"|php|said into|<= |\bT=\"|script|subject|title|argument",
+    re.IGNORECASE,
+)
+"""What stands before words that a visitor or a script chose."""
+
+
+def bare(raw: bytes) -> bytes:
+    """Return a line without what stands around it."""
+    line = _BLANKS.sub(b" ", _INVISIBLE.sub(b"", _ANSI.sub(b"", raw[: 2 * MAX_LINE]))).strip()
+    if line.startswith(b"{"):
+        line = _message_of(line)
+    line = _unmarked(line)
+    for _ in range(6):
+        before = line
+        for pattern in (_CELLS, _QUOTING, _NUMBER):
+            line = pattern.sub(b"", line, count=1) if pattern.match(line) else line
+        if not begins(line) and (name := _FILE_NAME.match(line)):
+            line = line[name.end() :]
+        if line == before:
+            break
+    return _TAIL.sub(b"", _without_prefix(line))
+
+
+def begins(line: bytes) -> bool:
+    """Return whether a line of Apache's begins here, with its date or without."""
+    return bool(HEADER.match(line) or _WITHOUT_DATE.match(line))
+
+
+def _unmarked(line: bytes) -> bytes:
+    """The line without entities and tags of HTML, BBCode, Markdown and tracker markup."""
+    for _ in range(2):  # some pages escape what was escaped
+        if _ENTITY.search(line):
+            text = html.unescape(line.decode("utf-8", "surrogateescape"))
+            line = _BLANKS.sub(b" ", text.encode("utf-8", "surrogateescape"))
+    line = unlinked(_ESCAPED.sub(rb"\1", line))
+    return _BOLD.sub(b"", _TAG.sub(b"", line)).strip()
+
+
+def unlinked(line: bytes) -> bytes:
+    """Return the line with the text of links that a forum has made of names."""
+    return _LINK.sub(lambda found: found[1] or found[2], line)
+
+
+def quotes_strangers(text: bytes) -> bool:
+    """Return whether the text is of a kind in which visitors or scripts choose words."""
+    return _STRANGERS.search(text) is not None
+
+
+def _without_prefix(line: bytes) -> bytes:
+    """The line from its dated header on, whatever stood before it, unless strangers choose what stands there."""
+    found = _PREFIXED.search(line, 0, 2 * _LONGEST_PREFIX)
+    if found is None or found.start() > _LONGEST_PREFIX:
+        return line
+    before = line[: found.start()]
+    return line if MODULE.search(before) or quotes_strangers(before) else line[found.start() :]
+
+
+def _message_of(line: bytes) -> bytes:
+    """Return the log's own line out of an object of JSON, as shippers of logs write them."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    text = _text_of(found, _DEEPEST)
+    return text.encode("utf-8", "surrogateescape").strip() if text is not None else line
+
+
+def _text_of(found: Any, depth: int) -> str | None:
+    if isinstance(found, str):
+        return found
+    if not isinstance(found, dict) or not depth:
+        return None
+    texts = (_text_of(found[name], depth - 1) for name in _MESSAGES if name in found)
+    return next((text for text in texts if text is not None), None)

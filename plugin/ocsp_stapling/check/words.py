@@ -1,0 +1,66 @@
+"""Codes of a check in words for people: one vocabulary for terminal, ticket, history and mails."""
+
+from __future__ import annotations
+
+from ocsp_stapling.ocsp.finding import Outcome
+
+_CAUSES = {
+    "healthy": "nothing is wrong",
+    "not-applicable": "no certificate in use names a responder",
+    "network-block": "something on the way between this server and the responder blocks it",
+    "local-firewall": "this server's own firewall forbids the connection",
+    "local-limit": "this server has run out of what new connections need",
+    "no-route": "this server has no route to the responder",
+    "ipv6-broken": "this server's IPv6 does not work",
+    "dns": "the responder's name does not resolve as it should on this server",
+    "interception": "something on the way answers in the responder's place",
+    "ca-outage": "the authority's responder is out of order",
+    "ca-bad-answer": "the authority's responder answers wrongly",
+    "certificate-revoked": "a certificate is revoked",
+    "chain-incomplete": "the issuer's certificate is missing from a site's chain",
+    "bad-ocsp-url": "a certificate names a responder that cannot be asked",
+    "cache-too-small": "Apache's cache of staples is too small for this server's certificates",
+    "clock": "this server's clock is wrong",
+    "proxy": "the proxy that Apache asks through (SSLOCSPProxyURL) does not work",
+    "forced-url": "SSLStaplingForceURL sends every question to a place that does not serve",
+    "no-cache": "stapling is on without a staple cache, so Apache cannot start",
+    "config-broken": "Apache refuses its configuration",
+    "not-served": "Apache does not run",
+    "shield-down": "the shield's relay does not answer",
+    "must-staple-without-ocsp-url": "a certificate demands a staple that nobody can give",
+    "not-in-front": "another web server than Apache answers visitors",
+    "mod-md": "mod_md staples in mod_ssl's place",
+    "off-by-plugin": "stapling is turned off",
+    "off-elsewhere": "stapling is turned off",
+    "unknown": "not found out",
+}
+_SURE = {"high": "", "medium": " (probably)", "low": " (a guess: little evidence)"}
+_HARM = {
+    "stalling": "visitors wait or are turned away",
+    "failing": "something fails; sites answer quickly",
+    "noise": "messages in the log; visitors notice nothing",
+    "none": "visitors notice nothing",
+}
+
+
+def cause_words(cause: str) -> str:
+    """Return a cause's code in words."""
+    return _CAUSES.get(cause, cause.replace("-", " "))
+
+
+def confidence_words(confidence: str) -> str:
+    """Return how sure a verdict is, to stand behind it: nothing where it is."""
+    return _SURE.get(confidence, "")
+
+
+def harm_words(severity: str) -> str:
+    """Return what visitors notice."""
+    return _HARM.get(severity, severity)
+
+
+def trouble_words(code: str) -> str:
+    """Return what is wrong with a responder (an outcome's code) or a server (a cause's)."""
+    try:
+        return Outcome(code).word
+    except ValueError:
+        return cause_words(code)
