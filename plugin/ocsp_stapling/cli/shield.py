@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,14 @@ def status(as_json: bool) -> None:
 def _facts(found: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    told = asdict(found)
+    told, last = asdict(found), found.last_failure
     responders = told.pop("responders")
     return {
         **told,
         "earliest_end": _moment(found.earliest_end),
         "oldest": _moment(found.oldest),
+        "next_refresh": _moment(found.next_refresh),
+        "last_failure": last and {**told["last_failure"], "at": _moment(last.at or None)},
         "failures": _failures(found.failures),
         "held_by_responder": [{**one, "earliest_end": _moment(one["earliest_end"])} for one in responders],
     }
@@ -172,14 +175,22 @@ def _text(found: Any, in_force: bool) -> str:
         ),
         ("Answers", f"{found.held_count} of {found.certificate_count} held"),
     ]
+    if found.oldest:
+        rows.append(("Oldest", f"signed {when(found.oldest)}"))
     if found.earliest_end:
         rows.append(("First to end", when(found.earliest_end)))
+    if found.next_refresh is not None:
+        soon = found.next_refresh <= time.time()
+        rows.append(("Next refresh", "with the watch's next look" if soon else when(found.next_refresh)))
     if found.missing:
-        rows.append(("Missing", printable(listed(found.missing))))
+        rows.append(("Missing", f"{len(found.missing)}: {printable(listed(found.missing))}"))
     if found.missing_must_staple:
         rows.append(("Must-Staple", f"without an answer: {printable(listed(found.missing_must_staple))}"))
     if found.revoked:
         rows.append(("REVOKED", printable(listed(found.revoked))))
+    if last := found.last_failure:
+        at = f"{when(last.at)}, " if last.at else ""
+        rows.append(("Last failure", f"{at}{printable(last.responder)} ({printable(last.site)})"))
     rows += [("Failed", f"{count}: {printable(reason)}") for reason, count in found.failures[:3]]
     rows += [("Damaged", printable(text)) for text in found.damaged[:3]]
     return f"The shield is {click.style('on', fg='green' if found.answering else 'red', bold=True)}.\n{table(rows)}"

@@ -71,6 +71,8 @@ class Attempt:
     reason: str
     responder: str = ""
     """Its host."""
+    failed_at: float = 0.0
+    """Seconds since the epoch; 0: not noted."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,7 @@ class Refresher:
             return False
         if kept is None or kept.until <= now:
             return True
-        try:
-            stored_at = (self.directory / store.name_of(one.cert_id)).stat().st_mtime
-        except OSError:
-            return True
+        stored_at = store.stored_at(self.directory, kept)
         return now >= due_at(kept, stored_at) or stored_at > now  # the clock was set back
 
     def _rounds(self, queues: dict[str, list[Wanted]], kept: Mapping[str, Kept], end: float) -> Pass:
@@ -231,7 +230,8 @@ class Refresher:
         failures = self._failures(one) + 1
         shortest, longest = _BACK_OFF_SECONDS
         wait = min(shortest * 2 ** (failures - 1), longest) if failures < 10 else longest
-        self._attempts[one.cert_id] = Attempt(failures, self.clock() + wait, reason, host_of(one.url))
+        now = self.clock()
+        self._attempts[one.cert_id] = Attempt(failures, now + wait, reason, host_of(one.url), now)
 
     def _verified(
         self, one: Wanted, finding: ResponderFinding, address: AddressFinding
@@ -303,6 +303,7 @@ def read_attempts(state_directory: Path) -> dict[str, Attempt]:
                 float(each["next_try"]),
                 str(each["reason"]),
                 str(each.get("responder", "")),
+                float(each.get("failed_at", 0)),
             )
             for name, each in found.items()
         }

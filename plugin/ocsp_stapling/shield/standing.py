@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.shield import relay, store
-from ocsp_stapling.shield.refresh import Attempt, Wanted, read_attempts
+from ocsp_stapling.shield.refresh import Attempt, Wanted, due_at, read_attempts
 
 PORT = 340
 WISH = "shield.json"
@@ -33,6 +33,17 @@ class OfResponder:
     """For how many certificates the last question failed."""
     earliest_end: int | None
     """When the first of those that are held ends."""
+
+
+@dataclass(frozen=True)
+class LastFailure:
+    """The question that failed last, of those without a success since."""
+
+    site: str
+    responder: str
+    """Its host."""
+    reason: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,9 @@ class Standing:
     responders: tuple[OfResponder, ...] = ()
     question_count: int | None = None
     """Questions answered since the relay was started; None if it does not answer."""
+    next_refresh: int | None = None
+    """When the first of all is due to be asked about; the watch does it with its next look from then on."""
+    last_failure: LastFailure | None = None
 
 
 def standing(
@@ -98,7 +112,32 @@ def standing(
         damaged=damaged,
         responders=_of_responders(wanted, valid, attempts),
         question_count=count,
+        next_refresh=_next_refresh(wanted, valid, attempts, directory),
+        last_failure=_last_failure(wanted, attempts),
     )
+
+
+def _next_refresh(
+    wanted: Sequence[Wanted],
+    valid: Mapping[str, store.Kept],
+    attempts: Mapping[str, Attempt],
+    directory: Path,
+) -> int | None:
+    """What is not held is due at once; what failed, not before its next try."""
+    due = []
+    for one in wanted:
+        kept, attempt = valid.get(one.cert_id), attempts.get(one.cert_id)
+        wished = due_at(kept, store.stored_at(directory, kept)) if kept else 0.0
+        due.append(max(wished, attempt.next_try if attempt else 0.0))
+    return round(min(due)) if due else None
+
+
+def _last_failure(wanted: Sequence[Wanted], attempts: Mapping[str, Attempt]) -> LastFailure | None:
+    failed = [(attempts[one.cert_id], one) for one in wanted if one.cert_id in attempts]
+    if not failed:
+        return None
+    attempt, one = max(failed, key=lambda pair: pair[0].failed_at)
+    return LastFailure(one.site, attempt.responder, attempt.reason, round(attempt.failed_at))
 
 
 def _of_responders(

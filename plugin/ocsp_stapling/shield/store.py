@@ -142,6 +142,14 @@ def entries(directory: Path) -> Iterator[Path]:
                 yield Path(item.path)
 
 
+def stored_at(directory: Path, kept: Kept) -> float:
+    """Return when an answer was kept (seconds since the epoch); 0 if its file is gone."""
+    try:
+        return (directory / name_of(kept.cert_id)).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def load(directory: Path) -> tuple[dict[str, Kept], tuple[str, ...]]:
     """Return all kept answers by CertID, and what is wrong with the files that hold none."""
     found: dict[str, Kept] = {}

@@ -22,7 +22,7 @@ from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
-from ocsp_stapling.shield.standing import Standing
+from ocsp_stapling.shield.standing import LastFailure, Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, sites
@@ -403,10 +403,15 @@ def standing(**more: object) -> Standing:
         ({"answering": False}, True, "The relay does not answer", "The watch starts it again"),
         ({}, False, "Ready, not in force", "Apache does not ask the relay now"),
         (
-            {"held_count": 2, "missing": ("a.example",), "failures": (("no answer within 3 s", 1),)},
+            {
+                "held_count": 2,
+                "missing": ("a.example",),
+                "failures": (("no answer within 3 s", 1),),
+                "last_failure": LastFailure("a.example", "ocsp.test", "no answer within 3 s", 1_790_000_000),
+            },
             True,
             "1 answer missing",
-            "Last failure (1 certificate): no answer within 3 s.",
+            "Last failure (1 certificate), about a.example at ocsp.test: no answer within 3 s.",
         ),
         ({"revoked": ("b.example",)}, True, "Revoked", "Revoked by the authority: b.example."),
     ],

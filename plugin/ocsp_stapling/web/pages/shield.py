@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.shield import keeping, store
-from ocsp_stapling.shield.refresh import DIRECTORY, due_at
+from ocsp_stapling.shield import keeping
+from ocsp_stapling.shield.refresh import DIRECTORY
 from ocsp_stapling.shield.standing import Standing, wished_port
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages.verdict import Button, Fact
@@ -46,12 +46,12 @@ def card() -> Card:
         )
     off = Button("Turn the shield off…", "plan.show", {"action": "shield-off"})
     try:
-        in_force, found, due = _look(
+        in_force, found = _look(
             settings, port, _stamp(settings.state_directory), int(time.time()) // _KEPT_SECONDS
         )
     except Problem as problem:
         return Card("warn", "Not clear", (problem.sentence,), (), off)
-    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found, due)), off)
+    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found)), off)
 
 
 def _stamp(directory: Path) -> tuple[int, ...]:
@@ -66,11 +66,9 @@ def _stamp(directory: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1)
-def _look(
-    settings: Settings, _port: int, _stamps: tuple[int, ...], _moment: int
-) -> tuple[bool, Standing, float | None]:
+def _look(settings: Settings, _port: int, _stamps: tuple[int, ...], _moment: int) -> tuple[bool, Standing]:
     here, found = keeping.look(settings)
-    return here.shielded, found, _next_refresh()
+    return here.shielded, found
 
 
 def _state(found: Standing, in_force: bool) -> tuple[Tone, str]:
@@ -96,38 +94,25 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
         yield f"Without an answer: {listed(found.missing, 3)}."
     if found.missing_must_staple:
         yield f"Must-Staple among them, which Firefox refuses: {listed(found.missing_must_staple, 3)}."
-    if found.failures:
-        reason, count = found.failures[0]
-        yield f"Last failure ({counted(count, 'certificate')}): {sentence(reason)}"
+    if last := found.last_failure:
+        failing = counted(sum(count for _, count in found.failures), "certificate")
+        yield sentence(f"Last failure ({failing}), about {last.site} at {last.responder}: {last.reason}")
 
 
-def _facts(found: Standing, due: float | None) -> Iterable[Fact]:
+def _facts(found: Standing) -> Iterable[Fact]:
     yield Fact("Answers held", f"{found.held_count:,} of {found.certificate_count:,}")
+    yield Fact("Missing", f"{len(found.missing):,}")
     if found.oldest:
         yield Fact("Oldest signed", when=_when(found.oldest))
     if found.earliest_end:
         yield Fact("First to end", when=_when(found.earliest_end))
-    if due:
-        yield Fact(
-            "Next refresh", "with the next look of the watch" if due <= time.time() else "", _later(due)
-        )
-
-
-def _later(due: float) -> datetime | None:
-    return _when(due) if due > time.time() else None
-
-
-def _next_refresh() -> float | None:
-    """When the first of the kept answers is due to be asked for again."""
-    kept, _ = store.load(DIRECTORY)
-    return min((due_at(each, _stored_at(each)) for each in kept.values()), default=None)
-
-
-def _stored_at(kept: store.Kept) -> float:
-    try:
-        return (DIRECTORY / store.name_of(kept.cert_id)).stat().st_mtime
-    except OSError:
-        return float(kept.this_update)
+    if found.last_failure and found.last_failure.at:
+        yield Fact("Last failure", when=_when(found.last_failure.at))
+    if found.next_refresh is not None:
+        if found.next_refresh <= time.time():
+            yield Fact("Next refresh", "with the next look of the watch")
+        else:
+            yield Fact("Next refresh", when=_when(found.next_refresh))
 
 
 def _when(at: float) -> datetime:
