@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.machine import Machine, Shape
 from tests.machine.shape import MPMS
 from tests.on_machine.admin import GLOBAL, RESTART
-from tests.on_machine.shielding import put_unit, traffic
+from tests.on_machine.shielding import before_other_work, put_unit, traffic, until_stapled
 
 _MOD_MD = "LoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
-_WARM_SECONDS = 60.0
 Figures = dict[str, float]
 
 
@@ -59,20 +58,13 @@ MEANS: dict[str, Callable[[Machine], None]] = {
 }
 
 
-def until_stapled(machine: Machine) -> None:
-    """Visit until every site staples: what fetches ahead has had its time then."""
-    end = time.monotonic() + _WARM_SECONDS
-    while traffic(machine, 20, machine.shape.sites / 20)["stapled_percent"] < 100:
-        if time.monotonic() > end:
-            raise SystemExit("not every site staples although all responders answer")
-
-
 def outage(name: str, shape: Shape, rate: float, seconds: float) -> Figures:
     """Return what visitors meet with one of the means while every responder hangs."""
     with Machine(shape) as machine:
         MEANS[name](machine)
         machine.fault("all", "hang")
         machine.run(RESTART)
+        before_other_work(machine)
         time.sleep(2.0 + shape.sites / 80)  # Apache reads its configuration anew
         return traffic(machine, rate, seconds)
 

@@ -10,7 +10,9 @@ import pytest
 from ocsp_stapling.change import files_changed, plan
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.shield.refresh import wanted
 from tests.unit.change.made import SSL, Tree, carry_out, wish
+from tests.unit.ocsp.authority import issue, make_authority, pem
 
 SHIELD = replace(wish("shield-on"), shield_port=341)
 MD = "LoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
@@ -36,6 +38,18 @@ def test_apache_asks_the_relay_afterwards_and_shield_off_gives_back_every_byte(t
     carry_out(plan.make(wish("shield-off"), tree.situation()))
     assert {path.read_bytes() for path in tree.pre} == {b"# theirs\n"}
     assert tree.situation().server.relay_port == 0
+
+
+def test_each_certificate_of_a_virtual_host_is_asked_about_once(tree: Tree) -> None:
+    """One for RSA and one for ECDSA, as cPanel has them; a site that staples nothing is not asked about."""
+    authority = make_authority()
+    second = issue(authority, "http://ocsp.other.test/", common_name="a.test", number=5)
+    (tree.base / "second.pem").write_bytes(pem(second) + pem(authority.certificate))
+    both = f"SSLCertificateFile {tree.base}/second.pem\n"
+    tree.conf(sites={"a.test": both, "b.test": both, "c.test": "SSLUseStapling off\n"})
+    found = wanted(tree.situation().server.endpoints)
+    assert len(found) == len({one.cert_id for one in found}) == 2
+    assert {one.url for one in found} >= {"http://ocsp.other.test/"}
 
 
 def test_it_turns_stapling_on_where_it_is_off(tree: Tree) -> None:
