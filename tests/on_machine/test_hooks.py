@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.shield.standing import wish
 from tests.machine import Machine, Shape
 from tests.machine.init import with_systemd
 
@@ -70,7 +71,10 @@ def until(machine: Machine, unit_is: str) -> None:
     raise AssertionError(f"{UNIT} did not become {unit_is}")
 
 
-def test_many_certificates_are_one_look_and_the_picture_is_new_afterwards(hooked: Machine) -> None:
+def test_many_certificates_are_one_look_and_the_picture_and_the_shields_answers_are_new_afterwards(
+    hooked: Machine,
+) -> None:
+    wish(hooked.path("/var/lib/ocsp-stapling"), 340)
     for event in ("UAPI::SSL::install_ssl", "SSL::installssl", "AutoSSL::installssl", "AutoSSL::installssl"):
         tell(hooked, event)
     until(hooked, "active")
@@ -82,6 +86,10 @@ def test_many_certificates_are_one_look_and_the_picture_is_new_afterwards(hooked
     until(hooked, "ended")
     check = json.loads(hooked.path("/var/lib/ocsp-stapling/last-check.json").read_text())
     assert check["monitoring_state"] == "OK"
+    held = list(hooked.path("/var/lib/ocsp-stapling-shield").glob("*.ocsp"))
+    assert len(held) == sum(site.ocsp_url for site in hooked.sites)
+    wish(hooked.path("/var/lib/ocsp-stapling"), 0)
+    hooked.run("rm", "-r", "/var/lib/ocsp-stapling-shield")
 
 
 def test_the_key_that_whm_sends_is_kept_nowhere(hooked: Machine) -> None:
