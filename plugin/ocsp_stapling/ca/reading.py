@@ -122,6 +122,11 @@ def rows(value: object, what: str) -> list[dict[str, Any]]:
     return value[:LIST_LIMIT]
 
 
+def rows_if_any(value: object, what: str) -> list[dict[str, Any]]:
+    """Return `value` as `rows` does; a list that was left out or is null, as some makers write it, is empty."""
+    return [] if value is None else rows(value, what)
+
+
 def moment(value: object) -> str:
     """Return a point in time in ISO 8601 if `value` is one, else nothing."""
     text = plain(value, 40)

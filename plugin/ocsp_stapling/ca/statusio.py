@@ -18,6 +18,7 @@ from ocsp_stapling.ca.reading import (
     moment,
     plain,
     rows,
+    rows_if_any,
     table,
     worst,
 )
@@ -58,7 +59,7 @@ def parse(document: object, page: str) -> PageReading:
     result = table(table(document, "a result").get("result"), "a result")
     banner = _level(table(result.get("status_overall"), "an overall status"))
     components = [c for row in rows(result.get("status"), "components") for c in _components(row)]
-    reports = [_report(row, page) for row in rows(result.get("incidents"), "incidents")]
+    reports = [_report(row, page) for row in rows_if_any(result.get("incidents"), "incidents")]
     return conclude(banner, components, reports + _maintenance(result, page))
 
 
@@ -70,7 +71,7 @@ def _level(row: dict[str, Any]) -> Level:
 def _components(row: dict[str, Any]) -> list[Component]:
     """The component and its containers (Status.io's word for places of one component)."""
     name = plain(row.get("name"), TITLE_LIMIT)
-    inner = rows(row.get("containers", []), "containers")
+    inner = rows_if_any(row.get("containers"), "containers")
     return [
         Component(name, _level(row)),
         *(Component(f"{name}: {plain(c.get('name'), TITLE_LIMIT)}", _level(c)) for c in inner),
@@ -90,19 +91,19 @@ def _report(row: dict[str, Any], page: str) -> Report:
         started_at=moment(row.get("datetime_open")),
         url=page,
     )
-    touched = rows(row.get("components_affected", []), "components")
+    touched = rows_if_any(row.get("components_affected"), "components")
     return Report(incident, tuple(plain(c.get("name"), TITLE_LIMIT) for c in touched))
 
 
 def _latest(row: dict[str, Any]) -> dict[str, Any]:
-    messages = rows(row.get("messages", []), "messages")
+    messages = rows_if_any(row.get("messages"), "messages")
     return max(messages, key=lambda message: moment(message.get("datetime")), default={})
 
 
 def _maintenance(result: dict[str, Any], page: str) -> list[Report]:
     """Maintenance that is going on; what is only planned says nothing about now."""
-    maintenance = table(result.get("maintenance", {}), "maintenance")
-    return [_planned(row, page) for row in rows(maintenance.get("active", []), "maintenance")]
+    maintenance = table(result.get("maintenance") or {}, "maintenance")
+    return [_planned(row, page) for row in rows_if_any(maintenance.get("active"), "maintenance")]
 
 
 def _planned(row: dict[str, Any], page: str) -> Report:

@@ -17,6 +17,7 @@ from ocsp_stapling.ca.reading import (
     moment,
     plain,
     rows,
+    rows_if_any,
     table,
 )
 from ocsp_stapling.settings import Authority
@@ -69,14 +70,14 @@ def _level(known: dict[str, Level], value: object) -> Level:
 
 
 def _running(value: object) -> list[dict[str, Any]]:
-    """Those still going on; pages of other makers in this format leave an empty list out, or write null."""
-    listed = [] if value is None else rows(value, "incidents")
+    """Those still going on."""
+    listed = rows_if_any(value, "incidents")
     return [row for row in listed if plain(row.get("status"), 40) not in _OVER]
 
 
 def _report(row: dict[str, Any], page: str) -> Report:
     impact = row.get("impact")
-    updates = rows(row.get("incident_updates", []), "incident updates")
+    updates = rows_if_any(row.get("incident_updates"), "incident updates")
     latest = max(updates, key=lambda update: moment(update.get("created_at")), default={})
     incident = PageIncident(
         title=plain(row.get("name"), TITLE_LIMIT) or "an incident without a title",
@@ -86,5 +87,5 @@ def _report(row: dict[str, Any], page: str) -> Report:
         started_at=moment(row.get("started_at") or row.get("created_at")),
         url=link(row.get("shortlink"), page),
     )
-    touched = rows(row.get("components", []), "components")
+    touched = rows_if_any(row.get("components"), "components")
     return Report(incident, tuple(plain(c.get("name"), TITLE_LIMIT) for c in touched))

@@ -91,6 +91,40 @@ def test_a_summary_without_incidents_has_none_and_its_components_still_count(
     assert statuspage.parse(document | absent, PAGE) == PageReading(level, ())
 
 
+@pytest.mark.parametrize("absent", [{}, {"incidents": None, "maintenance": None}])
+@pytest.mark.parametrize(("code", "level"), [(100, Level.OPERATIONAL), (500, Level.OUTAGE)])
+def test_a_statusio_page_without_incidents_has_none_and_its_components_still_count(
+    absent: dict[str, None], code: int, level: Level
+) -> None:
+    document = documents.statusio(components={"OCSP": code})
+    del document["result"]["incidents"], document["result"]["maintenance"]
+    document["result"] |= absent
+    assert statusio.parse(document, PAGE) == Reading(level, ())
+
+
+def test_an_incident_that_leaves_out_what_it_has_none_of_still_counts() -> None:
+    bare = {"name": "OCSP down", "status": "investigating", "impact": "major"}
+    for unsaid in ({}, {"incident_updates": None, "components": None, "shortlink": None}):
+        assert page(incidents=[bare | unsaid]).level is Level.OUTAGE
+    for unsaid in ({}, {"messages": None, "components_affected": None, "containers_affected": None}):
+        assert io(incidents=[{"name": "OCSP down"} | unsaid]).level is Level.DEGRADED
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"page": {"name": "CA", "status": "UP"}, "activeIncidents": []},  # Instatus
+        {"status": "ok", "data": {"state": "operational"}},
+        {"status": {"indicator": "none"}, "components": None},
+        {"result": {"status_overall": {"status_code": 100}, "status": None}},
+    ],
+)
+def test_json_of_another_form_is_unreadable(document: object) -> None:
+    for parse in (statusio.parse, statuspage.parse):
+        with pytest.raises(UnreadableError):
+            parse(document, PAGE)
+
+
 def test_statusio_incident_is_told_by_its_newest_message() -> None:
     found = io(incidents=[documents.statusio_incident(code=500)])
     assert found.level is Level.OUTAGE
