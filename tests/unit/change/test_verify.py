@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from ocsp_stapling.change import verify
 from ocsp_stapling.change.verify import Sample, judge, wait_until_served
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
@@ -83,3 +84,28 @@ def test_waiting_ends_in_time_or_when_it_is_hopeless() -> None:
 
         assert not wait_until_served(waited, within=600, quick=0.2, hopeless=hopeless).served
         assert len(rounds) == 2
+
+
+@pytest.mark.parametrize("error", ["refused", "reset"])
+def test_a_round_in_a_restart_that_met_only_a_site_without_staple_is_not_the_end_of_an_on(
+    monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """Seen in a browser: after an `on` the page said "1 site tested, without staples"."""
+    one, plain = sample("a.test", True), sample("plain.test", False, "")
+    early, slow = [met(one, error), met(plain)], [met(one, "timeout"), met(plain)]
+    rounds = iter([early, slow, [met(one, staple=STAPLE), met(plain)], [met(one, "timeout"), met(plain)]])
+    monkeypatch.setattr(verify, "handshakes", lambda *_, **__: next(rounds))
+    verdict = wait_until_served([one, plain], within=60, quick=1)
+    assert (verdict.served, verdict.as_wanted) == (True, True)
+    assert "2 sites tested, with staples" in verdict.sentence
+
+
+def test_where_no_site_that_must_staple_can_be_met_the_wait_ends_and_does_not_say_without_staples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, plain = sample("a.test", True), sample("plain.test", False, "")
+    monkeypatch.setattr(verify, "handshakes", lambda *_, **__: [met(one, "refused"), met(plain)])
+    verdict = wait_until_served([one, plain], within=0.2, quick=0.1)
+    assert (verdict.served, verdict.as_wanted) == (True, True)
+    assert "without staples" not in verdict.sentence
+    assert "a.test" in verdict.warnings[0]
