@@ -14,11 +14,16 @@ CPANEL_CONFIG = "/var/cpanel/cpanel.config"
 BEHIND = "apache_port=0.0.0.0:81\napache_ssl_port=0.0.0.0:444\n"
 
 
-def put_in_front(machine: Machine, stapling: bool = False) -> None:
-    """Move Apache behind nginx and start that, with or without `ssl_stapling on` for every site."""
+def move_apache_behind(machine: Machine) -> None:
+    """Have Apache listen on 81 and 444 from now on, as WHM's settings for a server in front say."""
     machine.path(CPANEL_CONFIG).write_text(BEHIND)
     machine.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
     machine.run("/usr/local/cpanel/scripts/restartsrv_httpd", "--hard")
+
+
+def put_in_front(machine: Machine, stapling: bool = False) -> None:
+    """Move Apache behind nginx and start that, with or without `ssl_stapling on` for every site."""
+    move_apache_behind(machine)
     machine.path("/etc/nginx/nginx.conf").write_text(_MAIN)
     users = machine.path("/etc/nginx/conf.d/users")
     users.mkdir(parents=True, exist_ok=True)

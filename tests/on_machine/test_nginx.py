@@ -36,7 +36,8 @@ def test_it_passes_visitors_on_to_apache(behind: Machine) -> None:
     assert behind.run(*curl).stdout.strip() == site
 
 
-def test_an_outage_holds_no_visitor_up_and_check_and_page_say_who_is_in_front(behind: Machine) -> None:
+def nobody_waits(behind: Machine) -> None:
+    """In the outage visitors are served at once and without a staple; check and page say why that is."""
     met = visits(behind, 3)
     assert all(each["seconds"] < 1 and not each["error"] and not each["stapled"] for each in met)
     called = call(behind, "check", "--json")
@@ -46,28 +47,35 @@ def test_an_outage_holds_no_visitor_up_and_check_and_page_say_who_is_in_front(be
     assert found["this_server"]["front"] == "nginx"
     assert {each["port"] for each in found["handshakes"]} == {443}
     assert {each["ok"] for each in found["responders"]} == {False}
-    open_whm(behind)
     page = log_in(behind).get().text
     assert "Another server is in front" in page
     assert "Visitors reach nginx, not Apache" in page
 
 
-def test_off_and_on_are_done_and_say_that_visitors_meet_nginx(behind: Machine) -> None:
+def off_and_on(behind: Machine) -> None:
+    """Both are done, the second one with healthy responders, and say that visitors meet nginx."""
     off = switch(behind, "off")
     assert (off.code, off.document["state"]) == (0, "done"), off.told
     assert any("nginx answers on port 443" in each for each in off.document["warnings"])
     behind.heal()
     on = switch(behind, "on")
     assert (on.code, on.document["state"]) == (0, "done"), on.told
+
+
+def test_without_stapling_of_its_own_it_lets_nobody_wait_and_check_page_off_and_on_say_who_is_in_front(
+    behind: Machine,
+) -> None:
+    open_whm(behind)
+    nobody_waits(behind)
+    off_and_on(behind)
     assert not visits(behind)[0]["stapled"]
 
 
-def test_nginx_that_staples_by_itself_lets_nobody_wait(behind: Machine) -> None:
+def test_with_stapling_of_its_own_neither_and_its_staples_come_back(behind: Machine) -> None:
     behind.fault("all", "drop")
     nginx.staple(behind, on=True)
-    met = visits(behind, 3)
-    assert all(each["seconds"] < 1 and not each["error"] and not each["stapled"] for each in met)
-    behind.heal()
+    nobody_waits(behind)
+    off_and_on(behind)
     end = time.monotonic() + 20
     while not visits(behind)[0]["stapled"] and time.monotonic() < end:
         time.sleep(0.3)

@@ -35,6 +35,10 @@ ORACLES = {
         *("--tls12", f"--sni-name={SITE}", f"{SERVER_V4}:443"),
     ),
 }
+TESTSSL = (
+    *("testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none"),
+    *("--server-defaults", "--ip", SERVER_V4, f"https://{SITE}:443"),
+)
 MONITOR = (CHECK_HTTP, "-H", SITE, "-I", SERVER_V4, "-S", "--sni")
 needs = {name: pytest.mark.skipif(not shutil.which(name), reason=f"needs {name}") for name in ORACLES}
 each_oracle = pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in ORACLES])
@@ -101,6 +105,22 @@ def test_they_wait_as_long_as_check_says_visitors_do(
     assert 2.5 < seconds < 9, (
         "one visitor waits for one time-out; several handshakes of one program, for several"
     )
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("testssl"), reason="needs testssl (testssl.sh)")
+@pytest.mark.parametrize(("kind", "said"), [("healthy", "offered, not revoked"), ("hang", "not offered")])
+def test_testssl_says_of_the_staple_what_check_says(
+    shared: Machine, judged: Callable[[str], dict[str, Any]], kind: str, said: str
+) -> None:
+    found = judged(kind)
+    assert (asked(found)["staple"], found["severity"]) == (
+        ("good", "none") if kind == "healthy" else (None, "stalling")
+    )
+    printed = shared.run(*TESTSSL, check=False, timeout=280).stdout
+    line = re.search(r"OCSP stapling +(.*)", printed)
+    assert line, printed
+    assert line[1].strip() == said
 
 
 @pytest.mark.skipif(not Path(CHECK_HTTP).exists(), reason="needs check_http (monitoring-plugins-basic)")

@@ -1,0 +1,60 @@
+"""HAProxy in front of a machine's Apache: it ends TLS on 443 and fetches staples itself (`ocsp-update`, from 2.8 on).
+
+Format: HAProxy's configuration manual, "crt-list" and "ocsp-update".
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+from tests.machine.machine import CLEAN, Machine
+from tests.machine.nginx import move_apache_behind
+from tests.machine.shape import SERVER_V4
+
+FROM = (2, 8)
+DIRECTORY = "/etc/haproxy"
+
+
+def why_not_here() -> str:
+    """Return why there is no HAProxy here that staples by itself, or ""."""
+    program = shutil.which("haproxy", path=CLEAN["PATH"])
+    if not program:
+        return "haproxy is missing (the package of that name)"
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    if found and (int(found[1]), int(found[2])) >= FROM:
+        return ""
+    return "HAProxy knows ocsp-update from 2.8 on only"
+
+
+def put_in_front(machine: Machine) -> None:
+    """Move Apache behind HAProxy and start that, with `ocsp-update on` for every site."""
+    move_apache_behind(machine)
+    directory = machine.path(DIRECTORY)
+    directory.mkdir(exist_ok=True)
+    lines = (
+        f"/var/cpanel/ssl/apache_tls/{plan.name}/combined [ocsp-update on] {plan.name}\n"
+        for plan in machine.sites
+    )
+    (directory / "sites.txt").write_text("".join(lines))
+    (directory / "haproxy.cfg").write_text(_CONFIGURATION)
+    machine.run("haproxy", "-D", "-f", f"{DIRECTORY}/haproxy.cfg", "-p", "/run/haproxy.pid")
+
+
+_CONFIGURATION = f"""\
+global
+    tune.ssl.ocsp-update.mindelay 1
+    tune.ssl.ocsp-update.maxdelay 5
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend visitors
+    bind {SERVER_V4}:443 ssl crt-list {DIRECTORY}/sites.txt
+    default_backend apache
+backend apache
+    server apache {SERVER_V4}:444 ssl verify none sni req.hdr(host)
+"""
