@@ -99,7 +99,7 @@ def test_a_statusio_page_without_incidents_has_none_and_its_components_still_cou
     document = documents.statusio(components={"OCSP": code})
     del document["result"]["incidents"], document["result"]["maintenance"]
     document["result"] |= absent
-    assert statusio.parse(document, PAGE) == Reading(level, ())
+    assert statusio.parse(document, PAGE) == PageReading(level, ())
 
 
 def test_an_incident_that_leaves_out_what_it_has_none_of_still_counts() -> None:
@@ -121,7 +121,7 @@ def test_an_incident_that_leaves_out_what_it_has_none_of_still_counts() -> None:
 )
 def test_json_of_another_form_is_unreadable(document: object) -> None:
     for parse in (statusio.parse, statuspage.parse):
-        with pytest.raises(UnreadableError):
+        with pytest.raises(UnreadablePageError):
             parse(document, PAGE)
 
 
