@@ -234,7 +234,8 @@ def _slow_words(measured: Measured) -> str:
     )
     each = queue_of((h.responder, h.seconds, bool(h.error)) for h in measured.slow)
     queue = f"; {told}" if (told := queue_words(each)) else ""
-    later = "" if queue or not measured.given_up_after else f" {_reckoned_words(measured.given_up_after)}"
+    reckoned = measured.given_up_after if plain and not queue else 0.0
+    later = f" {_reckoned_words(reckoned)}" if reckoned else ""
     return f"Handshakes that ask for a staple wait {waited}{queue}{plain}.{later}"
 
 
