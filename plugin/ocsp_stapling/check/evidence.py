@@ -143,6 +143,8 @@ class LogEvidence:
     kinds: Mapping[str, int] = field(default_factory=dict)
     unreadable: str = ""
     """Why the log could not be read, or cannot tell, else ""."""
+    fresh_unkept: int = 0
+    """Good answers of the last two minutes that the staple cache did not take (AH01945), likewise."""
     fresh_timeouts: int = 0
     """Failures of the last two minutes for which a handshake waited in vain; of many, the last few are counted."""
 
@@ -205,6 +207,8 @@ class ConfigurationEvidence:
     """The place that they name, in words."""
     has_cache: bool = True
     """Whether an SSLStaplingCache is in force; stapling without one ends Apache at its next start (AH01958)."""
+    cache: SteeringLine | None = None
+    """Its line."""
     cache_places: int | None = None
     """How many staples the cache holds; None if that cannot be told from its line."""
     stapled_certificates: int = 0

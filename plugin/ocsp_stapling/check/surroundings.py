@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, summarise
+from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, fresh_unkept, summarise
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.read import entries_of_all
 from ocsp_stapling.apache.layout import Layout
@@ -58,6 +58,7 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
         {one.responder or "": one.failures for one in found.responders},
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
         fresh_timeouts=fresh_timeouts(found, local),
+        fresh_unkept=fresh_unkept(found, local),
     )
 
 
@@ -72,13 +73,13 @@ def unless_hidden(log: LogEvidence, by: Directive | None) -> LogEvidence:
 
 def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:
     """Return what the log says without the waits that the last change has ended; old workers may still end theirs."""
-    if not log.fresh_timeouts or not (state_directory / NAME).exists():
+    if not (log.fresh_timeouts or log.fresh_unkept) or not (state_directory / NAME).exists():
         return log
     with Journal(state_directory) as journal:
         ended = next((one.finished for one in journal.operations(1) if one.finished), 0.0)
     last = moment(log.last)
     over = last is not None and last.timestamp() <= ended + _LAST_WAITS
-    return replace(log, fresh_timeouts=0) if over else log
+    return replace(log, fresh_timeouts=0, fresh_unkept=0) if over else log
 
 
 def read_configuration(server: ServerState, refused: str = "") -> ConfigurationEvidence:
@@ -112,6 +113,7 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         refused=refused,
         refused_at=_named_by(refused, server),
         has_cache=state.cache is not None,
+        cache=_steering(state.cache),
         cache_places=state.cache_places,
         stapled_certificates=server.asking_count,
     )

@@ -20,6 +20,7 @@ _CAUSES = {
     "chain-incomplete": "the issuer's certificate is missing from a site's chain",
     "bad-ocsp-url": "a certificate names a responder that cannot be asked",
     "cache-too-small": "Apache's cache of staples is too small for this server's certificates",
+    "cache-broken": "Apache's cache of staples does not keep them",
     "clock": "this server's clock is wrong",
     "proxy": "the proxy that Apache asks through (SSLOCSPProxyURL) does not work",
     "forced-url": "SSLStaplingForceURL sends every question to a place that does not serve",

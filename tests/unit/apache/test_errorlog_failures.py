@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from ocsp_stapling.apache.errorlog.attribution import prove
-from ocsp_stapling.apache.errorlog.failures import OTHERS, Failure, failures, fresh_timeouts, summarise
+from ocsp_stapling.apache.errorlog.failures import (
+    OTHERS,
+    Failure,
+    failures,
+    fresh_timeouts,
+    fresh_unkept,
+    summarise,
+)
 from ocsp_stapling.apache.errorlog.line import Entry, parse
 from tests.unit.apache.errorlog_lines import ISO, SUMMARY, TIMEOUT, UNREACHABLE, at, failure, fixture, line
 
@@ -125,3 +132,13 @@ def test_only_late_failures_that_held_visitors_up_are_fresh_timeouts() -> None:
     assert found.total == 2
     assert fresh_timeouts(found, written) == 1
     assert fresh_timeouts(found, written + timedelta(minutes=3)) == 0
+
+
+def test_good_answers_that_the_cache_did_not_take_are_counted_while_they_are_fresh() -> None:
+    lost = "AH01945: stapling_renew_response: error caching response!"
+    text = "\n".join(line(one, number, 1) for number, one in enumerate((lost, lost, TIMEOUT)))
+    written = datetime.fromisoformat(ISO)
+    found = summarise(entries(text), written, False)
+
+    assert fresh_unkept(found, written) == 2
+    assert fresh_unkept(found, written + timedelta(minutes=3)) == 0

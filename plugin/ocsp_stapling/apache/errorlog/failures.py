@@ -22,6 +22,7 @@ _CLOSING: dict[str, frozenset[str] | None] = {
         ("AH02235", "AH02567", "AH02604"), frozenset({"AH02217", "AH02218", "AH02814", "AH02815"})
     ),
 }
+_UNKEPT = "AH01945"
 _CAUSES = frozenset().union(*(codes for codes in _CLOSING.values() if codes))
 
 # Said once per certificate when Apache starts, not when a handshake waits.
@@ -90,8 +91,17 @@ class Summary:
 
 def fresh_timeouts(found: Summary, now: datetime) -> int:
     """Return how many of the last few failures are fresh (naive local `now`) and held a handshake up."""
-    times = (moment(one.time) for one in found.recent if one.time and one.kind is Kind.TIMEOUT)
-    return sum(1 for time in times if time and now - _FRESH <= time <= now + _FRESH)
+    return sum(one.kind is Kind.TIMEOUT for one in _fresh(found, now))
+
+
+def fresh_unkept(found: Summary, now: datetime) -> int:
+    """Return how many of the last few failures are fresh and lost a good answer: the staple cache did not take it."""
+    return sum(_UNKEPT in one.codes for one in _fresh(found, now))
+
+
+def _fresh(found: Summary, now: datetime) -> list[Failure]:
+    times = ((one, moment(one.time)) for one in found.recent if one.time)
+    return [one for one, time in times if time and now - _FRESH <= time <= now + _FRESH]
 
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:

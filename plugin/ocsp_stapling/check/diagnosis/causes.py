@@ -83,6 +83,13 @@ def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     if is_found_slowly(one.finding):
         return _found_slowly(one)
     took = slowest_ms(one)
+    patience = min((site.responder_timeout for site in one.sites), default=0)
+    if 0 < patience * 1000 < took:
+        sentence = (
+            f"{_host(one)} answers rightly, but after {took / 1000:.1f} s, and Apache gives up after {patience} s "
+            "(SSLStaplingResponderTimeout): no staple comes."
+        )
+        return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, Outcome.SLOW, sentence)
     if took < SLOW_MS:
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, f"{_host(one)} answers rightly.")
     sentence = f"{_host(one)} answers rightly but slowly, after {took / 1000:.1f} s."

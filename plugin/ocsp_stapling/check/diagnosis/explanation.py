@@ -38,6 +38,7 @@ class Cause(Enum):
     NO_CACHE = "no-cache"
     NOT_SERVED = "not-served"
     CACHE_TOO_SMALL = "cache-too-small"
+    CACHE_BROKEN = "cache-broken"
     CONFIG_BROKEN = "config-broken"
     SHIELD_DOWN = "shield-down"
     MUST_STAPLE_WITHOUT_URL = "must-staple-without-ocsp-url"

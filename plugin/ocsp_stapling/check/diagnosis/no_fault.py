@@ -18,6 +18,8 @@ _SEVERAL = 2
 
 def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) -> Diagnosis:
     """Return the verdict where no responder is to blame; `all_right`: every one of them answers as it should."""
+    if lost := staple_cache.broken(evidence, measured):
+        return lost
     if staple_cache.overflowing(evidence) and measured.slow:
         return staple_cache.too_small(evidence, measured)
     if measured.lasting:

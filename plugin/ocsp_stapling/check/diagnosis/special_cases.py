@@ -31,6 +31,8 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not evidence.site_count:
         return None
     if _died_of_stapling(evidence):
+        if evidence.configuration.has_cache:
+            return _cache_not_made(evidence)
         return Diagnosis(
             Cause.NO_CACHE,
             Severity.FAILING,
@@ -53,6 +55,22 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         Action.FIX_HERE,
         sentence,
         advice,
+        reasons_for=(capital(evidence.host.front_sentence),),
+    )
+
+
+def _cache_not_made(evidence: Evidence) -> Diagnosis:
+    """Apache makes every cache that it is given when it starts, whether stapling is on or not: no off would help."""
+    line = evidence.configuration.cache
+    which = f" ({line.name} {line.value}, {line.where})" if line else ""
+    return Diagnosis(
+        Cause.NO_CACHE,
+        Severity.FAILING,
+        Confidence.MEDIUM,
+        Action.FIX_HERE,
+        f"Apache does not run, and its log says that it could not set up its staple cache{which}.",
+        "Mend that line: its directory must exist and its module be loaded; or take it out. Then start Apache: "
+        "/usr/local/cpanel/scripts/restartsrv_httpd. Turning stapling off would not be enough.",
         reasons_for=(capital(evidence.host.front_sentence),),
     )
 

@@ -34,6 +34,30 @@ def too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
     )
 
 
+_SEVERAL = 2
+
+
+def broken(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """The cache takes no staple (its memcached is gone, its file cannot be written): every visit asks a responder."""
+    if not evidence.configuration.on or evidence.log.fresh_unkept < _SEVERAL:
+        return None
+    waits = waiting(evidence) if measured.slow else ()
+    line = evidence.configuration.cache
+    which = f" ({line.value}, {line.where})" if line else ""
+    return Diagnosis(
+        Cause.CACHE_BROKEN,
+        Severity.STALLING if waits else Severity.FAILING,
+        Confidence.HIGH,
+        Action.FIX_HERE,
+        f"Apache's staple cache{which} does not keep staples (AH01945), so Apache asks a responder again for every "
+        f"visitor. {_cost(measured)}",
+        "Mend what that line names, or have it name shared memory, as cPanel does: SSLStaplingCache "
+        "shmcb:/run/apache2/stapling_cache_shmcb(1048576); then restart Apache.",
+        sites=waits,
+        waiting=waits,
+    )
+
+
 def besides(evidence: Evidence, cause: Cause) -> str:
     """Return what is said of the cache where something else is the verdict, "" where it is large enough."""
     if cause is Cause.CACHE_TOO_SMALL or not overflowing(evidence) or evidence.unseen is not None:

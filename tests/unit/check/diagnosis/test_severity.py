@@ -26,12 +26,23 @@ from ocsp_stapling.check.evidence import (
     ShieldedResponder,
     ShieldEvidence,
     Site,
+    SteeringLine,
 )
 from ocsp_stapling.check.report import exit_status
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.server.sites import host_of
-from tests.unit.check.diagnosis.made import NOW, V6, address, evidence, meeting, responder, stalled, unstapled
+from tests.unit.check.diagnosis.made import (
+    NOW,
+    V4,
+    V6,
+    address,
+    evidence,
+    meeting,
+    responder,
+    stalled,
+    unstapled,
+)
 
 HANGS = responder(v4=Outcome.REPLY_TIMEOUT, must_staple=True)
 FINE = responder("zeta")
@@ -343,8 +354,11 @@ def test_a_hanging_responder_of_expired_certificates_stalls_and_one_that_refuses
 def test_apache_that_stapling_without_a_cache_keeps_from_starting() -> None:
     host = HostEvidence(front=Server.NOBODY, front_sentence="nothing listens on port 443")
     log = LogEvidence(kinds={"startup-fatal-no-cache": 1})
+    without = ConfigurationEvidence(has_cache=False)
 
-    assert "SSLStaplingCache" in diagnose(evidence(FINE, host=host, log=log, handshakes=())).sentence
+    found = diagnose(evidence(FINE, host=host, log=log, handshakes=(), configuration=without))
+
+    assert "without an SSLStaplingCache (AH01958)" in found.sentence
 
 
 def test_one_slow_first_fetch_from_a_healthy_responder_is_no_stall() -> None:
@@ -557,7 +571,10 @@ def test_apache_that_died_of_stapling_is_revived_by_turning_it_off() -> None:
     host = HostEvidence(front=Server.NOBODY, apache_running=False)
     refused = tuple(replace(each, error="refused", staple="") for each in meeting(FINE))
     cases: tuple[dict[str, Any], ...] = (
-        {"log": LogEvidence(kinds={"startup-fatal-no-cache": 1})},
+        {
+            "log": LogEvidence(kinds={"startup-fatal-no-cache": 1}),
+            "configuration": ConfigurationEvidence(on=False, has_cache=False),
+        },
         {"configuration": ConfigurationEvidence(has_cache=False)},
     )
     for more in cases:
@@ -566,6 +583,53 @@ def test_apache_that_died_of_stapling_is_revived_by_turning_it_off() -> None:
         assert (found.cause, found.action) == (Cause.NO_CACHE, Action.TURN_OFF)
         assert "ocsp-stapling off" in found.advice
         assert exit_status(found) == 2
+
+
+CACHE = SteeringLine("SSLStaplingCache", "dbm:/root/nowhere", "/pre.conf:1")
+
+
+def test_a_cache_that_apache_cannot_set_up_is_mended_and_not_turned_off() -> None:
+    host = HostEvidence(
+        front=Server.NOBODY, apache_running=False, front_sentence="nothing listens on port 443"
+    )
+    log = LogEvidence(kinds={"startup-fatal-no-cache": 1})
+    made = evidence(FINE, host=host, log=log, handshakes=(), configuration=ConfigurationEvidence(cache=CACHE))
+
+    found = diagnose(made)
+
+    assert (found.cause, found.action, exit_status(found)) == (Cause.NO_CACHE, Action.FIX_HERE, 2)
+    assert "dbm:/root/nowhere, /pre.conf:1" in found.sentence
+    assert "would not be enough" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("more", "severity"),
+    [({}, Severity.FAILING), ({"seconds": 1.4, "error": "timeout", "staple": ""}, Severity.STALLING)],
+)
+def test_a_cache_that_keeps_nothing_is_the_cause_while_responders_are_in_order(
+    more: dict[str, Any], severity: Severity
+) -> None:
+    log = LogEvidence(last_hour=9, last_day=9, fresh_unkept=3)
+    made = tuple(meeting(FINE, **more))
+
+    found = diagnose(
+        evidence(FINE, log=log, handshakes=made, configuration=ConfigurationEvidence(cache=CACHE))
+    )
+
+    assert (found.cause, found.severity, found.action) == (Cause.CACHE_BROKEN, severity, Action.FIX_HERE)
+    assert "dbm:/root/nowhere, /pre.conf:1" in found.sentence
+    one = diagnose(evidence(FINE, log=replace(log, fresh_unkept=1)))
+    assert one.cause is Cause.HEALTHY
+
+
+def test_an_answer_later_than_apaches_own_time_out_is_no_answer() -> None:
+    slow = timed(responder("alpha", address(V4, Outcome.OK, http_ms=2000.0)), 1)
+
+    found = diagnose(unstapled(slow, FINE))
+
+    assert (found.cause, found.severity) == (Cause.CA_OUTAGE, Severity.FAILING)
+    assert "Apache gives up after 1 s (SSLStaplingResponderTimeout)" in found.sentence
+    assert "slowly" in diagnose(unstapled(timed(slow, 3), FINE)).sentence
 
 
 BROKEN = (
