@@ -402,3 +402,171 @@ def test_thirty_responders_of_which_half_drop_packets_are_asked_within_the_deadl
     outcomes = {one["host"]: {a["outcome"] for a in one["addresses"]} for one in found["responders"]}
     assert [outcomes[one.host] for one in machine.authorities] == [{"connect-timeout"}, {"ok"}] * 15
     assert found["problems"] == []
+
+
+def small(start_machine: Callable[[Shape], Machine]) -> Machine:
+    """A machine with one site at one authority, so that no other certificate plays a part."""
+    return start_machine(Shape(sites=1, cas=1, v6=0, extras=False))
+
+
+def test_a_name_server_that_is_silent_before_one_that_answers(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = small(start_machine)
+    machine.path("/etc/resolv.conf").write_text("nameserver 44.128.66.6\nnameserver 44.128.1.1\n")
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("dns", "stalling", "turn-off")
+    assert any("No answer from 44.128.66.6" in text for text in found["for"])
+    assert "take it out of /etc/resolv.conf" in found["advice_sentence"]
+    assert {each["outcome"] for one in found["responders"] for each in one["addresses"]} == {"ok"}
+
+
+def test_one_site_alone_shows_the_queue(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = small(start_machine)
+    machine.fault("alpha", "hang")
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["severity"], len([h for h in found["handshakes"] if h["asked"]])) == ("stalling", 3)
+    assert any("one after the other: the tenth waits" in text for text in found["for"])
+
+
+RELAY = """\
+import asyncio
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+async def serve(reader, writer):
+    behind = await asyncio.open_connection("44.128.1.2", 444)
+    await asyncio.gather(pump(reader, behind[1]), pump(behind[0], writer), return_exceptions=True)
+
+async def main():
+    await asyncio.start_server(serve, "0.0.0.0", 443)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_balancer_that_passes_tls_on_lets_visitors_meet_apaches_stall(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = small(start_machine)
+    machine.run("sed", "-i", "s/:443/:444/g", "/etc/apache2/conf/httpd.conf")
+    machine.fault("alpha", "hang")
+    restart(machine)
+    relay = machine.popen("python3", "-c", RELAY)
+    assert relay.stdout is not None
+    assert relay.stdout.readline() == "ready\n"
+
+    found = check(machine)
+    machine.heal()
+    healed = check(machine)
+
+    assert seen(found) == ("ca-outage", "stalling", "turn-off")
+    assert any("passes TLS on to Apache" in text for text in found["for"])
+    assert seen(healed) == ("not-in-front", "none", "nothing")
+    assert "mode tcp" in healed["advice_sentence"]
+
+
+def test_a_line_of_a_virtual_hosts_own_template_is_named_as_the_place_to_edit(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = small(start_machine)
+    (plan,) = machine.sites
+    template = "/var/cpanel/templates/apache2_4/shop.template"
+    userdata = machine.path(f"/var/cpanel/userdata/{plan.user}/{plan.name}_SSL")
+    for path in (machine.path(template), userdata):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    machine.path(template).write_text("SSLEngine on\n  SSLUseStapling On\n")
+    userdata.write_text(f"---\ncustom_vhost_template_ap2: {template}\nservername: {plan.name}\n")
+    conf = machine.path("/etc/apache2/conf/httpd.conf")
+    conf.write_text(conf.read_text().replace("SSLEngine on", "SSLEngine on\n        SSLUseStapling On"))
+    machine.fault("alpha", "hang")
+    restart(machine)
+
+    found = check(machine)
+    plan_of_off = json.loads(machine.run("ocsp-stapling", "off", "--dry-run", "--json").stdout)
+
+    assert f"{plan.name} ({template}:2)" in found["advice_sentence"]
+    assert any(f"Only an edit ends it at {template}:2" in each for each in plan_of_off["warnings"])
+
+
+def test_a_staple_cache_that_keeps_nothing(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = small(start_machine)
+    module = machine.path("/etc/apache2/conf.modules.d/402_memcache.conf")
+    module.write_text("LoadModule socache_memcache_module modules/mod_socache_memcache.so\n")
+    machine.path(INCLUDE).write_text("SSLStaplingCache memcache:127.0.0.1:11211\n")  # where nothing listens
+    restart(machine)
+    machine.python("tests.machine.clients", "3", "--site", machine.sites[0].name)
+
+    found = check(machine)
+
+    assert (found["cause"], found["advice"]) == ("cache-broken", "fix-here")
+    assert f"memcache:127.0.0.1:11211, {INCLUDE}:1" in found["sentence"]
+
+
+@pytest.mark.long
+def test_a_staple_cache_that_apache_cannot_set_up(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = small(start_machine)
+    module = machine.path("/etc/apache2/conf.modules.d/402_dbm.conf")
+    module.write_text("LoadModule socache_dbm_module modules/mod_socache_dbm.so\n")
+    machine.path(INCLUDE).write_text("SSLStaplingCache dbm:/root/nowhere/stapling\n")
+    machine.run(RESTART, "--stop")
+    assert machine.run(RESTART, "--start", check=False).returncode != 0
+
+    found = check(machine)
+
+    assert (found["cause"], found["exit_status"], found["advice"]) == ("no-cache", 2, "fix-here")
+    assert "could not set up its staple cache" in found["sentence"]
+
+
+@pytest.mark.long
+def test_a_server_without_a_free_local_port(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = small(start_machine)
+    # From within: which network a file of /proc/sys belongs to depends on who opens it.
+    machine.run("sh", "-c", "echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range")
+    holder = machine.popen(
+        "python3",
+        "-c",
+        "import socket, time\n"
+        "held = [socket.socket() for _ in range(4)]\n"
+        "for number, one in enumerate(held): one.bind(('', 40000 + number))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)",
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+
+    found = check(machine)
+
+    assert (found["cause"], found["advice"]) == ("local-limit", "fix-here")
+
+
+@pytest.mark.long
+def test_a_full_table_of_connections(start_machine: Callable[[Shape], Machine]) -> None:
+    machine = small(start_machine)
+    machine.path("/root/full").write_text("65536\n")
+    for name in (
+        "count",
+        "max",
+    ):  # the limit itself is the whole system's: what the kernel says of it is replaced
+        machine.run("mount", "--bind", "/root/full", f"/proc/sys/net/netfilter/nf_conntrack_{name}")
+    machine.fault("alpha", "drop")
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["cause"], found["severity"], found["afterwards"]) == ("local-limit", "stalling", "fix-here")
+    assert any("65,536 connections of 65,536" in text for text in found["for"])
