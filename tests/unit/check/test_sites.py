@@ -226,7 +226,10 @@ def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tre
     assert found.subjects[0].target.certificate.common_name == "b.test"
 
 
-def test_every_certificate_that_must_staple_is_asked_about_each_account_in_its_turn(tree: Tree) -> None:
+def test_every_certificate_that_must_staple_is_asked_about_each_account_in_its_turn(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "_READING_SECONDS", 600.0)
     for number in range(70):
         home = "DocumentRoot /home/mallory/x"
         tree.site(f"flood{number}.test", url=URL, must_staple=True, more=home)

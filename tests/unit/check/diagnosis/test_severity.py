@@ -951,7 +951,9 @@ def test_what_was_not_asked_in_time_is_not_said_to_fail_at_once() -> None:
     assert "at once" not in repr(found)
     several = [responder(name, v4=Outcome.NOT_HTTP) for name in ("beta", "gamma")]
     (told,) = diagnose(evidence(late, *several)).reasons_against
-    assert told.endswith("with ocsp.beta.example, ocsp.gamma.example, which fail at once and hold nobody up.")
+    assert told == (
+        "Besides, 2 of 3 responders fail at once, which holds nobody up: ocsp.beta.example, ocsp.gamma.example."
+    )
 
 
 def test_of_a_site_with_two_certificates_only_the_url_at_fault_is_said_to_stand_in_one() -> None:
