@@ -66,6 +66,17 @@ class PublicAddresses:
 
 
 @dataclass(frozen=True)
+class SteeringLine:
+    """A directive that steers whom Apache asks, or who staples; `where` is `FILE:LINE`."""
+
+    name: str
+    value: str
+    where: str
+    of_site: bool = False
+    """Whether it stands in a virtual host, and holds for that one alone."""
+
+
+@dataclass(frozen=True)
 class ResponderEvidence:
     """One responder as asked for one issuer: the probe by Apache's worker user, and what to compare it with."""
 
@@ -92,6 +103,8 @@ class ResponderEvidence:
     """Who runs it: brands of one operator fail together. "" if that is not known."""
     serial: str = ""
     """The serial number (hexadecimal) of the one certificate that this is about, "" if it is about several."""
+    steering: tuple[SteeringLine, ...] = ()
+    """Lines of its sites' own virtual hosts by which Apache asks it, or asks through a proxy."""
     public: PublicAddresses | None = None
     """Where its own addresses fail and public resolvers give others."""
 
@@ -159,15 +172,6 @@ class AuthorityEvidence:
     url: str = ""
     incidents: tuple[str, ...] = ()
     ocsp_ended: str = ""
-
-
-@dataclass(frozen=True)
-class SteeringLine:
-    """A directive that steers whom Apache asks, or who staples; `where` is `FILE:LINE`."""
-
-    name: str
-    value: str
-    where: str
 
 
 @dataclass(frozen=True)

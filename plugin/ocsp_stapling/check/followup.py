@@ -168,4 +168,5 @@ def _evidence(
         shared=subject.weight[0] > 1,
         expired_only=subject.expired,
         operator=subject.operator,
+        steering=subject.steered_by,
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
-from ocsp_stapling.check.evidence import Site
+from ocsp_stapling.check.evidence import Site, SteeringLine
 from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.certificate import issuer_of, parse
 from ocsp_stapling.ocsp.door import Door
@@ -51,6 +51,8 @@ class Asking(NamedTuple):
 
 
 _Group = list[Asking]
+_Asked = tuple[str, str, str]
+"""Responder, issuer and the proxy on the way to it."""
 _LOTS = SystemRandom()
 
 
@@ -87,26 +89,16 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     alone = [each for each in both if not each.certificate.responder]
     asking = [each for each in every if not each.certificate.expired and not _never_asks(each.endpoint)]
     groups = _grouped(asking)
-    known = {responder for responder, _ in groups}
+    known = {responder for responder, *_ in groups}
     expired = (each for each in every if each.certificate.expired and each.endpoint.stapling)
     groups |= _grouped(each for each in expired if each.certificate.responder not in known)
     merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
     merged, left_out = _within_bounds(merged)
-    asked = enumerate(merged)
-    room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
-    chosen = [
-        (subject, _further(one, subject, room))
-        for turn, one in asked
-        if (subject := _subject(one, names, directory, turn, anywhere=anywhere))
-    ]
-    read = _read_in_turn([further for _, further in chosen], names)
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
-        tuple(
-            replace(subject, others=tuple(others)) for (subject, _), others in zip(chosen, read, strict=True)
-        ),
+        _subjects(merged, names, directory, anywhere=anywhere),
         tuple(_stapling(endpoints, names)),
         tuple(_site(one, names) for one in incomplete),
         tuple(
@@ -130,11 +122,12 @@ def _never_asks(endpoint: Endpoint) -> bool:
     return endpoint.override is not None and not is_on(endpoint.override)
 
 
-def _grouped(asking: Iterable[Asking]) -> dict[tuple[str, str], _Group]:
-    groups: dict[tuple[str, str], _Group] = {}
+def _grouped(asking: Iterable[Asking]) -> dict[_Asked, _Group]:
+    groups: dict[_Asked, _Group] = {}
     for one in asking:
         if one.certificate.chain_complete:
-            groups.setdefault((one.certificate.responder, one.certificate.issuer), []).append(one)
+            way = one.endpoint.proxy.value if one.endpoint.proxy else ""
+            groups.setdefault((one.certificate.responder, one.certificate.issuer, way), []).append(one)
     return groups
 
 
@@ -167,17 +160,33 @@ def _within_bounds(groups: list[_Group]) -> tuple[list[_Group], list[_Group]]:
     return [*groups[:sure], *rest[: MAX_SUBJECTS - sure]], rest[MAX_SUBJECTS - sure :]
 
 
-def _few_issuers(groups: dict[tuple[str, str], _Group]) -> list[_Group]:
+def _few_issuers(groups: dict[_Asked, _Group]) -> list[_Group]:
     """Ask each responder for its few largest issuers; the sites of others count with the largest."""
-    by_url: dict[str, list[_Group]] = {}
-    for (url, _), group in groups.items():
-        by_url.setdefault(url, []).append(group)
+    by_url: dict[tuple[str, str], list[_Group]] = {}
+    for (url, _, way), group in groups.items():
+        by_url.setdefault((url, way), []).append(group)
     found: list[_Group] = []
     for several in by_url.values():
         several = _in_turn(sorted(several, key=_weight, reverse=True))
         kept, others = several[:_ISSUERS_PER_RESPONDER], several[_ISSUERS_PER_RESPONDER:]
         found += [kept[0] + [one for group in others for one in group], *kept[1:]]
     return found
+
+
+def _subjects(
+    merged: Sequence[_Group], names: Labels, directory: Directory, *, anywhere: bool
+) -> tuple[Subject, ...]:
+    """Each with the further certificates that are asked about, as far as there is room."""
+    room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
+    chosen = [
+        (subject, _further(one, subject, room))
+        for turn, one in enumerate(merged)
+        if (subject := _subject(one, names, directory, turn, anywhere=anywhere))
+    ]
+    read = _read_in_turn([further for _, further in chosen], names)
+    return tuple(
+        replace(subject, others=tuple(others)) for (subject, _), others in zip(chosen, read, strict=True)
+    )
 
 
 def _subject(
@@ -196,8 +205,19 @@ def _subject(
     each = _by_file(group)
     asked = _single(each[speaks.certificate.file], target, names)
     strict = sum(same[0].certificate.must_staple for same in each.values())
-    return Subject(
+    found = Subject(
         target, name, first.issuer, sites, doors, first.expired, operator, asked, (), len(each), strict
+    )
+    return replace(found, steered_by=_steered_by(speaks.endpoint))
+
+
+def _steered_by(endpoint: Endpoint) -> tuple[SteeringLine, ...]:
+    """The endpoint's own lines; those of the server are told once."""
+    lines = (endpoint.force_url, endpoint.proxy)
+    return tuple(
+        SteeringLine(one.name, one.value, f"{one.file}:{one.line}", of_site=True)
+        for one in lines
+        if one and one.vhost
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocsp_stapling.check.evidence import Site
+from ocsp_stapling.check.evidence import Site, SteeringLine
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.responder import Target
@@ -48,6 +48,8 @@ class Subject:
     """How many different certificates are behind it."""
     must_staple_count: int = 0
     """Those of them that must staple."""
+    steered_by: tuple[SteeringLine, ...] = ()
+    """What its sites' own virtual hosts say of whom to ask, and through whom."""
 
     @property
     def weight(self) -> tuple[int, int]:

@@ -120,7 +120,8 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
 
 
 def _steering(line: Directive | None) -> SteeringLine | None:
-    return SteeringLine(line.name, line.value, _where(line)) if line else None
+    """A line that steers whom Apache asks; `of_site`: it holds for a virtual host alone."""
+    return SteeringLine(line.name, line.value, _where(line), line.vhost is not None) if line else None
 
 
 def _where(line: Directive | None, server: ServerState | None = None) -> str:

@@ -118,6 +118,7 @@ def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | Non
         public=replace(one.public, source=_OWN_RESOLVER) if one.public else None,
         blocked_by=(_OWN_RULE,) if one.blocked_by else (),
         elsewhere=tuple(_elsewhere(told) for told in one.elsewhere),
+        steering=(),
         # The question names a certificate by its serial number, and it may be another customer's.
         command="",
     )

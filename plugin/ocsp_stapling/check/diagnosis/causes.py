@@ -17,7 +17,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     is_found_slowly,
 )
 from ocsp_stapling.check.diagnosis.witnesses import Surroundings
-from ocsp_stapling.check.evidence import NameState, ResponderEvidence
+from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
@@ -112,20 +112,29 @@ def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
     """A line of Apache's configuration sends the question elsewhere, or another way, and that place fails."""
     if outcome is Outcome.DEADLINE:
         return None
-    line = around.force_url
+    line = _line("SSLStaplingForceURL", one) or around.force_url
     if line and one.url == line.value:
-        sentence = (
-            f"{line.name} ({line.where}) sends every question to {shown(one.url)}, which does not serve: "
-        )
+        whose = _whose_questions(line, one)
+        sentence = f"{line.name} ({line.where}) sends {whose} to {shown(one.url)}, which does not serve: "
         why = ("The responders that the certificates name are not asked at all.",)
         told = f"{sentence}{uncapital(outcome.sentence)}"
         return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
     return _by_proxy(one, outcome, around)
 
 
+def _line(name: str, one: ResponderEvidence) -> SteeringLine | None:
+    return next((line for line in one.steering if line.name == name), None)
+
+
+def _whose_questions(line: SteeringLine, one: ResponderEvidence) -> str:
+    return (
+        f"the questions of {listed([site.name for site in one.sites])}" if line.of_site else "every question"
+    )
+
+
 def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """The proxy of SSLOCSPProxyURL is not reached, or answers in the place of every responder."""
-    line = around.proxy
+    line = _line("SSLOCSPProxyURL", one) or around.proxy
     if line is None:
         return None
     answers = outcome in _FOREIGN | {Outcome.HTTP_ERROR, Outcome.NOT_OCSP}
@@ -138,7 +147,8 @@ def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) ->
         status = next((found.http_status for found in failing(one) if found.http_status), None)
         fault = f"what comes back is no OCSP answer (HTTP {status})." if status else fault
     sentence = (
-        f"{line.name} ({line.where}) sends every question through {shown(line.value)}, which fails: {fault}"
+        f"{line.name} ({line.where}) sends {_whose_questions(line, one)} through {shown(line.value)}, "
+        f"which fails: {fault}"
     )
     why = (f"Apache does not connect to {_host(one)} itself.",)
     return Explanation(Cause.PROXY, sure, outcome, sentence, why, local=True)

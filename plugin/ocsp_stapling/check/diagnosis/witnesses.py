@@ -57,12 +57,17 @@ def surroundings(evidence: Evidence) -> Surroundings:
         "ipv6" in answers,
         {one.name: one.level for one in evidence.authorities},
         evidence.host.tracking_full,
-        evidence.configuration.force_url,
-        evidence.configuration.proxy,
+        _of_server(evidence.configuration.force_url),
+        _of_server(evidence.configuration.proxy),
         _clock_ahead(witnesses),
         any(a.outcome.is_good for one in witnesses for a in one.finding.addresses),
         {host: names for group in operators if (names := _down(group)) for host in names},
     )
+
+
+def _of_server(line: SteeringLine | None) -> SteeringLine | None:
+    """A virtual host's own line steers its questions alone; it stands with the responder."""
+    return None if line and line.of_site else line
 
 
 def by_operator(responders: Sequence[ResponderEvidence]) -> list[list[ResponderEvidence]]:

@@ -329,6 +329,23 @@ def test_an_error_that_a_working_proxy_hands_on_is_not_the_proxys() -> None:
     assert diagnose(made).cause is Cause.CA_BAD_ANSWER
 
 
+def test_a_line_of_one_virtual_host_is_the_cause_of_its_own_trouble_alone() -> None:
+    forced, proxy = (replace(line, of_site=True) for line in (FORCED, PROXY))
+    for line, cause in ((forced, Cause.FORCED_URL), (proxy, Cause.PROXY)):
+        shown = ConfigurationEvidence(
+            force_url=forced, proxy=proxy
+        )  # the first that there is, wherever it stands
+        his = replace(responder(v4=Outcome.REFUSED), steering=(line,))
+        other = responder("beta", Outcome.REPLY_TIMEOUT)
+
+        found = diagnose(stalled(his, other, FINE, configuration=shown))
+
+        assert [one.cause for one in found.responders] == [cause, Cause.CA_OUTAGE, Cause.HEALTHY]
+        assert "sends the questions of alpha0.example, alpha1.example" in found.responders[0].why.sentence
+        beside = diagnose(stalled(responder(v4=Outcome.REFUSED), FINE, configuration=shown))
+        assert beside.responders[0].cause is Cause.NETWORK_BLOCK
+
+
 def test_where_mod_md_staples_nothing_is_to_be_switched() -> None:
     line = SteeringLine("MDStapling", "on", "/etc/apache2/md.conf:1")
     for on in (True, False):
