@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ocsp_stapling.server import certificate_files
 from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, CertificateReading
 from tests.bench.certificate_files import URL, make_combined_files
+from tests.machine.pki import AuthorityKeys, new_key, new_rsa_key
+from tests.machine.shape import Authority, SitePlan
 from tests.unit.ocsp.authority import issue, make_authority, pem
 
 
@@ -220,3 +224,20 @@ def test_a_file_that_is_to_keep_us_busy_costs_no_time(tmp_path: Path, names: lis
     (found,) = read(path)
     assert found.problem == problem
     assert time.process_time() - begin < 0.2
+
+
+def test_the_kind_of_key_is_that_of_the_first_certificate(tmp_path: Path, combined: list[bytes]) -> None:
+    certificates = {
+        "rsa": new_rsa_key(),
+        "ecdsa": new_key(),
+        "": ed25519.Ed25519PrivateKey.generate(),
+    }
+    authority = AuthorityKeys.create(Authority("alpha", "ocsp.alpha-ca.test", ()))
+    for kind, private in certificates.items():
+        path = tmp_path / f"{kind}.pem"
+        leaf = authority.certificate(SitePlan("a.test", "anna", "alpha"), private)  # type: ignore[arg-type]
+        path.write_bytes(leaf.public_bytes(Encoding.PEM) + combined[0])
+        assert certificate_files.key_kind(path) == kind
+    assert certificate_files.key_kind(tmp_path / "none") == ""
+    (tmp_path / "text.pem").write_text("no certificate")
+    assert certificate_files.key_kind(tmp_path / "text.pem") == ""

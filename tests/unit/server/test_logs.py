@@ -81,3 +81,21 @@ def test_very_many_logs_are_bounded_and_counted(tmp_path: Path) -> None:
 )
 def test_a_log_level_that_hides_the_failures_is_known(tmp_path: Path, line: str, hidden: bool) -> None:
     assert (logs(tmp_path, line).hidden_by is not None) is hidden
+
+
+def test_a_log_is_read_once_under_however_many_names(tmp_path: Path) -> None:
+    main = layout_at(tmp_path).error_log
+    main.parent.mkdir(parents=True, exist_ok=True)
+    main.touch()
+    (tmp_path / "link.log").symlink_to(main)
+    (tmp_path / "other.log").touch()
+    lines = [vhost(f"ErrorLog {path}") for path in (main, tmp_path / "link.log", tmp_path / "other.log")]
+    assert logs(tmp_path, *lines).files == (main, tmp_path / "other.log")
+
+
+def test_only_whole_paths_of_a_program_are_taken_for_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "86400").touch()
+    assert len(logs(tmp_path, vhost('ErrorLog "|/usr/bin/rotatelogs 86400"')).files) == 1

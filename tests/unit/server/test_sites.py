@@ -102,3 +102,22 @@ def test_sites_are_found_by_name_and_alias(tmp_path: Path, files: list[Path]) ->
     assert inventory.matching(found, "www.b.test") == found[1:]
     assert inventory.matching(found, "x.wild.test") == found[1:]
     assert inventory.matching(found, "x.y.wild.test") == ()
+
+
+def test_the_code_of_an_unreadable_certificate_is_told_whichever_it_is(
+    tmp_path: Path, files: list[Path]
+) -> None:
+    (site,) = sites(tmp_path, vhost("a.test", files[0], f"SSLCertificateFile {tmp_path / 'none'}"))
+    assert (site.problem, site.chain_complete) == ("certificate-missing", True)
+
+
+def test_where_no_certificate_asks_the_chain_is_that_of_the_one_that_speaks(
+    tmp_path: Path, files: list[Path]
+) -> None:
+    leaf, issuer, _ = files[0].read_bytes().split(b"-----END CERTIFICATE-----\n")
+    (tmp_path / "leaf.pem").write_bytes(leaf + b"-----END CERTIFICATE-----\n")
+    (tmp_path / "self.pem").write_bytes(issuer + b"-----END CERTIFICATE-----\n")
+    lame, fine = sites(tmp_path, vhost("a.test", tmp_path / "leaf.pem") + vhost("b.test", files[0]))
+    (own,) = sites(tmp_path, vhost("c.test", tmp_path / "self.pem"))
+    assert (lame.chain_complete, fine.chain_complete) == (False, True)
+    assert own.chain_complete is own.certificates[0].chain_complete
