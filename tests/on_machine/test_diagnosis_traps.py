@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -570,3 +571,50 @@ def test_a_full_table_of_connections(start_machine: Callable[[Shape], Machine]) 
 
     assert (found["cause"], found["severity"], found["afterwards"]) == ("local-limit", "stalling", "fix-here")
     assert any("65,536 connections of 65,536" in text for text in found["for"])
+
+
+def reissue(machine: Machine, site: str, url: str | None) -> None:
+    """Give a site a certificate of its authority that names this responder, or (None) none."""
+    plan = next(one for one in machine.sites if one.name == site)
+    authority = next(one for one in machine.authorities if one.name == plan.authority)
+    keys, key = AuthorityKeys.load(authority, machine.path("/run/machine/pki")), new_key()
+    leaf = keys.certificate(replace(plan, ocsp_url=url is not None), key, url=url)
+    machine.path(f"/var/cpanel/ssl/apache_tls/{site}/combined").write_bytes(combined(leaf, key, keys.issuer))
+
+
+def test_what_certificates_name_that_no_outage_explains(machine: Machine) -> None:
+    private = "site0003.example.test"
+    reissue(machine, private, "http://10.9.8.7/ocsp")
+    reissue(machine, STRICT, None)
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["cause"], found["never_stapled"]) == ("bad-ocsp-url", [STRICT])
+    assert "allow_networks" in found["advice_sentence"]
+    assert any(f"the certificate of {STRICT} demands a staple" in text for text in found["against"])
+    (alone,) = (one for one in found["responders"] if one["url"] == "http://10.9.8.7/ocsp")
+    assert (alone["site_names"], alone["ok"]) == ([private], False)
+
+
+def test_brands_of_one_operator_are_one_witness_and_a_refused_configuration_is_said_first(
+    machine: Machine,
+) -> None:
+    table = "".join(
+        f'[[authority]]\nname = "{name}"\nresponders = ["ocsp.{name.lower()}-ca.test"]\noperator = "One Ltd"\n'
+        for name in ("Alpha", "Beta", "Gamma")
+    )
+    config = machine.path("/etc/ocsp-stapling/config.toml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(table)
+    machine.fault("all", "drop")
+    restart(machine)
+    together = check(machine)
+    machine.path(INCLUDE).write_text("ssl_trusted_certificate /etc/ssl/ca.pem;\n")
+
+    refused = check(machine)
+
+    assert (together["cause"], together["confidence"]) == ("ca-outage", "medium")
+    assert any("All responders of One Ltd" in text for text in together["for"])
+    assert refused["sentence"].startswith(f"Apache refuses its configuration ({INCLUDE} line 1)")
+    assert (refused["advice"], refused["afterwards"]) == ("fix-here", "turn-off")

@@ -864,18 +864,6 @@ def test_nothing_is_reckoned_where_every_client_waits() -> None:
     assert not any("gives each up" in text for text in diagnose(evidence(one, handshakes=slow)).reasons_for)
 
 
-def test_of_a_site_with_two_certificates_the_responder_in_order_is_not_named_as_its_fault() -> None:
-    both = (Site("own.example", owner="anna", where="/httpd.conf:57"),)
-    fine, hangs = replace(FINE, sites=both), replace(HANGS, sites=both)
-
-    found = diagnose(evidence(fine, hangs, handshakes=tuple(meeting(hangs, seconds=3.0, staple=""))))
-
-    assert found.action is Action.TURN_OFF_SITE
-    assert [text for text in found.reasons_for if "stands in the certificate" in text] == [
-        "http://ocsp.alpha.example stands in the certificate of own.example (account anna, /httpd.conf:57)."
-    ]
-
-
 def test_nothing_is_reckoned_where_another_address_answers_in_the_end() -> None:
     one = timed(responder("alpha", Outcome.OK, address(V6, Outcome.CONNECT_TIMEOUT)), 3)
 
