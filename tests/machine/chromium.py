@@ -19,6 +19,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -117,7 +118,7 @@ def _spoken(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> 
 class Window:
     """A browser window at WHM."""
 
-    driver: webdriver.Chrome
+    driver: WebDriver
     prefix: str = ""
     user: str = ""
     night: str = ""
@@ -169,7 +170,7 @@ class Window:
     def wait(self, ready: Callable[[], Any], seconds: float = PATIENCE) -> None:
         """Wait until something is so; what fails because the page is being replaced counts as not yet."""
 
-        def attempt(_driver: webdriver.Chrome) -> Any:
+        def attempt(_driver: WebDriver) -> Any:
             with contextlib.suppress(Exception):
                 return ready()
             return False
@@ -271,6 +272,7 @@ class Window:
 
     def complaints(self) -> list[str]:
         """Return what the browser complained about since last asked: refused scripts, missing files, errors."""
+        assert isinstance(self.driver, webdriver.Chrome)
         found: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [one["message"] for one in found if one["level"] == "SEVERE" and self.prefix in one["message"]]
 

@@ -28,7 +28,7 @@ from tests.machine.whm import PAGE
 from tests.machine.whm import PORT as WHM
 
 PORT = 2828
-PROFILE = "/tmp/firefox"
+PROFILE = "/tmp/firefox-{port}"
 _PATIENCE = 60.0
 _SHOWN = """return document.documentURI.startsWith("about:")
     ? document.getNetErrorInfo?.().errorCodeString ?? document.documentURI : document.body.innerText"""
@@ -160,14 +160,14 @@ class FirefoxWindow:
 
 
 @contextlib.contextmanager
-def firefox(machine: Machine, any_certificate: bool = False) -> Iterator[Firefox]:
+def firefox(machine: Machine, any_certificate: bool = False, port: int = PORT) -> Iterator[Firefox]:
     """Start Firefox in the machine; it trusts the machine's authorities, or whoever shows `any_certificate`."""
-    _profile(machine)
-    options = ("--marionette", "--remote-allow-system-access", "--no-remote", "--profile", PROFILE)
+    profile = _profile(machine, port)
+    options = ("--marionette", "--remote-allow-system-access", "--no-remote", "--profile", profile)
     argv = ("env", "MOZ_HEADLESS=1", "firefox-esr", *options)
-    process = machine.popen("sh", "-c", 'exec "$@" >/tmp/firefox.log 2>&1', "sh", *argv)
+    process = machine.popen("sh", "-c", f'exec "$@" >{profile}.log 2>&1', "sh", *argv)
     try:
-        with _connected(machine, process) as connection:
+        with _connected(machine, process, port) as connection:
             opened = Firefox(connection)
             opened.command("NewSession", acceptInsecureCerts=any_certificate)
             _as_narrow_as_phones(opened)
@@ -185,25 +185,28 @@ def _as_narrow_as_phones(opened: Firefox) -> None:
     opened.command("Marionette:SetContext", value="content")
 
 
-def _profile(machine: Machine) -> None:
-    profile = machine.path(PROFILE)
+def _profile(machine: Machine, port: int) -> str:
+    name = PROFILE.format(port=port)
+    profile = machine.path(name)
     profile.mkdir()
-    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in _PREFS.items())
+    preferences = {**_PREFS, "marionette.port": port}
+    lines = (f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in preferences.items())
     (profile / "user.js").write_text("".join(lines))
-    machine.run("certutil", "-N", "-d", PROFILE, "--empty-password")
+    machine.run("certutil", "-N", "-d", name, "--empty-password")
     for authority in machine.authorities:
         keys = AuthorityKeys.load(authority, machine.path("/run/machine/pki"))
         (profile / "root.pem").write_bytes(pem(keys.root))
-        file = str(Path(PROFILE) / "root.pem")
-        machine.run("certutil", "-A", "-d", PROFILE, "-n", authority.name, "-t", "C,,", "-i", file)
+        file = f"{name}/root.pem"
+        machine.run("certutil", "-A", "-d", name, "-n", authority.name, "-t", "C,,", "-i", file)
+    return name
 
 
-def _connected(machine: Machine, process: subprocess.Popen[str]) -> socket.socket:
+def _connected(machine: Machine, process: subprocess.Popen[str], port: int) -> socket.socket:
     """Wait until Firefox listens, in the machine's network."""
-    end = time.monotonic() + _PATIENCE
+    end, log = time.monotonic() + _PATIENCE, machine.path(f"{PROFILE.format(port=port)}.log")
     while True:
-        assert process.poll() is None, machine.path("/tmp/firefox.log").read_text()
+        assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), network_of(machine):
-            return socket.create_connection(("127.0.0.1", PORT), _PATIENCE)
-        assert time.monotonic() < end, machine.path("/tmp/firefox.log").read_text()
+            return socket.create_connection(("127.0.0.1", port), _PATIENCE)
+        assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)

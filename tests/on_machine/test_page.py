@@ -20,16 +20,14 @@ from selenium.common.exceptions import NoSuchElementException
 
 from ocsp_stapling.check import result
 from tests.machine import Machine, Shape, why_not_here
-from tests.machine.chromium import AXE, Window, why_no_browser, window
+from tests.machine.chromium import AXE, Window
 from tests.machine.cpanel import OPERATOR, SUPPORT, VIEWER
+from tests.machine.engines import ENGINES, Open
 from tests.machine.init import with_systemd
 from tests.machine.whm import FORM, log_in, open_whm
 from tests.unit.web import made
 
-pytestmark = [
-    pytest.mark.machine,
-    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser"),
-]
+pytestmark = pytest.mark.machine
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
 STATE = "/var/lib/ocsp-stapling"
@@ -73,8 +71,33 @@ def server() -> Iterator[Machine]:
         yield machine
 
 
+def engine_of(name: str) -> object:
+    """One engine to run tests with: Chromium always, the others in long campaigns."""
+    reason = ENGINES[name][1]
+    marks = [pytest.mark.skipif(bool(reason), reason=reason or "it is here")]
+    return pytest.param(name, marks=marks if name == "chromium" else [*marks, pytest.mark.long])
+
+
+@pytest.fixture(scope="module", params=[engine_of(name) for name in ENGINES])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def browser(server: Machine) -> Iterator[Window]:
+def window(engine: str) -> Open:
+    """What opens a window of the engine."""
+    return ENGINES[engine][0]
+
+
+@pytest.fixture
+def devtools(engine: str) -> None:
+    """For what only Chromium can be asked (its DevTools Protocol)."""
+    if engine != "chromium":
+        pytest.skip("only Chromium can be asked that")
+
+
+@pytest.fixture(scope="module")
+def browser(server: Machine, window: Open) -> Iterator[Window]:
     with window(server) as opened:
         yield opened
 
@@ -97,7 +120,7 @@ def whm(server: Machine) -> Machine:
 def page(whm: Machine, browser: Window) -> Iterator[Window]:
     """A window of root's, at the plugin's page; afterwards at none, for an open page has things checked."""
     assert whm.pid
-    yield browser.size(1280, 900).dark(False).scripts(allowed=True).log_in()
+    yield browser.scripts(allowed=True).size(1280, 900).dark(False).log_in()
     browser.driver.get("about:blank")
 
 
@@ -213,6 +236,7 @@ def test_in_an_emergency_the_button_is_above_the_fold(
             assert page.driver.execute_script(IN_SIGHT, pressed), (name, "stays in sight")
 
 
+@pytest.mark.usefixtures("devtools")
 def test_the_tabs_stand_in_one_row_and_colours_that_the_reader_forces_hide_nothing(
     whm: Machine, page: Window
 ) -> None:
@@ -233,6 +257,7 @@ def test_the_tabs_stand_in_one_row_and_colours_that_the_reader_forces_hide_nothi
         assert page.one(selector).value_of_css_property(colour) != paper, selector
 
 
+@pytest.mark.usefixtures("devtools")
 def test_on_paper_the_ticket_and_the_report_are_whole_dark_on_light_and_nothing_can_be_pressed(
     whm: Machine, page: Window
 ) -> None:
@@ -249,6 +274,7 @@ def test_on_paper_the_ticket_and_the_report_are_whole_dark_on_light_and_nothing_
 OPERATED = ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "DisclosureTriangle")
 
 
+@pytest.mark.usefixtures("devtools")
 def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_chatter(
     whm: Machine, page: Window
 ) -> None:
@@ -302,6 +328,7 @@ def test_a_page_that_renews_itself_leaves_the_focus_where_it_was(whm: Machine, p
     assert page.driver.switch_to.active_element.text == "Turn stapling off…"
 
 
+@pytest.mark.usefixtures("devtools")
 def test_what_a_screen_reader_is_given_has_names_levels_and_one_landmark(whm: Machine, page: Window) -> None:
     stall(whm)
     page.check()
@@ -334,7 +361,9 @@ def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine, page: Window
         assert "needs root privileges" in page.open(name).text
 
 
-def test_without_scripts_everything_works_by_itself_too(page: Window) -> None:
+def test_without_scripts_everything_works_by_itself_too(page: Window, engine: str) -> None:
+    if engine == "webkit":
+        pytest.skip("WebKit's driver reads pages with scripts of its own")
     page.log_in().scripts(allowed=False)
     page.open().click("Check now")
     page.wait_for("All is well")
@@ -346,7 +375,7 @@ def test_without_scripts_everything_works_by_itself_too(page: Window) -> None:
     assert "1 site" in page.one("#ost-sites").text
 
 
-def test_a_browser_closed_in_the_middle_changes_nothing(whm: Machine) -> None:
+def test_a_browser_closed_in_the_middle_changes_nothing(whm: Machine, window: Open) -> None:
     with window(whm) as page:
         page.log_in().open("plan/off").click("Turn stapling off")
         page.wait(lambda: page.all("#ost-operation"))
@@ -392,7 +421,9 @@ def test_a_session_that_ended_leads_back_to_the_login(whm: Machine, page: Window
     assert page.all("input[name=pass]")
 
 
-def test_of_two_administrators_one_changes_and_the_other_is_told(whm: Machine, page: Window) -> None:
+def test_of_two_administrators_one_changes_and_the_other_is_told(
+    whm: Machine, page: Window, window: Open
+) -> None:
     page.open("plan/off")
     with window(whm) as other:
         other.log_in(SUPPORT).open("plan/off").click("Turn stapling off")
