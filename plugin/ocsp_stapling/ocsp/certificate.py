@@ -392,13 +392,18 @@ _known_urls = lru_cache(maxsize=4096)(_read_urls)
 
 
 def _in_openssls_order(urls: Sequence[bytes]) -> list[bytes]:
-    """X509_get1_ocsp (OpenSSL, crypto/x509/v3_utl.c) looks for each URL among those before it, which sorts them.
+    """X509_get1_ocsp (OpenSSL, crypto/x509/v3_utl.c) looks for each URL among those before it.
 
-    So all but the last stand sorted; after a repetition, which is looked for and not added, all do.
+    In older ones that sorts them, so that all but the last stand sorted; after a repetition, which is looked for and
+    not added, all do. Newer ones leave the certificate's order.
     """
     once = list(dict.fromkeys(urls))
-    if not once:
-        return []
+    if len(once) < 2:
+        return once
+    from ocsp_stapling.ocsp import openssl  # rarely needed
+
+    if not openssl.finding_sorts():
+        return once
     last_is_new = urls[-1] not in urls[:-1]
     return [*sorted(once[:-1]), once[-1]] if last_is_new else sorted(once)
 
