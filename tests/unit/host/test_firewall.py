@@ -220,6 +220,7 @@ def differing(rulesets: list[str]) -> Any:
 
 @needs_namespace
 @needs_nft
+@needs_iptables
 @pytest.mark.parametrize("seed", range(3))
 def test_reading_of_random_nft_rules_agrees_with_the_kernel(seed: int) -> None:
     chance = random.Random(seed)

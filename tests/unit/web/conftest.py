@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.web.app import create_app
 from ocsp_stapling.web.pages import fresh
+from tests.unit.web import made
 
 Shown = Callable[[Evidence | None], Flask]
 
@@ -31,6 +33,12 @@ class Started:
 
     def state(self) -> CheckState:
         return self.becomes if self.count else CheckState(False)
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made is of the test's own moment: in a long run it would count as an old check otherwise."""
+    monkeypatch.setattr(made, "NOW", datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture(autouse=True)
