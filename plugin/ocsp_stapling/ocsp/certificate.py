@@ -46,6 +46,7 @@ _BLANKS = " \t\n\v\f\r"
 _STATUS_REQUEST = 5
 _URI, _DNS_NAME, _IP_ADDRESS, _DIRECTORY_NAME = 0x86, 0x82, 0x87, 0xA4
 _URI_IN_PIECES, _DEEPEST_STRING = 0xA6, 5
+_IN_PIECES = (0xA1, 0xA2, _URI_IN_PIECES, 0xA7)
 _GENERAL_NAMES = {0xA0, 0x81, 0xA1, 0x82, 0xA2, 0xA3, 0xA4, 0xA5, _URI, _URI_IN_PIECES, 0x87, 0xA7, 0x88}
 _KEY_IDENTIFIER, _ITS_ISSUER, _ITS_SERIAL = 0x80, 0xA1, 0x82
 _ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
@@ -419,11 +420,9 @@ def _description(value: bytes, description: Element) -> bytes | None:
     oid = value[method.start : method.stop]
     if method.tag != asn1.OID or not _is_oid(oid) or location.tag not in _GENERAL_NAMES:
         return None
-    if oid != _AD_OCSP or location.tag not in (_URI, _URI_IN_PIECES):
-        return b""
-    end = min(location.stop, location.start + MAX_URL_BYTES)
-    text = value[location.start : end] if location.tag == _URI else _joined(value, location)[:MAX_URL_BYTES]
-    return text if b"\0" not in text else b""
+    text = _joined(value, location) if location.tag in _IN_PIECES else value[location.start : location.stop]
+    is_url = oid == _AD_OCSP and location.tag in (_URI, _URI_IN_PIECES) and b"\0" not in text
+    return text[:MAX_URL_BYTES] if is_url else b""
 
 
 def _two(found: Sequence[Element]) -> tuple[Element, Element]:

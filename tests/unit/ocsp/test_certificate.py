@@ -236,6 +236,7 @@ def test_names_are_compared_as_openssl_does(text: str, kind: _ASN1Type, same: bo
 
 
 OCSP = der.encode(der.OID, bytes.fromhex("2b06010505073001"))
+OTHER_METHOD = der.encode(der.OID, bytes.fromhex("2b06010505073003"))
 PLAIN = der.encode(0x86, b"http://a")
 
 
@@ -258,6 +259,7 @@ PIECES = der.encode(0x16, b"http"), der.encode(0x04, b"://a")
         (access_of(described(der.encode(0xA6, der.encode(0x36, *PIECES)))), ("http://a",)),
         (access_of(described(der.encode(0xA6, b"http://a"))), None),
         (access_of(described(PLAIN), der.encode(der.SEQUENCE)), None),
+        (access_of(described(PLAIN), described(der.encode(0xA6, b"http://a"), OTHER_METHOD)), None),
         (b"\x30\x80" + described(PLAIN) + b"\0\0", None),
         (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID))), ()),
         (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID, b"\x80\x01"))), ()),

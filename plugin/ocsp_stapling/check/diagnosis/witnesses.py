@@ -14,6 +14,7 @@ from ocsp_stapling.ocsp.finding import Outcome
 
 _AGREEING_SECONDS = 120.0
 _COUNTRY, _SHORT = 2, 3
+_HTTP = 80
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,18 @@ def _down(group: Sequence[ResponderEvidence]) -> tuple[str, ...]:
 def _speaking(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvidence]:
     """The responders that speak for their authority: those of more than one account, or of independent ones.
 
-    Anybody can make a certificate that bears an authority's name and leads to a dead host. One customer alone
-    must not make an authority's outage look like a block of the whole network.
+    Anybody can make a certificate that bears an authority's name and leads to a dead host, or to another port of
+    the authority's own. One customer alone must neither make an authority's outage look like a block of the whole
+    network, nor hide a block behind a responder that answers.
     """
-    shared = [one for one in responders if one.shared]
-    accounts = {site.owner for one in responders if not one.shared for site in one.sites}
-    return shared if shared and len(accounts) < 2 else responders
+    usual = [one for one in responders if one.finding.port in (_HTTP, None)] or list(responders)
+    shared = [one for one in usual if one.shared]
+    alone = [one for one in usual if not one.shared]
+    accounts = {site.owner for one in alone for site in one.sites}
+    if shared and (len(accounts) < 2 or len(by_operator(shared)) > 1):
+        return shared
+    known = {one.operator for one in shared if one.operator}
+    return [*shared, *(one for one in alone if one.operator not in known)]
 
 
 def _outcomes(one: ResponderEvidence) -> Iterable[Outcome]:

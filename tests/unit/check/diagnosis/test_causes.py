@@ -12,6 +12,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity, diagnose
 from ocsp_stapling.check.diagnosis.advice import FIXES
+from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -528,3 +529,25 @@ def test_a_proxy_whose_name_is_gone_is_not_called_a_responder() -> None:
 
     assert found.sentence.startswith("SSLOCSPProxyURL (/pre.conf:1)")
     assert "which fails: its name does not resolve." in found.sentence
+
+
+def test_one_customer_hides_no_block_of_the_network_behind_a_responder_that_answers() -> None:
+    blocked = [responder(name, Outcome.CONNECT_TIMEOUT, shared=True) for name in ("alpha", "beta")]
+    others = replace(responder("gamma", Outcome.CONNECT_TIMEOUT), sites=(Site("hers.example", "anna"),))
+    his = replace(responder("zeta"), sites=(Site("his.example", "mallory"),))
+
+    assert surroundings(evidence(*blocked, others, his)).unconnected_everywhere
+
+
+def test_one_customers_dead_ports_at_the_authorities_hosts_make_no_block_of_the_network() -> None:
+    fine = [replace(responder(name), sites=(Site(f"{name}.example", name),)) for name in ("alpha", "beta")]
+    dead = [
+        replace(
+            one,
+            finding=replace(responder(name, Outcome.CONNECT_TIMEOUT).finding, url=f"{one.url}:81", port=81),
+            sites=(Site(f"his-{name}.example", "mallory"),),
+        )
+        for name, one in zip(("alpha", "beta"), fine, strict=True)
+    ]
+
+    assert not surroundings(evidence(*fine, *dead)).unconnected_everywhere
