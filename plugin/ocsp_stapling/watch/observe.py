@@ -83,11 +83,14 @@ def is_stalled(check: Document) -> bool:
 
 
 def _others_wait(check: Document) -> bool:
-    """Whether a site waited for a staple whose own certificate is not at fault."""
+    """Whether a site waited for a staple whose own certificate is not at fault.
+
+    Whom Apache turns away at once, for it cannot use the URL, waits for others' staples alone.
+    """
     at_fault = {
         site
         for one in check.get("responders", ())
-        if one["cause"] in _OWN_FAULTS
+        if one["cause"] in _OWN_FAULTS and one["outcome"] != "url-unusable"
         for site in one["site_names"]
     }
     waited = (one for one in check.get("handshakes", ()) if one["asked"] and not one["repeated"])

@@ -59,7 +59,7 @@ def test_a_revoked_certificate_concerns_its_own_site_only(tmp_path: Path) -> Non
 
 def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
     """An OCSP URL of one customer's makes everybody wait: nobody may hide that behind its being his own fault."""
-    at_fault = {"cause": "bad-ocsp-url", "site_names": ["his.test"]}
+    at_fault = {"cause": "bad-ocsp-url", "outcome": "address-forbidden", "site_names": ["his.test"]}
     base = {"severity": "stalling", "advice": "turn-off", "cause": "bad-ocsp-url", "responders": [at_fault]}
 
     def waited(site: str, **more: Any) -> dict[str, Any]:
@@ -70,6 +70,8 @@ def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
     assert not is_stalled(base | {"handshakes": [waited("other.test", asked=False)]})
     assert is_stalled(base | {"handshakes": [waited("other.test")]})
     assert is_stalled(base | {"handshakes": [waited("other.test", failure="timeout")]})
+    turned_away = at_fault | {"outcome": "url-unusable"}
+    assert is_stalled(base | {"responders": [turned_away], "handshakes": [waited("his.test")]})
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from ocsp_stapling.check.diagnosis.staple_cache import overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, is_other
 from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
 _NAMED_AT_MOST = 3
@@ -99,10 +100,13 @@ def keeps_off(one: ResponderDiagnosis) -> bool:
 def _leading(found: Sequence[ResponderDiagnosis], evidence: Evidence) -> ResponderDiagnosis | None:
     """Return the responder that matters most: one that makes handshakes wait, then the one with most sites."""
     waited = {h.responder for h in evidence.handshakes if h.asked and not is_quick(h)}
+    hanging = any(not one.ok and one.why.outcome in HANGING for one in found)
 
     def weight(one: ResponderDiagnosis) -> tuple[bool, bool, bool, int]:
         hangs = one.why.outcome in HANGING
-        waits = one.url in waited and (hangs or one.cause is Cause.BAD_OCSP_URL)
+        # What Apache does not ask at all is not what its site waits for, where something else hangs.
+        unasked = one.why.outcome is Outcome.URL_UNUSABLE and hanging
+        waits = one.url in waited and (hangs or (one.cause is Cause.BAD_OCSP_URL and not unasked))
         return not one.why.late, waits, hangs, len(one.sites)
 
     return max((one for one in found if not one.ok), key=weight, default=None)

@@ -185,6 +185,19 @@ def test_what_was_not_asked_keeps_nobodys_stapling_off() -> None:
     assert "account mallory" in found.advice
 
 
+def test_a_site_that_apache_turns_away_waits_for_others_never_for_itself() -> None:
+    """An https URL is not asked at all: where its own site waits, it stands in the queue for what hangs."""
+    his = replace(responder(fault=Outcome.URL_UNUSABLE), sites=ONE_OF_MALLORY)
+    others = responder("beta", v4=Outcome.REPLY_TIMEOUT)
+    waiting = meeting(his, seconds=3.0, error="timeout", staple="")
+
+    found = diagnose(evidence(his, others, FINE, handshakes=(*waiting, *meeting(others), *meeting(FINE))))
+
+    assert found.cause is not Cause.BAD_OCSP_URL
+    assert "beta" in found.sentence
+    assert (found.severity, found.action, found.alone) == (Severity.STALLING, Action.TURN_OFF, ())
+
+
 def test_nobody_hides_the_outage_of_another_responder_behind_a_fault_of_ones_own() -> None:
     his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=ONE_OF_MALLORY)
     others = responder("beta", v4=Outcome.REPLY_TIMEOUT)
