@@ -12,9 +12,10 @@ Save = Callable[[Path, bytes], None]
 
 
 def in_place(path: Path, line: bytes) -> None:
-    """Save as WHM's Include Editor may: read, truncate, write."""
-    content = path.read_bytes()
+    """Save as WHM's Include Editor may: read, truncate, write; of one open file, so never a copy that is old."""
     with path.open("r+b") as file:
+        content = file.read()
+        file.seek(0)
         file.truncate(0)
         time.sleep(0.002)
         file.write(line + content)
@@ -22,9 +23,13 @@ def in_place(path: Path, line: bytes) -> None:
 
 def by_rename(path: Path, line: bytes) -> None:
     """Save as careful editors do: write beside, with the owner and mode of the old one, rename over."""
-    beside, status = path.with_name(".editor"), path.stat()
-    beside.write_bytes(line + path.read_bytes())
-    beside.chmod(status.st_mode & 0o7777)
+    beside = path.with_name(".editor")
+    while True:
+        content, status = path.read_bytes(), path.stat()
+        beside.write_bytes(line + content)
+        beside.chmod(status.st_mode & 0o7777)
+        if path.read_bytes() == content:
+            break
     beside.rename(path)
 
 
