@@ -386,7 +386,7 @@ def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machin
 def test_off_ends_a_stall_of_200_visitors_quickly(
     mpm: str, start_machine: Callable[[Shape], Machine]
 ) -> None:
-    machine = start_machine(with_systemd(Shape(mpm=mpm)))
+    machine = start_machine(Shape(mpm=mpm))
     machine.fault("alpha", "hang")
     machine.run(RESTART, "--hard")
     with crowd(machine, 200):

@@ -8,10 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ocsp_stapling import document
 from tests.documentation.schemas import faults, schemas
 
+# Fuzzing without a time limit per example: test machines may be busy.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 _versioned = document.versioned
 _found: list[str] = []
 
