@@ -216,20 +216,14 @@ def ending(machine: Machine, page: Window, album: Album) -> None:
     album.take("log-failures", "all is well again, failures are in the log")
 
 
-def afterwards(machine: Machine, page: Window, album: Album) -> None:
-    """What is left of it, and the shield."""
+def afterwards(page: Window, album: Album) -> None:
+    """What is left of it."""
     page.open("history")
     album.take("history", "history: the incident, the changes, thirty days of each responder")
     page.open("history").click("Undo…")
     album.take("plan-undo", "the plan of an undo")
     page.open("configuration")
     album.take("configuration", "every line that takes part")
-    page.open("plan/shield-on").click("Turn the shield on").wait_for("Back to the overview")
-    album.take("shield-turned-on", "the shield was turned on")
-    page.open()
-    page.check()
-    album.take("shield", "the shield is on")
-    machine.run("ocsp-stapling", "shield", "off", "--yes", timeout=120)
 
 
 def refusals(machine: Machine, page: Window, album: Album) -> None:
@@ -277,7 +271,7 @@ def tell(machine: Machine, page: Window, album: Album) -> None:
     outage(machine, page, album)
     viewing(page, album)
     ending(machine, page, album)
-    afterwards(machine, page, album)
+    afterwards(page, album)
     refusals(machine, page, album)
     others(machine, page, album)
 
