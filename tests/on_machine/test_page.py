@@ -271,6 +271,7 @@ def test_on_paper_the_ticket_and_the_report_are_whole_dark_on_light_and_nothing_
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+HOLDERS = ("region", "listitem", "option", "MenuListPopup")
 OPERATED = ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "DisclosureTriangle")
 
 
@@ -294,7 +295,7 @@ def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_c
     assert page.heard() == [verdict], "what changes all the time is not told all the time"
 
     passed = page.tab_to("Turn stapling off")
-    assert passed[0] == "Skip to the content", passed
+    assert passed.index("Skip to the content") == passed.index("Overview") - 1, passed
     assert passed[-2:] == ["Ticket", "Turn stapling off…"], "it comes first behind the tabs"
     assert "solid" in page.driver.switch_to.active_element.value_of_css_property("outline-style")
     page.press("Enter").wait(lambda: page.all("#ost-reason"))
@@ -336,9 +337,7 @@ def test_what_a_screen_reader_is_given_has_names_levels_and_one_landmark(whm: Ma
         given = page.open(name).spoken()
         nameless = [one for one in given if one.role in (*OPERATED, "image", "region") and not one.name]
         assert nameless == [], name
-        strange = [
-            one for one in given if one.focusable and one.role not in (*OPERATED, "region", "listitem")
-        ]
+        strange = [one for one in given if one.focusable and one.role not in (*OPERATED, *HOLDERS)]
         assert strange == [], name
         assert [one.role for one in given].count("main") == 1, name
         assert [one.level for one in given if one.role == "heading"][:1] == [2], name
