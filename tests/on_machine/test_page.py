@@ -313,20 +313,32 @@ def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_c
     assert "alpha" in page.one("pre").text
 
 
-def test_a_page_that_renews_itself_leaves_the_focus_where_it_was(whm: Machine, page: Window) -> None:
-    stall(whm)
-    page.check()
-    page.tab_to("Guided steps")  # of the navigation
-    page.tab_to("Turn stapling off")
-    state = whm.path(STATE)
+def grow_old(machine: Machine) -> None:
+    """Let the last check be three minutes old."""
+    state = machine.path(STATE)
     checked = result.load(state)
     assert checked is not None
     aged = replace(checked.evidence, taken_at=checked.evidence.taken_at - timedelta(minutes=3))
     result.store(state, result.judged(aged))
+
+
+def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_only_offers_to(
+    whm: Machine, page: Window
+) -> None:
+    stall(whm)
+    page.check()
+    grow_old(whm)
     page.open().wait(lambda: page.all("[data-ost-poll]"))
     page.tab_to("Turn stapling off")
     page.wait(lambda: not page.all("[data-ost-poll]"))
     assert page.driver.switch_to.active_element.text == "Turn stapling off…"
+    grow_old(whm)
+    page.heard()
+    page.open("ticket").driver.execute_script("window.ostSame = true")
+    page.wait_for("There is a newer check.")
+    assert page.driver.execute_script("return window.ostSame"), "nothing was replaced under the reader"
+    assert page.heard() == ["There is a newer check."]
+    page.click("Show what it found").wait(lambda: not page.driver.execute_script("return window.ostSame"))
 
 
 @pytest.mark.usefixtures("devtools")

@@ -73,6 +73,9 @@ def test_an_old_verdict_is_grey_and_past(
     assert f'<p class="ost-kicker">{kicker}</p>' in text
     assert f'<section class="ost-verdict ost-{tone}"' in text
     assert f"data-ost-age>{minutes} minutes ago</time>" in text
+    present = tone == "good"  # an old check's sentence is told as what it said
+    assert ("The check said then: All 3 responders answer rightly" in text) is not present
+    assert ("Nothing needs to be done" in text) is present
     assert started.count == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, ShieldEvidence, is_other
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, verdict
@@ -295,3 +295,20 @@ def test_every_rule_of_the_style_sheet_is_confined_to_our_root_element() -> None
     ours = [s for s in selectors if not s.startswith("@") and not re.fullmatch(r".*svg \*\)\)?", s)]
     assert ours
     assert not [s for s in ours if not s.startswith("#ost")]
+
+
+def test_where_visitors_notice_nothing_the_kicker_says_what_there_is_to_notice() -> None:
+    healthy = made.healthy()
+    one = healthy.responders[0]
+    late = tuple(replace(found, http_ms=1400.0) for found in one.finding.addresses)
+    slow = replace(one, finding=replace(one.finding, addresses=late))
+    shield = ShieldEvidence(True, 120, 120, earliest_end=made.NOW + timedelta(days=5))
+
+    def kicker(evidence: Evidence) -> str:
+        return verdict.verdict_of(diagnose(evidence), evidence, operator=True).kicker
+
+    assert kicker(made.noisy()) == "Visitors notice nothing, the log has failures"
+    assert kicker(replace(healthy, responders=(slow, *healthy.responders[1:]))) == (
+        "Visitors notice nothing, a responder is slow"
+    )
+    assert kicker(replace(made.failing(), shield=shield)) == "Visitors notice nothing, a responder fails"
