@@ -90,10 +90,18 @@ class Album:
         """Make the files small where a program for it is installed, and write the list of them."""
         files = [str(file) for file in self.directory.rglob("*.png")]
         if shutil.which("pngquant"):
-            quantized = ["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "48", *files]
-            subprocess.run(quantized, check=False)
-        if shutil.which("optipng"):
-            subprocess.run(["optipng", "-quiet", "-o2", *files], check=False)
+            small = [
+                "pngquant",
+                "--force",
+                "--skip-if-larger",
+                "--speed",
+                "11",
+                "--nofs",
+                "--ext",
+                ".png",
+                "16",
+            ]
+            subprocess.run([*small, *files], check=False)
         if not self.wanted:
             (self.directory / "README.md").write_text("\n".join(self._list()) + "\n")
 
