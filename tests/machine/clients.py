@@ -1,18 +1,20 @@
 """Visitors: timed TLS handshakes, many at once, with or without asking for a staple.
 
 Usage: python -m tests.machine.clients COUNT [--site NAME ...] [--no-status] [--address A] [--limit SECONDS]
-Prints one JSON object a handshake: {"site", "seconds", "stapled", "error"}; `seconds` is the time of the
-handshake. It uses pyOpenSSL directly, so that a measurement never rests on the code under test.
+Prints one JSON object a handshake, when it ends: {"site", "seconds", "stapled", "error"}; `seconds` is the time of
+the handshake. It uses pyOpenSSL directly, so that a measurement never rests on the code under test.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import queue
 import select
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from OpenSSL import SSL
@@ -62,18 +64,15 @@ def _complete(connection: SSL.Connection, raw: socket.socket, end: float) -> Non
             select.select([], [raw], [], 1)
 
 
-def many(places: list[str], status: bool, address: str, limit: float) -> list[dict[str, Any]]:
-    """Return the results of simultaneous handshakes, one a place, in the order of their ending."""
-    results: list[dict[str, Any]] = []
-    threads = [
-        threading.Thread(target=lambda site=site: results.append(handshake(site, status, address, limit)))
-        for site in places
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+def many(places: list[str], status: bool, address: str, limit: float) -> Iterator[dict[str, Any]]:
+    """Yield the results of simultaneous handshakes, one a place, each when it ends."""
+    results: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    for site in places:
+        threading.Thread(
+            target=lambda site=site: results.put(handshake(site, status, address, limit))
+        ).start()
+    for _ in places:
+        yield results.get()
 
 
 def main() -> None:
@@ -88,7 +87,7 @@ def main() -> None:
     places = [wanted[i % len(wanted)] for i in range(options.count)]
     threading.stack_size(256 * 1024)
     for result in many(places, not options.no_status, options.address, options.limit):
-        print(json.dumps(result))
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -57,10 +57,10 @@ def visit(words: list[str]) -> None:
 
     count = int(words[0]) if words else 4
     site = words[1] if len(words) > 1 else "site0001.example.test"
-    print(f"{count} visitors at once to https://{site}, each asking for a staple:")
-    for result in sorted(many([site] * count, True, SERVER_V4, 60), key=lambda r: float(r["seconds"])):
+    print(f"{count} visitors at once to https://{site}, each asking for a staple:", flush=True)
+    for result in many([site] * count, True, SERVER_V4, 60):
         ending = result["error"] or ("with staple" if result["stapled"] else "no staple")
-        print(f"  {result['seconds']:7.3f} s   {ending}")
+        print(f"  {result['seconds']:7.3f} s   {ending}", flush=True)
 
 
 def mail() -> None:

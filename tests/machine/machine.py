@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -191,10 +191,17 @@ class Machine:
 
     def python(self, module: str, *args: str, timeout: float = 120, check: bool = True) -> str:
         """Run a module of this checkout in the machine with this interpreter; return its standard output."""
-        line = f'cd "{REPO}" && exec "$0" "$@"'
-        return self.run(
-            "sh", "-c", line, sys.executable, "-m", module, *args, timeout=timeout, check=check
-        ).stdout
+        return self.run(*_module(module, *args), timeout=timeout, check=check).stdout
+
+    def python_lines(self, module: str, *args: str) -> Iterator[str]:
+        """Run a module of this checkout in the machine; yield each line that it prints, when it does."""
+        process = self.popen(*_module(module, *args))
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process, process.stdout, process.stderr:
+            yield from process.stdout
+            if code := process.wait():
+                raise AssertionError(f"{module} ended with {code}: {process.stderr.read()}")
 
     def fault(self, ca: str, kind: str, address: str = "all", user: str = "", serial: str = "") -> None:
         """Let `kind` befall the responder of `ca` (or "all") at `address` (all, 4, 6 or one address).
@@ -212,6 +219,11 @@ class Machine:
     def path(self, inside: str) -> Path:
         """Return the path outside under which a file of the machine can be read and written."""
         return Path(f"/proc/{self.pid}/root") / inside.lstrip("/")
+
+
+def _module(module: str, *args: str) -> list[str]:
+    """The command line that runs a module of this checkout with this interpreter, wherever it is called."""
+    return ["sh", "-c", f'cd "{REPO}" && exec "$0" "$@"', sys.executable, "-m", module, *args]
 
 
 def _child_named(pid: int, name: str) -> int:

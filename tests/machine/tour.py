@@ -31,13 +31,15 @@ class ChapterError(Exception):
 
 
 def visits(machine: Machine) -> list[Visit]:
-    """Let visitors come at once; print and return their handshakes, the quickest first."""
-    printed = machine.python("tests.machine.clients", str(VISITORS))
-    found = [json.loads(line) for line in printed.splitlines()]
-    result = sorted((Visit(f["seconds"], f["stapled"], f["error"]) for f in found), key=lambda v: v.seconds)
-    for visit in result:
+    """Let visitors come at once; say each as he returns, and return their handshakes, the quickest first."""
+    say(f"   {VISITORS} visitors have set out, each asks for a staple:")
+    result = []
+    for printed in machine.python_lines("tests.machine.clients", str(VISITORS)):
+        found = json.loads(printed)
+        visit = Visit(found["seconds"], found["stapled"], found["error"])
         say(f"   {visit.seconds:7.3f} s   {visit.error or ('with staple' if visit.stapled else 'no staple')}")
-    return result
+        result.append(visit)
+    return sorted(result, key=lambda visit: visit.seconds)
 
 
 def expect(right: bool, what: str) -> None:

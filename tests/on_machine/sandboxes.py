@@ -38,7 +38,7 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[Serving]:
-    """Start the sandbox and wait until it has said where its pages are."""
+    """Start the sandbox and wait until it has said where its pages are; a tour says none, for it ends by itself."""
     process = subprocess.Popen(
         [*SANDBOX, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
@@ -47,9 +47,10 @@ def serving(*options: str) -> Iterator[Serving]:
         shown = ""
         for line in process.stdout:
             shown += line
-            if "From another computer" in line:
+            if "From another computer" in line or "visitors have set out" in line:
                 break
-        yield Serving(process, {name: _one(pattern, shown) for name, pattern in _PLACES.items()})
+        stays = "--tour" not in options
+        yield Serving(process, {name: _one(pattern, shown) for name, pattern in _PLACES.items() if stays})
     finally:
         process.terminate()
         process.communicate(timeout=60)

@@ -61,6 +61,22 @@ def test_the_tour_tells_the_whole_story_with_the_installed_plugin_and_ends_with_
     assert max(seconds) == pytest.approx(12, abs=1.5)
     assert "stand-in" in done.stdout
     assert ("systemd is this system's own, real." in done.stdout) == (not init.why_not_here())
+    assert "password" not in done.stdout
+    assert "127.0.0.1" not in done.stdout
+
+
+def test_the_tour_says_each_visitor_when_he_returns(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[float, str]] = []
+    monkeypatch.setattr(tour, "say", lambda text: said.append((time.monotonic(), text)))
+    machine.fault("alpha", "hang")
+    machine.run(tour.RESTART, "--hard")
+    visits = tour.visits(machine)
+    arrivals = [at for at, text in said if " s   " in text]
+    assert len(arrivals) == len(visits) == tour.VISITORS
+    # Three seconds lie between one and the next; told all at once, nothing would.
+    assert arrivals[-1] - arrivals[0] > tour.RESPONDER_TIMEOUT * (tour.VISITORS - 2), (arrivals, visits)
 
 
 def test_a_chapter_that_goes_astray_fails_the_tour(
@@ -241,7 +257,7 @@ def test_however_it_is_stopped_nothing_is_left(how: str, number: signal.Signals,
             assert number == signal.SIGKILL, left
             assert time.monotonic() < deadline, left
             time.sleep(0.05)
-        for place in ("whm", "outages"):
+        for place in {"whm", "outages"} & found.places.keys():
             with pytest.raises(urllib.error.URLError, match="refused"):
                 Person().get(found.places[place])
 
