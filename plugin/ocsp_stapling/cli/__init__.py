@@ -9,12 +9,16 @@ import re
 import shutil
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
 from ocsp_stapling import __version__
 from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem, not_root
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Section -> command -> "module:attribute", in the order of use; a module is imported only when its command is run, so
 # that `log` never waits for cryptography.
@@ -72,6 +76,13 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, in the order of use; who waits for TAB waits for no import."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands section by section, each with its whole first sentence, then examples."""

@@ -46,6 +46,7 @@ class Plugin(click.Command):
 @click.option(
     "--elsewhere",
     "pasted",
+    type=click.Path(),
     metavar="FILE",
     help="What the line for another machine printed there; - reads standard input.",
 )

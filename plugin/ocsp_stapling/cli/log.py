@@ -101,7 +101,7 @@ class _Source:
 
 
 @click.command()
-@click.argument("file", required=False)
+@click.argument("file", required=False, type=click.Path())
 @click.option(
     "--since",
     type=PeriodType(),

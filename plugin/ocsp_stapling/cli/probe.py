@@ -62,7 +62,7 @@ def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=click.Path())
 @click.option("--issuer", "issuer_file", type=click.Path(dir_okay=False), help="The issuer's certificate.")
 @click.option("--timeout", type=click.FloatRange(0.1, 30), help="Seconds per socket operation (Apache: 3).")
 @click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")
