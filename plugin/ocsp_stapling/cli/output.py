@@ -16,7 +16,7 @@ import click
 from ocsp_stapling.document import versioned
 
 _NARROWEST, _NARROWEST_COLUMN = 40, 8
-_SHORT = 16
+_SHORT = 10
 ORIGINS = {
     "managed-block": "by OCSP Stapling for WHM",
     "native-switch": "by WHM's own switch SSL Use Stapling",

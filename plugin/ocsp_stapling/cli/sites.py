@@ -144,8 +144,8 @@ def _text(chosen: Sequence[Endpoint], total: int) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-_GROUP_HEADER = ("sites", "must-staple", "stapling", "authority", "responder")
-_HEADER = ("site", "account", "authority", "stapling", "expires", "remarks")
+_GROUP_HEADER = ("sites", "must-staple", "stapling", "CA", "responder")
+_HEADER = ("site", "account", "CA", "stapling", "expires", "remarks")
 
 
 def _group_row(each: Group) -> tuple[str, ...]:

@@ -68,8 +68,8 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
-    if (last := found["last_check"]) and last["monitoring_state"] != "OK":
-        rows.append(("Next step", str(last["advice_sentence"])))
+    if step := _next_step(found["last_check"], found["last_operation"]):
+        rows.append(("Next step", step))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
     if pending := found["pending_operation"]:
         state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
@@ -104,6 +104,16 @@ def _last_check(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "none yet: ocsp-stapling check"
     return f"{one['monitoring_state']}, {_local(one['checked_at'])}: {one['sentence']}"
+
+
+def _next_step(check: Mapping[str, Any] | None, change: Mapping[str, Any] | None) -> str:
+    """What the last check advised, unless something was changed since: then that may be done already."""
+    if check is None:
+        return ""
+    changed = datetime.fromisoformat(change["started"]) if change else None
+    if changed and changed > datetime.fromisoformat(check["checked_at"]):
+        return "ocsp-stapling check: the last one was made before the last change."
+    return "" if check["monitoring_state"] == "OK" else str(check["advice_sentence"])
 
 
 def _operation(one: Mapping[str, Any] | None) -> str:

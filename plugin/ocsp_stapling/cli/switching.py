@@ -247,11 +247,13 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
         or ""
     )
     because = f": {detail['because']}" if rung and detail.get("because") else ""
-    click.echo(f"  {seconds:6.2f} s  {name:10}  {printable(f'{what}{because}')}".rstrip())
+    margin = f"  {seconds:6.2f} s  {name:10}  "
+    click.echo(wrapped(printable(f"{what}{because}"), margin, " " * len(margin)) or margin.rstrip())
 
 
 def _show(result: Result, known: Sequence[str] = ()) -> None:
-    """Tell how it ended; of the warnings those that were not `known` when it was agreed to."""
+    """Tell how it ended; of the warnings those that were not `known` when it was agreed to, however long ago."""
+    seen = {warning.partition(" (")[0] for warning in known}
     good = result.state == DONE
     told = f"{_ENDINGS[result.state]} after {result.seconds:.1f} s: {result.sentence}"
     click.secho(wrapped(told), fg="green" if good else "red", bold=not good, err=not good)
@@ -267,7 +269,7 @@ def _show(result: Result, known: Sequence[str] = ()) -> None:
     if result.attempt:
         say(result.attempt.sentence)
     for warning in result.warnings:
-        if warning not in known:
+        if warning.partition(" (")[0] not in seen:
             say(f"Note: {warning}")
     if good and result.operation:
         click.echo(f"To take it back: ocsp-stapling undo   (operation {result.operation})")

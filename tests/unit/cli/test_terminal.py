@@ -15,7 +15,7 @@ import pytest
 from ocsp_stapling import cli
 from ocsp_stapling.check import result
 from ocsp_stapling.cli import check as face
-from ocsp_stapling.cli import output
+from ocsp_stapling.cli import output, status
 from ocsp_stapling.cli.check_text import as_text
 from tests.unit.web import made
 
@@ -167,3 +167,24 @@ def test_what_only_root_may_read_is_said_to_need_root(
         with pytest.raises(SystemExit):
             cli.main()
         assert f"[{code}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "changed", "step"),
+    [
+        ("OK", None, ""),
+        ("CRITICAL", None, "Turn stapling off now."),
+        ("CRITICAL", "2026-11-24T03:40:00+00:00", "Turn stapling off now."),
+        ("CRITICAL", "2026-11-24T03:50:00+00:00", "before the last change"),
+    ],
+)
+def test_what_a_check_advised_is_no_next_step_after_a_change(
+    state: str, changed: str | None, step: str
+) -> None:
+    last = {
+        "monitoring_state": state,
+        "checked_at": "2026-11-24T03:45:00+00:00",
+        "advice_sentence": "Turn stapling off now.",
+    }
+    told = status._next_step(last, {"started": changed} if changed else None)
+    assert step in told if step else told == ""

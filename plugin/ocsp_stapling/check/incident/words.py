@@ -10,7 +10,7 @@ from typing import Any
 from ocsp_stapling.change.journal import Operation, ending
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
-from ocsp_stapling.text import capital, host_of, listed
+from ocsp_stapling.text import capital, host_of, listed, local
 
 DOING = {
     "off": "Turning stapling off",
@@ -47,18 +47,21 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
 def _visitors(one: Incident) -> str:
     if one.hit is None:
-        span = f"{clock(one.began)}{_to(one, one.healed or one.ended)}"
-        return f"{_failing(one)} failed from {span}, sites stayed quick"
-    until = _to(one, one.hit_until)
+        return f"{_failing(one)} failed {_span(one, one.healed or one.ended)}, sites stayed quick"
+    span = _span(one, one.hit_until)
     if one.wait is None:
-        return f"visitors were turned away from {clock(one.began)}{until}"
+        return f"visitors were turned away {span}"
     if one.wait.cut and one.wait.seconds < 1:
-        return f"sites did not answer from {clock(one.began)}{until} (cut off at {one.wait.seconds:.1f} s)"
-    return f"sites waited {waited(one.wait)} from {clock(one.began)}{until}"
+        return f"sites did not answer {span} (cut off at {one.wait.seconds:.1f} s)"
+    return f"sites waited {waited(one.wait)} {span}"
 
 
-def _to(one: Incident, until: float | None) -> str:
-    return " and still do" if until is None else f" to {clock(until, one.began)}"
+def _span(one: Incident, until: float | None) -> str:
+    begin = clock(one.began)
+    if until is None:
+        return f"from {begin} and still do"
+    end = clock(until, one.began)
+    return f"at {begin}" if begin.endswith(end) and until - one.began < 60 else f"from {begin} to {end}"
 
 
 def waited(wait: Wait) -> str:
@@ -110,6 +113,8 @@ def advice(one: Incident) -> str:
     """Return what there is to do about it now."""
     if one.ended is not None:
         return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
+    if one.off_since is None and one.hit_until is not None:
+        return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
     if one.off_since is None:
         return str(one.kept.get("advice_sentence", "")) or "Run `ocsp-stapling check`."
     if one.healed is None:
@@ -219,6 +224,6 @@ def moment(at: float | None) -> str | None:
 
 def clock(at: float, beside: float | None = None) -> str:
     """Return a time of day, with its date unless it is today's or that of the time beside it."""
-    when = datetime.fromtimestamp(at, UTC).astimezone()
-    near = datetime.now(UTC) if beside is None else datetime.fromtimestamp(beside, UTC)
-    return f"{when:%H:%M}" if when.date() == near.astimezone().date() else f"{when:%Y-%m-%d %H:%M}"
+    there = local(at)
+    near = local(datetime.now(UTC) if beside is None else beside)
+    return f"{there:%H:%M}" if there.date() == near.date() else f"{there:%Y-%m-%d %H:%M}"
