@@ -25,7 +25,7 @@ def test_apache_asks_whom_we_say_about_sixty_generated_certificates() -> None:
     found = judged(1, 60)
     assert found["differences"] == []
     assert found["sums"]["asked"] >= 20
-    assert found["sums"]["aborted: tls: tlsv1 alert internal error"] >= 3
+    assert sum(count for what, count in found["sums"].items() if what.startswith("aborted")) >= 3
 
 
 @pytest.mark.long
