@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.check.evidence import Evidence, Unseen
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.whm.accounts import Visible
@@ -123,6 +124,24 @@ def test_of_all_that_evidence_can_hold_a_viewer_gets_only_what_is_listed_here(ev
     assert through == SHOWN
 
 
+def test_whatever_else_a_viewer_reads_is_one_of_these_general_words(everything: Evidence) -> None:
+    words = {text for _, text in texts(restricted(everything, VIEWER)) if text and MARK not in text}
+    assert words == {
+        OWN,
+        "another site (1)",
+        "another site (2)",
+        "another machine",
+        "a rule of this server's firewall",
+        "a name server of this server",
+        "what resolves names on this server",
+    }
+
+
+def test_no_name_server_is_told_of_where_none_is_dead(everything: Evidence) -> None:
+    bare = replace(everything.responders[1], dead_nameservers=())
+    assert restricted(replace(everything, responders=(bare,)), VIEWER).responders[0].dead_nameservers == ()
+
+
 def test_whoever_has_root_privileges_gets_all_of_it(everything: Evidence) -> None:
     assert restricted(everything, Visible(everything=True)) is everything
 
@@ -137,6 +156,43 @@ def test_only_a_viewers_own_sites_have_a_name_and_an_account(everything: Evidenc
     assert [site.name for site in found.stapling] == [OWN]
     assert found.site_count == 1
     assert found.configuration.still_on == (OWN,)
+
+
+def test_of_the_shield_a_viewer_learns_that_it_is_on_and_what_their_own_certificates_lack(
+    everything: Evidence,
+) -> None:
+    found = restricted(everything, VIEWER).shield
+    assert found is not None
+    assert (found.answering, found.held_count, found.certificate_count, found.question_count) == (
+        True,
+        0,
+        0,
+        None,
+    )
+    assert (found.missing_must_staple, found.revoked) == ((OWN,), (OWN,))
+    assert [(one.host, one.held_count, one.missing_count) for one in found.responders] == [
+        (f"{MARK}host", 0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("front", "sentence"),
+    [
+        (Server.HTTPD, ""),
+        (Server.NGINX, "nginx answers on port 443"),
+        (Server.LITESPEED, "LiteSpeed answers on port 443"),
+    ],
+)
+def test_what_is_in_front_is_told_in_general_words(
+    everything: Evidence, front: Server, sentence: str
+) -> None:
+    found = restricted(replace(everything, host=replace(everything.host, front=front)), VIEWER).host
+    assert (found.front, found.front_sentence, found.hostname, dict(found.traces)) == (
+        front,
+        sentence,
+        "",
+        {},
+    )
 
 
 def test_others_handshakes_are_numbered_and_lead_to_no_responder_of_theirs(everything: Evidence) -> None:
