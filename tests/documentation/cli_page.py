@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -15,8 +16,12 @@ _INTRODUCTION = """\
 
 Run everything as root (or with `sudo`). Every command takes `--json` and then prints one JSON document; `log --json`
 prints one object a line. Their schemas: [json/](json/README.md). What a code in square brackets after an error means:
-[errors.md](errors.md)."""
+[errors.md](errors.md).
 
+The boxes that begin with `#` show what is printed at a terminal of 80 columns. `python -m tests.captures` takes them
+from one story on the test machine, with times, numbers and identities made steady."""
+
+CAPTURES = Path(__file__).resolve().parents[2] / "docs/captures"
 _EXIT_STATUSES = (
     ("`check`", "0 ok, 1 warning, 2 critical, 3 unknown: a monitoring plugin's"),
     (
@@ -53,9 +58,15 @@ def _section(name: str, command: click.Command) -> str:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     options = [record for each in _options(command) if (record := each.get_help_record(context))]
     rows = ((f"`{names}`", text) for names, text in options)
-    return page(
-        f"## {name}", f"```text\n{usage}\n```", *_help(command), table(("option", "meaning"), rows)
-    ).rstrip()
+    meanings = table(("option", "meaning"), rows) if options else ""
+    return page(f"## {name}", f"```text\n{usage}\n```", *_help(command), meanings, *captures(name)).rstrip()
+
+
+def captures(name: str) -> Iterator[str]:
+    """What the command prints at a terminal, as tests/captures.py has seen it."""
+    for path in sorted(CAPTURES.glob(f"{name}*.txt")):
+        if path.stem.partition("-")[0] == name:
+            yield f"```text\n{path.read_text()}```"
 
 
 def _options(command: click.Command) -> list[click.Option]:
