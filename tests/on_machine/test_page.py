@@ -328,16 +328,18 @@ def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_o
     stall(whm)
     page.check()
     grow_old(whm)
+    page.heard()
     page.open().wait(lambda: page.all("[data-ost-poll]"))
     page.tab_to("Turn stapling off")
     page.wait(lambda: not page.all("[data-ost-poll]"))
     assert page.driver.switch_to.active_element.text == "Turn stapling off…"
+    verdict = page.one("#ost-verdict-title").text
+    page.wait(lambda: page.heard() == [verdict])
     grow_old(whm)
-    page.heard()
     page.open("ticket").driver.execute_script("window.ostSame = true")
     page.wait_for("There is a newer check.")
     assert page.driver.execute_script("return window.ostSame"), "nothing was replaced under the reader"
-    assert page.heard() == ["There is a newer check."]
+    assert page.heard() == [verdict, "There is a newer check."]
     page.click("Show what it found").wait(lambda: not page.driver.execute_script("return window.ostSame"))
 
 
