@@ -48,6 +48,9 @@ cd "$1"
 shift
 "$@"
 """
+# Machines take the interpreters off their PATH; what .venv stands on must lie elsewhere, beneath the same prefix.
+PYTHON = "/usr/lib/machine/python"
+INTERPRETER = f'mkdir -p {Path(PYTHON).parent} && cp "$(readlink -f /usr/bin/python3)" {PYTHON}'
 # What reaches the package index here does so there: pip's settings, and who is trusted.
 AMBIENT = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy")
 TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -120,8 +123,9 @@ def newer(suite: str) -> Iterator[Newer]:
         _base(suite, root)
         made = Newer(root)
         _checkout(root / CHECKOUT.lstrip("/"))
-        made.must("tests/run", "--sandbox")
-        made.must("tests/run", "--prepare")
+        made.must("sh", "-c", INTERPRETER)
+        for part in ("--sandbox", "--prepare"):
+            made.must("env", f"PYTHON={PYTHON}", "tests/run", part)
         yield made
 
 
@@ -129,7 +133,7 @@ def _base(suite: str, root: Path) -> None:
     argv = [
         "debootstrap",
         "--variant=minbase",
-        "--include=ca-certificates,procps",
+        "--include=ca-certificates,procps,python3,python3-venv",
         suite,
         str(root),
         mirror(),
