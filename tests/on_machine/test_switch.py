@@ -176,7 +176,7 @@ def test_the_result_says_what_visitors_met_before_and_after(machine: Machine) ->
         *("write", "write", "configtest", "restart", "whm-said", "verify")
     ]
     assert "through" not in call(machine, "history").told
-    assert "whm-api" in call(machine, "history", document["operation"]).told
+    assert "through WHM" in call(machine, "history", document["operation"]).told
 
 
 def test_a_plan_that_was_seen_is_carried_out_later_but_not_when_it_is_stale(machine: Machine) -> None:
