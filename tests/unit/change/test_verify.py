@@ -65,7 +65,7 @@ def test_one_responder_that_fails_is_a_warning_and_all_of_them_a_failure() -> No
 def test_no_site_at_all_is_served_but_said() -> None:
     verdict = judge([], [])
     assert verdict.served
-    assert "No TLS site" in verdict.sentence
+    assert "no TLS site" in verdict.sentence
 
 
 def test_waiting_ends_in_time_or_when_it_is_hopeless() -> None:
