@@ -134,6 +134,12 @@ def _send_elsewhere() -> None:
         made.sendto(b"x", ELSEWHERE)
 
 
+def _make_group() -> None:
+    made = Path("/sys/fs/cgroup/confined")
+    made.mkdir()
+    made.rmdir()
+
+
 def _listen_on_a_low_port() -> None:
     socket.create_server(("127.0.0.1", 341)).close()
 
@@ -144,7 +150,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "write /home": _write("/home/confined"),
     "write /var/lib": _write("/var/lib/confined"),
     "write /usr/local/cpanel": _write("/usr/local/cpanel/confined"),
-    "write /sys/fs/cgroup": lambda: Path("/sys/fs/cgroup/confined").mkdir(),
+    "write /sys/fs/cgroup": _make_group,
     "see /home": _see("/home"),
     "see /tmp": lambda: Path(OUTSIDE).stat(),
     "kernel setting": _kernel_setting,

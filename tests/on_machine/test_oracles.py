@@ -138,7 +138,7 @@ def test_a_monitor_that_asks_for_no_staple_finds_everything_in_order_meanwhile(
 def test_promtool_accepts_the_metrics_of_a_real_outage_and_they_say_the_same(
     shared: Machine, judged: Callable[[str], dict[str, Any]]
 ) -> None:
-    waited = asked(judged("hang"))["seconds"]
+    waited = max(each["seconds"] for each in judged("hang")["handshakes"] if each["asked"])
     printed = shared.run("ocsp-stapling", "metrics").stdout
     checked = shared.run("promtool", "check", "metrics", input=printed, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -566,4 +566,4 @@ def test_the_guide_says_that_it_is_solved(showing: Shown, tmp_path: Path) -> Non
     assert "Solved." not in text_of(app, "p=guide")
     over = replace(made.healthy(), taken_at=datetime.now(UTC))
     result.store(tmp_path, result.judged(over))
-    assert "<strong>Solved.</strong> Sites waited more than 3.5 s from" in text_of(app, "p=guide")
+    assert "<strong>Solved.</strong> Sites waited more than 3.5 s " in text_of(app, "p=guide")
