@@ -241,19 +241,24 @@ def _faulty_words(
         effect = _stall_words(evidence, leading, causes)
     else:
         effect = _effect(evidence, severity, leading, measured)
-    return f"{leading.why.sentence}{_besides(leading, found)} {effect}"
+    same, other = _besides(leading, found)
+    return f"{leading.why.sentence}{same} {effect}{other}"
 
 
-def _besides(leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis]) -> str:
-    """What else fails, and how many of all responders that makes."""
+def _besides(leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis]) -> tuple[str, str]:
+    """What else fails, and how many of all responders that makes: for the same reason, or for another one.
+
+    The other reason comes behind what the first one does to visitors, so that "it" is the first.
+    """
     broken = [one for one in found if not one.ok]
     hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
     if not hosts:
-        return ""
-    same = all(one.cause is leading.cause for one in broken)
+        return "", ""
     every = {host_of(one.url) for one in found}
-    words = "The same holds for" if same else "Trouble, too, with"
-    return f" {words} {listed(hosts)}: {len(hosts) + 1} of {counted(len(every), 'responder')}."
+    number = f"{len(hosts) + 1} of {counted(len(every), 'responder')} fail"
+    if all(one.cause is leading.cause for one in broken):
+        return f" The same holds for {listed(hosts)}: {number}.", ""
+    return "", f" There is trouble with {listed(hosts)}, too: {number}."
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:

@@ -77,6 +77,15 @@ def test_every_operator_of_the_table_is_an_authority_of_the_table() -> None:
 def test_several_responders_at_fault_are_counted() -> None:
     both = at("ocsp.sectigo.com", "Sectigo"), at("ocsp.digicert.com", "DigiCert", "192.0.2.10")
     works = at("ocsp.entrust.net", "Entrust", "192.0.2.11", Outcome.OK)
-    assert "ocsp.digicert.com: 2 of 2 responders." in diagnose(stalled(*both)).sentence
-    assert ": 2 of 3 responders." in diagnose(stalled(*both, works)).sentence
+    assert "ocsp.digicert.com: 2 of 2 responders fail." in diagnose(stalled(*both)).sentence
+    assert ": 2 of 3 responders fail." in diagnose(stalled(*both, works)).sentence
     assert "of 2 responders" not in diagnose(stalled(both[0], works)).sentence
+
+
+def test_trouble_of_another_kind_is_told_behind_what_the_first_does_to_visitors() -> None:
+    broken = at("ocsp.evil.example", "Evil", "192.0.2.12", Outcome.NOT_OCSP)
+    works = at("ocsp.entrust.net", "Entrust", "192.0.2.11", Outcome.OK)
+    told = diagnose(stalled(at("ocsp.sectigo.com", "Sectigo"), broken, works)).sentence
+    assert told.index("handshakes wait for it") < told.index(
+        "There is trouble with ocsp.evil.example, too: 2 of 3"
+    )
