@@ -297,7 +297,8 @@ def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_c
     passed = page.tab_to("Turn stapling off")
     assert passed.index("Skip to the content") == passed.index("Overview") - 1, passed
     acts = passed[passed.index("Ticket") + 1 :]
-    assert acts in (["Turn stapling off…"], ["Turn the shield on…", "Turn stapling off…"]), "first behind the tabs"
+    with_shield = ["Turn the shield on…", "Turn stapling off…"]  # where a relay can be started
+    assert acts in (with_shield, with_shield[1:]), "first behind the tabs"
     assert "solid" in page.driver.switch_to.active_element.value_of_css_property("outline-style")
     page.press("Enter").wait(lambda: page.all("#ost-reason"))
     assert page.tab_to("Reason")[-2].startswith("Turn stapling on again by itself")

@@ -387,5 +387,6 @@ def test_after_the_removal_systemd_knows_nothing_of_it(server: Machine) -> None:
     server.run(f"{HOME}/current/uninstall.sh", "--yes", "--purge")
     known = ("systemctl", "list-units", "--all", "--no-legend", "ocsp-stapling*")
     until(lambda: server.run(*known).stdout == "")  # systemd forgets what it has unloaded in its own time
-    assert server.run("systemctl", "list-unit-files", "--no-legend", "ocsp-stapling*", check=False).stdout == ""
+    files = server.run("systemctl", "list-unit-files", "--no-legend", "ocsp-stapling*", check=False)
+    assert files.stdout == ""
     assert server.run("systemctl", "is-system-running").stdout == "running\n"
