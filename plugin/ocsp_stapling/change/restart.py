@@ -327,12 +327,12 @@ def _until_reloaded(
         now, fresh, parent = time.monotonic(), _ticks(apache), apache.parent()
         if parent is None or fresh - ticks >= _BUSY_TICKS:
             sign, ticks = now, fresh
-        if parent is None or not stalled:
+        if parent is None or not stalled or _reloaded(apache, mark):
             continue
         if not helped and now - began >= min(_HELP_SECONDS, patience.api / 2):
             because = "Its workers hang, and a stop would wait for them."
             report("restart", {"rung": "end-old-workers", "because": because})
-            old |= apache.mark().workers if not _reloaded(apache, mark) else set()
+            old |= apache.mark().workers
             processes.end(old)
             helped, sign = True, now
         if helped and now - sign >= _NO_SIGN_SECONDS:
