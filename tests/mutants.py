@@ -220,7 +220,7 @@ def fails(items: Sequence[pytest.Item]) -> bool:
     """Return whether one of the tests fails."""
     return any(
         report.failed
-        for item, after in zip(items, [*items[1:], None], strict=True)
+        for item, after in zip(items, [*items[1:], None], strict=False)  # of no tests none fails
         for report in runtestprotocol(item, log=False, nextitem=after)
     )
 
@@ -298,8 +298,8 @@ class Mutation:
             lambda one=one, nodes=nodes: self._dead(session, one, nodes)
             for (_, one), nodes in zip(self.mutants, tests, strict=True)
         ]
-        alive = {place for place, dead in forked(work, self.at_once, SECONDS) if dead is False}
-        self._tell(tests, alive)
+        ends = dict(forked(work, self.at_once, SECONDS))
+        self._tell(tests, ends)
         return True
 
     def _tests(self, one: Mutant, met: Mapping[str, Met]) -> list[str]:
@@ -320,11 +320,12 @@ class Mutation:
         items = {item.nodeid: item for item in session.items}
         return fails([items[node] for node in nodes])
 
-    def _tell(self, tests: Sequence[Sequence[str]], alive: set[int]) -> None:
+    def _tell(self, tests: Sequence[Sequence[str]], ends: Mapping[int, bool | None]) -> None:
         rooms: dict[str, Counter[str]] = defaultdict(Counter)
         for place, (room, one) in enumerate(self.mutants):
             rooms[room].update(["made", f"of {one.kind}"])
-            if place in alive:
+            rooms[room].update(["without a word"] if ends[place] is None else [])
+            if ends[place] is False:
                 rooms[room].update(["survived", one.kind, *([] if tests[place] else ["unmet"])])
                 where = f"{one.path.relative_to(PLUGIN)}:{one.line}"
                 print(f"{where}  {one.kind}  ({len(tests[place])} tests)  {one.change}")
@@ -332,7 +333,8 @@ class Mutation:
             kinds = [word.removeprefix("of ") for word in sorted(told) if word.startswith("of ")]
             print(
                 f"{room}: {told['survived']} of {told['made']} survived ({told['survived'] / told['made']:.1%}), "
-                f"{told['unmet']} in lines that none of these tests meets; {self.counts[room]} can be made: "
+                f"{told['unmet']} in lines that none of these tests meets; {told['without a word']} dead by their "
+                f"time or a crash; {self.counts[room]} can be made: "
                 + ", ".join(f"{kind} {told[kind]}/{told[f'of {kind}']}" for kind in kinds)
             )
 

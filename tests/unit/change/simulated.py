@@ -17,14 +17,21 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.apache.processes import Process
-from ocsp_stapling.change import restart, verify
-from ocsp_stapling.change.restart import Apache
+from ocsp_stapling.change import plan, restart, transaction, verify
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.restart import Apache, Patience
+from ocsp_stapling.change.transaction import ChangeTarget, ConfigTest, Result, Watcher
 from ocsp_stapling.change.verify import Sample
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.whm.scripts import RESTART
+from tests.unit.change.made import Tree, wish
 
 NEVER = 1e9
+IDENTITY = "an-identity"
 PARENT, NEXT = Process(100, 1), Process(200, 2)
 OLD = frozenset({Process(101, 1), Process(102, 1)})
 FRESH = frozenset({Process(111, 3), Process(112, 3)})
@@ -50,10 +57,15 @@ class Server:
     answers: float = 1.5
     said: str = "restarted"
     failure: Problem | None = None
+    reads: Callable[[Server], None] = lambda _server: None
+    """What else happens whenever it reads its files."""
+    met: Door = SITE.door
+    """Whom the handshake under way meets."""
     obeys: bool = True
     """Whether the parent reads its files at a graceful signal."""
     stops: bool = True
     starts: bool = True
+    rebuild: Callable[[Server], None] = lambda _server: None
     httpd_starts: bool = True
     orphaned: frozenset[Process] = frozenset()
     root_runs: Callable[[Server, str], bool] = lambda _server, _program: False
@@ -70,6 +82,7 @@ class Server:
     def touch(self) -> None:
         """Write the pid file anew, as Apache does at every restart."""
         self.apache.pid_file.write_text(f"{self.pid_in_file}\n")
+        self.reads(self)
         self._writes += 1
         os.utime(self.apache.pid_file, (self.now, self.now + self._writes))
 
@@ -136,11 +149,14 @@ class Server:
             started(self)
 
     def handshake(self, door: Door, *, ask: bool, limit: float) -> Handshake:
+        self.met = door
         waits = self.hangs(self) if ask else self.plain_hangs(self)
         if self.parent is None:
             return Handshake(door, ask, 0.0, "refused")
         self.sleep(limit if waits else 0.01)
-        return Handshake(door, ask, limit, "timeout") if waits else Handshake(door, ask, 0.01, "", self.staple)
+        return (
+            Handshake(door, ask, limit, "timeout") if waits else Handshake(door, ask, 0.01, "", self.staple)
+        )
 
     def handshakes(self, doors: Sequence[Door], *, ask: bool, limit: float) -> tuple[Handshake, ...]:
         return tuple(self.handshake(door, ask=ask, limit=limit) for door in doors)
@@ -194,7 +210,7 @@ class _Call:
 
 
 def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
-    """Put the simulated server in the place of this one, for `change/restart.py` and `change/verify.py`."""
+    """Put the simulated server in the place of this one, for all that changes and restarts it."""
     clock = SimpleNamespace(monotonic=lambda: server.now, sleep=server.sleep)
     seen = SimpleNamespace(
         parent=lambda _pid_file, _httpd: server.parent,
@@ -208,11 +224,72 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         wait_until_gone=lambda process, seconds: server.wait_until_gone(process, seconds),
     )
     scripts = SimpleNamespace(
-        RESTART=restart.scripts.RESTART, stop_httpd=server.stop_httpd, start_httpd=server.start_httpd
+        RESTART=RESTART,
+        stop_httpd=server.stop_httpd,
+        start_httpd=server.start_httpd,
+        rebuild_httpd_conf=lambda: server.rebuild(server),
     )
     for name, stand_in in (("time", clock), ("processes", seen), ("scripts", scripts), ("run", server.run)):
         monkeypatch.setattr(restart, name, stand_in)
     monkeypatch.setattr(restart, "_WhmCall", lambda: _Call(server))
-    for name, stand_in in (("time", clock), ("handshake", server.handshake), ("handshakes", server.handshakes)):
-        monkeypatch.setattr(verify, name, stand_in)
+    for room in (verify, transaction):
+        monkeypatch.setattr(room, "time", clock)
+        monkeypatch.setattr(room, "handshake", server.handshake)
+        monkeypatch.setattr(room, "handshakes", server.handshakes)
+    monkeypatch.setattr(transaction, "processes", seen)
+    monkeypatch.setattr(transaction, "scripts", scripts)
     return server
+
+
+def having(server: Server, **facts: Any) -> None:
+    """Set facts of the simulated server."""
+    for name, value in facts.items():
+        setattr(server, name, value)
+
+
+Step = tuple[str, Mapping[str, Any], float]
+
+
+class World:
+    """A server whose Apache staples as its files say once it has read them."""
+
+    def __init__(self, tree: Tree, server: Server, journal: Journal) -> None:
+        self.tree, self.server, self.journal = tree, server, journal
+        self.words: list[str] = []
+        """What httpd says at each test of its configuration, from the first on; nothing after that."""
+        self.shown: list[Step] = []
+        self.watch: Watcher = lambda name, detail, seconds: self.shown.append((name, detail, seconds))
+        self.configtest: ConfigTest = lambda: self.words.pop(0) if self.words else ""
+        server.reads = self._staples
+        server.whm = [(1.0, read)]
+        self._staples(server)
+
+    def _staples(self, server: Server) -> None:
+        server.staple = b"staple" if self.tree.situation().server.stapling.on else None
+
+    def plan(self, action: str = "off", **options: bool) -> Plan:
+        return plan.make(wish(action, **options), self.tree.situation())
+
+    @property
+    def target(self) -> ChangeTarget:
+        """What a transaction works on here."""
+        return ChangeTarget(
+            self.server.apache, self.configtest, self.read, self.journal, Patience(), self.watch
+        )
+
+    def read(self) -> ServerState:
+        """The server as its files say now."""
+        return self.tree.situation().server
+
+    def run(self, made: Plan | None = None) -> Result:
+        """Carry a plan out that was asked for five seconds ago."""
+        return transaction.execute(made or self.plan(), self.target, IDENTITY, self.server.now - 5)
+
+    @property
+    def steps(self) -> list[str]:
+        return [each.name for each in self.journal.steps(IDENTITY)]
+
+    @property
+    def bytes(self) -> dict[str, bytes]:
+        files = (*self.tree.pre, *self.tree.post)
+        return {path.name: path.read_bytes() for path in files if path.exists()}

@@ -13,6 +13,7 @@ import pytest
 from ocsp_stapling.change import restart
 from ocsp_stapling.change.restart import Patience, RestartError, RestartOutcome
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.whm import api
 from tests.unit.change.simulated import (
     FRESH,
     NEVER,
@@ -43,7 +44,9 @@ def having(server: Server, **facts: Any) -> Server:
     return server
 
 
-def restarted(server: Server, samples: Any = (SITE,), *, stalled: bool = False, **how: bool) -> RestartOutcome:
+def restarted(
+    server: Server, samples: Any = (SITE,), *, stalled: bool = False, **how: bool
+) -> RestartOutcome:
     return restart.restart(server.apache, samples, PATIENCE, stalled=stalled, report=server.report, **how)
 
 
@@ -160,13 +163,13 @@ def test_an_apache_that_cannot_be_started_at_all_is_an_error_that_says_dead(serv
     assert (error.problem.code, error.reloaded) == ("httpd-dead", True)
 
 
+UNMOVED = {"whm": [], "obeys": False, "stops": False, "starts": False, "end": lambda _: 0}
 FAILURES: dict[str, tuple[bool, Mapping[str, Any], str, bool]] = {
     "no API": (False, {"whm": [], "failure": Problem("whmapi-missing", "None.")}, "whmapi-missing", False),
     "an API that refuses": (False, {"whm": [], "failure": Problem("whmapi-failed", "No.")}, "whmapi-failed", True),
     "one that refuses after it acted": (False, {"failure": Problem("whmapi-failed", "No.")}, "whmapi-failed", True),
     "no answer and no restart": (False, {"whm": [], "answers": NEVER}, "whmapi-timeout", True),
-    "no restart, whatever is done": (False, {"whm": [], "obeys": False, "stops": False, "starts": False, "end": lambda _: 0},
-                                     "restart-without-effect", False),
+    "no restart, whatever is done": (False, UNMOVED, "restart-without-effect", False),
     "sites that hang whatever is done": (True, {"hangs": always, "plain_hangs": always}, "still-stalling", True),
     "staples that go on": (False, {"staple": b"staple"}, "no-staple", True),
 }  # fmt: skip
@@ -193,7 +196,9 @@ def test_whms_word_is_not_waited_for_forever_once_apache_serves(server: Server, 
     outcome = restarted(having(server, answers=NEVER), stalled=stalled)
     assert outcome.rungs == ("whm-api",)
     (told,) = outcome.warnings
-    assert told.startswith("Apache restarted and serves, but WHM's API did not answer restartservice within 2")
+    assert told.startswith(
+        "Apache restarted and serves, but WHM's API did not answer restartservice within 2"
+    )
     assert 20 < server.now - begun < 30
 
 
@@ -263,7 +268,9 @@ def test_a_responder_that_fails_is_no_reason_for_a_harder_restart(server: Server
         assert refused(server, [STAPLES], cold=cold).problem.code == code
     else:
         outcome = restarted(server, [STAPLES], cold=cold)
-        assert outcome.verdict.sentence.startswith("Apache serves, and is still fetching staples: 1 of 1 sites")
+        assert outcome.verdict.sentence.startswith(
+            "Apache serves, and is still fetching staples: 1 of 1 sites"
+        )
     assert server.rungs == ["whm-api"]
 
 
@@ -293,7 +300,6 @@ def test_where_the_last_cache_goes_apache_is_stopped_and_started_at_once(server:
 
 def test_an_apache_that_stops_by_itself_in_time_is_not_ended(server: Server) -> None:
     having(server, stops=False).after(0.5, stopped)
-    server.wait_until_gone = lambda process, seconds: [server.sleep(seconds), server.parent != process][1]  # type: ignore[method-assign]
     restarted(server, whole=True)
     assert server.ended == set()
 
@@ -387,7 +393,9 @@ READING: dict[str, tuple[float, float, float]] = {
 
 
 @pytest.mark.parametrize("case", READING)
-def test_after_a_signal_a_parent_that_works_is_given_time_to_read_its_files(server: Server, case: str) -> None:
+def test_after_a_signal_a_parent_that_works_is_given_time_to_read_its_files(
+    server: Server, case: str
+) -> None:
     seconds, least, most = READING[case]
 
     def work(now: Server) -> None:
@@ -433,7 +441,7 @@ def test_the_first_answer_of_whm_is_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         go.wait(10)
         return "restarted"
 
-    monkeypatch.setattr(restart.api, "restart_httpd", answer)
+    monkeypatch.setattr(api, "restart_httpd", answer)
     call = restart._WhmCall()
     call.wait(0.01)
     assert (call.is_running, call.said) == (True, "")
@@ -444,7 +452,7 @@ def test_the_first_answer_of_whm_is_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(_seconds: float) -> str:
         raise Problem("whmapi-failed", "No.")
 
-    monkeypatch.setattr(restart.api, "restart_httpd", fail)
+    monkeypatch.setattr(api, "restart_httpd", fail)
     failed = restart._WhmCall()
     failed.wait(10)
     assert failed.failure is not None

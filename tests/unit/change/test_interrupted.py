@@ -1,0 +1,224 @@
+"""Killed at any step: the next command brings the change to its end, forward or back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ocsp_stapling.change import plan, recovery
+from ocsp_stapling.change.journal import FileRecord
+from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.transaction import Result
+from ocsp_stapling.problem import Problem
+from tests.unit.change.made import SSL, site_wish
+from tests.unit.change.simulated import IDENTITY, NEXT, Server, World, having, read, stopped
+
+RESET = "systemctl reset-failed httpd.service"
+
+
+class Killed(BaseException):
+    """Nothing that the switch could catch."""
+
+
+def killed(world: World, step: str, time: int = 1, made: Plan | None = None) -> None:
+    """Carry a plan out until it is killed right before it takes a step for the n-th time."""
+    left = [time]
+
+    def strike(name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
+        left[0] -= name == step
+        if not left[0]:
+            raise Killed
+
+    world.watch = strike
+    with pytest.raises(Killed):
+        world.run(made)
+    assert recovery.is_needed(world.journal)
+    world.server.did.clear()
+
+
+def recovered(world: World) -> Result:
+    (found,) = recovery.recover(world.target)
+    assert not recovery.is_needed(world.journal)
+    operation = world.journal.operation(IDENTITY)
+    assert operation is not None
+    assert (operation.state, operation.result["sentence"]) == (found.state, found.sentence)
+    assert 0 <= found.seconds < 600
+    return found
+
+
+POINTS = {
+    ("write", 1): ("restored", []),
+    ("write", 2): ("restored", []),
+    ("configtest", 1): ("done", ["whm"]),
+    ("restart", 1): ("done", ["whm"]),
+    ("verify", 1): ("done", ["whm"]),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_forward_if_every_file_is_written_else_back(world: World, point: tuple[str, int]) -> None:
+    state, did = POINTS[point]
+    before = world.bytes
+    killed(world, *point)
+    found = recovered(world)
+    assert (found.state, world.server.did, found.problem) == (state, did, None)
+    assert (world.bytes == before) is (state == "restored")
+    assert all(b"SSLUseStapling Off" in world.bytes[path.name] for path in world.tree.pre) is (
+        state == "done"
+    )
+    how = (
+        "has been finished: 2 sites tested, without" if state == "done" else "taken back; everything is as it"
+    )
+    assert found.sentence.startswith("'off' was interrupted and ")
+    assert how in found.sentence
+    directions = [
+        each.detail["direction"] for each in world.journal.steps(IDENTITY) if each.name == "recover"
+    ]
+    assert directions == ["forward" if state == "done" else "back"]
+
+
+def test_the_way_forward_is_in_the_history_too(world: World) -> None:
+    killed(world, "configtest")
+    recovered(world)
+    assert world.steps == ["write", "write", "configtest", "recover", "restart", "whm-said"]
+
+
+FORWARD: dict[str, tuple[list[str], Mapping[str, Any], str, str, list[str]]] = {
+    "httpd refuses it": (["Bad"], {}, "restored", "configtest-failed", []),
+    "httpd refuses what was there too": (["Bad", "Bad"], {}, "failed", "configtest-failed", []),
+    "WHM has no API": ([], {"failure": Problem("whmapi-missing", "None."), "whm": []}, "restored",
+                       "whmapi-missing", ["whm"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FORWARD)
+def test_where_there_is_no_way_forward_it_goes_back(world: World, case: str) -> None:
+    words, facts, state, code, did = FORWARD[case]
+    before = world.bytes
+    killed(world, "configtest")
+    world.words = list(words)
+    having(world.server, **facts)
+    found = recovered(world)
+    assert found.problem is not None
+    assert (found.state, found.problem.code, world.bytes) == (state, code, before)
+    assert [each for each in world.server.did if each == "whm"] == did
+    assert ("could not be taken back: Apache does not run" in found.sentence) is (state == "failed")
+
+
+def test_what_httpd_says_is_kept(world: World) -> None:
+    killed(world, "configtest")
+    world.words = ["Syntax error"]
+    found = recovered(world)
+    assert found.problem is not None
+    assert found.problem.detail == "Syntax error"
+
+
+@pytest.mark.parametrize(("step", "did"), [("restart", ["SIGUSR1"]), ("write", [])])
+def test_on_the_way_back_apache_reads_its_files_only_if_it_may_have_read_others(
+    world: World, step: str, did: list[str]
+) -> None:
+    killed(world, step)
+    if step == "restart":
+        world.tree.pre[0].write_bytes(b"# an editor's\n")
+    assert recovered(world).state == "restored"
+    assert world.server.did == did
+
+
+def test_an_apache_that_is_down_is_started_on_the_way_back(world: World) -> None:
+    killed(world, "write", 2)
+    stopped(world.server)
+    assert recovered(world).state == "restored"
+    assert world.server.parent == NEXT
+
+
+def test_what_cannot_be_put_back_is_told_and_never_called_restored(world: World) -> None:
+    killed(world, "write", 2)
+    path = world.tree.pre[0]
+    path.unlink()
+    path.mkdir()
+    found = recovered(world)
+    assert found.state == "failed"
+    assert "regular file" in found.sentence
+    assert found.problem is not None
+
+
+def test_a_restart_by_whm_that_goes_on_without_us_is_waited_for_first(world: World) -> None:
+    killed(world, "restart")
+    begun = world.server.now
+    stopped(world.server)
+    having(
+        world.server,
+        root_runs=lambda server, program: program == "restartsrv_httpd" and server.now < begun + 9,
+    )
+    assert recovered(world).state == "done"
+    assert world.server.now - begun > 9
+
+
+def test_a_change_that_needs_httpd_conf_rebuilt_is_rebuilt_on_the_way_forward(world: World) -> None:
+    world.tree.conf(named=())
+    killed(world, "configtest", 1, world.plan())
+    world.server.rebuild = lambda _: world.tree.conf()
+    assert recovered(world).state == "done"
+    assert world.steps[-3:] == ["rebuild", "restart", "whm-said"]
+
+
+def test_one_whose_rebuild_shows_no_effect_goes_back_and_leaves_files_that_httpd_conf_may_name(
+    world: World,
+) -> None:
+    for path in world.tree.pre:
+        path.unlink()
+    world.tree.conf(named=())
+    killed(world, "configtest", 1, world.plan())
+    found = recovered(world)
+    assert found.problem is not None
+    assert (found.state, found.problem.code) == ("restored", "include-not-read")
+    assert world.tree.pre[0].read_bytes() == b""
+    assert "SIGUSR1" in world.server.did
+
+
+@pytest.mark.parametrize("off", [True, False])
+def test_of_a_single_site_it_is_seen_that_the_site_is_off(world: World, off: bool) -> None:
+    directory = world.tree.layout.userdata / "ssl/2_4/user/a.test"
+    own = "    DocumentRoot /home/user/public_html\n"
+    world.tree.conf(sites={"a.test": own, "b.test": ""})
+    made = plan.make(site_wish("off", "a.test"), world.tree.situation())
+    assert made.rebuild
+    killed(world, "configtest", 1, made)
+
+    def rebuild(_server: Server) -> None:
+        if off:
+            world.tree.conf(sites={"a.test": f"{own}    Include {directory}/*.conf\n", "b.test": ""})
+
+    having(world.server, rebuild=rebuild, reads=lambda server: having(server, staple=None))
+    found = recovered(world)
+    assert (found.state, found.problem and found.problem.code) == (
+        ("done", None) if off else ("restored", "include-not-read")
+    )
+
+
+def test_where_a_cache_goes_apache_is_stopped_and_started_forward_and_back(world: World) -> None:
+    world.tree.conf(ssl=SSL.replace("SSLStaplingCache", "#").replace("SSLUseStapling On", ""))
+    made = world.plan("on", write_on=True)
+    assert (made.cache_now, made.cache_then) == (False, True)
+    killed(world, "restart", 1, made)
+    world.tree.pre[0].write_bytes(b"# an editor's\n")
+    assert recovered(world).state == "restored"
+    assert world.server.did[0] == "stop"
+
+
+def test_the_same_forward(world: World) -> None:
+    made = replace(world.plan(), cache_now=True, cache_then=False)
+    killed(world, "restart", 1, made)
+    assert recovered(world).state == "done"
+    assert (world.server.did[0], "whm" in world.server.did) == ("stop", False)
+
+
+def test_several_are_brought_to_their_ends_the_newest_first(world: World) -> None:
+    path = world.tree.pre[0]
+    for number in range(2):
+        world.journal.begin("off", "root", "", {}, [FileRecord(path, b"# theirs\n", b"x")], f"n{number}")
+    having(world.server, whm=[(1.0, read)])
+    assert [each.operation for each in recovery.recover(world.target)] == ["n1", "n0"]
