@@ -11,6 +11,7 @@ import binascii
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.answer import Verdict, verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
-from ocsp_stapling.ocsp.finding import AddressFinding, ResponderFinding
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.request import certificate_id
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
@@ -37,6 +38,7 @@ AT_ONCE = 5
 _ROUND_SECONDS = 0.5
 _REST_AFTER = 3
 """Failures in a row after which a responder rests for the pass."""
+_HANGING = (Outcome.DNS_TIMEOUT, Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.DEADLINE)
 _BACK_OFF_SECONDS = (300.0, 3600.0)
 _PROBE_SECONDS = 6.0
 _WITHOUT_END_SECONDS = 12 * 3600
@@ -164,12 +166,22 @@ class Refresher:
         known = {one.cert_id for one in every}
         store.discard_ended(self.directory, known, self.clock())
         queues: dict[str, list[Wanted]] = {}
-        for one in sorted(every, key=self._failures):  # what keeps failing takes nobody else's turn
+        for one in self._in_turn(every):
             if self._is_due(one, kept.get(one.cert_id)):
                 queues.setdefault(host_of(one.url), []).append(one)
         found = self._rounds(queues, kept, self.clock() + seconds)
         self._remember({name: each for name, each in self._attempts.items() if name in known})
         return found
+
+    def _in_turn(self, every: Sequence[Wanted]) -> list[Wanted]:
+        """Put them in order: what keeps failing takes nobody else's turn, and no URL all the turns of its host."""
+        seen: Counter[str] = Counter()
+        turns: list[tuple[int, int]] = []
+        for one in every:
+            turns.append((self._failures(one), seen[one.url]))
+            seen[one.url] += 1
+        order = sorted(range(len(every)), key=turns.__getitem__)
+        return [every[number] for number in order]
 
     def _failures(self, one: Wanted) -> int:
         attempt = self._attempts.get(one.cert_id)
@@ -199,8 +211,9 @@ class Refresher:
                 asked += 1
                 reason = self._take(one, finding, kept.get(one.cert_id))
                 stored += not reason
-                silent = reason and not any(each.answer for each in finding.addresses)
-                in_a_row[one.url] = in_a_row.get(one.url, 0) + 1 if silent else 0
+                silent = bool(reason) and not any(each.answer for each in finding.addresses)
+                _count(in_a_row, one.url, silent)
+                _count(in_a_row, host_of(one.url), silent and _hung(finding))
                 if reason:
                     failed[one.cert_id] = reason
             self.sleep(max(0.0, _ROUND_SECONDS - (self.clock() - begun)))
@@ -268,14 +281,26 @@ class Refresher:
         fresh.replace(self._notes)
 
 
+def _count(in_a_row: dict[str, int], who: str, failed: bool) -> None:
+    in_a_row[who] = in_a_row.get(who, 0) + 1 if failed else 0
+
+
+def _hung(finding: ResponderFinding) -> bool:
+    """Whether all that asking brought was waiting."""
+    outcomes = [finding.fault] if finding.fault else [each.outcome for each in finding.addresses]
+    return all(outcome in _HANGING for outcome in outcomes)
+
+
 def _next_round(queues: dict[str, list[Wanted]], in_a_row: Mapping[str, int]) -> list[Wanted]:
     """Take the next questions off the queues: a few to each host, none to a URL that rests.
 
-    Hosts are limited, for several URLs may lead to one; URLs rest, for a customer's may lead nowhere on a host that
-    is well.
+    Hosts are limited, for several URLs may lead to one. URLs rest, for a customer's may lead nowhere on a host that
+    is well; a host, where whatever was asked of it hung: each of its URLs would cost everybody a round of waiting.
     """
     batch: list[Wanted] = []
     for host in list(queues):
+        if in_a_row.get(host, 0) >= _REST_AFTER:
+            continue
         awake = [one for one in queues[host] if in_a_row.get(one.url, 0) < _REST_AFTER]
         chosen = awake[: min(AT_ONCE, _ROUND_QUESTIONS - len(batch))]
         if chosen:

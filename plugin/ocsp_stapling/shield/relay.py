@@ -265,7 +265,7 @@ class _Worker:
                 return
             opened.setblocking(False)
             if len(self.open) >= MAX_CONNECTIONS:
-                self._close(next(iter(self.open)))  # the oldest
+                self._answer(next(iter(self.open)), TRY_LATER)  # the oldest
             self.open[opened] = bytearray(), time.monotonic() + QUESTION_SECONDS
             self.selector.register(opened, selectors.EVENT_READ)
             self._read(opened)

@@ -200,6 +200,28 @@ def test_one_dead_responder_with_very_many_certificates_delays_the_others_by_sec
     assert world.asked.count("ocsp.dead.test") <= 5
 
 
+def test_a_hanging_responder_rests_however_many_urls_lead_to_it(world: World) -> None:
+    """Each of them would cost the others a round of six seconds, three times."""
+    for number in range(40):
+        lost = world.site(f"ocsp.dead.test/{number}", f"d{number}.test")
+        world.behaviour[lost.url.removeprefix("http://")] = "hang"
+    others = [world.site("ocsp.b.test", f"b{number}.test") for number in range(12)]
+    begun = world.now
+    world.run()
+    kept_at = [(world.base / "store" / store.name_of(one.cert_id)).stat().st_mtime for one in others]
+    assert max(kept_at) - begun < 10
+    assert sum(each.startswith("ocsp.dead.test") for each in world.asked) <= 5
+
+
+def test_urls_that_hang_on_a_host_that_answers_elsewhere_take_nobody_elses_turn(world: World) -> None:
+    lost = [world.site(f"ocsp.a.test/{number}", f"bad{number}.test") for number in range(3)]
+    for one in lost:
+        world.behaviour[one.url.removeprefix("http://")] = "hang"
+    honest = [world.site(name=f"good{number}.test") for number in range(20)]
+    world.run()
+    assert {one.cert_id for one in honest} == set(world.held())
+
+
 def test_what_is_missing_for_a_moment_is_kept_and_goes_when_it_has_ended(world: World) -> None:
     one = world.site()
     world.run()
