@@ -7,7 +7,7 @@ post_virtualhost includes too, and `on` takes it away from wherever it is found.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -23,7 +23,10 @@ from ocsp_stapling.server.state import ServerState
 
 Changes = tuple[Change, ...]
 _APACHE_IN_FRONT = ("httpd", "nobody", "unknown", "")
-_NO_SHIELD = ("shield-not-in-front", "shield-proxy", "nothing-to-shield")
+_NO_SHIELD = (
+    *("shield-not-in-front", "shield-proxy", "nothing-to-shield"),
+    *("overridden", "no-session-cache", "no-socache"),
+)
 """Why there is no returning to the shield; stapling returns without it."""
 _SAYS_ON = re.compile(rb"^[ \t]*SSLUseStapling[ \t]+on[ \t\r]*$", re.I | re.M)
 
@@ -141,7 +144,7 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     lines = managed_block.shield_block(
         request.who, request.reason, request.now, cache, request.shield_port, not bare.stapling.on
     )
-    return _winning(lines, now, ours, _is_on)
+    return _winning(lines, now, ours, _is_shielded)
 
 
 def shield_off(now: Situation) -> Changes:
@@ -229,6 +232,23 @@ def _keeps_all(then: ServerState) -> bool:
     return then.stapling.on and not then.asked_again_count
 
 
+def _is_shielded(then: ServerState) -> bool:
+    """Whether Apache asks our relay and nobody else: one site that asks elsewhere can hold up all of them."""
+    return then.stapling.on and next(_asking_elsewhere(then), None) is None
+
+
+def _asking_elsewhere(then: ServerState) -> Iterator[Directive]:
+    """The lines of others that send questions to somebody else, at server level and of sites that staple."""
+    line = then.stapling.force_url
+    if line is not None and not line.managed:
+        yield line
+    for vhost in then.vhosts:
+        lines = vhost.in_force or {}
+        staples, asks = lines.get("SSLUseStapling"), lines.get("SSLStaplingForceURL")
+        if staples and is_on(staples) and asks and not asks.managed:
+            yield asks
+
+
 def _safe(path: Path) -> Snapshot | None:
     try:
         return files.snapshot(path)
@@ -256,7 +276,16 @@ def _winning(
         then = now.foresee(changes)
         if wanted(then) or needs_rebuild(now, changes):
             return changes
-    raise _overridden(then.stapling.cache if wanted is _keeps_all else then.stapling.decided_by)
+    raise _overridden(_last_word(then, wanted))
+
+
+def _last_word(then: ServerState, wanted: Callable[[ServerState], bool]) -> Directive | None:
+    """The line that wins against a block after which it should be as `wanted`."""
+    if wanted is _keeps_all:
+        return then.stapling.cache
+    if wanted is _is_shielded and then.stapling.on:
+        return next(_asking_elsewhere(then), None)
+    return then.stapling.decided_by
 
 
 def _existing(paths: Iterable[Path]) -> list[Snapshot]:

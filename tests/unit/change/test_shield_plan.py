@@ -15,6 +15,7 @@ from tests.unit.change.made import SSL, Tree, carry_out, wish
 from tests.unit.ocsp.authority import issue, make_authority, pem
 
 SHIELD = replace(wish("shield-on"), shield_port=341)
+ELSEWHERE = "SSLStaplingForceURL http://192.0.2.9/\n"
 MD = "LoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
 
 
@@ -81,8 +82,15 @@ def without_responders(tree: Tree) -> Situation:
     return tree.situation()
 
 
+def asking_elsewhere(tree: Tree) -> Situation:
+    """A site of its own mind: while it waits for the one it asks, every other site waits too."""
+    tree.conf(sites={"a.test": ELSEWHERE, "b.test": ""})
+    return tree.situation()
+
+
 CASES = [
     (proxied, "shield-proxy"),
+    (asking_elsewhere, "overridden"),
     (lambda tree: behind(tree, "nginx"), "shield-not-in-front"),
     (lambda tree: behind(tree, "litespeed"), "shield-not-in-front"),
     (without_responders, "nothing-to-shield"),
@@ -96,6 +104,24 @@ def test_it_is_refused_with_the_reason_where_it_would_not_help(tree: Tree, made:
         plan.make(SHIELD, made(tree))
     assert caught.value.code == code
     assert "othing" in caught.value.sentence
+
+
+def test_a_later_line_of_the_administrators_does_not_send_questions_elsewhere(tree: Tree) -> None:
+    """It wins against a block before the virtual hosts, so one goes behind it, or the shield is refused."""
+    tree.post[0].write_text(ELSEWHERE)
+    carry_out(plan.make(SHIELD, tree.situation()))
+    assert tree.situation().server.relay_port == 341
+    carry_out(plan.make(wish("shield-off"), tree.situation()))
+    tree.conf(late=ELSEWHERE)
+    with pytest.raises(Problem, match=ELSEWHERE.strip().replace(".", r"\.")) as caught:
+        plan.make(SHIELD, tree.situation())
+    assert caught.value.code == "overridden"
+
+
+def test_a_site_that_staples_nothing_may_name_whom_it_likes(tree: Tree) -> None:
+    tree.conf(sites={"a.test": ELSEWHERE + "SSLUseStapling off\n", "b.test": ""})
+    carry_out(plan.make(SHIELD, tree.situation()))
+    assert tree.situation().server.relay_port == 341
 
 
 def test_it_is_refused_where_mod_md_staples(tree: Tree) -> None:

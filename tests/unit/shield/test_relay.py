@@ -153,7 +153,9 @@ def test_idle_connections_without_number_keep_nobody_from_an_answer(running: Rel
 
 def test_who_must_go_for_want_of_room_is_answered_like_everybody(running: Relay) -> None:
     """Silence would be asked again at every handshake, and cost lines in Apache's log."""
-    idle = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(4 * relay.MAX_CONNECTIONS)]
+    idle = [
+        socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(4 * relay.MAX_CONNECTIONS)
+    ]
     for each in idle:
         each.send(b"P")
     replies = [each.recv(4096) for each in idle]
