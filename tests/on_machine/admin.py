@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import email
+import email.policy
 import hashlib
 import json
 import os
@@ -15,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ API_MODE = "/run/machine/whmapi1.mode"
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 REBUILD = "/usr/local/cpanel/scripts/rebuildhttpdconf"
 STATE = "/var/lib/ocsp-stapling"
+_SENDMAIL = '#!/bin/sh\nn=$(ls /run/mails | wc -l)\ncat >"/run/mails/$n"\n'
 _CLONE_NEWNET = 0x40000000
 # What may differ after a change that left the server as it was: the history and the logs.
 _MOVING = ("var/upper/lib", "var/upper/log", "var/upper/cache")
@@ -89,6 +93,21 @@ def sabotage(machine: Machine, strike: str, point: int, *words: str) -> Called:
 def points(machine: Machine, *words: str) -> int:
     """Carry out a call and return at how many points a saboteur can strike in it."""
     return int(sabotage(machine, "count", 0, *words).err.rpartition("points: ")[2])
+
+
+def take_mails(machine: Machine) -> None:
+    """Have the machine's mails taken from now on, and an administrator who gets them."""
+    machine.path("/run/mails").mkdir()
+    machine.path("/usr/sbin/sendmail").write_text(_SENDMAIL)
+    machine.path("/usr/sbin/sendmail").chmod(0o755)
+    machine.path("/etc/wwwacct.conf").write_text("CONTACTEMAIL admin@example.com\n")
+
+
+def mails(machine: Machine) -> list[EmailMessage]:
+    """Return the mails that were taken, in order."""
+    files = sorted(machine.path("/run/mails").iterdir(), key=lambda path: int(path.name))
+    found = [email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in files]
+    return [mail for mail in found if isinstance(mail, EmailMessage)]
 
 
 def file_state(machine: Machine, *paths: str) -> dict[str, tuple[bytes, int, int, int]]:

@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
+from ocsp_stapling.shield import store
 from tests.machine import Machine, Shape
-from tests.on_machine.admin import GLOBAL, RESTART, call, points, sabotage, switch
+from tests.machine.faults import RUN
+from tests.machine.pki import AuthorityKeys
+from tests.machine.shape import authorities
+from tests.machine.whm import log_in, open_whm
+from tests.on_machine.admin import GLOBAL, RESTART, call, mails, meet, points, sabotage, switch, take_mails
 from tests.on_machine.installing import SERVER, Kit
 from tests.on_machine.shielding import UNIT, asked_port, put_unit, relay_answers, shield, traffic
 
 pytestmark = pytest.mark.machine
+STORE = "/var/lib/ocsp-stapling-shield"
 ATTEMPTS = "/var/lib/ocsp-stapling/shield-attempts.json"
 
 
@@ -28,6 +40,7 @@ ATTEMPTS = "/var/lib/ocsp-stapling/shield-attempts.json"
 def server() -> Iterator[Machine]:
     with Machine(Shape(sites=4, cas=2)) as machine:
         put_unit(machine)
+        take_mails(machine)
         yield machine
 
 
@@ -53,9 +66,12 @@ def outage(machine: Machine, kind: str = "hang") -> None:
     machine.run(RESTART, "--hard")
 
 
-def good_staple(machine: Machine, site: str) -> bool:
+def staple_of(machine: Machine, site: str) -> str:
+    """What a site's staple says, "" without one."""
     words = ("-connect", "44.128.1.2:443", "-servername", site, "-status")
-    return "Cert Status: good" in machine.run("openssl", "s_client", *words, input="", check=False).stdout
+    told = machine.run("openssl", "s_client", *words, input="", check=False).stdout
+    found = re.search(r"Cert Status: (\w+)", told)
+    return found[1] if found else ""
 
 
 def check(machine: Machine) -> tuple[int, dict[str, object]]:
@@ -91,7 +107,7 @@ def test_in_an_outage_everybody_is_served_at_once_and_stapled(shielded: Machine,
     met = traffic(shielded, 30, 2)
     assert (met["stapled_percent"], met["failed"]) == (100, 0)
     assert met["max_ms"] < 1000
-    assert good_staple(shielded, "site0001.example.test")
+    assert staple_of(shielded, "site0001.example.test") == "good"
     if kind == "drop":
         return
     status, found = check(shielded)
@@ -137,17 +153,126 @@ def test_the_relay_may_die_nobody_waits_and_the_watch_starts_it_anew(shielded: M
     assert asked_port(shielded) == 340
 
 
-def test_a_relay_that_stays_dead_is_given_up_by_the_watch(shielded: Machine) -> None:
+@pytest.mark.parametrize("healthy", [True, False], ids=["responders well", "in an outage"])
+def test_a_relay_that_stays_dead_is_given_up_by_the_watch_which_says_so(
+    shielded: Machine, healthy: bool
+) -> None:
     unit = shielded.path(f"/etc/systemd/system/{UNIT}")
     unit.write_text(unit.read_text().replace("shield serve", "shield gone"))
+    if not healthy:
+        shielded.fault("all", "hang")
+    told_before = len(mails(shielded))
     try:
         shielded.run("systemctl", "daemon-reload")
         shielded.run("systemctl", "stop", UNIT)
         told = shielded.run("ocsp-stapling", "watch", check=False).stdout
         assert asked_port(shielded) == 0, told
-        assert traffic(shielded, 20, 1)["stapled_percent"] == 100
+        met = traffic(shielded, 20, 1)
+        assert met["stapled_percent"] == (100 if healthy else 0)
+        assert met["max_ms"] < 1000
+        (mail,) = mails(shielded)[told_before:]
+        what = "asks the authorities itself again" if healthy else "staples no more"
+        assert what in str(mail["Subject"])
     finally:
         put_unit(shielded)
+
+
+def age(machine: Machine, site: str) -> None:
+    """Have the kept answer about a site be six days old by what is noted of it, so that it is due."""
+    kept = held_about(machine, site)
+    store.write(
+        machine.path(STORE), replace(kept, this_update=kept.this_update - 6 * 86_400), time.time() - 86_400
+    )
+
+
+def held_about(machine: Machine, site: str) -> store.Kept:
+    """The kept answer about a site."""
+    every = store.load(machine.path(STORE))[0].values()
+    (kept,) = [one for one in every if serial_of(machine, site) in one.cert_id]
+    return kept
+
+
+def certificate_of(machine: Machine, site: str) -> x509.Certificate:
+    path = machine.path(f"/var/cpanel/ssl/apache_tls/{site}/combined")
+    return x509.load_pem_x509_certificates(path.read_bytes())[0]
+
+
+def serial_of(machine: Machine, site: str) -> str:
+    """The serial number of a site's certificate, in hexadecimal."""
+    number = certificate_of(machine, site).serial_number
+    return number.to_bytes((number.bit_length() + 7) // 8, "big").hex()
+
+
+def test_a_revocation_replaces_the_good_answer_and_mail_check_status_page_and_visitors_are_told(
+    shielded: Machine,
+) -> None:
+    site = "site0001.example.test"
+    told_before = len(mails(shielded))
+    shielded.fault("alpha", "revoked", serial=serial_of(shielded, site))
+    age(shielded, site)
+    watched = [shielded.run("ocsp-stapling", "watch", check=False).stdout for _ in range(2)]
+    try:
+        status = shield(shielded, "status")
+        assert (status["revoked"], status["held_count"]) == ([site], 5), watched
+        subjects = [str(mail["Subject"]) for mail in mails(shielded)[told_before:]]
+        assert any("revoked" in subject and site in subject for subject in subjects), (subjects, watched)
+        code, found = check(shielded)
+        assert (code, found["cause"], found["advice"]) == (1, "certificate-revoked", "reissue")
+        assert f"revoked the certificate of {site}" in str(found["sentence"])
+        open_whm(shielded)
+        assert f"Revoked by the authority: {site}" in log_in(shielded).get().text
+        shielded.run(RESTART)
+        assert staple_of(shielded, site) == "revoked"
+    finally:
+        shielded.run("rm", "-r", STORE)
+        be_well(shielded)
+        shield(shielded, "refresh")
+        shielded.run(RESTART, "--hard")
+
+
+def test_when_answers_end_in_an_outage_sites_go_on_quickly_without_a_staple(shielded: Machine) -> None:
+    """Apache staples for five minutes past an answer's end, so this one ended almost as long ago."""
+    site, seconds = "site0002.example.test", 8.0
+    shielded.fault("all", "hang")
+    keys = AuthorityKeys.load(authorities(shielded.shape)[1], shielded.path(str(RUN / "pki")))
+    kept = held_about(shielded, site)
+    ends = datetime.now(UTC) - timedelta(seconds=300 - seconds)
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        *(certificate_of(shielded, site), keys.issuer, hashes.SHA1(), ocsp.OCSPCertStatus.GOOD),
+        *(ends - timedelta(days=3), ends, None, None),
+    )
+    signed = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, keys.issuer)
+    until = round(time.time() + seconds)
+    answer = signed.sign(keys.issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    store.write(shielded.path(STORE), replace(kept, answer=answer, until=until), time.time())
+    try:
+        shielded.run(RESTART)
+        while time.time() < until - 1:
+            assert meet(shielded, site)["stapled"]
+            time.sleep(0.5)
+        time.sleep(max(0.0, until + 1 - time.time()))
+        for _ in range(10):
+            found = meet(shielded, site)
+            assert (found["stapled"], found["error"], found["seconds"] < 1) == (False, "", True)
+    finally:
+        shielded.path(STORE).joinpath(store.name_of(kept.cert_id)).unlink()
+        be_well(shielded)
+        shield(shielded, "refresh")
+        shielded.run(RESTART, "--hard")
+
+
+@pytest.mark.parametrize("size", [15_000, 60_000, 65_200])
+def test_a_visitors_own_extensions_cost_nobody_a_staple(shielded: Machine, size: int) -> None:
+    """mod_ssl hands them on in its own question; they hold somebody else's question, too."""
+    site, other = "site0003.example.test", "site0004.example.test"
+    shielded.run(RESTART)  # Apache asks anew
+    before = shield(shielded, "status")["question_count"]
+    met = json.loads(shielded.python("tests.machine.crafted", site, str(size), other))
+    assert (met["status"], met["fits"]) == ("good", True)
+    assert (
+        shield(shielded, "status")["question_count"] == before + 2
+    )  # Apache's, and that of the status before
+    assert staple_of(shielded, site) == "good"
 
 
 def test_off_replaces_the_shield_on_returns_to_it_and_shield_off_takes_it_away(shielded: Machine) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,11 @@ import pytest
 
 from tests.machine import Machine, Shape
 from tests.machine.init import with_systemd
+from tests.on_machine.admin import mails, take_mails
 
 pytestmark = pytest.mark.machine
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
-SENDMAIL = '#!/bin/sh\nn=$(ls /run/mails | wc -l)\ncat >"/run/mails/$n"\n'
 CONFIG = """
 [probe]
 timeout_seconds = 1.5
@@ -35,10 +32,7 @@ enabled = false
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     with Machine(with_systemd(Shape(sites=3, extras=False))) as machine:
-        machine.path("/run/mails").mkdir()
-        machine.path("/usr/sbin/sendmail").write_text(SENDMAIL)
-        machine.path("/usr/sbin/sendmail").chmod(0o755)
-        machine.path("/etc/wwwacct.conf").write_text("CONTACTEMAIL admin@example.com\n")
+        take_mails(machine)
         configure(machine)
         yield machine
 
@@ -55,12 +49,6 @@ def one_pass(machine: Machine) -> dict[str, Any]:
     assert isinstance(found, dict)
     assert not found.get("problems"), found
     return found
-
-
-def mails(machine: Machine) -> list[EmailMessage]:
-    files = sorted(machine.path("/run/mails").iterdir(), key=lambda p: int(p.name))
-    found = [email.message_from_bytes(p.read_bytes(), policy=email.policy.default) for p in files]
-    return [mail for mail in found if isinstance(mail, EmailMessage)]
 
 
 def stapling(machine: Machine) -> str:
