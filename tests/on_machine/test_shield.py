@@ -6,9 +6,7 @@ One machine for all tests but the removal: each begins with responders that are 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +57,14 @@ def be_well(machine: Machine) -> None:
     machine.heal()
     # As if the first five minutes of its patience were over.
     machine.path(ATTEMPTS).unlink(missing_ok=True)
+
+
+def keep_anew(machine: Machine) -> None:
+    """Have every answer fetched anew, and Apache ask for all of them."""
+    be_well(machine)
+    machine.run("rm", "-r", STORE)
+    shield(machine, "refresh")
+    machine.run(RESTART, "--hard")
 
 
 def outage(machine: Machine, kind: str = "hang") -> None:
@@ -177,12 +183,11 @@ def test_a_relay_that_stays_dead_is_given_up_by_the_watch_which_says_so(
         put_unit(shielded)
 
 
-def age(machine: Machine, site: str) -> None:
+def age(machine: Machine, site: str, hours_left: int = 72) -> None:
     """Have the kept answer about a site be six days old by what is noted of it, so that it is due."""
-    kept = held_about(machine, site)
-    store.write(
-        machine.path(STORE), replace(kept, this_update=kept.this_update - 6 * 86_400), time.time() - 86_400
-    )
+    kept, until = held_about(machine, site), round(time.time()) + 3600 * hours_left
+    older = replace(kept, this_update=kept.this_update - 6 * 86_400, next_update=until, until=until)
+    store.write(machine.path(STORE), older, time.time() - 86_400)
 
 
 def held_about(machine: Machine, site: str) -> store.Kept:
@@ -224,10 +229,31 @@ def test_a_revocation_replaces_the_good_answer_and_mail_check_status_page_and_vi
         shielded.run(RESTART)
         assert staple_of(shielded, site) == "revoked"
     finally:
-        shielded.run("rm", "-r", STORE)
-        be_well(shielded)
-        shield(shielded, "refresh")
-        shielded.run(RESTART, "--hard")
+        keep_anew(shielded)
+
+
+def test_a_day_before_the_first_staple_ends_check_warns_metrics_have_it_and_a_mail_says_when(
+    shielded: Machine,
+) -> None:
+    told_before = len(mails(shielded))
+    shielded.fault("alpha", "hang")
+    age(shielded, "site0001.example.test", hours_left=20)
+    shielded.run("ocsp-stapling", "watch", check=False)
+    (mail,) = mails(shielded)[told_before:]
+    assert "staples last until" in str(mail.get_body(("plain",)))
+    code, found = check(shielded)
+    assert (code, found["severity"]) == (1, "failing")
+    assert "Not one visitor waits" in str(found["sentence"])
+    told = json.loads(shielded.run("ocsp-stapling", "metrics", "--json").stdout)["samples"]
+    failing = [one for one in told if one["name"].endswith("shield_refresh_failing")]
+    assert {one["labels"]["responder"]: one["number"] for one in failing} == {
+        "ocsp.alpha-ca.test": 1,
+        "ocsp.beta-ca.test": 0,
+    }
+    assert 19 * 3600 < samples(shielded)["shield_earliest_end_timestamp_seconds"] - time.time() < 20 * 3600
+    shielded.path(STORE).joinpath(
+        store.name_of(held_about(shielded, "site0001.example.test").cert_id)
+    ).unlink()
 
 
 def test_when_answers_end_in_an_outage_sites_go_on_quickly_without_a_staple(shielded: Machine) -> None:
@@ -257,10 +283,7 @@ def test_when_answers_end_in_an_outage_sites_go_on_quickly_without_a_staple(shie
             found = meet(shielded, site)
             assert (found["stapled"], found["error"], found["seconds"] < 1) == (False, "", True)
     finally:
-        shielded.path(STORE).joinpath(store.name_of(kept.cert_id)).unlink()
-        be_well(shielded)
-        shield(shielded, "refresh")
-        shielded.run(RESTART, "--hard")
+        keep_anew(shielded)
 
 
 @pytest.mark.parametrize("size", [15_000, 60_000, 65_200])
@@ -314,27 +337,6 @@ def killed(machine: Machine, strike: str, point: int, action: str) -> bool:
 def test_killed_while_it_is_turned_on_no_block_is_left_without_its_relay(shielded: Machine) -> None:
     shield(shielded, "off", "--yes")
     assert killed(shielded, "kill-step", 4, "on")
-
-
-def test_a_port_that_is_taken_or_that_anybody_may_have_is_refused_and_nothing_is_written(
-    server: Machine,
-) -> None:
-    shield(server, "off", "--yes")
-    before = server.path(GLOBAL).read_bytes()
-    code = "import socket, time; held = socket.create_server(('127.0.0.1', 340)); time.sleep(60)"
-    taker = server.popen("python3", "-c", code)
-    try:
-        while ":340 " not in server.run("ss", "-ltn").stdout:
-            time.sleep(0.05)
-        assert shield(server, "on", "--yes")["error"]["code"] == "shield-port"
-        assert shield(server, "on", "--dry-run")["error"]["code"] == "shield-port"
-    finally:
-        os.killpg(taker.pid, signal.SIGKILL)  # with what it started in the machine
-        taker.communicate()
-    server.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
-    assert shield(server, "on", "--yes")["error"]["code"] == "shield-port"
-    server.run("sh", "-c", "echo 1024 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
-    assert server.path(GLOBAL).read_bytes() == before
 
 
 def test_removal_takes_the_block_out_then_the_relay_then_the_store(kit: Kit) -> None:
