@@ -61,6 +61,32 @@ def stapling_lines(machine: Machine) -> list[str]:
     return [line for line in machine.path(LOG).read_text().splitlines() if _STAPLING.search(line)]
 
 
+_ASK = """
+import socket, sys, time
+end, most = time.monotonic() + float(sys.argv[1]), 0.0
+while time.monotonic() < end:
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", 340), 5) as opened:
+        opened.sendall(b"POST / HTTP/1.0\\r\\nContent-Length: 2\\r\\n\\r\\n0\\0")
+        while opened.recv(4096):
+            pass
+    most = max(most, time.monotonic() - begun)
+    time.sleep(0.05)
+print(1000 * most)
+"""
+
+
+def traffic_and_relay(machine: Machine, seconds: float) -> dict[str, float]:
+    """Return what 150 visitors a second meet, and how long the relay took at most for one who asks it meanwhile.
+
+    So a late handshake tells whether the relay was late: if not, it was Apache, or who else had the processor.
+    """
+    beside = machine.popen("python3", "-c", _ASK, str(seconds))
+    time.sleep(1)  # starting costs a processor, too
+    met = traffic(machine, 150, seconds)
+    return met | {"relay_max_ms": round(float(beside.communicate()[0]), 1)}
+
+
 def shielded(machine: Machine) -> None:
     """Turn the shield on while every responder is well, until every site staples."""
     put_unit(machine)
@@ -78,12 +104,12 @@ def test_with_a_full_store_an_outage_of_every_authority_is_not_noticed(sites: in
         machine.run(RESTART)
         settled(machine)
         asked, lines = asked_of_authorities(machine), len(stapling_lines(machine))
-        met = traffic(machine, 150, 60)
+        met = traffic_and_relay(machine, 60)
         told(f"full store, {sites} certificates", met)
         assert (met["stapled_percent"], met["failed"]) == (100, 0)
         assert asked_of_authorities(machine) == asked
         assert stapling_lines(machine)[lines:] == []
-        assert met["max_ms"] < 50
+        assert max(met["max_ms"], met["relay_max_ms"]) < 50
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -94,10 +120,10 @@ def test_with_an_empty_store_nobody_waits_and_staples_come_back_by_themselves(si
         machine.fault("all", "hang")
         assert shield(machine, "on", "--yes")["state"] == "done"
         settled(machine)
-        met = traffic(machine, 150, 60)
+        met = traffic_and_relay(machine, 60)
         told(f"empty store, {sites} certificates", met)
         assert (met["stapled_percent"], met["failed"]) == (0, 0)
-        assert met["max_ms"] < 50
+        assert max(met["max_ms"], met["relay_max_ms"]) < 50
         machine.heal()
         machine.path(ATTEMPTS).unlink(missing_ok=True)  # as if its patience of five minutes were over
         told(
