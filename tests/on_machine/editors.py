@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ocsp_stapling.files import _swap
+
 Save = Callable[[Path, bytes], None]
 
 
@@ -22,15 +24,20 @@ def in_place(path: Path, line: bytes) -> None:
 
 
 def by_rename(path: Path, line: bytes) -> None:
-    """Save as careful editors do: write beside, with the owner and mode of the old one, rename over."""
+    """Save as careful editors do: write beside, with the owner and mode of the old one, then change places.
+
+    What lay there is looked at afterwards: a change that came between reading and saving goes back and is kept, for
+    a check before a plain rename would let a busy processor save an old copy over it.
+    """
     beside = path.with_name(".editor")
     while True:
         content, status = path.read_bytes(), path.stat()
         beside.write_bytes(line + content)
         beside.chmod(status.st_mode & 0o7777)
-        if path.read_bytes() == content:
-            break
-    beside.rename(path)
+        _swap(beside, path)
+        if beside.read_bytes() == content:
+            return beside.unlink()
+        _swap(beside, path)
 
 
 class Editor(threading.Thread):

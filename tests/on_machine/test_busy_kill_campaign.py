@@ -168,8 +168,12 @@ class BusyCampaign:
         told = (run, self._operations()[-4:], found)
         for each, (path, _, _) in zip(self.editors, FOREIGN, strict=True):
             assert includes.remove(found[path][0]) == each.wanted, told
-        blocks = {includes.find(content) is not None for content, *_ in found.values()}
-        assert len(blocks) == 1, told
+        blocks = {path: includes.find(content) is not None for path, (content, *_) in found.items()}
+        assert len(set(blocks.values())) == 1, (
+            run,
+            blocks,
+            [each["state"] for each in self._operations()[-4:]],
+        )
         assert self._owners() == self.owners, told
         assert parent(self.machine), told
         assert self._journal_says() is self._blocked(), told
