@@ -16,6 +16,7 @@ from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, ChangeTarge
 from ocsp_stapling.change.verify import Sample
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.text import duration
 
 
 def recover(server: ChangeTarget) -> list[Result]:
@@ -33,6 +34,7 @@ def is_needed(journal: Journal) -> bool:
 
 
 def _recover(server: ChangeTarget, operation: Operation) -> Result:
+    server.watcher("recover", {"sentence": _beginning(operation, server)}, 0.0)
     restart.await_whm(server.apache, server.patience)
     records = server.journal.files(operation.id)
     for record in records:
@@ -46,6 +48,14 @@ def _recover(server: ChangeTarget, operation: Operation) -> Result:
     if wanted:
         return _forward(server, operation, now, records)
     return _back(server, operation, now, records, None)
+
+
+def _beginning(operation: Operation, server: ChangeTarget) -> str:
+    """What is done now, for whoever waits for it: WHM's restart may take minutes."""
+    told = f"'{operation.action}' by {operation.who} was interrupted; it is brought to its end first"
+    if not restart.whm_acts():
+        return f"{told} ..."
+    return f"{told}, once WHM's restart of Apache is over (up to {duration(server.patience.api)}) ..."
 
 
 def _forward(

@@ -232,12 +232,25 @@ def await_whm(apache: Apache, patience: Patience) -> None:
     end = time.monotonic() + patience.api
     sign = time.monotonic()
     while (now := time.monotonic()) < end and now - sign < _HELP_SECONDS:
-        acts = processes.root_runs(scripts.RESTART.name)
-        if not acts and not processes.root_runs(api.WHMAPI1.name, *api.RESTART_WORDS):
+        acts = _restarts()
+        if not acts and not _asked():
             return
         if acts or apache.parent() is None:
             sign = now
         time.sleep(_LOOK_SECONDS)
+
+
+def whm_acts() -> bool:
+    """Whether a restart by WHM is under way, whoever asked for it."""
+    return _restarts() or _asked()
+
+
+def _restarts() -> bool:
+    return bool(processes.root_runs(scripts.RESTART.name))
+
+
+def _asked() -> bool:
+    return bool(processes.root_runs(api.WHMAPI1.name, *api.RESTART_WORDS))
 
 
 def _mend_pid_file(apache: Apache, mark: Mark, report: Report) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from ocsp_stapling.check import clicks
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
-from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
+from ocsp_stapling.check.words import HARM, cause_words, confidence_words, harm_words, trouble_words
 
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
@@ -29,21 +29,6 @@ _SITE_LISTS = (
 )
 _TOLD_SECONDS = 24 * 3600.0
 """So long after its end an incident is what a ticket is about."""
-_OUTCOMES = {
-    "ok": "a good answer",
-    "reachable": "answers over HTTP",
-    "connect-timeout": "no connection, packets are dropped",
-    "reply-timeout": "connected, then silence",
-    "no-local-port": "no local port left",
-    "not-permitted": "forbidden by this server",
-    "refused": "connection refused",
-    "reset": "connection cut off",
-    "html": "a web page instead of an OCSP answer",
-    "http-error": "an HTTP error",
-    "not-ocsp": "no OCSP answer",
-    "dns-failure": "the name does not resolve",
-    "dns-timeout": "this server's resolver does not answer",
-}
 _LEADING = {
     "network-block": "datacenter",
     "no-route": "datacenter",
@@ -98,8 +83,11 @@ def subject(text: str) -> str:
 
 
 def _led_by(found: Document, incident: Incident | None) -> Incident | None:
-    """The incident if it tells more than the check does: visitors were hit, and that was ended before the check."""
-    if incident is None or incident.hit is None or not incident.kept:
+    """The incident if it tells more than the check does: visitors were hit, and that was ended before the check.
+
+    No check need have seen it: what visitors met when somebody turned stapling off is enough.
+    """
+    if incident is None or not incident.hits:
         return None
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
     lately = incident.ended is None or at - incident.ended < _TOLD_SECONDS
@@ -112,8 +100,8 @@ class _Ticket:
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
         self.incident, self.restricted = incident, restricted
-        self.found: Document = incident.kept if incident else found
-        """What the text is about: the incident at its worst, else this check."""
+        self.found: Document = incident.kept if incident and incident.kept else found
+        """What the text is about: the incident at its worst, if a check saw it, else this check."""
         failing = [one for one in found["responders"] if not one["ok"]]
         self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
         self.healed = not failing and bool(self.bad)
@@ -145,9 +133,15 @@ class _Ticket:
         rows += [
             f"Finding:  {self._plain(found['sentence'])}",
             f"Cause:    {cause}{confidence_words(found['confidence'])}",
-            f"Effect:   {harm_words(found['severity'])}",
+            f"Effect:   {self._harm()}",
         ]
         return rows + self._sources()
+
+    def _harm(self) -> str:
+        if self.incident is None:
+            return harm_words(self.found)
+        over = self.healed or self.incident.ended is not None
+        return "visitors waited or were turned away" if over else HARM["stalling"] + " while stapling is on"
 
     def _subject(self) -> str:
         host = "" if self.redact else str(self.now["this_server"]["name"])
@@ -157,12 +151,15 @@ class _Ticket:
         if self.reader == "datacenter":
             lead = f"HTTPS sites{of} hang: " if stalling else ""
             server = host or "our server"
-            return f"{urgent}{lead}OCSP responders cannot be used from {server}, please check the network"
+            could = "could not" if self.healed else "cannot"
+            return f"{urgent}{lead}OCSP responders {could} be used from {server}, please check the network"
         if self.reader == "ca":
-            return f"{urgent}your OCSP responder fails, please check{f' (seen from {host})' if host else ''}"
+            what = "failed, please tell us why" if self.healed else "fails, please check"
+            return f"{urgent}your OCSP responder {what}{f' (seen from {host})' if host else ''}"
         if stalling and self._asks_off():
             return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off"
-        return f"{urgent}OCSP stapling{on or ' on this server'}: {'HTTPS sites hang' if stalling else 'findings'}"
+        what = "HTTPS sites hang" if stalling else "an outage" if self.incident else "findings"
+        return f"{urgent}OCSP stapling{on or ' on this server'}: {what}"
 
     def _asks_off(self) -> bool:
         return str(self.now["advice"]).startswith("turn-off")
@@ -194,7 +191,8 @@ class _Ticket:
     def _works(self) -> list[str]:
         if not self.good:
             return []
-        lines = ["What works, from the same server at the same moment"]
+        moment = f"now ({_moment(self.now)})" if self.healed else "at the same moment"
+        lines = [f"What works, from the same server {moment}"]
         for one in self.good[:_SHOWN]:
             where = ", ".join(address["address"] for address in one["addresses"])
             lines.append(f"  {one['url']} ({one['authority']}): a good, verified answer from {where}")
@@ -204,7 +202,9 @@ class _Ticket:
         found = self.found
         asked = [h for h in found["handshakes"] if h["asked"]]
         lines = [
-            f"How long visitors waited ({_moment(found)})" if self.incident else "How long visitors wait"
+            f"How long visitors waited ({_moment(found)})"
+            if self.incident and self.incident.kept
+            else "How long visitors wait"
         ]
         lines += self._waits(asked)
         lines += self._sites()
@@ -242,9 +242,8 @@ class _Ticket:
         whose = "My sites" if self.restricted else "Sites"
         lines = []
         if waiting:
-            lines.append(
-                f"  {whose} whose visitors wait: {len(waiting)} of {found['site_count']}, in one queue."
-            )
+            queue = ", in one queue" if len(waiting) > 1 else ""
+            lines.append(f"  {whose} whose visitors wait: {len(waiting)} of {found['site_count']}{queue}.")
             if causing:
                 lines.append(f"  {whose} whose certificates cause it: {len(causing)}.")
         elif concerned:
@@ -258,7 +257,7 @@ class _Ticket:
         if self.incident is None:
             return []
         lines = [f"Since then ({_moment(self.now)})", f"  {self._plain(self.now['sentence'])}"]
-        if self.now["configuration"]["stapling"] == "off":
+        if self.now["configuration"]["stapling"] == "off" and not self.healed:
             lines.append(
                 "  Sites are quick because stapling is turned off; it stays off until the responder answers again."
             )
@@ -312,7 +311,7 @@ class _Ticket:
             return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
         return [
             "Request" if self.reader != "root" or self.restricted else "Next step",
-            f"  {self._plain(_REQUESTS[self.reader](self.now))}",
+            f"  {self._plain((_AFTERWARDS if self.healed else _REQUESTS)[self.reader](self.now))}",
         ]
 
     def _plain(self, text: str) -> str:
@@ -357,7 +356,7 @@ def _moment(found: Document) -> str:
 
 def _addresses(one: Document) -> Iterable[str]:
     if not one["addresses"]:
-        outcome = _plain_outcome(str(one["outcome"]))
+        outcome = trouble_words(str(one["outcome"]))
         return [f"{outcome}: {one['detail']}" if one["detail"] else outcome]
     return [_address(address) for address in one["addresses"]]
 
@@ -371,12 +370,8 @@ def _address(found: Document) -> str:
     ]
     detail = f" ({found['detail']})" if found["detail"] else ""
     root = "; root does connect" if found["root_connects"] else ""
-    outcome = _plain_outcome(str(found["outcome"]))
+    outcome = trouble_words(str(found["outcome"]))
     return f"{family} {found['address']}: {outcome}{detail}; {', '.join(stages)}{root}"
-
-
-def _plain_outcome(outcome: str) -> str:
-    return _OUTCOMES.get(outcome, outcome.replace("-", " "))
 
 
 def _took(milliseconds: float | None) -> str:
@@ -402,9 +397,12 @@ def _advice(found: Document) -> str:
     return str(found["advice_sentence"])
 
 
-_REQUESTS: Mapping[str, Callable[[Document], str]] = {
-    "datacenter": lambda _found: (
-        "Please let this server open TCP connections to port 80 of the addresses above, over IPv4 and IPv6, and "
+_REQUESTS: dict[str, Callable[[Document], str]] = {
+    "datacenter": lambda found: (
+        "Please see that nothing on the way answers in place of the addresses above, and tell us what does and since "
+        "when."
+        if found["cause"] == "interception"
+        else "Please let this server open TCP connections to port 80 of the addresses above, over IPv4 and IPv6, and "
         "tell us what blocked or changed them and since when."
     ),
     "ca": lambda _found: (
@@ -412,3 +410,10 @@ _REQUESTS: Mapping[str, Callable[[Document], str]] = {
     ),
     "root": _advice,
 }
+_AFTERWARDS = _REQUESTS | {
+    "datacenter": lambda _found: (
+        "They answer again. Please tell us what blocked or changed these connections, and from when to when."
+    ),
+    "ca": lambda _found: "They answer again. Please tell us what happened, and from when to when.",
+}
+"""What is asked once everything answers again."""

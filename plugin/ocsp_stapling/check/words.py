@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ocsp_stapling.ocsp.finding import Outcome
 
 _CAUSES = {
@@ -36,11 +39,15 @@ _CAUSES = {
     "unknown": "not found out",
 }
 _SURE = {"high": "", "medium": " (probably)", "low": " (a guess: little evidence)"}
-_HARM = {
+HARM = {
     "stalling": "visitors wait or are turned away",
     "failing": "something fails; sites answer quickly",
     "noise": "messages in the log; visitors notice nothing",
     "none": "visitors notice nothing",
+}
+_UNMET = {
+    "failing": "something fails; whether visitors wait was not measured",
+    "noise": "messages in the log; whether visitors notice anything was not measured",
 }
 
 
@@ -54,9 +61,12 @@ def confidence_words(confidence: str) -> str:
     return _SURE.get(confidence, "")
 
 
-def harm_words(severity: str) -> str:
-    """Return what visitors notice."""
-    return _HARM.get(severity, severity)
+def harm_words(found: Mapping[str, Any]) -> str:
+    """Return what visitors notice, of a check's document; nothing is said of them where none was met."""
+    severity = str(found["severity"])
+    if not found["handshakes"] and severity in _UNMET:
+        return _UNMET[severity]
+    return HARM.get(severity, severity)
 
 
 def trouble_words(code: str) -> str:

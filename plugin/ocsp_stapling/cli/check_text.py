@@ -67,7 +67,7 @@ def _reasons(found: Document) -> list[str]:
     if found["cause"] != "healthy":
         sure = confidence_words(str(found["confidence"]))
         facts.append(wrapped(f"Cause: {cause_words(str(found['cause']))}{sure}. [{found['cause']}]"))
-        facts.append(wrapped(f"Effect: {harm_words(str(found['severity']))}."))
+        facts.append(wrapped(f"Effect: {harm_words(found)}."))
     facts += map(wrapped, _names(found))
     facts += [wrapped(printable(text, 600), "  + ", "    ") for text in found["for"]]
     facts += [wrapped(printable(text, 600), "  - ", "    ") for text in found["against"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ocsp_stapling.cli.switching import RUNGS
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import load
 from ocsp_stapling.text import aged, counted, host_of, when
-from ocsp_stapling.watch.history import Past, past, percent
+from ocsp_stapling.watch.history import Past, past, percent, untold
 from ocsp_stapling.watch.history import as_json as past_as_json
 from ocsp_stapling.watch.outages import SERVER, Outage
 
@@ -78,7 +79,7 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
         click.echo("\nEvery step of one: ocsp-stapling history NUMBER, or last")
     else:
         click.echo("Nothing was switched yet.")
-    _show_past(seen, limit)
+    _show_past(replace(seen, outages=untold(seen.outages, known(journal))), limit)
 
 
 def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:

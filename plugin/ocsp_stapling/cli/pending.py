@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -15,14 +17,20 @@ from ocsp_stapling.settings import Settings
 def finish_interrupted(settings: Settings) -> None:
     """Finish a change whose process is gone, and say so on standard error; mostly there is none, and this is quick.
 
+    What it waits for is said before: that may take as long as a restart by WHM.
+
     Raises Problem as `operate.recover` does.
     """
     if os.geteuid() != 0 or not _is_interrupted(settings):
         return
     from ocsp_stapling.change.operate import recover
 
-    for result in recover(settings, lambda *_: None):
+    for result in recover(settings, _tell):
         click.echo(f"ocsp-stapling: {printable(result.sentence)}", err=True)
+
+
+def _tell(_name: str, detail: Mapping[str, Any], _seconds: float) -> None:
+    click.echo(f"ocsp-stapling: {printable(str(detail['sentence']))}", err=True)
 
 
 def _is_interrupted(settings: Settings) -> bool:

@@ -286,7 +286,7 @@ def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
 def _row(found: AddressFinding) -> tuple[str, ...]:
     route = {True: "yes", False: "no", None: "-"}[found.route]
     http = f"{found.http_status or '-'} {milliseconds(found.http_ms)}" if found.http_ms is not None else "-"
-    answer = found.verdict.value if found.verdict else "-"
+    answer = found.verdict.value.replace("-", " ") if found.verdict else "-"
     allowed = " (allowed by configuration)" if found.allowed_by_operator else ""
     result = f"{found.outcome.word}{allowed}" + (f": {found.detail}" if found.detail else "")
     return (

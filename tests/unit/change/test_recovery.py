@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.change.journal import FileRecord
+from ocsp_stapling.change import restart
+from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change
-from ocsp_stapling.change.recovery import _settle_leftover
-from ocsp_stapling.change.transaction import put_back
+from ocsp_stapling.change.recovery import _settle_leftover, recover
+from ocsp_stapling.change.restart import Apache, Patience
+from ocsp_stapling.change.transaction import ChangeTarget, put_back
 
 OLD = b"# mine\n"
 NEW = includes.apply(OLD, ["SSLUseStapling Off"])
@@ -93,3 +96,40 @@ def test_an_editors_bytes_caught_in_the_exchange_come_back(include: Path) -> Non
     _settle_leftover(FileRecord(include, OLD, NEW))
     assert include.read_bytes() == b"# mine, edited\n"
     assert not beside.exists()
+
+
+class _WaitingError(Exception):
+    """The wait for WHM begins."""
+
+
+@pytest.mark.parametrize(
+    ("acts", "told"),
+    [
+        (True, "'off' by root was interrupted; it is brought to its end first, once WHM's restart of Apache is over "
+               "(up to 4 minutes) ..."),
+        (False, "'off' by root was interrupted; it is brought to its end first ..."),
+    ],
+)  # fmt: skip
+def test_what_a_recovery_waits_for_is_said_before_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acts: bool, told: str
+) -> None:
+    said: list[str] = []
+
+    def wait(*_: Any) -> None:
+        raise _WaitingError
+
+    monkeypatch.setattr(restart, "whm_acts", lambda: acts)
+    monkeypatch.setattr(restart, "await_whm", wait)
+    with Journal(tmp_path) as journal:
+        journal.begin("off", "root", "", {}, ())
+        server = ChangeTarget(
+            cast(Apache, None),
+            lambda: "",
+            lambda: cast(Any, None),
+            journal,
+            Patience(),
+            lambda _name, detail, _seconds: said.append(str(detail["sentence"])),
+        )
+        with pytest.raises(_WaitingError):
+            recover(server)
+    assert said == [told]

@@ -169,7 +169,8 @@ def test_the_ticket_has_times_with_zone_failures_and_what_works() -> None:
     text = ticket(document(stalled(HANGS, FINE, host=SERVER)))
 
     assert "2026-05-04 03:00:00 UTC" in text
-    assert "198.51.100.7: connected, then silence" in text
+    assert "198.51.100.7: silent; ping " in text
+    assert "no HTTP answer" in text
     assert "http://ocsp.zeta.example (Zeta): a good, verified answer" in text
     assert "curl" in text
 

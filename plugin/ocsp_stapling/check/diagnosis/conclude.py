@@ -41,6 +41,7 @@ from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, u
 
 _NAMED_AT_MOST = 3
 """Sites of one customer that are turned off by name; of more all of the account's are."""
+_BOTH = 2
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 
 
@@ -255,10 +256,16 @@ def _besides(leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis]) -
     if not hosts:
         return "", ""
     every = {host_of(one.url) for one in found}
-    number = f"{len(hosts) + 1} of {counted(len(every), 'responder')} fail"
+    number = _all_or_some(len(hosts) + 1, len(every))
     if all(one.cause is leading.cause for one in broken):
         return f" The same holds for {listed(hosts)}: {number}.", ""
     return "", f" There is trouble with {listed(hosts)}, too: {number}."
+
+
+def _all_or_some(failing: int, every: int) -> str:
+    if failing < every:
+        return f"{failing} of {counted(every, 'responder')} fail"
+    return "both responders fail" if every == _BOTH else f"all {every:,} responders fail"
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:

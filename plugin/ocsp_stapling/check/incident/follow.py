@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.change.request import OFF, SHIELD_ON
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.incident.look import Look
-from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Trouble, Wait
+from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Span, Trouble, Wait
 from ocsp_stapling.text import host_of
 
 MERGED_SECONDS = 900.0
@@ -18,8 +20,11 @@ MERGED_SECONDS = 900.0
 UNSEEN_SECONDS = 7200.0
 """After so long without a look nobody knows whether it was the same one all the time."""
 NOTES = 200
+_SPANS = 200
+_TOLD_SECONDS = 0.1
+"""A wait longer by less than is told is not a longer one."""
 _RANK = {"": 0, "none": 1, "noise": 2, "failing": 3, "stalling": 4}
-_TURNED = ("off", "shield-on")
+_TURNED = (OFF, SHIELD_ON)
 """Changes that end the waiting of all visitors."""
 
 
@@ -70,19 +75,47 @@ def _gone_on(now: Incident, look: Look) -> Incident:
 
 def _worse(now: Incident, look: Look, at: float) -> Incident:
     """Take over what is worse than everything before: the harder severity, the longer wait."""
-    if look.severity == "stalling":
-        now = replace(now, hit=at)
-    longer = look.wait is not None and (now.wait is None or look.wait.seconds > now.wait.seconds)
-    if longer:
-        now = replace(now, wait=look.wait)
-    if _RANK.get(look.severity, 0) > _RANK.get(now.severity, 0) or (longer and look.severity == now.severity):
-        note = () if not now.severity else ((at, "worse", look.sentence),)
+    now = _hit(now, at) if look.severity == "stalling" else _relieved(now, at)
+    harder = _RANK.get(look.severity, 0) > _RANK.get(now.severity, 0)
+    longer = 0.0 if look.wait is None else look.wait.seconds - (now.wait.seconds if now.wait else 0.0)
+    if look.wait is not None and longer >= _TOLD_SECONDS:
+        each = look.wait.each or (now.wait.each if now.wait else 0.0)
+        now = replace(now, wait=replace(look.wait, each=each))
+    if harder or (longer >= _TOLD_SECONDS and look.severity == now.severity):
+        note = (
+            ()
+            if not now.severity or not (harder or longer >= STALL_SECONDS)
+            else ((at, "worse", look.sentence),)
+        )
         now = replace(
             now, cause=look.cause, severity=look.severity, sentence=look.sentence, kept=look.kept,
             sites=look.sites, waiting=look.waiting,
         )  # fmt: skip
         now = _noted(now, *note)
     return now
+
+
+def _hit(now: Incident, at: float) -> Incident:
+    """Visitors are hit at this moment: the span goes on, or another one begins."""
+    spans = now.hits
+    at = max(at, _heard(spans[-1])) if spans else at
+    found = [*spans[:-1], replace(spans[-1], last=at)] if now.hits_now else [*spans, Span(at, at)]
+    if len(found) > _SPANS:  # a long flapping: the two that lie closest are told as one
+        near = min(range(1, len(found) - 1), key=lambda i: found[i].began - (found[i - 1].ended or 0))
+        found[near - 1 : near + 1] = [replace(found[near], began=found[near - 1].began)]
+    return replace(now, spans=tuple(found))
+
+
+def _relieved(now: Incident, at: float) -> Incident:
+    """Nobody is hit any more since then."""
+    if not now.hits_now:
+        return now
+    spans = now.hits
+    return replace(now, spans=(*spans[:-1], replace(spans[-1], ended=max(at, _heard(spans[-1])))))
+
+
+def _heard(one: Span) -> float:
+    return one.last if one.ended is None else one.ended
 
 
 def _troubled(now: Incident, look: Look, at: float) -> Incident:
@@ -128,7 +161,7 @@ def _lost_sight(now: Incident) -> Incident:
 
 
 def _over(now: Incident, at: float, ending: str) -> Incident:
-    return _noted(replace(now, ended=at, ending=ending), (at, "end", ending))
+    return _noted(replace(_relieved(now, at), ended=at, ending=ending), (at, "end", ending))
 
 
 def _name(one: Trouble) -> str:
@@ -156,21 +189,26 @@ def done(latest: Incident | None, operation: Operation) -> Incident | None:
     Turning off while visitors wait is the first sign of an incident that no check has seen.
     """
     waited = _waited(operation.result.get("before"), operation.started)
+    waited = waited if operation.action in _TURNED else None
     if latest is None or latest.ended is not None:
-        if operation.state != "done" or operation.action not in _TURNED or waited is None:
+        if operation.state != "done" or waited is None:
             return None
-        at = operation.started
-        latest = Incident(
-            _identity(at), at, "change", at, at, hit=at, severity="stalling",
-            sentence="Sites did not answer when stapling was turned off.",
-        )  # fmt: skip
-        latest = _noted(latest, (at, "sign", f"Sites did not answer: {operation.who} acts."))
+        latest = _begun_by(operation)
     if operation.id in latest.operations:
         return None
     latest = replace(latest, operations=(*latest.operations, operation.id))
-    if waited and latest.wait is None:
-        latest = replace(latest, wait=waited)
+    if waited is not None:
+        latest = _hit(replace(latest, wait=latest.wait or waited, severity="stalling"), operation.started)
     return _after_change(latest, operation, operation.finished or operation.started)
+
+
+def _begun_by(change: Operation) -> Incident:
+    """No check has seen it: what visitors met when somebody acted is the first sign."""
+    at = change.started
+    what = "the shield on" if change.action == SHIELD_ON else "stapling off"
+    told = f"Sites did not answer when {change.who} turned {what}."
+    one = Incident(_identity(at), at, "change", at, at, severity="stalling", sentence=told)
+    return _noted(one, (at, "sign", told))
 
 
 def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
@@ -178,8 +216,14 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
         return now  # the timeline tells it from the operation itself
     if operation.state != "done" or operation.plan.get("site"):
         return now
-    if operation.plan.get("stapling_then") == "off" or operation.action == "shield-on":
-        return now if now.off_since else replace(now, off_since=at, off_by=operation.who)
+    shielded = operation.action == SHIELD_ON
+    if operation.plan.get("stapling_then") == "off" or shielded:
+        if not operation.result.get("still_waiting_names"):
+            now = _relieved(now, at)
+        relief = SHIELD_ON if shielded else OFF
+        if now.off_since and now.relief == relief:
+            return now
+        return replace(now, off_since=at, off_by=operation.who, relief=relief)
     if now.off_since is None:
         return now
     if now.healed is not None:

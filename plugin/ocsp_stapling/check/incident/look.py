@@ -56,7 +56,7 @@ def look_at(found: Document, source: str) -> Look:
         _troubles(found, at, stalling),
         frozenset(str(one["url"]) for one in found["responders"]),
         causing,
-        len(found["sites_waiting"]) or (int(found["site_count"]) if everybody else causing),
+        (len(found["sites_waiting"]) or (int(found["site_count"]) if everybody else causing)) * stalling,
         _wait(found["handshakes"], at) if stalling else None,
         _kept(found),
     )

@@ -49,13 +49,23 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A time in which visitors were hit: from the first look that saw it, through `last`, until it was `ended`."""
+
+    began: float
+    last: float
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
 class Incident:
     """An outage: first sign, worst, what was done, when it healed, how it ended.
 
     `sign` is who noticed first: `check`, `page`, `watch` or `change`. `cause`, `severity`, `sentence`, `sites` and
     `kept` (the check's document, its lists cut short) are of the moment at which it was worst; `sites` counts those
     whose certificates name what failed, `waiting` those whose visitors waited for it.
-    `off_since` and `off_by`: stapling was turned off on its account. `healed` is the first of the looks in a row
+    `off_since` and `off_by`: stapling was turned off on its account, or the shield turned on (`relief` says which, by
+    the action's name). `healed` is the first of the looks in a row
     that found nothing failing, `good_passes` how many of them the watch took. It is over when `ended` is set.
     """
 
@@ -66,7 +76,9 @@ class Incident:
     seen: float
     """The last look at it, whatever it showed; `last` is the last one that found trouble."""
     hit: float | None = None
-    """The last look in which visitors waited or were turned away."""
+    """As an older version kept it: the last look in which visitors were hit; now `spans` tell it."""
+    spans: tuple[Span, ...] = ()
+    """When visitors waited or were turned away: a change that ended it, or a look that found it over, ends a span."""
     cause: str = ""
     severity: str = ""
     sentence: str = ""
@@ -76,6 +88,7 @@ class Incident:
     troubles: tuple[Trouble, ...] = ()
     off_since: float | None = None
     off_by: str = ""
+    relief: str = "off"
     healed: float | None = None
     good_passes: int = 0
     ended: float | None = None
@@ -85,9 +98,15 @@ class Incident:
     kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def hit_until(self) -> float | None:
-        """Until when visitors were hit: a change or a look ended it. None if they never were, or still are."""
-        if self.hit is None:
-            return None
+    def hits(self) -> tuple[Span, ...]:
+        """When visitors were hit, () if they never were; the last one without an end while they still are."""
+        if self.spans or self.hit is None:
+            return self.spans
         ends = (self.off_since, self.healed, self.ended, self.seen if self.seen > self.hit else None)
-        return min((at for at in ends if at is not None and at >= self.hit), default=None)
+        over = min((at for at in ends if at is not None and at >= self.hit), default=None)
+        return (Span(self.began, self.hit, over),)
+
+    @property
+    def hits_now(self) -> bool:
+        """Whether visitors were still hit when it was last heard of."""
+        return bool(self.hits) and self.hits[-1].ended is None

@@ -19,6 +19,7 @@ _SIGNS = {
     "change": "the administrator who turned stapling off",
 }
 _SHOWN = 50
+_UNSEEN = "not known: nobody looked when it ended"
 _ESCAPED = "\\`*_[]<>|#"
 
 
@@ -28,10 +29,10 @@ def report(one: Incident, operations: Sequence[Operation]) -> str:
     title = f"# Incident of {when(one.began)}{f' on {_plain(host)}' if host else ''}"
     failed = ("responder", "authority", "failed", "answered again", "how")
     parts = [
-        [title, "", _plain(sentence(one)), *(["", _plain(one.sentence)] if one.sentence else [])],
+        [title, "", _plain(sentence(one)), *_at_worst(one)],
         ["## Numbers", "", *_table(("what", "value"), _numbers(one))],
         ["## Timeline", "", *_table(("at", "what"), _events(one, operations))],
-        ["## Responders", "", *_table(failed, _troubles(one))],
+        *([["## Responders", "", *_table(failed, _troubles(one))]] if one.troubles else []),
         ["## Evidence at its worst", "", *_evidence(one.kept)],
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -45,13 +46,31 @@ def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
         yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that were made then"
     if one.waiting:
         yield "sites whose visitors waited", f"{one.waiting:,}"
-    yield "sites whose certificates named what failed", f"{one.sites:,}"
-    if one.hit is not None:
-        yield "visitors were hit for", _minutes(one.began, one.hit_until)
-    yield "healed after", _minutes(one.began, one.healed or one.ended)
-    yield "over after", _minutes(one.began, one.ended)
+    if one.sites:
+        yield "sites whose certificates named what failed", f"{one.sites:,}"
+    if one.hits:
+        yield "visitors were hit for", _hit(one)
+    lost = one.ended is not None and one.healed is None
+    yield "healed after", _UNSEEN if lost else _minutes(one.began, one.healed)
+    yield "over after", _UNSEEN if lost else _minutes(one.began, one.ended)
     if one.ending:
         yield "how it ended", one.ending
+
+
+def _at_worst(one: Incident) -> list[str]:
+    """What the check said that found it worst: of that moment alone, as the heading of its evidence."""
+    at = _moment(str(one.kept.get("checked_at") or ""))
+    told = _plain(one.sentence)
+    return ["", f"At its worst ({at}): {told}" if at else told] if told else []
+
+
+def _hit(one: Incident) -> str:
+    """How long in all, however often; each time by itself stands in the sentence and the timeline."""
+    seconds = sum(each.ended - each.began for each in one.hits if each.ended is not None)
+    if one.hits_now:
+        began = f"since {when(one.hits[-1].began)}, and still"
+        return f"{_length(seconds)}, and again {began}" if seconds else began
+    return f"{_length(seconds)} (until {when(one.hits[-1].ended or one.seen)})"
 
 
 def _minutes(began: float, ended: float | None) -> str:
@@ -71,7 +90,8 @@ def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[st
 def _troubles(one: Incident) -> Iterable[tuple[str, ...]]:
     for each in one.troubles:
         name = "the server itself" if each.url == SERVER else each.url
-        healed = "not yet" if each.healed is None else when(each.healed)
+        not_yet = "not yet" if one.ended is None else _UNSEEN
+        healed = not_yet if each.healed is None else when(each.healed)
         yield name, each.authority, when(each.began), healed, each.sentence
 
 
@@ -90,10 +110,11 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
         for place in one.get("addresses", ())
         if isinstance(place, Mapping)
     ]
-    visits = [(str(one.get("site")), "yes" if one.get("asked") else "no", _ended(one)) for one in met]
+    visits = [(str(one.get("site")), _asked(one), _ended(one)) for one in met]
     if not rows and not visits:
         return ["No check saw it while it lasted."]
-    lines = _made_at(str(kept.get("checked_at") or ""))
+    at = _moment(str(kept.get("checked_at") or ""))
+    lines = [f"A check at {at}."] if at else []
     if rows:
         lines += ["", *_table(("responder", "address", "outcome", "answer after"), rows)]
     if visits:
@@ -101,16 +122,20 @@ def _evidence(kept: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _made_at(text: str) -> list[str]:
+def _moment(text: str) -> str:
     try:
-        return [f"A check at {when(datetime.fromisoformat(text))}."]
+        return when(datetime.fromisoformat(text))
     except ValueError:
-        return []
+        return ""
 
 
 def _took(place: Mapping[str, Any]) -> str:
     found = place.get("http_ms")
     return f"{found:.0f} ms" if isinstance(found, (int, float)) else "no answer"
+
+
+def _asked(one: Mapping[str, Any]) -> str:
+    return "no" if not one.get("asked") else "yes, again" if one.get("repeated") else "yes"
 
 
 def _ended(one: Mapping[str, Any]) -> str:

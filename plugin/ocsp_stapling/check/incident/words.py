@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation, ending
+from ocsp_stapling.change.request import OFF
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
+from ocsp_stapling.document import moment
 from ocsp_stapling.text import capital, host_of, listed, local
 
+_TOLD_SPANS = 2
 DOING = {
     "off": "Turning stapling off",
     "on": "Turning stapling on",
@@ -46,22 +49,34 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
 
 def _visitors(one: Incident) -> str:
-    if one.hit is None:
-        return f"{_failing(one)} failed {_span(one, one.healed or one.ended)}, sites stayed quick"
-    span = _span(one, one.hit_until)
+    if not one.hits:
+        many = _several(one.troubles)
+        failing = f"the responder{'s' if many else ''} {_failing(one.troubles)}"
+        span = _span(one, one.began, one.healed or one.ended, f"and still fail{'' if many else 's'}")
+        return f"{failing} failed {span}; no visitor was seen to wait"
+    hit = _hit_times(one)
     if one.wait is None:
-        return f"visitors were turned away {span}"
+        return f"visitors were turned away {hit}"
     if one.wait.cut and one.wait.seconds < 1:
-        return f"sites did not answer {span} (cut off at {one.wait.seconds:.1f} s)"
-    return f"sites waited {waited(one.wait)} {span}"
+        return f"sites did not answer {hit} (cut off at {one.wait.seconds:.1f} s)"
+    return f"sites waited {waited(one.wait)} {hit}"
 
 
-def _span(one: Incident, until: float | None) -> str:
-    begin = clock(one.began)
+def _hit_times(one: Incident) -> str:
+    """When visitors were hit: each time where it was once or twice, else how often and how long in all."""
+    spans = one.hits
+    if len(spans) <= _TOLD_SPANS:
+        return " and ".join(_span(one, each.began, each.ended, "and still do") for each in spans)
+    until = "now" if spans[-1].ended is None else clock(spans[-1].ended, one.began)
+    return f"{len(spans)} times between {clock(spans[0].began)} and {until}"
+
+
+def _span(one: Incident, began: float, until: float | None, going_on: str) -> str:
+    begin = clock(began) if began == one.began else clock(began, one.began)
     if until is None:
-        return f"from {begin} and still do"
+        return f"from {begin} {going_on}"
     end = clock(until, one.began)
-    return f"at {begin}" if begin.endswith(end) and until - one.began < 60 else f"from {begin} to {end}"
+    return f"at {begin}" if begin.endswith(end) and until - began < 60 else f"from {begin} to {end}"
 
 
 def waited(wait: Wait) -> str:
@@ -69,6 +84,11 @@ def waited(wait: Wait) -> str:
     if wait.cut and wait.seconds < 1:
         return f"did not answer (cut off at {wait.seconds:.1f} s)"
     return f"{'more than' if wait.cut else 'up to'} {rounded(wait.seconds)} s"
+
+
+def visitors_waited(wait: Wait) -> str:
+    """Return the longest wait as a clause of its own."""
+    return f"visitors {'' if wait.cut and wait.seconds < 1 else 'waited '}{waited(wait)}"
 
 
 def wait_words(wait: Wait) -> str:
@@ -92,31 +112,43 @@ def _switched(one: Incident, named: bool) -> str:
     if one.off_since is None:
         return ""
     whom = f" by {one.off_by}" if named else ""
-    return f"stapling turned off {clock(one.off_since, one.began)}{whom}"
+    what = "stapling turned off" if one.relief == OFF else "the shield turned on"
+    return f"{what} {clock(one.off_since, one.began)}{whom}"
 
 
 def _since_then(one: Incident, passes: int) -> str:
+    if one.ended is not None and one.healed is None:
+        return f"last seen {clock(one.ended, one.began)}, for nobody looked when it ended"
     if one.ended is not None:
         return f"over since {clock(one.ended, one.began)}"
     if one.healed is None:
-        return f"{_failing(one)} still fails" if one.off_since is not None else ""
+        left = [each for each in one.troubles if each.healed is None]
+        if one.off_since is None or not one.troubles:
+            return "no check has seen yet what fails" if not one.troubles else ""
+        return f"{_failing(left)} still fail{'' if _several(left) else 's'}"
     looks = f", {min(one.good_passes, passes)} of {passes} looks" if passes else ""
-    return f"{_failing(one)} has answered again since {clock(one.healed, one.began)}{looks}"
+    have = "have" if _several(one.troubles) else "has"
+    return f"{_failing(one.troubles)} {have} answered again since {clock(one.healed, one.began)}{looks}"
 
 
-def _failing(one: Incident) -> str:
-    hosts = [host_of(each.url) for each in one.troubles if each.url != SERVER]
-    return listed(hosts) or "the responder"
+def _several(troubles: Sequence[Trouble]) -> bool:
+    return len({each.url for each in troubles} - {SERVER}) > 1
+
+
+def _failing(troubles: Sequence[Trouble]) -> str:
+    return listed([host_of(each.url) for each in troubles if each.url != SERVER]) or "the responder"
 
 
 def advice(one: Incident) -> str:
     """Return what there is to do about it now."""
     if one.ended is not None:
         return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
-    if one.off_since is None and one.hit_until is not None:
+    if one.off_since is None and one.hits and not one.hits_now:
         return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
     if one.off_since is None:
         return str(one.kept.get("advice_sentence", "")) or "Run `ocsp-stapling check`."
+    if one.relief != OFF:
+        return "Tell who can act (`ocsp-stapling ticket`); under the shield nobody waits meanwhile."
     if one.healed is None:
         return (
             "Tell who can act (`ocsp-stapling ticket`); leave stapling off until the responder answers again."
@@ -157,10 +189,10 @@ def as_json(one: Incident) -> dict[str, Any]:
         "advice_sentence": advice(one),
         "incident_state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
         "first_sign": one.sign,
-        "began": moment(one.began),
-        "last_seen": moment(one.last),
-        "healed": moment(one.healed),
-        "ended": moment(one.ended),
+        "began": _moment(one.began),
+        "last_seen": _moment(one.last),
+        "healed": _moment(one.healed),
+        "ended": _moment(one.ended),
         "ending_sentence": one.ending or None,
         "cause": one.cause or None,
         "severity": one.severity or None,
@@ -168,17 +200,17 @@ def as_json(one: Incident) -> dict[str, Any]:
         "sites_affected_count": one.sites,
         "sites_waiting_count": one.waiting,
         "longest_wait": _wait_json(one.wait),
-        "off_since": moment(one.off_since),
-        "off_by": one.off_by or None,
+        "off_since": _moment(one.off_since) if one.relief == OFF else None,
+        "off_by": (one.off_by or None) if one.relief == OFF else None,
         "failed_responders": [
             {
                 "url": each.url or None,
                 "authority": each.authority or None,
                 "cause": each.cause,
                 "sentence": each.sentence,
-                "began": moment(each.began),
-                "last_seen": moment(each.last),
-                "healed": moment(each.healed),
+                "began": _moment(each.began),
+                "last_seen": _moment(each.last),
+                "healed": _moment(each.healed),
             }
             for each in one.troubles
         ],
@@ -196,7 +228,7 @@ def _wait_json(wait: Wait | None) -> dict[str, Any] | None:
         "seconds": round(wait.seconds, 3),
         "cut_off": wait.cut,
         "each_seconds": round(wait.each, 3),
-        "at": moment(wait.at),
+        "at": _moment(wait.at),
         "waiting_count": wait.waiting,
         "met_count": wait.met,
     }
@@ -207,7 +239,7 @@ def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
     events = timeline(one, operations)
     lines = [
         {
-            "at": moment(each.at),
+            "at": _moment(each.at),
             "event": each.kind,
             "sentence": each.sentence,
             "operation": each.operation or None,
@@ -217,9 +249,8 @@ def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
     return {**as_json(one), "timeline": lines, "timeline_count": len(lines)}
 
 
-def moment(at: float | None) -> str | None:
-    """Return a time in ISO 8601 with the server's zone."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).astimezone().isoformat(timespec="seconds")
+def _moment(at: float | None) -> str | None:
+    return None if at is None else moment(at)
 
 
 def clock(at: float, beside: float | None = None) -> str:

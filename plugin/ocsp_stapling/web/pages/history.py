@@ -13,7 +13,7 @@ from ocsp_stapling.change.journal import Journal, Operation
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
 from ocsp_stapling.check.incident.postmortem import report
-from ocsp_stapling.check.words import cause_words
+from ocsp_stapling.check.words import cause_words, trouble_words
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
@@ -142,8 +142,8 @@ def _what(one: Outage) -> str:
         return f"Cause: {cause_words(one.what)}"
     try:
         return Outcome(one.what).sentence
-    except ValueError:
-        return one.what
+    except ValueError:  # of another version
+        return trouble_words(one.what)
 
 
 def _row(one: Operation) -> HistoryRow:

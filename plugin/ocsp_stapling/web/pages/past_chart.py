@@ -122,7 +122,7 @@ def incidents_chart(
     worst = max(shown, key=lambda one: one.wait.seconds if one.wait else 0.0)
     text = f"{counted(len(shown), 'incident')} in {DAYS} days"
     if worst.wait:
-        text += f"; visitors waited {words.waited(worst.wait)} in the worst, on {_day(worst.began)}"
+        text += f"; {words.visitors_waited(worst.wait)} in the worst, on {_day(worst.began)}"
     return IncidentsChart(
         f"{text}.",
         tuple(_bout(one, begin, now, top) for one in shown),
@@ -147,7 +147,7 @@ def _bout(one: Incident, begin: float, now: float, top: float) -> Bout:
     left = min(left, _RIGHT - width)
     y = _y(min(one.wait.seconds, top), top) if one.wait else _BOTTOM - _QUICK_HEIGHT
     y = min(y, _BOTTOM - _QUICK_HEIGHT)
-    tone: Tone = "bad" if one.hit is not None else "warn"
+    tone: Tone = "bad" if one.hits else "warn"
     return Bout(left, y, round(width, 1), round(_BOTTOM - y, 1), tone, words.sentence(one))
 
 
@@ -158,7 +158,7 @@ def _row(one: Incident, done: Mapping[str, Operation], now: float) -> PastIncide
     return PastIncident(
         datetime.fromtimestamp(one.began, UTC),
         span if one.ended else f"{span}, and goes on",
-        words.waited(one.wait) if one.wait else "nobody was seen to wait",
+        words.waited(one.wait) if one.wait else "turned away" if one.hits else "nobody was seen to wait",
         "; ".join(did) or "nothing through this plugin",
     )
 

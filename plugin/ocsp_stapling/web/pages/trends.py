@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.watch.history import AVAILABILITY_DAYS, percent
 from ocsp_stapling.watch.memory import DAY, NAME, Memory
 from ocsp_stapling.web.context import services
@@ -79,18 +79,11 @@ def _recall(read: Callable[[Memory], T], directory: Path) -> T | None:
         return None
 
 
-def _word(outcome: str) -> str:
-    try:
-        return Outcome(outcome).word
-    except ValueError:  # of another version
-        return outcome
-
-
 def _point(at: float, addresses: Sequence[tuple[str, float | None]]) -> Point:
     bad = [outcome for outcome, _ in addresses if outcome not in _GOOD]
     slowest = max((took or 0.0 for _, took in addresses), default=0.0)
     when = moment(datetime.fromtimestamp(at, UTC))
     if bad:
-        return Point("bad", SPARK_HEIGHT, f"{_word(bad[0])} at {when}")
+        return Point("bad", SPARK_HEIGHT, f"{trouble_words(bad[0])} at {when}")
     height = round(6 + 14 * min(slowest / 1000, 1))
     return Point("good", height, f"good in {duration(slowest / 1000)} at {when}")

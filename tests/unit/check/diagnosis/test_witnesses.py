@@ -77,8 +77,10 @@ def test_every_operator_of_the_table_is_an_authority_of_the_table() -> None:
 def test_several_responders_at_fault_are_counted() -> None:
     both = at("ocsp.sectigo.com", "Sectigo"), at("ocsp.digicert.com", "DigiCert", "192.0.2.10")
     works = at("ocsp.entrust.net", "Entrust", "192.0.2.11", Outcome.OK)
-    assert "ocsp.digicert.com: 2 of 2 responders fail." in diagnose(stalled(*both)).sentence
+    assert "ocsp.digicert.com: both responders fail." in diagnose(stalled(*both)).sentence
     assert ": 2 of 3 responders fail." in diagnose(stalled(*both, works)).sentence
+    three = *both, at("ocsp.entrust.net", "Entrust", "192.0.2.11")
+    assert ": all 3 responders fail." in diagnose(stalled(*three)).sentence
     assert "of 2 responders" not in diagnose(stalled(both[0], works)).sentence
 
 
