@@ -26,7 +26,8 @@ _EXIT_STATUSES = (
     ("`check`", "0 ok, 1 warning, 2 critical, 3 unknown: a monitoring plugin's"),
     (
         "`off`, `on`, `undo`",
-        "0 done, 1 refused and nothing touched, 3 failed and restored, 4 failed and not restored",
+        "0 done, 1 refused and nothing touched, 3 failed and restored, 4 failed and not restored, "
+        "5 off is done, but some visitors still wait",
     ),
     ("`probe`", "0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made"),
     ("`doctor`", "0 in order, 1 something is broken"),

@@ -247,6 +247,25 @@ def test_a_sites_own_on_survives_off_is_named_and_goes_with_overrides(machine: M
     assert not traces(machine)
 
 
+def test_an_off_after_which_a_sites_own_on_still_hangs_is_no_success_and_names_the_next_command(
+    machine: Machine,
+) -> None:
+    machine.fault("all", "hang")
+    userdata(machine, SITE, "SSLUseStapling On\n")
+    restart(machine)
+    called = switch(machine, "off")
+    assert (called.code, called.document["state"]) == (5, "done")
+    assert called.document["still_waiting_names"] == [SITE]
+    assert "`ocsp-stapling off --overrides` ends it" in called.document["sentence"]
+    again = switch(machine, "off")
+    assert (again.code, again.document["still_waiting_names"]) == (5, [SITE])
+    (first, *_) = call(machine, "history", "--json").document["operations"]
+    assert (first["state"], first["still_waiting_names"]) == ("done", [SITE])
+    assert "done, but some visitors still wait" in machine.run("ocsp-stapling", "history").stdout
+    ended = done(switch(machine, "off", "--overrides"))
+    assert ended.document["still_waiting_names"] == []
+
+
 def test_overrides_alone_are_turned_off_when_the_rest_is_off_already(machine: Machine) -> None:
     userdata(machine, SITE, "SSLUseStapling On\n")
     done(switch(machine, "off"))

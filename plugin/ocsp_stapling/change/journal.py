@@ -72,9 +72,10 @@ def named(action: str, site: str = "") -> str:
     return f"{word} for {site} alone" if site else word
 
 
-def ending(state: str) -> str:
-    """Return how an operation ended, in words."""
-    return _ENDINGS.get(state, state)
+def ending(state: str, result: Mapping[str, Any] | None = None) -> str:
+    """Return how an operation ended, in words; its result tells where a change that was made did not help."""
+    told = _ENDINGS.get(state, state)
+    return f"{told}, but some visitors still wait" if (result or {}).get("still_waiting_names") else told
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Operation:
             "finished": moment(self.finished) if self.finished else None,
             "state": self.state,
             "sentence": self.result.get("sentence"),
+            "still_waiting_names": list(self.result.get("still_waiting_names") or ()),
         }
 
 

@@ -147,16 +147,17 @@ class Operator:
         Where stapling is on, a responder that fails looks the same; then only Apache's not having read its files
         since they changed justifies a restart, which would empty its cache of good staples.
         """
-        found = handshakes([s.door for s in made.samples], ask=True, limit=server.patience.quick)
-        verdict = judge(made.samples, found)
+        met = handshakes([s.door for s in made.samples], ask=True, limit=server.patience.quick)
+        verdict = judge(made.samples, met)
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
         sentence = f"{_already(made, now)}; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.began
-        return Result(
+        settled = Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
         )
+        return transaction.with_still_waiting(settled, made, server.patience)
 
     def _tell_recovered(self, results: Sequence[Result]) -> None:
         for each in results:

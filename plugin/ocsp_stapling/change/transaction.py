@@ -33,6 +33,7 @@ from ocsp_stapling.whm import scripts
 _LONG_ENOUGH_SECONDS = 0.3
 
 DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
+STILL_WAITING_EXIT = 5
 Watcher = Callable[[str, Mapping[str, Any], float], None]
 
 
@@ -109,10 +110,14 @@ class Result:
     first_quick_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     attempt: FailedAttempt | None = None
+    still_waiting: tuple[str, ...] = ()
+    """After an off for all: sites that turn stapling on themselves, and whose visitors wait all the same."""
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 refused, 3 failed and restored, 4 failed and not restored."""
+        """0 done, 1 refused, 3 failed and restored, 4 failed and not restored, 5 done and some still wait."""
+        if self.state == DONE and self.still_waiting:
+            return STILL_WAITING_EXIT
         return {DONE: 0, REFUSED: 1, RESTORED: 3}.get(self.state, 4)
 
     def as_json(self) -> dict[str, Any]:
@@ -130,6 +135,7 @@ class Result:
             "after": self.verdict.as_json() if self.verdict else None,
             "warnings": list(self.warnings),
             "attempt": self.attempt.as_json() if self.attempt else None,
+            "still_waiting_names": list(self.still_waiting),
         }
         return versioned("operation", facts)
 
@@ -146,6 +152,33 @@ def execute(plan: Plan, server: ChangeTarget, identity: str = "", began: float |
     """
     run = _Run(plan, server, began or time.monotonic())
     return run.whole(identity)
+
+
+def with_still_waiting(done: Result, plan: Plan, patience: Patience) -> Result:
+    """Return how an off for all ended together with where visitors wait all the same: that is no plain success.
+
+    Who waits at first may wait for a worker of the generation that ends, so it is looked again.
+    """
+    names = [] if plan.site or plan.stapling_then or not plan.others else _waiting(plan.others, patience)
+    if names:
+        again = wait_until_served(plan.others, within=patience.stalled, quick=patience.quick)
+        names = _timed_out(again.handshakes)
+    if not names:
+        return done
+    told = f"Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
+    if len(plan.by_hand) < len(plan.overrides):
+        told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"
+    if plan.by_hand:
+        told += f"; take SSLUseStapling On out by hand at {listed(plan.by_hand)}"
+    return replace(done, sentence=f"{done.sentence} {told}.", still_waiting=tuple(names))
+
+
+def _waiting(samples: Sequence[Sample], patience: Patience) -> list[str]:
+    return _timed_out(handshakes([sample.door for sample in samples], ask=True, limit=patience.quick))
+
+
+def _timed_out(met: Iterable[Handshake]) -> list[str]:
+    return sorted({each.door.site for each in met if each.error == "timeout"})
 
 
 class _Run:
@@ -211,26 +244,12 @@ class _Run:
         self._rung("restart", {"rung": "end-old-workers", "because": because})
         processes.end(old)
         verdict = wait_until_served(self.plan.others, within=self.server.patience.ended, quick=quick)
-        slow = sorted({each.door.site for each in verdict.handshakes if each.error == "timeout"})
+        slow = _timed_out(verdict.handshakes)
         told = f"Other sites still wait for a staple ({listed(slow)}): ocsp-stapling check says for whom."
         return [told] if slow else []
 
     def _waiting_others(self) -> list[str]:
-        doors = [sample.door for sample in self.plan.others]
-        met = handshakes(doors, ask=True, limit=self.server.patience.quick)
-        return sorted({each.door.site for each in met if each.error == "timeout"})
-
-    def _kept_waiting(self) -> str:
-        """After an off for all: tell where visitors wait all the same, for that is no plain success."""
-        names = [] if self.plan.site else self._waiting_others()
-        if not names:
-            return ""
-        told = f" Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
-        if len(self.plan.by_hand) < len(self.plan.overrides):
-            told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"
-        if self.plan.by_hand:
-            told += f"; take SSLUseStapling On out by hand at {listed(self.plan.by_hand)}"
-        return f"{told}."
+        return _waiting(self.plan.others, self.server.patience)
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""
@@ -298,12 +317,10 @@ class _Run:
         return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
 
     def _done(self, outcome: restart.RestartOutcome) -> Result:
-        return self._result(
-            DONE,
-            outcome.verdict.sentence + self._kept_waiting(),
-            verdict=outcome.verdict,
-            warnings=outcome.warnings,
+        done = self._result(
+            DONE, outcome.verdict.sentence, verdict=outcome.verdict, warnings=outcome.warnings
         )
+        return with_still_waiting(done, self.plan, self.server.patience)
 
     def step(self, name: str, detail: Mapping[str, Any]) -> None:
         """Journal a step before it is taken, and show it."""
@@ -324,6 +341,9 @@ class _Run:
     ) -> Result:
         plan = self.plan.met(self.before.cut()) if state == DONE else self.plan
         planned = plan.warnings if state in (DONE, FAILED) else ()
+        if state == DONE and plan.stapling_then and verdict and verdict.as_wanted:
+            # Staples came, so what was known to fail before does not any more.
+            planned = tuple(each for each in planned if each not in plan.outlook.warnings)
         warnings = (*planned, *warnings, *(verdict.warnings if verdict else ()))
         if self.server.journal.lost:
             warnings = (*warnings, f"The history is lost: {self.server.journal.lost}.")

@@ -91,7 +91,12 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
         return None
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
     lately = incident.ended is None or at - incident.ended < _TOLD_SECONDS
-    return incident if lately and found["severity"] != "stalling" else None
+    return incident if lately and (found["severity"] != "stalling" or _off_since(incident, at)) else None
+
+
+def _off_since(incident: Incident, at: float) -> bool:
+    """Whether the waiting was ended after that check."""
+    return incident.off_since is not None and incident.off_since > at and not incident.hits_now
 
 
 class _Ticket:
@@ -146,7 +151,7 @@ class _Ticket:
     def _subject(self) -> str:
         host = "" if self.redact else str(self.now["this_server"]["name"])
         on, of = (f" on {host}", f" of {host}") if host else ("", "")
-        stalling = self.now["severity"] == "stalling"
+        stalling = self.now["severity"] == "stalling" and not self.incident
         urgent = "URGENT: " if stalling else ""
         if self.reader == "datacenter":
             lead = f"HTTPS sites{of} hang: " if stalling else ""
@@ -256,6 +261,11 @@ class _Ticket:
         """Once stapling is off: how it is now, so that nobody takes quick sites for a healed responder."""
         if self.incident is None:
             return []
+        if _off_since(self.incident, datetime.fromisoformat(str(self.now["checked_at"])).timestamp()):
+            return [
+                "Since then",
+                f"  {words.relief(self.incident, named=not self.redact)} No check was made since.",
+            ]
         lines = [f"Since then ({_moment(self.now)})", f"  {self._plain(self.now['sentence'])}"]
         if self.now["configuration"]["stapling"] == "off" and not self.healed:
             lines.append(

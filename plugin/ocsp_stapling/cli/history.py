@@ -101,7 +101,7 @@ def _rows(number: int, one: Operation) -> Iterable[tuple[str, str, str]]:
     yield str(number), when(one.started), f"{what} by {who}: {ended}"
     if why:
         yield "", "", f"reason: {why}"
-    if one.state != "done" and one.result.get("sentence"):
+    if (one.state != "done" or one.result.get("still_waiting_names")) and one.result.get("sentence"):
         yield "", "", str(one.result["sentence"])
     yield "", "", f"operation {one.id}"
 
@@ -154,7 +154,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
 def _summary(found: Operation) -> tuple[str, str, str, str]:
     site = printable(called(str(found.plan.get("site") or "")))
     what = named(found.action, site)
-    return what, found.who, ending(found.state), found.reason
+    return what, found.who, ending(found.state, found.result), found.reason
 
 
 def _after(found: Operation, step: Step) -> str:

@@ -120,7 +120,9 @@ def _operation(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     why = f" ({one['reason']})" if one["reason"] else ""
-    return f"{named(one['action'])} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'])}"
+    return (
+        f"{named(one['action'])} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'], one)}"
+    )
 
 
 def _local(text: str) -> str:

@@ -53,7 +53,8 @@ def off(**options: Any) -> None:
     With --site it stays on for all others, and off for this one until `ocsp-stapling on --site NAME`. With --account
     the same for every site of an account whose certificate names a responder.
 
-    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
+    Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored, 5 done, but
+    visitors still wait at sites that turn stapling on themselves (then: off --overrides).
     """
     _operate("off", options)
 
@@ -254,9 +255,11 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
 def _show(result: Result, known: Sequence[str] = ()) -> None:
     """Tell how it ended; of the warnings those that were not `known` when it was agreed to, however long ago."""
     seen = {warning.partition(" (")[0] for warning in known}
-    good = result.state == DONE
-    told = f"{_ENDINGS[result.state]} after {result.seconds:.1f} s: {result.sentence}"
-    click.secho(wrapped(told), fg="green" if good else "red", bold=not good, err=not good)
+    good, waiting = result.state == DONE, bool(result.still_waiting)
+    ended = f"{_ENDINGS[result.state]}, but some visitors still wait," if waiting else _ENDINGS[result.state]
+    told = f"{ended} after {result.seconds:.1f} s: {result.sentence}"
+    colour = "red" if not good else "yellow" if waiting else "green"
+    click.secho(wrapped(told), fg=colour, bold=waiting or not good, err=not good)
     if result.problem and not good:
         click.echo(f"[{result.problem.code}]", err=True)
         if result.problem.detail:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocsp_stapling.change.journal import Journal
-from ocsp_stapling.change.request import OFF, ON
+from ocsp_stapling.change.request import ACCOUNT, OFF, ON
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import metrics
 from ocsp_stapling.settings import Settings
@@ -124,10 +124,9 @@ class _Pass:
             self.problems.append(ended.sentence)
         state, told = switched(state, action.kind, ended.state, ended.state == DONE, self.tools.clock())
         for each in told:
+            advice = _afterwards(action) if ended.state == DONE else ""
             reason = f"{each.reason}: {action.reason}"
-            self._tell(
-                replace(each, reason=reason), {**check, "sentence": ended.sentence or check["sentence"]}
-            )
+            self._tell(replace(each, reason=reason, seen=ended.sentence, advice=advice), check)
         return state
 
     def _switch(self, action: Task) -> Ended:
@@ -162,3 +161,16 @@ class _Pass:
         with noting(self.problems), Journal(self.settings.state_directory) as journal:
             text = metrics.render(check, journal.operations(_OPERATIONS_IN_METRICS))
             metrics.write(Path(self.settings.watch.metrics_file), text)
+
+
+def _afterwards(done: Task) -> str:
+    """What there is to do once the watch has switched."""
+    if done.kind is ActionKind.TURN_ON:
+        return (
+            "Nothing needs to be done. Should the sites stall within a quarter of an hour, the watch turns stapling "
+            "off again."
+        )
+    if done.sites:
+        back = " --account ACCOUNT" if done.sites[0].startswith(ACCOUNT) else " --site NAME"
+        return f"Tell who can act: the ticket is attached. Off there until `ocsp-stapling on{back}`."
+    return "Tell who can act: the ticket is attached. Stapling returns by itself once the responders are healthy."

@@ -46,6 +46,9 @@ class Task:
     about: str = ""
     sites: tuple[str, ...] = ()
     """For `turn-off`: only these, () for all."""
+    seen: str = ""
+    """For `notify` about a change: what was seen of it, and `advice` what there is to do after it."""
+    advice: str = ""
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,8 @@ def noting(problems: list[str]) -> Any:
 def _text(action: Task, check: Document) -> str:
     said = action.reason[:1].upper() + action.reason[1:]
     return (
-        f"{said.rstrip('.')}.\n\nWhat the watch saw: {check['sentence']}\nWhat to do: {check['advice_sentence']}\n\n"
+        f"{said.rstrip('.')}.\n\nWhat the watch saw: {action.seen or check['sentence']}\n"
+        f"What to do: {action.advice or check['advice_sentence']}\n\n"
         "On the server: ocsp-stapling status, ocsp-stapling history\n"
         "Settings of the watch and of these mails: /etc/ocsp-stapling/config.toml, [watch] and [notify]\n"
     )
@@ -243,9 +244,9 @@ def _document(action: Task, check: Document) -> dict[str, Any]:
         "server": check["this_server"]["name"],
         "cause": check["cause"],
         "severity": check["severity"],
-        "finding": check["sentence"],
-        "advice": check["advice"],
-        "advice_sentence": check["advice_sentence"],
+        "finding": action.seen or check["sentence"],
+        "advice": "nothing" if action.advice else check["advice"],
+        "advice_sentence": action.advice or check["advice_sentence"],
         "sites_affected_count": len(check["sites_affected"]),
         "must_staple_count": len(check["must_staple_sites"]),
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Flask
 from markupsafe import Markup, escape
@@ -40,6 +40,7 @@ ENDINGS: dict[str, tuple[Tone, str]] = {
     "interrupted": ("warn", "Interrupted"),
     "failed": ("bad", "Failed"),
 }
+_STILL_WAITING: tuple[Tone, str] = ("warn", "Done, but some visitors still wait")
 ORIGINS = {
     Origin.PLUGIN: "Decided by the block that this plugin wrote.",
     Origin.WHM: "Decided by WHM's own switch: Apache Configuration, Global Configuration, SSL Use Stapling.",
@@ -79,6 +80,13 @@ _STAPLES = {
     "stale": "stale",
     "unverified": "could not be verified",
 }
+
+
+def ended(state: str, result: Mapping[str, Any]) -> tuple[Tone, str]:
+    """Return how an operation stands or ended."""
+    if result.get("still_waiting_names"):
+        return _STILL_WAITING
+    return ENDINGS.get(state, ("calm", state))
 
 
 def outcome_word(outcome: Outcome) -> str:

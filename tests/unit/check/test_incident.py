@@ -20,7 +20,7 @@ from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, pr
 from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.check.ticket import reader_for, ticket
 from ocsp_stapling.ocsp.finding import Outcome
-from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
+from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled, unstapled
 
 DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
 FINE = responder("alpha")
@@ -271,3 +271,102 @@ def test_foreign_text_is_no_markup_in_a_post_mortem(tmp_path: Path) -> None:
     text = report(found, [])
     assert "<b>" not in text.replace("\\<b", "")
     assert "](" not in text.replace("\\](", "")
+
+
+def test_what_still_fails_beside_another_outage_is_neither_healed_nor_out_of_sight(tmp_path: Path) -> None:
+    beta = responder("beta", Outcome.HTML)
+    look(tmp_path, unstapled(beta, FINE), 0)
+    look(tmp_path, stalled(DEAD, beta), 5)
+    look(tmp_path, unstapled(beta, FINE), 10)
+    look(tmp_path, evidence(BETA, FINE), 15)
+    third, second, first = incidents(tmp_path)
+    assert [each.url for each in first.troubles] == ["http://ocsp.beta.example"]
+    assert first.ending == "It was not seen to end before another outage began."
+    assert first.healed is None
+    assert (second.healed, second.ending) == (START + 600, "It healed when another outage began.")
+    assert [note.sentence for note in second.notes if note.kind == "healed"] == [
+        "ocsp.alpha.example answers again."
+    ]
+    assert third.ending == "It healed; nothing fails any more."
+    assert [one.hits[0].began - START for one in (first, second, third) if one.hits] == [300]
+
+
+def test_a_responder_that_a_look_did_not_ask_is_not_said_to_answer_again(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0)
+    look(tmp_path, evidence(BETA, unasked=DEAD.sites), 5)
+    (one,) = incidents(tmp_path)
+    assert (one.healed, one.ended, one.troubles[0].healed) == (None, None, None)
+    look(tmp_path, evidence(BETA), 10)
+    (one,) = incidents(tmp_path)
+    assert one.ended == START + 600  # no certificate names it any more
+
+
+def test_the_times_in_which_visitors_were_hit_leave_out_those_in_which_stapling_was_off(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 2)
+    change(tmp_path, "on", 60, then="on")
+    (quiet,) = incidents(tmp_path)
+    assert words.sentence(quiet) == f"Sites waited more than 3.5 s from {at(0)} to {at(2, 0)}."
+    look(tmp_path, stalled(DEAD), 62)
+    look(tmp_path, evidence(FINE), 65)
+    (one,) = incidents(tmp_path)
+    assert words.sentence(one) == (
+        f"Sites waited more than 3.5 s from {at(0)} to {at(2, 0)} and from {at(62, 0)} to {at(65, 0)}; "
+        f"over since {at(65, 0)}."
+    )
+    with Journal(tmp_path) as journal:
+        assert "| visitors were hit for | 5 minutes (until " in report(one, journal.operations())
+
+
+def test_visitors_who_still_wait_after_an_off_are_still_hit(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 2, still_waiting_names=["own.example"])
+    (one,) = incidents(tmp_path)
+    assert one.hits_now
+    assert "and still do" in words.sentence(one)
+    with Journal(tmp_path) as journal:
+        (event,) = (each for each in words.timeline(one, journal.operations()) if each.kind == "change")
+    assert "done, but some visitors still wait" in event.sentence
+
+
+def test_an_outage_ended_by_the_shield_is_not_told_as_turned_off(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "shield-on", 3, then="on")
+    (one,) = incidents(tmp_path)
+    assert f"; the shield turned on {at(3, 0)} by root" in words.sentence(one)
+    assert "off" not in words.sentence(one)
+    assert words.as_json(one)["off_since"] is None
+    assert "shield" in words.advice(one)
+
+
+def test_a_ticket_after_an_off_without_any_check_leads_with_what_visitors_met(tmp_path: Path) -> None:
+    change(tmp_path, "off", 0, before=[{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}])
+    look(tmp_path, evidence(DEAD, configuration=OFF), 1, "check")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, incident=present(tmp_path))
+    assert (
+        f"Outage:   Sites did not answer at {at(0)} (cut off at 0.3 s); stapling turned off {at(0, 0)} by root"
+        in text
+    )
+    assert "visitors notice nothing" not in text
+    assert "visitors wait or are turned away while stapling is on" in text
+
+
+def test_a_ticket_from_a_check_before_the_off_does_not_say_that_sites_hang_now(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    change(tmp_path, "off", 1)
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, incident=present(tmp_path))
+    assert "URGENT" not in text
+    assert f"Since then\n  Stapling turned off {at(1, 0)} by root. No check was made since." in text
+
+
+def test_an_incident_as_an_older_version_kept_it_is_told_as_then(tmp_path: Path) -> None:
+    old = Incident(
+        "i1", START, "check", START + 60, START + 120, hit=START + 60, off_since=START + 90, off_by="root"
+    )
+    assert [(one.began, one.last, one.ended) for one in old.hits] == [(START, START + 60, START + 90)]

@@ -31,7 +31,7 @@ _TURNED = (OFF, SHIELD_ON)
 def seen(latest: Incident | None, look: Look) -> list[Incident]:
     """Return the incidents that a look begins, goes on with or ends; `latest` is the last one known."""
     if latest is None or not _goes_on(latest, look):
-        over = [] if latest is None or latest.ended is not None else [_lost_sight(latest)]
+        over = [] if latest is None or latest.ended is not None else [_left(latest, look)]
         return [*over, _begun(look)] if look.opens else over
     return [_gone_on(latest, look)]
 
@@ -46,11 +46,11 @@ def _goes_on(latest: Incident, look: Look) -> bool:
         return True
     if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS:
         return False
-    return same or not look.opens or (latest.healed is None and not _all_healed(latest, look))
+    return same or not look.opens
 
 
 def _all_healed(latest: Incident, look: Look) -> bool:
-    return not any(one.url in look.troubles for one in latest.troubles if one.healed is None)
+    return not any(look.may_fail(one.url) for one in latest.troubles if one.healed is None)
 
 
 def _begun(look: Look) -> Incident:
@@ -130,7 +130,7 @@ def _troubled(now: Incident, look: Look, at: float) -> Incident:
             if before.healed is not None:
                 now = _noted(now, (at, "again", f"{_name(before)} fails again. {trouble.sentence}"))
             known[url] = replace(before, last=at, healed=None)
-    troubles = tuple(one if one.url in look.troubles else _healed(one, at) for one in known.values())
+    troubles = tuple(one if look.may_fail(one.url) else _healed(one, at) for one in known.values())
     over = [one for one in troubles if one.healed == at]
     now = _noted(now, *((at, "healed", _again(one)) for one in over))
     return replace(now, troubles=troubles, last=max(now.last, at), healed=None, good_passes=0)
@@ -138,6 +138,8 @@ def _troubled(now: Incident, look: Look, at: float) -> Incident:
 
 def _quiet(now: Incident, look: Look, at: float) -> Incident:
     """Nothing fails in this look: it has healed, and is over unless stapling is still off on its account."""
+    if any(look.may_fail(one.url) for one in now.troubles if one.healed is None):
+        return now  # not asked this time: nothing is known of it
     first = now.healed is None
     troubles = tuple(_healed(one, at) for one in now.troubles)
     over = [one for one in troubles if one.healed == at]
@@ -153,8 +155,22 @@ def _healed(one: Trouble, at: float) -> Trouble:
     return one if one.healed is not None else replace(one, healed=at)
 
 
+def _left(now: Incident, look: Look) -> Incident:
+    """Another one begins, or nobody looked for hours: then it counts until it was last seen."""
+    at = max(look.at, now.began)
+    if look.at - now.seen > UNSEEN_SECONDS or now.healed is not None:
+        return _lost_sight(now)
+    if not _all_healed(now, look):
+        return _over(
+            replace(now, last=max(now.last, at)), at, "It was not seen to end before another outage began."
+        )
+    over = [one for one in now.troubles if one.healed is None]
+    troubles = tuple(_healed(one, at) for one in now.troubles)
+    now = _noted(replace(now, troubles=troubles, healed=at), *((at, "healed", _again(one)) for one in over))
+    return _over(now, at, "It healed when another outage began.")
+
+
 def _lost_sight(now: Incident) -> Incident:
-    """Another one begins, or nobody looked for hours: it counts until it was last seen."""
     if now.healed is not None:
         return _over(now, now.healed, "It healed; nothing failed any more.")
     return _over(now, now.last, "It was not seen any more; nobody looked when it ended.")

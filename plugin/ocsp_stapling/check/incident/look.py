@@ -19,7 +19,10 @@ _NAME_LISTS = ("sites_affected", "sites_causing", "sites_waiting", "must_staple_
 
 @dataclass(frozen=True)
 class Look:
-    """One look at the server. `troubles` by subject; `asked` are the URLs of all responders it asked."""
+    """One look at the server. `troubles` by subject; `failing` are the URLs of all that fail, leading or not.
+
+    `asked` are those of all responders asked; `partial`: some certificates were not asked about.
+    """
 
     at: float
     source: str
@@ -28,7 +31,9 @@ class Look:
     sentence: str
     off: bool
     troubles: Mapping[str, Trouble]
+    failing: frozenset[str]
     asked: frozenset[str]
+    partial: bool
     sites: int
     waiting: int
     wait: Wait | None
@@ -39,6 +44,10 @@ class Look:
         """Whether visitors are hit now: they wait, are turned away, or miss a staple that an outage keeps away."""
         return bool(self.troubles) and self.severity in ("stalling", "failing")
 
+    def may_fail(self, subject: str) -> bool:
+        """Whether it fails in this look, or this look says nothing of it."""
+        return subject in self.failing or (self.partial and subject not in self.asked and subject != SERVER)
+
 
 def look_at(found: Document, source: str) -> Look:
     """Return what a check's document says; `source` is `check`, `page` or `watch`."""
@@ -46,6 +55,7 @@ def look_at(found: Document, source: str) -> Look:
     stalling = found["severity"] == "stalling"
     causing = len(found["sites_causing"] or found["sites_affected"])
     everybody = stalling and not found["alone"]
+    troubles = _troubles(found, at, stalling)
     return Look(
         at,
         source,
@@ -53,8 +63,10 @@ def look_at(found: Document, source: str) -> Look:
         str(found["severity"]),
         str(found["sentence"]),
         found["configuration"]["stapling"] == "off",
-        _troubles(found, at, stalling),
+        troubles,
+        frozenset([*troubles, *(str(one["url"]) for one in _bad(found, stalling))]),
         frozenset(str(one["url"]) for one in found["responders"]),
+        bool(found["unasked_sites"]),
         causing,
         (len(found["sites_waiting"]) or (int(found["site_count"]) if everybody else causing)) * stalling,
         _wait(found["handshakes"], at) if stalling else None,
@@ -64,7 +76,7 @@ def look_at(found: Document, source: str) -> Look:
 
 def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
     """Those that can hold visitors up, if there are any: what fails at once beside them is not their story."""
-    bad = [one for one in found["responders"] if not one["ok"] and _is_outage(one, found, stalling)]
+    bad = _bad(found, stalling)
     leading = [one for one in bad if one["holds_up"]] or bad
     troubles = {
         str(one["url"]): Trouble(
@@ -75,6 +87,10 @@ def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
     if not troubles and stalling:
         troubles[SERVER] = Trouble(SERVER, "", str(found["cause"]), str(found["sentence"]), at, at)
     return troubles
+
+
+def _bad(found: Document, stalling: bool) -> list[Document]:
+    return [one for one in found["responders"] if not one["ok"] and _is_outage(one, found, stalling)]
 
 
 def _is_outage(one: Document, found: Document, stalling: bool) -> bool:

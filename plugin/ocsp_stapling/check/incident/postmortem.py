@@ -19,7 +19,7 @@ _SIGNS = {
     "change": "the administrator who turned stapling off",
 }
 _SHOWN = 50
-_UNSEEN = "not known: nobody looked when it ended"
+_UNSEEN = "not seen"
 _ESCAPED = "\\`*_[]<>|#"
 
 

@@ -116,9 +116,14 @@ def _switched(one: Incident, named: bool) -> str:
     return f"{what} {clock(one.off_since, one.began)}{whom}"
 
 
+def relief(one: Incident, *, named: bool = True) -> str:
+    """Return what ended the waiting of visitors, and when; "" if nothing was done."""
+    return capital(_switched(one, named))
+
+
 def _since_then(one: Incident, passes: int) -> str:
     if one.ended is not None and one.healed is None:
-        return f"last seen {clock(one.ended, one.began)}, for nobody looked when it ended"
+        return f"last seen {clock(one.ended, one.began)}"
     if one.ended is not None:
         return f"over since {clock(one.ended, one.began)}"
     if one.healed is None:
@@ -169,7 +174,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEve
 def _change(one: Operation) -> str:
     reason = f" ({one.reason})" if one.reason else ""
     site = f" {one.plan['site']}" if one.plan.get("site") else ""
-    ended = ending(one.state)
+    ended = ending(one.state, one.result)
     message = str(one.result.get("sentence") or "")
     told = f"{DOING.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])

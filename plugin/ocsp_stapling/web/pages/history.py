@@ -24,7 +24,7 @@ from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
 from ocsp_stapling.web.pages.past_chart import Strip, availability_tone, incidents_chart, strip
 from ocsp_stapling.web.pages.story import stories
-from ocsp_stapling.web.words import ENDINGS, Tone, counted, lasted
+from ocsp_stapling.web.words import Tone, counted, ended, lasted
 
 blueprint = Blueprint("history", __name__)
 _SHOWN = 200
@@ -147,7 +147,7 @@ def _what(one: Outage) -> str:
 
 
 def _row(one: Operation) -> HistoryRow:
-    tone, word = ENDINGS.get(one.state, ("calm", one.state))
+    tone, word = ended(one.state, one.result)
     return HistoryRow(
         one.id,
         datetime.fromtimestamp(one.started, UTC),

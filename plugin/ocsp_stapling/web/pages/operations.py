@@ -12,7 +12,7 @@ from ocsp_stapling.change.journal import Step
 from ocsp_stapling.change.verify import paired
 from ocsp_stapling.check.incident.words import DOING
 from ocsp_stapling.web.pages.verdict import Fact
-from ocsp_stapling.web.words import ENDINGS, Tone, duration, sentence
+from ocsp_stapling.web.words import Tone, duration, ended, sentence
 
 ACTIONS = {
     "off": "Turn stapling off",
@@ -58,6 +58,12 @@ ARM = Act(
     "once the watch has found all responders healthy three times",
     fields={"armed": "yes"},
 )
+_TOO = Act(
+    "Turn it off for these sites, too…",
+    "plan.show",
+    "where their own line stands in userdata",
+    {"action": "off", "overrides": "yes"},
+)
 _UNDO = "puts every file back as it was before this change, byte for byte"
 _ON_AGAIN = "takes out this plugin's lines alone; what others changed since stays"
 
@@ -65,6 +71,8 @@ _ON_AGAIN = "takes out this plugin's lines alone; what others changed since stay
 def next_acts(found: Progress, first: Sequence[Act] = ()) -> tuple[Act, ...]:
     """Return what to do once a change has ended, the most urgent first; `first` comes before all if it went well."""
     acts = [*first] if found.state == "done" else []
+    if (found.result or {}).get("still_waiting_names"):
+        acts.insert(0, _TOO)
     acts.append(_BACK if found.state == "done" else replace(_BACK, words=""))
     if found.state == "done" and found.action in UNDOABLE and found.steps:
         acts.append(Act("Undo…", "plan.show", _UNDO, {"action": "undo", "undone": found.identity}))
@@ -134,7 +142,7 @@ class OperationView:
 def operation_view(found: Progress, first: Sequence[Act] = (), armed: bool = False) -> OperationView:
     """Return an operation as it stands, for people; `armed`: stapling that it turned off turns on by itself."""
     result = found.result or {}
-    tone, word = ENDINGS.get(found.state, ("calm", found.state))
+    tone, word = ended(found.state, result)
     problem = result.get("error") or {}
     return OperationView(
         found.identity,
@@ -154,7 +162,10 @@ def operation_view(found: Progress, first: Sequence[Act] = (), armed: bool = Fal
 
 def _title(found: Progress) -> str:
     if found.state == "done":
-        return _DID.get(found.action, "Done")
+        did = _DID.get(found.action, "Done")
+        return (
+            f"{did}, but some visitors still wait" if (found.result or {}).get("still_waiting_names") else did
+        )
     if not found.ended:
         return f"{DOING.get(found.action, 'Working')}…"
     if found.state == "refused":
