@@ -90,7 +90,8 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
     if incident is None or not incident.hits:
         return None
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
-    lately = incident.ended is None or at - incident.ended < _TOLD_SECONDS
+    anew = any(not one["ok"] for one in found["responders"])  # what fails after its end is another story
+    lately = incident.ended is None or (at - incident.ended < _TOLD_SECONDS and not anew)
     return incident if lately and (found["severity"] != "stalling" or _off_since(incident, at)) else None
 
 

@@ -370,3 +370,14 @@ def test_an_incident_as_an_older_version_kept_it_is_told_as_then(tmp_path: Path)
         "i1", START, "check", START + 60, START + 120, hit=START + 60, off_since=START + 90, off_by="root"
     )
     assert [(one.began, one.last, one.ended) for one in old.hits] == [(START, START + 60, START + 90)]
+
+
+def test_a_ticket_about_what_fails_now_does_not_lead_with_an_outage_that_is_over(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0, "check")
+    look(tmp_path, evidence(FINE, BETA), 5, "check")
+    look(tmp_path, unstapled(FINE, responder("beta", Outcome.HTML)), 30, "check")
+    found = result.load_document(tmp_path)
+    told = incidents(tmp_path)[-1]
+    assert found is not None
+    assert told.ended == START + 300
+    assert "Outage:" not in ticket(found, incident=told)
