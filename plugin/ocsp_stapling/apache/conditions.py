@@ -55,10 +55,12 @@ class Known:
 _SOURCES = {"core_module": "core.c", "http_module": "http_core.c"}
 
 
-def judge(kind: str, argument: str, known: Known) -> Truth:
-    """Judge a section such as `<IfModule !ssl_module>`: kind `ifmodule`, argument `!ssl_module`."""
-    negated = argument.startswith("!")
-    truth = _JUDGES.get(kind, _unknown)(argument.lstrip("!").strip(), known)
+def judge(kind: str, word: str, negated: bool, known: Known) -> Truth:
+    """Judge a section such as `<IfModule !ssl_module>`: kind `ifmodule`, word `ssl_module`, negated.
+
+    Only a sign before the quotes negates, and only one: a second one belongs to a name that nothing has.
+    """
+    truth = _JUDGES.get(kind, _unknown)(word, known)
     return Truth(Truth.YES - truth) if negated else truth
 
 
@@ -135,6 +137,23 @@ def _file(name: str, known: Known) -> Truth:
         return Truth.MAYBE
 
 
+_SECTIONS = ("virtualhost", "directory", "files", "location", "ifmodule", "ifdefine", "if", "limit")
+
+
+def _directive(name: str, known: Known) -> Truth:
+    """Which directives there are only the modules know; mod_ssl's begin with its name."""
+    if "!" in name:  # within quotes it is part of a name that nothing has
+        return Truth.NO
+    return _module("ssl_module", known) if name.lower().startswith("ssl") else Truth.MAYBE
+
+
+def _section(name: str, _known: Known) -> Truth:
+    """Sections of the core are there in any httpd; of others only their module knows."""
+    if "!" in name:
+        return Truth.NO
+    return Truth.YES if name.lower() in _SECTIONS else Truth.MAYBE
+
+
 def _unknown(_argument: str, _known: Known) -> Truth:
     return Truth.MAYBE
 
@@ -144,4 +163,6 @@ _JUDGES: dict[str, Callable[[str, Known], Truth]] = {
     "ifdefine": _define,
     "ifversion": _version,
     "iffile": _file,
+    "ifdirective": _directive,
+    "ifsection": _section,
 }

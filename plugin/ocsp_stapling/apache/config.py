@@ -176,14 +176,15 @@ class _TreeWalk:
     def _judge(self, name: bytes, args: bytes) -> tuple[str, Truth]:
         kind = _text(name[1:])
         argument = args[: args.rfind(b">")].strip() if b">" in args else args.strip()
-        negation = b"!" if argument.startswith(b"!") else b""
-        bare = argument[len(negation) :].strip()
+        negated = argument.startswith(b"!")
+        bare = argument[negated:].strip()
         if kind == "ifversion":
             word = resolve(bare, self.known.lookup)
         else:
             word = next(iter(words(bare, self.known.lookup)), b"")
-        subject = _text(negation + word)
-        return f"{_SECTION_NAMES.get(kind, kind)} {subject}", judge(kind, subject, self.known)
+        subject = _text(word)
+        label = f"{_SECTION_NAMES.get(kind, kind)} {'!' * negated}{subject}"
+        return label, judge(kind, subject, negated, self.known)
 
     def _collect(self, name: bytes, args: bytes, written: bytes) -> None:
         """Keep a directive that takes part."""
