@@ -132,7 +132,11 @@ stop_units() {
     for unit in $(started_units "$1"); do
         systemctl --quiet disable --now "$unit" >>"$LOG" 2>&1 || true
     done
-    for unit in $(units_of "$1" '*.service'); do systemctl stop "$unit" >>"$LOG" 2>&1 || true; done
+    for unit in $(units_of "$1" '*.service'); do
+        systemctl stop "$unit" >>"$LOG" 2>&1 || true
+        # What failed stays on systemd's list, and the system degraded, even when its unit is gone.
+        systemctl reset-failed "$unit" >>"$LOG" 2>&1 || true
+    done
     systemctl --quiet disable "$SHIELD_UNIT" >>"$LOG" 2>&1 || true
     rm -rf "$UNITS/$SHIELD_UNIT.d"
 }

@@ -384,9 +384,25 @@ def test_after_a_reboot_everything_is_there_again(server: Machine) -> None:
 
 
 def test_after_the_removal_systemd_knows_nothing_of_it(server: Machine) -> None:
+    """Nor of a failed pass of the watch: what failed is listed, and the system called degraded, until it is reset."""
+    fails = drop_in(server, WATCH, "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    server.run("systemctl", "start", WATCH, check=False)
+    assert state(server, WATCH) == "failed"
+    fails.unlink()
     server.run(f"{HOME}/current/uninstall.sh", "--yes", "--purge")
     known = ("systemctl", "list-units", "--all", "--no-legend", "ocsp-stapling*")
-    until(lambda: server.run(*known).stdout == "")  # systemd forgets what it has unloaded in its own time
+    try:
+        until(lambda: server.run(*known).stdout == "")  # systemd forgets what it has unloaded in its own time
+    except AssertionError as late:
+        raise AssertionError(why_known(server)) from late
     files = server.run("systemctl", "list-unit-files", "--no-legend", "ocsp-stapling*", check=False)
     assert files.stdout == ""
     assert server.run("systemctl", "is-system-running").stdout == "running\n"
+
+
+def why_known(machine: Machine) -> str:
+    """What systemd says of names that it still lists: jobs, processes, and which units mention them."""
+    groups = "grep -r . /sys/fs/cgroup/system.slice/ocsp-stapling*/cgroup.{procs,events}"
+    asked = ("systemctl list-units --all 'ocsp-stapling*'", "systemctl list-jobs", groups)
+    asked += ("systemctl show 'ocsp-stapling*'", "systemd-analyze dump | grep -B 60 -A 40 ocsp-stapling")
+    return "\n".join(machine.run("bash", "-c", line, check=False).stdout[-20000:] for line in asked)
