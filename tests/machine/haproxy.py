@@ -1,5 +1,7 @@
 """HAProxy in front of a machine's Apache: it ends TLS on 443 and fetches staples itself (`ocsp-update`, from 2.8 on).
 
+It takes an answer only if the signer leads to what it trusts: with the issuing certificate alone in a site's file
+that is so where the authority signs with the issuing key itself; a delegate's answer needs the root there, too.
 Format: HAProxy's configuration manual, "crt-list" and "ocsp-update".
 """
 
@@ -8,9 +10,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Collection
 
 from tests.machine.machine import CLEAN, Machine
 from tests.machine.nginx import move_apache_behind
+from tests.machine.pki import AuthorityKeys, pem
 from tests.machine.shape import SERVER_V4
 
 FROM = (2, 8)
@@ -29,15 +33,18 @@ def why_not_here() -> str:
     return "HAProxy knows ocsp-update from 2.8 on only"
 
 
-def put_in_front(machine: Machine) -> None:
+def put_in_front(machine: Machine, without_root: Collection[str] = ()) -> None:
     """Move Apache behind HAProxy and start that, with `ocsp-update on` for every site."""
     move_apache_behind(machine)
     directory = machine.path(DIRECTORY)
     directory.mkdir(exist_ok=True)
-    lines = (
-        f"/var/cpanel/ssl/apache_tls/{plan.name}/combined [ocsp-update on] {plan.name}\n"
-        for plan in machine.sites
-    )
+    for plan in machine.sites:
+        authority = next(one for one in machine.authorities if one.name == plan.authority)
+        root = AuthorityKeys.load(authority, machine.path("/run/machine/pki")).root
+        combined = machine.path(f"/var/cpanel/ssl/apache_tls/{plan.name}/combined").read_bytes()
+        whole = combined if plan.name in without_root else combined + pem(root)
+        (directory / f"{plan.name}.pem").write_bytes(whole)
+    lines = (f"{DIRECTORY}/{plan.name}.pem [ocsp-update on] {plan.name}\n" for plan in machine.sites)
     (directory / "sites.txt").write_text("".join(lines))
     (directory / "haproxy.cfg").write_text(_CONFIGURATION)
     machine.run("haproxy", "-D", "-f", f"{DIRECTORY}/haproxy.cfg", "-p", "/run/haproxy.pid")
