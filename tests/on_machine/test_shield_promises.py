@@ -25,6 +25,7 @@ from tests.on_machine.installing import SERVER, Kit
 from tests.on_machine.shielding import UNIT, before_other_work, put_unit, shield, traffic, until_stapled
 
 pytestmark = [pytest.mark.machine, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(3600)]
+STORE = "/var/lib/ocsp-stapling-shield"
 ATTEMPTS = "/var/lib/ocsp-stapling/shield-attempts.json"
 LOG = "/var/log/apache2/error_log"
 _STAPLING = re.compile(r"stapl|OCSP|AH019[2-7]\d", re.I)
@@ -154,6 +155,32 @@ def test_five_thousand_certificates(mpm: str) -> None:
         assert facts["questions"] == 0
         assert facts["pss_mb"] < 25
         assert again["p99_ms"] < 15
+
+
+def test_one_hanging_responder_with_a_thousand_due_certificates_delays_nobody_elses_refresh() -> None:
+    """The delay is against a responder that refuses at once and rests as well."""
+    with Machine(Shape(sites=1020, sites_per_ca=(1000, 20), cas=2, extras=False)) as machine:
+        put_unit(machine)
+        machine.fault("alpha", "refuse")
+        assert shield(machine, "on", "--yes")["state"] == "done"
+        refused = refreshed(machine)
+        machine.heal()
+        machine.fault("alpha", "hang")
+        hangs = refreshed(machine)
+        told("1,000 certificates due of a responder that refuses, that hangs", [refused, hangs])
+        assert (refused["stored"], hangs["stored"]) == (20, 20)
+        assert hangs["stored_after_s"] - refused["stored_after_s"] < 10
+        assert hangs["pass_s"] < 60
+
+
+def refreshed(machine: Machine) -> dict[str, float]:
+    """Fetch all answers anew; how many came, after how long the last of them, and when the pass was over."""
+    machine.run("rm", "-rf", STORE, ATTEMPTS)
+    begun = time.time()
+    stored = shield(machine, "refresh")["stored_count"]
+    over = time.time()
+    last = max(path.stat().st_mtime for path in machine.path(STORE).glob("*.ocsp"))
+    return {"stored": stored, "stored_after_s": round(last - begun, 1), "pass_s": round(over - begun, 1)}
 
 
 def filled(machine: Machine) -> None:
