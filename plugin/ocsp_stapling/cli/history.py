@@ -15,6 +15,7 @@ from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
 from ocsp_stapling.check.words import trouble_words
+from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.output import emit_json, printable, say, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.cli.switching import RUNGS
@@ -29,9 +30,13 @@ _INCIDENTS = 5
 
 
 @click.command()
-@click.argument("identity", metavar="[OPERATION]", default="")
+@click.argument("identity", metavar="[OPERATION]", default="", shell_complete=completion.operations)
 @click.option(
-    "--incident", metavar="ID", default="", help="The timeline of one incident; latest: the newest."
+    "--incident",
+    metavar="ID",
+    default="",
+    shell_complete=completion.incidents,
+    help="The timeline of one incident; latest: the newest.",
 )
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
@@ -62,7 +63,7 @@ def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str
 
 
 @click.command()
-@click.argument("target", type=click.Path())
+@click.argument("target", type=click.Path(), shell_complete=completion.probed)
 @click.option("--issuer", "issuer_file", type=click.Path(dir_okay=False), help="The issuer's certificate.")
 @click.option("--timeout", type=click.FloatRange(0.1, 30), help="Seconds per socket operation (Apache: 3).")
 @click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")

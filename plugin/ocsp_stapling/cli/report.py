@@ -8,13 +8,14 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, one_of
 from ocsp_stapling.check.incident.postmortem import report as written
+from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.settings import load
 
 
 @click.command()
-@click.argument("incident", metavar="[INCIDENT]", default="latest")
+@click.argument("incident", metavar="[INCIDENT]", default="latest", shell_complete=completion.incidents)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: {schema, incident, format, text}."
 )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import sites as inventory
@@ -20,7 +21,7 @@ _SHOWN = 200
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.sites)
 @click.option("--ca", "authority", metavar="TEXT", help="Only sites whose issuer or responder contains TEXT.")
 @click.option("--must-staple", is_flag=True, help="Only sites whose certificate demands a staple.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -18,7 +18,7 @@ from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, call
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
-from ocsp_stapling.cli import show_problem
+from ocsp_stapling.cli import completion, show_problem
 from ocsp_stapling.cli.change_options import change_options
 from ocsp_stapling.cli.output import emit_json, printable, say, table, wrapped
 from ocsp_stapling.problem import Problem
@@ -32,14 +32,27 @@ RUNGS = {
     "stop-start": "stopping and starting Apache",
     "start": "starting Apache, which WHM's restart left stopped",
 }
+_for_account = click.option(
+    "--account",
+    default="",
+    metavar="NAME",
+    shell_complete=completion.accounts,
+    help="For the sites of this account alone.",
+)
 
 
 @click.command()
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
 )
-@click.option("--site", default="", metavar="NAME", help="For this site alone, through its userdata include.")
-@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
+@click.option(
+    "--site",
+    default="",
+    metavar="NAME",
+    shell_complete=completion.sites,
+    help="For this site alone, through its userdata include.",
+)
+@_for_account
 @click.option(
     "--return",
     "return_when_healthy",
@@ -60,8 +73,14 @@ def off(**options: Any) -> None:
 
 
 @click.command()
-@click.option("--site", default="", metavar="NAME", help="For this site alone: takes back `off --site`.")
-@click.option("--account", default="", metavar="NAME", help="For the sites of this account alone.")
+@click.option(
+    "--site",
+    default="",
+    metavar="NAME",
+    shell_complete=completion.sites,
+    help="For this site alone: takes back `off --site`.",
+)
+@_for_account
 @click.option(
     "--overrides", "with_overrides", is_flag=True, help="Also for sites that were turned off alone."
 )
@@ -76,7 +95,7 @@ def on(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("undone", metavar="[OPERATION]", default="")
+@click.argument("undone", metavar="[OPERATION]", default="", shell_complete=completion.operations)
 @change_options
 def undo(**options: Any) -> None:
     """Take back the last change, or an earlier one whose files have not changed since.
