@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
@@ -35,6 +36,10 @@ DIRECTORY = Path(__file__).resolve().parents[1] / "docs/screenshots"
 SIZES = {"": (1280, 900), "-phone": (380, 800)}
 HIGHEST = 3000
 SETTLED = "!document.querySelector('[data-ost-poll]')"
+PATIENCE = 120.0
+LIVE = "document.querySelector('[data-ost-live]')"
+NOW_TOLD = f"(!{LIVE} || !{LIVE}.hidden && !{LIVE}.textContent.includes('being tested'))"
+NOW_SECONDS = 8.0
 MADE = {
     "failing": (made.failing, "a responder refuses, sites are quick"),
     "blocked": (made.blocked, "this server reaches no responder"),
@@ -55,22 +60,26 @@ class Album:
     wanted: tuple[str, ...] = ()
     captions: dict[str, str] = field(default_factory=dict)
 
-    def take(self, name: str, caption: str, *, form: str = "", settled: bool = True) -> None:
+    def take(
+        self, name: str, caption: str, *, form: str = "", settled: bool = True, made: bool = False
+    ) -> None:
         """Take a picture of the whole page in both browsers and sizes.
 
         `form` is a script that sends a form, for a page that has no address of its own. `settled`: wait until
-        nothing is under way any more.
+        nothing is under way any more. `made`: the evidence is, so nobody visits its sites now.
         """
         self.captions[name] = caption
         if self.wanted and name not in self.wanted:
             return
         if settled:
-            self.page.wait(lambda: self.page.driver.execute_script(f"return {SETTLED}"))
+            self.page.wait(lambda: self.page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
+            _tell_now(self.page.driver.execute_script, made)
         for suffix, size in SIZES.items():
             self._chromium(self._file("", name + suffix), size)
         self.second.follow(self.page, form)
         if settled:
             self.second.browser.wait(SETTLED)
+            _tell_now(self.second.browser.script, made)
         for suffix, size in SIZES.items():
             self.second.shoot(self._file("firefox", name + suffix), size[0])
 
@@ -118,6 +127,15 @@ class Album:
                 f"[picture]({browser}{name}{suffix}.png)" for browser in ("", "firefox/") for suffix in SIZES
             ]
             yield f"| {caption}{' *' if name in MADE else ''} | {' | '.join(cells)} |"
+
+
+def _tell_now(ask: Callable[[str], Any], made: bool) -> None:
+    """Wait until what visitors meet now is told, if it is told at all; of made evidence it would be untrue."""
+    if made:
+        ask(f"if ({LIVE}) {LIVE}.remove()")
+    end = time.monotonic() + NOW_SECONDS
+    while not ask(f"return {NOW_TOLD}") and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 def _fill(selector: str, text: str) -> str:
@@ -264,12 +282,13 @@ def others(machine: Machine, page: Window, album: Album) -> None:
 
     for name, (make, caption) in MADE.items():
         show(replace(make(), taken_at=datetime.now(UTC)))
-        album.take(name, caption)
+        album.take(name, caption, made=True)
     show(replace(made.healthy(), taken_at=datetime.now(UTC) - timedelta(hours=2)))
     album.take("old", "a verdict that is two hours old, while a new check is under way", settled=False)
+    page.wait(lambda: page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
     show(replace(made.stalling(), taken_at=datetime.now(UTC)))
     page.dark().open()
-    album.take("stalling-dark", "where WHM is dark")
+    album.take("stalling-dark", "where WHM is dark", made=True)
     page.dark(False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -127,6 +128,9 @@ def main() -> None:
     command line (2; 3 for `check`, whose 2 monitoring reads as critical).
     """
     as_json = "--json" in sys.argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a reason or a file's line that the terminal cannot show
     try:
         plain = {"color": False} if is_plain() else {}
         sys.exit(group(prog_name="ocsp-stapling", standalone_mode=not as_json, **plain) or 0)

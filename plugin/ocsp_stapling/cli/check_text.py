@@ -239,9 +239,9 @@ def _elsewhere(found: Document) -> list[str]:
     if bad is None:
         return []
     return [
-        _heading("To tell the network from the authority, run this line on a machine elsewhere"),
+        _heading(wrapped("To tell the network from the authority, run this line on a machine elsewhere")),
         f"  {printable(bad['command'], 4000)}",
-        "  and give what it prints to: ocsp-stapling check --elsewhere -",
+        wrapped("and give what it prints to: ocsp-stapling check --elsewhere -", "  ", "  "),
     ]
 
 

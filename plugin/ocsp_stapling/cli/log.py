@@ -124,7 +124,7 @@ def log(file: str | None, since: Period | None, as_json: bool) -> None:
         else:
             _print_summary(summarise(source.lines, datetime.now(), source.client_checks), period, source)
             if file is None:
-                click.echo("\nWhether visitors wait now, and what to do: ocsp-stapling check")
+                say("Whether visitors wait now, and what to do: ocsp-stapling check", gap=True)
 
 
 @contextmanager
@@ -232,14 +232,14 @@ def _named(responder: str | None) -> str:
 
 def _print_summary(found: Summary, period: Period, source: _Source) -> None:
     if found.total:
-        click.echo(f"{counted(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
+        say(f"{counted(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
         click.echo()
         header = ["responder", "count", "first", "last", "what"]
         click.echo(table(_responder_rows(found), header))
         click.echo("\nLast ones:")
         click.echo(table(_recent_row(failure) for failure in found.recent))
     else:
-        click.echo(_without_failures(period, source))
+        say(_without_failures(period, source))
     _print_notes(found)
     _print_about(source)
 

@@ -44,7 +44,7 @@ class ReturnStanding:
             return "Stapling was not turned off by this plugin, so there is no return to choose."
         why = " (watch.return_by_itself in the configuration)" if self.fixed else ""
         if not self.armed:
-            return f"Stapling stays off until somebody turns it on{why}; responders: {self.progress} looks."
+            return f"Stapling stays off until somebody turns it on{why}."
         return (
             f"Stapling turns on by itself once the watch has found all healthy{why}: {self.progress} looks."
         )

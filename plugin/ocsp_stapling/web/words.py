@@ -168,6 +168,11 @@ def commands(text: str) -> Markup:
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
+def breaking(path: str) -> Markup:
+    """Return a path that is broken behind its slashes first."""
+    return Markup(str(escape(path)).replace("/", "/<wbr>"))  # noqa: S704 - escaped before
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Return names in a row, the rest as a number."""
     shown = ", ".join(names[:most])
@@ -189,6 +194,7 @@ def register(app: Flask) -> None:
         staple_word,
         sentence,
         commands,
+        breaking,
         called,
     ):
         app.jinja_env.filters[filter_.__name__] = filter_

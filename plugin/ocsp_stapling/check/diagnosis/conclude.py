@@ -238,11 +238,11 @@ def _faulty_words(
     measured: Measured,
     causes: tuple[str, ...],
 ) -> str:
+    same, other = _besides(leading, found)
     if severity is Severity.STALLING and measured.slow:
-        effect = _stall_words(evidence, leading, causes)
+        effect = _stall_words(evidence, leading, causes, "them" if same else "it")
     else:
         effect = _effect(evidence, severity, leading, measured)
-    same, other = _besides(leading, found)
     return f"{leading.why.sentence}{same} {effect}{other}"
 
 
@@ -308,11 +308,13 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
     return _quick_words(leading, measured)
 
 
-def _stall_words(evidence: Evidence, leading: ResponderDiagnosis, causes: tuple[str, ...]) -> str:
+def _stall_words(
+    evidence: Evidence, leading: ResponderDiagnosis, causes: tuple[str, ...], for_whom: str
+) -> str:
     """What is measured is that they wait; that they wait for it is only said of one that can keep them waiting."""
     guilty = any(one.url == leading.url and can_hold_up(one.finding) for one in evidence.responders)
     who = queue.words(evidence, causes)
-    return f"Visitors' handshakes wait{' for it' if guilty else ''}{f': {who}' if who else ''}."
+    return f"Visitors' handshakes wait{f' for {for_whom}' if guilty else ''}{f': {who}' if who else ''}."
 
 
 def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:

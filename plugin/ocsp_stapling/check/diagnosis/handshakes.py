@@ -224,9 +224,9 @@ def _stapling_sites(evidence: Evidence) -> frozenset[str]:
 def _slow_words(measured: Measured) -> str:
     if not measured.slow:
         return ""
-    waited = ", ".join(
-        f"more than {h.seconds:.1f} s" if h.error else f"{h.seconds:.1f} s" for h in measured.slow[:4]
-    )
+    waited = listed([f"{h.seconds:.1f} s" for h in measured.slow if not h.error])
+    cut = sorted({f"more than {h.seconds:.1f} s" for h in measured.slow if h.error})
+    waited = " or ".join(filter(None, [waited, *cut[-1:]]))
     plain = (
         "; clients that ask for none are served at once"
         if measured.plain_quick and measured.plain_met

@@ -140,7 +140,8 @@ def _symptoms(case: _Case) -> GuideStep:
     ]
     if case.operator:
         lines.append(f"Error log: {counted(evidence.log.last_hour, 'stapling failure')} in the last hour.")
-    why = "All HTTPS sites hang while load is normal and Apache runs: that is how a stapling stall looks."
+    load = "" if evidence.host.load_normal is False else "load is normal and "
+    why = f"All HTTPS sites hang while {load}Apache runs: that is how a stapling stall looks."
     return GuideStep(
         _TITLES[0],
         *_DONE,
@@ -189,7 +190,7 @@ def _elsewhere(case: _Case) -> GuideStep:
     if not case.operator and case.command:
         why = (
             "This line asks about a certificate of yours. Run it on a machine in another network, such as your own "
-            "computer. The number after the question's says what came: 200 is an answer, 000 is none. "
+            "computer. In the line that it prints, 200 after the long word means an answer, 000 none. "
             "An answer there and none here: this server's network. None anywhere: the authority. Tell root which."
         )
         return GuideStep(_TITLES[2], *case.needed, why, command=case.command)

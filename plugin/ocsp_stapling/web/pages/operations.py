@@ -101,6 +101,9 @@ _STEPS = {
 }
 
 
+_SAID = 160
+
+
 @dataclass(frozen=True)
 class StepLine:
     """One step: seconds since the beginning, words, and whether it is the one under way."""
@@ -155,7 +158,7 @@ def operation_view(found: Progress, first: Sequence[Act] = (), armed: bool = Fal
         tuple(_facts(found, result, armed)),
         step_lines(found.steps, found.ended, found.started),
         tuple(_pairs(result)),
-        tuple(str(each) for each in result.get("warnings", ())),
+        tuple(sentence(str(each)) for each in result.get("warnings", ())),
         next_acts(found, first),
     )
 
@@ -219,6 +222,8 @@ def _step_words(step: Step) -> str:
     if step.name == "return":
         wish = "It shall turn on by itself" if step.detail.get("armed") else "It shall not turn on by itself"
         return f"{wish}, says {step.detail.get('who', 'somebody')}"
+    if step.name == "whm-said" and detail.get("said"):
+        return f"{_STEPS[step.name]}: {' '.join(str(detail['said']).split())[:_SAID]}"
     return _STEPS.get(step.name, step.name)
 
 

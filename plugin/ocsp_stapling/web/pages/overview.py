@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flask import Blueprint, render_template
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.outbox import post
@@ -24,6 +24,8 @@ from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sent
 
 blueprint = Blueprint("overview", __name__)
 _SHOWN_HANDSHAKES = 8
+_SLOW_SECONDS = 1.0
+"""What fills a bar at least: less is no wait."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def show() -> str:
     incident = story.present() if operator else None
     if incident is not None and story.fresh(incident):
         values["incident"] = words.sentence(incident, HEALTHY_PASSES if seen.returns else 0)
+        values["incident_over"] = incident.ended is not None
     if seen.evidence is not None and seen.diagnosis is not None:
         values |= {
             "evidence": seen.evidence,
@@ -68,11 +71,16 @@ def show() -> str:
             "verdict": fresh.told(_verdict(seen, incident), seen),
             "strict": _refused_while_off(seen.evidence),
             "handshakes": _handshakes(seen.evidence),
-            "shield": shield.card() if operator else None,
+            "shield": shield.card()
+            if operator and seen.diagnosis.cause is not Cause.NOT_APPLICABLE
+            else None,
             "returning": standing(services().settings, time.time())
             if operator and seen.returns is not None
             else None,
-            "tiles": list(_tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)),
+            "tiles": [
+                _aged(tile, seen)
+                for tile in _tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)
+            ],
         }
     return render_template("overview.html", **values)
 
@@ -110,7 +118,7 @@ def _handshakes(evidence: Evidence) -> Handshakes:
     asked = sorted((h for h in evidence.handshakes if h.asked), key=lambda h: -h.seconds)
     plain = [h for h in evidence.handshakes if not h.asked]
     shown = (*asked[: _SHOWN_HANDSHAKES - min(len(plain), 2)], *plain[:2])
-    longest = max([0.1, *(h.seconds for h in shown)])
+    longest = max([_SLOW_SECONDS, *(h.seconds for h in shown)])
     return Handshakes(shown, longest, len(evidence.handshakes) - len(shown))
 
 
@@ -120,6 +128,12 @@ def _tiles(evidence: Evidence, diagnosis: Diagnosis, operator: bool, changed: bo
     if operator:
         yield _log(evidence)
         yield _configuration(evidence, changed)
+
+
+def _aged(tile: Tile, seen: picture.Picture) -> Tile:
+    """Nothing is green for what was so once."""
+    old = fresh.age_of(seen) >= fresh.OLD_SECONDS and tile.tone == "good"
+    return replace(tile, tone="calm") if old else tile
 
 
 def _responders(diagnosis: Diagnosis) -> Tile:

@@ -20,8 +20,8 @@ from ocsp_stapling.web.words import Tone, counted, listed, sentence
 
 _KEPT_SECONDS = 15
 _OFF = (
-    "A small relay on this server can hold answers fetched ahead of time. When an authority is out of reach, no "
-    "visitor waits and sites keep their staples for days."
+    "It keeps stapling on through outages: a small relay on this server holds answers fetched ahead of time. When an "
+    "authority is out of reach, no visitor waits and sites keep their staples for days."
 )
 
 

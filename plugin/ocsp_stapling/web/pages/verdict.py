@@ -85,6 +85,7 @@ _PAST = {
     "Visitors notice nothing, the log has failures": "visitors noticed nothing, the log had failures",
     "Visitors notice nothing, a responder fails": "visitors noticed nothing, a responder failed",
     "Visitors notice nothing, a responder is slow": "visitors noticed nothing, a responder was slow",
+    "Responders answer, no site was tested": "responders answered, no site was tested",
     "All is well": "all was well",
     "Apache is down": "Apache was down",
 }
@@ -139,9 +140,16 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
         return _BY_SEVERITY[Severity.STALLING]
     if diagnosis.cause is Cause.UNKNOWN and diagnosis.severity is Severity.NONE:
         return "calm", "Not clear"
+    if diagnosis.cause is Cause.HEALTHY and diagnosis.severity is Severity.NONE and not _measured(evidence):
+        return "calm", "Responders answer, no site was tested"
     if diagnosis.severity is Severity.NOISE and diagnosis.cause is not Cause.HEALTHY:
         return "good", f"Visitors notice nothing, a responder {'fails' if evidence.shield else 'is slow'}"
     return _BY_CAUSE.get(diagnosis.cause, _BY_SEVERITY[diagnosis.severity])
+
+
+def _measured(evidence: Evidence) -> bool:
+    """Whether a handshake told how long visitors wait: without one nothing is green."""
+    return any(one.asked and not one.error for one in evidence.handshakes)
 
 
 def _advice(diagnosis: Diagnosis, evidence: Evidence, operator: bool) -> str:
@@ -165,7 +173,7 @@ def _advice(diagnosis: Diagnosis, evidence: Evidence, operator: bool) -> str:
         then = _then(diagnosis, operator)
         return f"{what} {then}".strip()
     if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
-        return f"Keep it off for now: {diagnosis.reasons_for[0]}"
+        return f"Keep it off for now: {uncapital(diagnosis.reasons_for[0])}"
     if diagnosis.action is Action.TURN_ON:
         return f"{all_answer(evidence)}, so stapling can be turned on again."
     return diagnosis.advice.replace(
