@@ -56,7 +56,6 @@ _CHANCE = (
     (re.compile(r"(OCSP-ELSEWHERE )[0-9a-f]{16}"), r"\g<1>0123456789abcdef"),
     (re.compile(r"(http://ocsp\.[a-z.-]+/)M[\w%+=/-]{40,}"), r"\g<1>MFUwUzBRME8wTTAJBgUrDgMCGgUA..."),
     (re.compile(r"\b\d{1,2} seconds ago"), "just now"),
-    (re.compile(r"(?<=:07  )\d\d:\d\d:\d\d\b"), f"{STORY + CHAPTER:%H:%M:%S}"),
     (re.compile(r"\b\d+ workers now"), "3 workers now"),
     (re.compile(r"\b\d\.\d s(?= after|: )"), "1.1 s"),
     (re.compile(r"after \d\.\d s:"), "after 1.1 s:"),

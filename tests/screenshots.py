@@ -39,7 +39,7 @@ SETTLED = "!document.querySelector('[data-ost-poll]')"
 PATIENCE = 120.0
 LIVE = "document.querySelector('[data-ost-live]')"
 NOW_TOLD = f"(!{LIVE} || !{LIVE}.hidden && !{LIVE}.textContent.includes('being tested'))"
-NOW_SECONDS = 8.0
+NOW_SECONDS = 4.0
 MADE = {
     "failing": (made.failing, "a responder refuses, sites are quick"),
     "blocked": (made.blocked, "this server reaches no responder"),

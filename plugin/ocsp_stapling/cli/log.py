@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, named_entries, pasted_entries
 from ocsp_stapling.cli.output import printable, say, table
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.text import counted
+from ocsp_stapling.text import ago, counted, local, when
 
 if TYPE_CHECKING:
     from ocsp_stapling.server.logs import ErrorLogs
@@ -98,6 +98,8 @@ class _Source:
     client_checks: bool | None
     paste: Paste | None = None
     logs: ErrorLogs | None = None
+    here: bool = False
+    """Whether this server wrote them, so that their times are in its zone."""
 
 
 @click.command()
@@ -152,9 +154,9 @@ def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
     try:
         logs = error_logs(server.look(layout=layout))
     except Problem:
-        return _Source(entries(layout.error_log, since, numbered), None)
+        return _Source(entries(layout.error_log, since, numbered), None, here=True)
     lines = _of_all(logs.files, since, numbered)
-    return _Source(lines, logs.client_checks, logs=logs)
+    return _Source(lines, logs.client_checks, logs=logs, here=True)
 
 
 def _of_all(paths: Sequence[Path], since: datetime | None, numbered: bool) -> Iterator[Entry]:
@@ -232,12 +234,13 @@ def _named(responder: str | None) -> str:
 
 def _print_summary(found: Summary, period: Period, source: _Source) -> None:
     if found.total:
-        say(f"{counted(found.total, 'stapling failure')} {period.words}{_recently(found, period)}.")
+        counts = f"{counted(found.total, 'stapling failure')} {period.words}{_recently(found, period)}."
+        say(f"{counts}{_last(found, source)}")
         click.echo()
         header = ["responder", "count", "first", "last", "what"]
-        click.echo(table(_responder_rows(found), header))
+        click.echo(table(_responder_rows(found, source.here), header))
         click.echo("\nLast ones:")
-        click.echo(table(_recent_row(failure) for failure in found.recent))
+        click.echo(table(_recent_row(failure, source.here) for failure in found.recent))
     else:
         say(_without_failures(period, source))
     _print_notes(found)
@@ -279,17 +282,22 @@ def _recently(found: Summary, period: Period) -> str:
     return f", {found.last_hour:,} in the last hour{day}"
 
 
-def _responder_rows(found: Summary) -> Iterator[list[str]]:
+def _last(found: Summary, source: _Source) -> str:
+    moment = _moment(found.last) if source.here else None
+    return f" The last one: {ago(local(datetime.now(UTC)) - local(moment))}." if moment else ""
+
+
+def _responder_rows(found: Summary, here: bool) -> Iterator[list[str]]:
     for one in found.responders:
         kinds = [f"{WORDS[kind]} ({count:,})" for kind, count in one.kinds[:3]]
         what = ", ".join(kinds) if len(kinds) > 1 else WORDS[one.kinds[0][0]]
-        times = _short(one.first), _later(one.first, one.last)
+        times = _told(one.first, here), _later(one.first, one.last, here)
         yield [one.responder or _UNNAMED, f"{one.failures:,}", *times, what]
 
 
-def _recent_row(failure: Failure) -> list[str]:
+def _recent_row(failure: Failure, here: bool) -> list[str]:
     return [
-        _short(failure.time),
+        _told(failure.time, here),
         failure.responder or _UNNAMED,
         WORDS[failure.kind],
         " ".join(failure.codes),
@@ -311,11 +319,21 @@ def _print_notes(found: Summary) -> None:
         click.echo(f"\n{counted(found.undated, 'failure')} without a time in the log.")
 
 
-def _short(time: str | None) -> str:
+def _moment(time: str | None) -> datetime | None:
+    """A time of this server's log, which is local, as a moment."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(time[:19]).astimezone() if time else None
+    return None
+
+
+def _told(time: str | None, here: bool) -> str:
+    """A time as everywhere where this server wrote it; as it stands in a log of which nobody knows the zone."""
+    if here and (moment := _moment(time)):
+        return when(moment)
     return printable(time[:19].replace("T", " ")) if time else "-"
 
 
-def _later(first: str | None, last: str | None) -> str:
+def _later(first: str | None, last: str | None, here: bool) -> str:
     """The later time, without its day where that is the first one's."""
     same = first and last and first[:10] == last[:10]
-    return printable(str(last)[11:19]) if same else _short(last)
+    return _told(last, here)[11 if same else 0 :]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ocsp_stapling import text
 from ocsp_stapling.apache import layout
 from ocsp_stapling.cli import group
 from tests.unit.apache.errorlog_lines import FIXTURES, SUMMARY, TIMEOUT, failure, line
@@ -75,6 +76,14 @@ def test_a_live_stream_is_printed_as_it_comes() -> None:
     assert first["code"] == "AH01974"
 
 
+def test_of_another_machines_log_the_times_stay_as_they_stand(tmp_path: Path) -> None:
+    there = tmp_path / "error_log"
+    there.write_text(failure(time="Tue Nov 24 03:41:07.123456 2026"))
+    shown = CliRunner().invoke(group, ["log", str(there)]).output
+    assert "  2026-11-24 03:41:07  ocsp.example.com  " in shown
+    assert text.zone() not in shown
+
+
 def test_people_get_totals_responders_and_the_last_ones() -> None:
     done = run(str(FIXTURES / "event.log"))
     assert done.returncode == 0
@@ -128,6 +137,9 @@ def test_without_a_file_the_servers_log_of_the_last_day_is_read(
     done = CliRunner().invoke(group, ["log"])
     assert done.exit_code == 0
     assert done.output.startswith("2 stapling failures in the last 24 hours, 1 in the last hour.")
+    last = f"  {text.when(now.astimezone() - timedelta(minutes=1))}  ocsp.example.com  "
+    assert "The last one: 1 minute ago." in done.output
+    assert last in done.output.splitlines()[-3]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

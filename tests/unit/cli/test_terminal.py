@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from ocsp_stapling.cli.check_text import as_text
 from tests.unit.web import made
 
 
-@pytest.fixture(params=[80, 132])
+@pytest.fixture(params=[60, 80, 120])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(output, "columns", lambda: request.param)
     return int(request.param)
@@ -152,6 +153,23 @@ def test_who_wants_no_colour_gets_none(variable: str, value: str, monkeypatch: p
             cli.main()
         assert given.pop() is wanted
         monkeypatch.setenv(variable, value)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "read_as"), [("ascii", "utf-8"), ("utf-8", "utf-8"), ("latin-1", "latin-1")]
+)
+def test_what_a_terminal_cannot_show_is_a_question_mark_and_no_error(encoding: str, read_as: str) -> None:
+    code = (
+        "from ocsp_stapling import cli; import click; cli.group = lambda **_: click.echo('St\\xf6rung \\udcff');"
+        " cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode(read_as), done.stderr) == (0, "Störung ?\n", b"")
 
 
 def test_what_only_root_may_read_is_said_to_need_root(

@@ -58,6 +58,12 @@ def test_a_single_site_s_change_does_not_stand_between(settings: Settings) -> No
     assert standing(settings, NOW).armed is True
 
 
+def test_of_looks_that_lead_to_nothing_no_progress_is_told(settings: Settings) -> None:
+    change(settings, "off")
+    choose(settings, armed=False, who="anna")
+    assert standing(settings, NOW).sentence == "Stapling stays off until somebody turns it on."
+
+
 @pytest.mark.parametrize("ago", [3 * 3600.0, 45 * 60.0])
 def test_looks_long_ago_or_before_the_switch_do_not_count(settings: Settings, ago: float) -> None:
     change(settings, "off")

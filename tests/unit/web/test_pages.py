@@ -131,6 +131,17 @@ def test_without_a_check_the_page_offers_one(showing: Shown) -> None:
         assert "ost-problem" not in text_of(app, query)
 
 
+def test_nothing_is_green_for_what_was_so_an_hour_ago(showing: Shown) -> None:
+    assert "ost-badge ost-good" in text_of(showing(made.healthy()), "")
+    old = replace(made.healthy(), taken_at=made.NOW - timedelta(hours=1))
+    assert "ost-badge ost-good" not in text_of(showing(old), "")
+
+
+def test_where_no_certificate_names_a_responder_no_shield_is_offered(showing: Shown) -> None:
+    assert "Turn the shield on" in text_of(showing(made.healthy()), "")
+    assert "Turn the shield on" not in text_of(showing(made.not_applicable()), "")
+
+
 def test_off_by_us_says_since_when_by_whom_and_why(showing: Shown) -> None:
     text = text_of(showing(made.off_by_us()), "")
     assert "root (WHM)" in text

@@ -16,10 +16,11 @@ from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, ShieldEvidence, is_other
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.web import assets
-from ocsp_stapling.web.pages import chart, guide, verdict
+from ocsp_stapling.web.pages import chart, guide, operations, overview, verdict
 from ocsp_stapling.web.pages.operations import ARM, Act, operation_view
 from ocsp_stapling.web.pages.responders import authority_rows
 from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.words import breaking
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 
@@ -95,6 +96,35 @@ def test_an_operations_steps_carry_the_time_since_it_began_and_why_it_climbed() 
 )
 def test_an_operation_says_how_it_stands(state: str, title: str) -> None:
     assert operation_view(progress(state)).title == title
+
+
+def test_what_whm_said_stands_in_its_step() -> None:
+    said = Step(1.0, "whm-said", {"said": "Apache was\n  restarted."})
+    shown = operations.step_lines([said], True, 0.0)
+    assert [one.words for one in shown] == ["WHM's own words: Apache was restarted."]
+
+
+def test_a_path_is_broken_behind_its_slashes_and_stays_text() -> None:
+    assert str(breaking("/etc/<b>.conf")) == "/<wbr>etc/<wbr>&lt;b&gt;.conf"
+
+
+def test_without_a_handshake_that_was_timed_nothing_is_well() -> None:
+    unmet = replace(made.healthy(), handshakes=())
+    band = verdict.verdict_of(diagnose(unmet), unmet, operator=True)
+    assert (band.tone, band.kicker) == ("calm", "Responders answer, no site was tested")
+    assert band.past == "responders answered, no site was tested"
+
+
+def test_a_quick_handshake_fills_no_bar() -> None:
+    assert overview._handshakes(made.healthy()).longest == 1.0
+    assert overview._handshakes(made.stalling()).longest > 1.0
+
+
+def test_that_the_load_is_normal_is_only_said_where_it_is() -> None:
+    stalling = made.stalling()
+    busy = replace(stalling, host=replace(stalling.host, load_normal=False))
+    assert "while load is normal and Apache runs" in steps(stalling)[0].why
+    assert "hang while Apache runs" in steps(busy)[0].why
 
 
 def test_a_stale_plan_leads_to_the_new_one() -> None:

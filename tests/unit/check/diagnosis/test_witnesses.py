@@ -91,3 +91,11 @@ def test_trouble_of_another_kind_is_told_behind_what_the_first_does_to_visitors(
     assert told.index("handshakes wait for it") < told.index(
         "There is trouble with ocsp.evil.example, too: 2 of 3"
     )
+
+
+def test_of_several_that_fail_alike_visitors_wait_for_them() -> None:
+    told = diagnose(
+        stalled(at("ocsp.sectigo.com", "Sectigo"), at("ocsp.entrust.net", "Entrust", "192.0.2.11"))
+    ).sentence
+    assert "The same holds for " in told
+    assert "Visitors' handshakes wait for them" in told
