@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -517,6 +517,13 @@ def test_the_search_finds_a_site_while_one_types_and_meets_it(page: Window) -> N
     page.open("sites").one("#ost-q").send_keys("muststaple")
     page.wait(lambda: page.one("#ost-sites").text.startswith("1 site"))
     page.click("Staple check")
+    page.wait_for("It sends a good staple, verified.")
+
+
+def test_a_site_is_met_also_while_the_page_has_a_newer_check_to_offer(whm: Machine, page: Window) -> None:
+    old = replace(made.healthy(), taken_at=datetime.now(UTC) - timedelta(minutes=5))
+    result.store(whm.path(STATE), result.judged(old))
+    page.open("sites").click("Staple check")
     page.wait_for("It sends a good staple, verified.")
 
 

@@ -58,7 +58,8 @@
   showState(root.dataset.ostTitle, root.dataset.ostTone);
 
   // -- an operation or a check that is under way: ask until it has ended, then show the page as it is then
-  var polled = root.querySelector("[data-ost-poll]");
+  // (what only offers the new page waits for what the reader has asked for)
+  var polled = root.querySelector("[data-ost-poll]:not([data-ost-offer])") || root.querySelector("[data-ost-poll]");
   var failures = 0;
 
   function showSteps(lines) {
