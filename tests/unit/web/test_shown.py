@@ -215,6 +215,24 @@ def test_in_a_stall_the_guide_asks_an_operator_to_turn_off_and_cannot_ask_a_view
     assert viewers[5].buttons[0].values == {"for": "root"}
 
 
+def test_the_guide_offers_first_what_the_overview_offers_first() -> None:
+    stalling = made.stalling()
+    found = replace(diagnose(stalling), recommended=Action.SHIELD_ON)
+    sixth = guide.steps(stalling, found, operator=True)[5]
+    first = verdict.verdict_of(found, stalling, operator=True).buttons[0]
+    assert [(one.label, one.main) for one in sixth.buttons] == [
+        ("Turn the shield on…", True),
+        ("Turn stapling off…", False),
+    ]
+    assert (first.label, first.main) == ("Turn the shield on…", True)
+
+
+def test_a_look_that_was_cut_off_is_more_than_its_seconds() -> None:
+    cut = replace(made.stalling().handshakes[0], asked=True, error="timeout", seconds=3.5)
+    told = steps(replace(made.stalling(), handshakes=(cut,)))[0].lines
+    assert any("waited more than 3.5 s" in line for line in told)
+
+
 def test_once_off_and_healthy_the_guide_asks_to_turn_on_again() -> None:
     assert words(made.off_by_us())[5:] == ["Done", "Done", "Not needed", "Needs you"]
     later = steps(made.off_by_us(healed=False))[8]

@@ -157,7 +157,8 @@ def _handshakes(case: _Case) -> str:
     if not asked:
         return "No site was tested since the last change."
     slowest = max(asked, key=lambda h: h.seconds)
-    words = f"Visitors who ask for a staple waited up to {duration(slowest.seconds)}"
+    least = "more than" if slowest.error == "timeout" else "up to"
+    words = f"Visitors who ask for a staple waited {least} {duration(slowest.seconds)}"
     if plain:
         words += f", others {duration(max(h.seconds for h in plain))}"
     return f"{words}."
@@ -244,11 +245,21 @@ def _turn_off(case: _Case) -> GuideStep:
     strict = [name for name in case.diagnosis.must_staple if not is_other(name)]
     lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
     if case.operator:
-        button = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=True)
-        return GuideStep(_TITLES[5], *_FIRST, why, lines, (button,))
+        return _ending(case.diagnosis, why, lines)
     why += " It needs root privileges, which you do not have here: send these clicks, or the ticket with them in it."
     ticket = (Button("Write the ticket to root", "ticket.show", {"for": "root"}, main=True),)
     return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=clicks.TURN_OFF, paste=clicks.LINES)
+
+
+def _ending(diagnosis: Diagnosis, why: str, lines: tuple[str, ...]) -> GuideStep:
+    """What the overview's first button does is the first here, too."""
+    shielded = diagnosis.recommended is Action.SHIELD_ON
+    off = Button("Turn stapling off…", "plan.show", {"action": "off"}, main=not shielded)
+    if not shielded:
+        return GuideStep(_TITLES[5], *_FIRST, why, lines, (off,))
+    shield = Button("Turn the shield on…", "plan.show", {"action": "shield-on"}, main=True)
+    why = f"Or turn the shield on: sites answer again as fast, and stapling stays on. {why}"
+    return GuideStep(_TITLES[5], *_FIRST, why, lines, (shield, off))
 
 
 def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
