@@ -403,6 +403,6 @@ def test_after_the_removal_systemd_knows_nothing_of_it(server: Machine) -> None:
 def why_known(machine: Machine) -> str:
     """What systemd says of names that it still lists: jobs, processes, and which units mention them."""
     groups = "grep -r . /sys/fs/cgroup/system.slice/ocsp-stapling*/cgroup.{procs,events}"
-    asked = ("systemctl list-units --all 'ocsp-stapling*'", "systemctl list-jobs", groups)
+    asked: tuple[str, ...] = ("systemctl list-units --all 'ocsp-stapling*'", "systemctl list-jobs", groups)
     asked += ("systemctl show 'ocsp-stapling*'", "systemd-analyze dump | grep -B 60 -A 40 ocsp-stapling")
     return "\n".join(machine.run("bash", "-c", line, check=False).stdout[-20000:] for line in asked)
