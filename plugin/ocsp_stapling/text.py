@@ -35,7 +35,7 @@ def capital(text: str) -> str:
 
 def uncapital(text: str) -> str:
     """Return a sentence so that it can follow a colon; abbreviations keep their capitals."""
-    return text[:1].lower() + text[1:] if not text[:2].isupper() else text
+    return text if text[:2].isupper() and text[1:2] != " " else text[:1].lower() + text[1:]
 
 
 def duration(seconds: float) -> str:

@@ -59,6 +59,7 @@ def test_a_minute_in_the_sandbox() -> None:
     assert status["ocsp-stapling check"] == CRITICAL
     during, after = visits
     assert [round(seconds / 3) for seconds, _ in during] == [1, 2, 3, 4], during
+    assert len(after) == len(during)
     assert all(seconds < 1.5 and how == "no staple" for seconds, how in after), after
     assert "Do it now (ocsp-stapling shield on)?" in shown["ocsp-stapling check"]
 
@@ -81,6 +82,7 @@ def test_the_commands_for_those_who_work_on_it_exist() -> None:
         script, *rest = shlex.split(line)
         assert os.access(REPO / script, os.X_OK)
         assert all(f"    {word})" in options for word in rest)
+    assert lines
 
 
 def test_both_commands_are_the_installers_and_elsewhere_than_on_a_server_it_points_to_the_sandbox() -> None:

@@ -194,5 +194,6 @@ def test_a_change_that_was_killed_is_finished_by_the_next_pass(machine: Machine)
     running.communicate()
     one_pass(machine)
     history = json.loads(machine.run("ocsp-stapling", "history", "--json").stdout)
+    assert history["operations"]
     assert all(each["state"] != "running" for each in history["operations"])
     assert json.loads(machine.python("tests.machine.clients", "1"))["seconds"] < 2

@@ -120,6 +120,7 @@ def test_the_dashboard_has_its_panels_side_by_side() -> None:
 
 def test_a_hostile_url_stays_inside_its_label() -> None:
     lines = metrics.render(CHECK, []).splitlines()
+    assert any('url="http://ocsp.example.com/\\"\\\\?"' in line for line in lines)
     assert all(re.fullmatch(r"#.*|[a-z_]+(\{.*\})? \S+", line) for line in lines)
 
 

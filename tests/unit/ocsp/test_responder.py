@@ -289,6 +289,10 @@ def test_nothing_reaches_a_forbidden_address_however_it_is_spelt() -> None:
         findings = ask(*urls, allowed_networks=())
         assert not was_contacted(old)
         assert not was_contacted(new)
+    assert len(findings) == len(urls)
+    assert {
+        bool(finding.addresses) for finding in findings if finding.outcome is Outcome.ADDRESS_FORBIDDEN
+    } == {True}
     for finding in findings:
         assert finding.outcome in (Outcome.ADDRESS_FORBIDDEN, Outcome.DNS_FAILURE)
         assert all(found.route is None and found.icmp_ms is None for found in finding.addresses)

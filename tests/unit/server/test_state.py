@@ -47,7 +47,7 @@ def test_a_condition_on_the_version_is_judged_alike_everywhere(
     monkeypatch.setattr(server, "read_layout", lambda: tree.layout)
     now = server.look(now=NOW)
     assert (now.stapling.on, now.stapling.origin) == (False, Origin.HAND)
-    assert not any(one.stapling for one in now.endpoints)
+    assert {one.stapling for one in now.endpoints} == {False}
     shown = CliRunner().invoke(config, ["--json"])
     assert '"stapling": "off"' in shown.output
     made = plan.make(wish("off"), tree.situation())

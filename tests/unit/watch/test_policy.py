@@ -151,7 +151,7 @@ def test_self_defence_stops_at_its_number_of_times_a_day() -> None:
     """Down for ten minutes every hour: without a limit this would switch all day long."""
     flapping = World(lambda t: t % HOUR < 2 * PASS, Wishes(turn_off_when_stalling=True, turn_offs_per_day=3))
     flapping.run(DAY_SECONDS)
-    assert sum(kind is ActionKind.TURN_OFF for _, kind in flapping.switches) <= 3
+    assert sum(kind is ActionKind.TURN_OFF for _, kind in flapping.switches) == 3
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_flapping_never_floods_the_mailbox(seed: int, wishes: Wishes) -> None:
     chance = random.Random(seed)
     weather = [chance.random() < 0.5 for _ in range(int(WEEK / PASS) + 2)]
     world = World(lambda t: weather[int(t // PASS)], wishes).run(WEEK)
-    assert len(world.mails) <= 7 * 12, len(world.mails)
+    assert 0 < len(world.mails) <= 7 * 12, len(world.mails)
     for topic in set(Topic) - {Topic.SWITCH}:
         times = [t for t, action in world.mails if action.topic is topic]
         assert all(b - a >= HOUR for a, b in itertools.pairwise(times))
@@ -242,7 +242,7 @@ def test_a_switch_that_never_comes_back_is_not_tried_by_every_pass() -> None:
         state, actions = decide(state, Observation(now, "off-by-plugin", True, False, True), Wishes())
         tries += [now for action in actions if action.kind is ActionKind.TURN_ON]
     waits = [b - a for a, b in itertools.pairwise(tries)]
-    assert len(tries) <= 8
+    assert 3 < len(tries) <= 8
     assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(waits[:-1]))
 
 

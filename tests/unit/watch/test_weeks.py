@@ -175,6 +175,7 @@ def test_weeks_of_outages_keep_every_promise(tmp_path: Path, seed: int) -> None:
     world.down = lambda _: False
     world.run(2 * DAY)
     assert not world.off()
+    assert world.returns()
     for t in world.returns():
         assert not any(during(spans)(t - i * PASS) for i in range(3))
     # Off no longer than its causes, and after the last of them no longer than the waiting rule.
@@ -182,9 +183,11 @@ def test_weeks_of_outages_keep_every_promise(tmp_path: Path, seed: int) -> None:
         causes = [over for began, over in spans if began <= end]
         assert end - max([begin, *causes]) <= LONGEST_WAIT_SECONDS + 4 * PASS
     offs = [t for t, action, _ in world.switches if action == "off"]
+    assert offs
     assert all(sum(t <= other < t + DAY for other in offs) <= 3 + 3 for t in offs)
     assert len(world.mails) <= len(world.switches) + 12 * 6
     stalls = [t for t, mail in world.mails if mail.topic is Topic.STALL]
+    assert len(stalls) > 1
     assert all(later - earlier >= HOUR for earlier, later in itertools.pairwise(stalls))
 
 

@@ -50,6 +50,7 @@ def test_the_chart_has_a_column_for_every_hour_with_failures_and_the_rest_in_oth
     assert found.legend[-1].name == chart.OTHERS
     assert sum(sum(row.counts) for row in found.table) == 17
     assert "17 in all, most between 03:00 and 04:00 (11)" in found.words
+    assert found.bars
     assert all(bar.x >= 44 and bar.y >= 0 and bar.y + bar.height <= 166.1 for bar in found.bars)
 
 
@@ -332,6 +333,7 @@ def test_published_names_change_with_the_content_and_old_ones_go(tmp_path: Path)
     (tmp_path / "page-0123456789.css").touch()
     (tmp_path / "index.cgi").touch()
     written = assets.publish(tmp_path)
+    assert {path.suffix for path in written} == {".css", ".js"}
     assert {path.name for path in tmp_path.iterdir()} == {"index.cgi", *(path.name for path in written)}
     assert all(re.fullmatch(r"page-[0-9a-f]{10}\.(css|js)", path.name) for path in written)
 

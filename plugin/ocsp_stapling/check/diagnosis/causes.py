@@ -417,16 +417,18 @@ def _foreign(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
 def _overloaded(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
     if outcome is Outcome.HTTP_ERROR and (status := _refusal(one)):
         return _refused(one, status, around)
-    reasons = (outcome.sentence, *_told(one))
-    if _works_elsewhere(one) and outcome is not Outcome.TRY_LATER:
+    reasons, against = (outcome.sentence, *_told(one)), _page_green(one, around)
+    works = _works_elsewhere(one)
+    if works and outcome is not Outcome.TRY_LATER:
         if outcome is Outcome.HTTP_ERROR:
             return Explanation(Cause.INTERCEPTION, Confidence.HIGH, outcome, _replaced(one), reasons)
         return Explanation(Cause.NETWORK_BLOCK, Confidence.HIGH, outcome, _blocked(one), reasons)
-    against = _page_green(one, around)
+    if works:  # who is overloaded turns away one and answers the next
+        reasons, against = reasons[:1], (*_told(one), *against)
     alike = outcome in around.shared and outcome is not Outcome.TRY_LATER
     if alike:
         against += ("Several authorities at once show the same: a proxy on the way is as likely.",)
-    sure = bool(_told(one)) or bool(_in_trouble(one, around))
+    sure = works is False or bool(_in_trouble(one, around))
     confidence = Confidence.HIGH if sure else Confidence.LOW if alike else Confidence.MEDIUM
     return Explanation(Cause.CA_OUTAGE, confidence, outcome, _down(one), reasons, against)
 

@@ -1,0 +1,237 @@
+"""The verdict, word for word: cause, severity, what to do now and then, whom it concerns and what speaks for it.
+
+`verdicts.txt` holds the texts as an administrator reads them. Whoever changes a word on purpose changes it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.check.diagnosis import Action, diagnose
+from ocsp_stapling.check.evidence import (
+    AskedCertificates,
+    AuthorityEvidence,
+    ConfigurationEvidence,
+    Evidence,
+    HandshakeEvidence,
+    HostEvidence,
+    LogEvidence,
+    OwnSwitch,
+    ResponderEvidence,
+    Site,
+    SteeringLine,
+)
+from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.text import when
+from tests.unit.check.diagnosis.made import (
+    NOW,
+    V4,
+    V6,
+    address,
+    evidence,
+    meeting,
+    responder,
+    stalled,
+    unstapled,
+)
+
+WORDS = Path(__file__).with_name("verdicts.txt")
+FINE = responder("zeta")
+SILENT, REFUSED = Outcome.REPLY_TIMEOUT, Outcome.REFUSED
+OWN_SITES = tuple(
+    Site(f"his{number}.example", owner="anna", where=f"/x.conf:{number}") for number in range(4)
+)
+
+
+def theirs(of: ResponderEvidence, count: int = 1) -> ResponderEvidence:
+    return replace(of, sites=OWN_SITES[:count])
+
+
+def met(*responders: ResponderEvidence, **asked: Any) -> tuple[HandshakeEvidence, ...]:
+    return tuple(each for one in responders for each in meeting(one, **asked))
+
+
+def beside(bad: ResponderEvidence, **more: Any) -> Evidence:
+    """A stall by one responder, while another answers; who asks for no staple is served at once."""
+    waits = met(bad, seconds=3.5, error="timeout", staple="")
+    return evidence(bad, FINE, handshakes=(*waits, *met(FINE)), **more)
+
+
+def front(server: Server, made: Evidence, words: str = "it holds port 443", **facts: Any) -> Evidence:
+    return replace(made, host=HostEvidence(front=server, front_sentence=words, **facts))
+
+
+def set_to(made: Evidence, **facts: Any) -> Evidence:
+    return replace(made, configuration=ConfigurationEvidence(**facts))
+
+
+def no_one(made: Evidence, **asked: Any) -> Evidence:
+    """Every handshake fares as told, whether it asks for a staple or not."""
+    return replace(made, handshakes=tuple(replace(each, **asked) for each in made.handshakes))
+
+
+BAD = responder(v4=SILENT)
+STRICT = responder(v4=SILENT, must_staple=True)
+OFF = {"on": False, "origin": Origin.PLUGIN, "off_by": "root", "off_since": NOW}
+ONCE = replace(
+    meeting(FINE)[1], site="alpha0.example", responder=BAD.url, seconds=0.01, staple="good", repeated=True
+)
+MADE: dict[str, Evidence] = {
+    # one responder or several
+    "all is well": evidence(FINE),
+    "a stall": stalled(BAD),
+    "a stall while another answers": beside(BAD),
+    "a stall by two": stalled(BAD, responder("beta", SILENT)),
+    "a stall by one, another refuses": stalled(BAD, responder("beta", REFUSED)),
+    "a stall, Must-Staple": stalled(STRICT),
+    "a stall by one customer": beside(theirs(BAD)),
+    "a stall by one customer's many sites": beside(theirs(BAD, 4)),
+    "a stall behind another program": front(Server.OTHER, stalled(BAD), "HAProxy holds port 443."),
+    "a stall, the load is high": stalled(
+        BAD, host=HostEvidence(load_normal=False, load_sentence="the load is high")
+    ),
+    "sites are turned away": evidence(
+        BAD, FINE, handshakes=(*met(BAD, error="tls: handshake failure", staple=""), *met(FINE))
+    ),
+    "a URL that turns its own sites away": evidence(
+        theirs(responder(fault=Outcome.URL_UNUSABLE)),
+        FINE,
+        handshakes=(
+            *met(theirs(responder(fault=Outcome.URL_UNUSABLE)), error="tls: internal error", staple=""),
+            *met(FINE),
+        ),
+    ),
+    "only the first visitor waits": evidence(
+        responder(v4=REFUSED),
+        handshakes=(*met(responder(v4=REFUSED, sites=1), seconds=1.5, staple="good"), ONCE),
+    ),
+    "an error is handed on": evidence(
+        responder(v4=Outcome.TRY_LATER),
+        handshakes=met(responder(v4=Outcome.TRY_LATER), staple="try-later"),
+    ),
+    "old staples": evidence(BAD, handshakes=met(BAD)),
+    "the first address works": evidence(
+        responder(v4=address(V4, SILENT), v6=address(V6, Outcome.OK)),
+        handshakes=met(responder(v4=address(V4, SILENT), v6=address(V6, Outcome.OK))),
+    ),
+    "a revocation": unstapled(responder(v4=Outcome.REVOKED), FINE),
+    "nobody was met": evidence(responder(v4=REFUSED), handshakes=()),
+    "no staples": unstapled(responder(v4=REFUSED), FINE),
+    "quick with staples": evidence(responder(v4=REFUSED), FINE),
+    "slow answers": evidence(responder(v4=address(V4, Outcome.OK, http_ms=1600.0))),
+    # beside the verdict
+    "a page that reports what we do not see": evidence(
+        FINE, authorities=(AuthorityEvidence("Zeta", Level.OUTAGE, "its page reports an outage."),)
+    ),
+    "a broken chain beside": unstapled(responder(v4=REFUSED), incomplete_chains=(Site("chain.example"),)),
+    "failures in the log": evidence(
+        responder(v4=address(V4, Outcome.OK, http_ms=1600.0)), log=LogEvidence(last_hour=1, last_day=2000)
+    ),
+    "not each certificate was asked about": evidence(FINE, asked=AskedCertificates(2000, 81, 2)),
+    "a part could not be gathered": evidence(FINE, problems=("The load could not be read.",)),
+    # not Apache, not running, not accepted
+    "nobody serves": front(
+        Server.NOBODY, no_one(evidence(FINE), error="refused", staple=""), apache_running=False
+    ),
+    "another program serves": front(
+        Server.OTHER, no_one(evidence(FINE), error="refused"), apache_running=False
+    ),
+    "it died of stapling": set_to(
+        front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False), has_cache=False
+    ),
+    "its cache could not be made": replace(
+        front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False),
+        log=LogEvidence(kinds={"startup-fatal-no-cache": 1}),
+        configuration=ConfigurationEvidence(
+            cache=SteeringLine("SSLStaplingCache", "shmcb:/no/such", "/x.conf:3")
+        ),
+    ),
+    "the configuration is refused": set_to(
+        evidence(FINE), refused="bad  line\n", refused_at="/x.conf line 6"
+    ),
+    "the configuration is refused in a stall": set_to(stalled(BAD), refused="bad line"),
+    "nginx in front": front(Server.NGINX, evidence(FINE)),
+    "nginx in front, slow": front(Server.NGINX, stalled(FINE)),
+    "nginx in front, slow for all": front(Server.NGINX, no_one(stalled(FINE), seconds=3.5, error="timeout")),
+    "nginx passes on": front(Server.NGINX, stalled(BAD)),
+    "LiteSpeed in front": front(Server.LITESPEED, evidence(FINE)),
+    "LiteSpeed in front, slow": front(Server.LITESPEED, stalled(FINE)),
+    "OpenLiteSpeed in front": front(Server.OPENLITESPEED, evidence(FINE)),
+    "another program in front": front(Server.OTHER, evidence(FINE)),
+    "mod_md staples": set_to(evidence(FINE), md_stapling=SteeringLine("MDStapling", "on", "/md.conf:1")),
+    "mod_md staples, slow": set_to(stalled(FINE), md_stapling=SteeringLine("MDStapling", "on", "/md.conf:1")),
+    # nothing to staple, never a staple, not readable, not asked
+    "no responder": evidence(),
+    "no responder but of expired certificates": evidence(
+        responder(v4=REFUSED, expired_only=True), handshakes=()
+    ),
+    "no site": replace(evidence(), site_count=0),
+    "no responder, slow": replace(evidence(), handshakes=met(FINE, seconds=2.0, staple="")),
+    "never a staple": evidence(never_stapled=(Site("strict.example", must_staple=True),)),
+    "never a staple beside a fault": unstapled(
+        responder(v4=REFUSED), never_stapled=(Site("strict.example"),)
+    ),
+    "unreadable": evidence(FINE, unreadable=(Site("odd.example"),)),
+    "not all asked": evidence(FINE, unasked=(Site("many.example", owner="anna"), Site("too.example"))),
+    "not all asked, of nobody": evidence(FINE, unasked=(Site("many.example"),), handshakes=()),
+    # off
+    "off": set_to(unstapled(FINE), **OFF),
+    "off, not all asked": replace(
+        set_to(unstapled(FINE), **OFF), unasked=(Site("many.example", owner="anna"),)
+    ),
+    "off, and it still fails": set_to(unstapled(BAD, FINE), **OFF),
+    "off, and a customer's still fails": set_to(unstapled(theirs(BAD), FINE), **OFF),
+    "off, slow": set_to(stalled(FINE), **OFF),
+    "off, slow where it is on": set_to(
+        stalled(BAD), **OFF, still_on=("own.example",), own_on=(OwnSwitch("own.example", "/x.conf:9", True),)
+    ),
+    "off in WHM": set_to(unstapled(FINE), on=False, origin=Origin.WHM),
+    "off by a template": set_to(unstapled(FINE), on=False, origin=Origin.OWN_TEMPLATE, where="/t.local:3"),
+    "off by hand": set_to(unstapled(FINE), on=False, origin=Origin.HAND, where="/x.conf:3"),
+    "off by nobody": set_to(unstapled(FINE), on=False, origin=Origin.DEFAULT),
+}
+
+
+def told(made: Evidence) -> str:
+    """The verdict as `verdicts.txt` has it."""
+    found = diagnose(made)
+    then = f", then {found.afterwards.value}" if found.afterwards is not Action.NOTHING else ""
+    whom = {
+        "sites": found.sites,
+        "causing": found.causing,
+        "waiting": found.waiting,
+        "must-staple": found.must_staple,
+        "alone": (*found.alone, *([f"account {found.alone_account}"] if found.alone_account else [])),
+    }
+    text = "\n".join(
+        [
+            f"{found.cause.value}, {found.severity.value}, {found.confidence.value}: {found.action.value}{then}",
+            found.sentence,
+            f"> {found.advice}",
+            *(f"+ {each}" for each in found.reasons_for),
+            *(f"- {each}" for each in found.reasons_against),
+            *(f"{name}: {', '.join(names)}" for name, names in whom.items() if names),
+        ]
+    )
+    return text.replace(when(NOW), "2026-05-04 03:00:00 UTC")  # whatever this server's zone is
+
+
+def kept() -> dict[str, str]:
+    sections = WORDS.read_text().split("== ")[1:]
+    return {name: text.strip() for name, _, text in (each.partition("\n") for each in sections)}
+
+
+def test_every_verdict_has_its_words_and_no_words_are_of_none() -> None:
+    assert list(kept()) == list(MADE)
+
+
+@pytest.mark.parametrize("case", MADE)
+def test_what_is_told_of_the_server(case: str) -> None:
+    assert told(MADE[case]) == kept()[case]
