@@ -99,6 +99,9 @@ def test_a_locked_history_is_said_and_nothing_raises(tmp_path: Path, monkeypatch
         assert "locked" in journal.lost
         assert journal.steps(identity) == []
         other.close()
+        begin(journal)
+    with Journal(tmp_path) as journal:
+        assert journal.operations() == []  # once lost it is not written to in part
 
 
 def test_a_place_that_cannot_be_written_is_said_and_not_moved(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
+from ocsp_stapling.shield.following import Ending
 from tests.unit.change.made import site_wish, wish
 from tests.unit.change.simulated import OLD, World, having, old_workers_hang, read
 
@@ -340,6 +342,19 @@ def test_whom_apache_asks_after_each_kind_of_change(here: World) -> None:
         journal.begin("shield-on", "root", "", {}, record, KNOWN)
         journal.finish(KNOWN, "done", {})
     assert then("undo") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "done", "unknown"), [([], True, False), (["Bad"], False, False), (["Bad", "Bad"], False, True)]
+)
+def test_the_relay_follows_how_the_change_ended(
+    here: World, monkeypatch: pytest.MonkeyPatch, words: list[str], done: bool, unknown: bool
+) -> None:
+    ending = Ending()
+    monkeypatch.setattr(operate, "followed", lambda _settings, _then: contextlib.nullcontext(ending))
+    here.words = words
+    ask(here)
+    assert (ending.done, ending.unknown) == (done, unknown)
 
 
 def test_stapling_that_hangs_is_no_reason_to_say_already(here: World) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change import plan
+from ocsp_stapling.change.plan import Outlook
+from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, Tree, carry_out, wish
 
@@ -158,7 +160,9 @@ def test_on_says_what_else_keeps_stapling_off(tree: Tree, native: str, ssl: str,
 def test_stapling_is_never_turned_on_without_a_cache(tree: Tree) -> None:
     carry_out(plan.make(wish("off"), tree.situation()))
     tree.conf(ssl="SSLUseStapling On\nSSLSessionCache shmcb:/run/apache2/x(512000)\n")
-    assert code(tree, "on") == "no-cache"
+    with pytest.raises(Problem, match="that ends Apache at its next restart") as caught:
+        plan.make(wish("on"), tree.situation())
+    assert caught.value.code == "no-cache"
     tree.conf(ssl="SSLSessionCache shmcb:/run/apache2/x(512000)\n")
     made = plan.make(wish("on", write_on=True), tree.situation())
     assert b'SSLStaplingCache "shmcb:/run/apache2/' in (made.changes[0].content or b"")
@@ -291,3 +295,32 @@ def test_a_small_cache_of_a_later_line_is_beaten_or_named(crowded: Tree) -> None
 def test_no_cache_is_made_to_fit_while_stapling_is_off(crowded: Tree) -> None:
     carry_out(plan.make(wish("off"), crowded.situation()))
     assert code(crowded, "cache-fit") == "stapling-is-off"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outlook", "words"),
+    [
+        (
+            0.02,
+            Outlook(healthy=True),
+            "This will not help: 1 site tested just now answered within 20 ms, and every",
+        ),
+        (
+            0.02,
+            Outlook(),
+            "This may not help: 1 site tested just now answered within 20 ms. `ocsp-stapling check`",
+        ),
+        (0.02, Outlook(healthy=False), ""),
+        (0.02, Outlook(failing=("ocsp.ca.test",)), ""),
+        (1.0, Outlook(healthy=True), ""),
+    ],
+)
+def test_whoever_turns_off_what_does_no_harm_is_told(
+    tree: Tree, seconds: float, outlook: Outlook, words: str
+) -> None:
+    for action in ("off", "on"):
+        made = replace(plan.make(wish(action), tree.situation()), outlook=outlook)
+        told = made.met([Handshake(made.samples[0].door, True, seconds)]).warnings[
+            : -len(made.warnings) or None
+        ]
+        assert [each[: len(words)] for each in told] == ([words] if words and action == "off" else [])

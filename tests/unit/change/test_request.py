@@ -56,6 +56,8 @@ def test_the_shields_commands_are_two_words_and_nothing_given_can_become_an_opti
     assert arguments[:2] == ["shield", "on"]
     assert "--port=341" in arguments
     assert "--reason=--yes; rm -rf /" in arguments
+    for other in (ChangeRequest("off", "root", shield_port=341), ChangeRequest("shield-on", "root")):
+        assert [each for each in other.arguments() if each.startswith("--port")] == []
 
 
 @pytest.mark.parametrize("action", ["off", "on"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import plan
+from ocsp_stapling.change import plan, transaction
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, site_wish
-from tests.unit.change.simulated import OLD, Server, World, having, old_workers_hang, read, stopped
+from tests.unit.change.simulated import OLD, SITE, Server, World, having, old_workers_hang, read, stopped
 
 
 def test_a_change_is_written_tested_restarted_and_verified_in_that_order(world: World) -> None:
@@ -100,6 +101,19 @@ def test_whatever_fails_every_byte_is_as_before_and_apache_is_touched_no_more_th
     assert ("Beware." in found.warnings) is (state == "failed")
 
 
+def test_who_still_waits_when_the_restart_begins_is_told_as_waiting_for_so_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(transaction, "handshake", lambda *_, **__: done.wait(60))
+    before = transaction._Before([SITE], 1.0)
+    world.server.now += 0.4
+    (met,) = before.cut()
+    done.set()
+    assert (met.door, met.error) == (SITE.door, "timeout")
+    assert met.seconds == pytest.approx(0.4)
+
+
 def test_httpds_own_words_are_told(world: World) -> None:
     world.words = ["Syntax error on line 5"]
     found = world.run()
@@ -157,6 +171,7 @@ def test_a_block_that_an_editor_takes_away_during_the_restart_ends_it(world: Wor
     assert (found.state, found.problem and found.problem.code) == ("restored", "changed-meanwhile")
     assert world.bytes[world.tree.pre[0].name] == edited
     assert world.bytes[world.tree.pre[1].name] == b"# theirs\n"
+    assert "SIGUSR1" in world.server.did  # Apache may have read what was taken back
 
 
 def test_an_edit_that_leaves_the_block_alone_does_not(world: World) -> None:

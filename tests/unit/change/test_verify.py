@@ -43,7 +43,7 @@ def test_one_site(
     one = sample("a.test", wanted)
     verdict = judge([one], [met(one, error, staple)])
     assert (verdict.served, verdict.as_wanted) == (served, as_wanted)
-    assert verdict.sentence
+    assert verdict.sentence.endswith(".")
 
 
 def test_one_hanging_site_means_not_served_and_one_refusing_site_a_warning() -> None:
