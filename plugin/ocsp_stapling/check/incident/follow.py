@@ -107,10 +107,11 @@ def _hit(now: Incident, at: float) -> Incident:
 
 
 def _relieved(now: Incident, at: float) -> Incident:
-    """Nobody is hit any more since then."""
+    """Nobody is hit any more since then; after hours without a look only so long as was seen."""
     if not now.hits_now:
         return now
     spans = now.hits
+    at = at if at - spans[-1].last <= UNSEEN_SECONDS else spans[-1].last
     return replace(now, spans=(*spans[:-1], replace(spans[-1], ended=max(at, _heard(spans[-1])))))
 
 
@@ -177,7 +178,9 @@ def _lost_sight(now: Incident) -> Incident:
 
 
 def _over(now: Incident, at: float, ending: str) -> Incident:
-    return _noted(replace(_relieved(now, at), ended=at, ending=ending), (at, "end", ending))
+    now = _relieved(now, at)
+    at = max(at, now.hits[-1].ended or at) if now.hits else at
+    return _noted(replace(now, ended=at, ending=ending), (at, "end", ending))
 
 
 def _name(one: Trouble) -> str:
