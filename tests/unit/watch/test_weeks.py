@@ -329,3 +329,13 @@ def test_a_dead_relay_that_cannot_be_given_up_is_told_once_and_tried_again_at_ea
         world.t += PASS
     assert next(tries) == 4
     assert [action.about for _, action in world.mails] == ["relay-dead"]
+
+
+def test_a_mail_about_a_switch_tells_what_was_seen_of_it_and_advises_what_comes_after_it(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, during([(HOUR, 3 * HOUR)]), DEFENDING).run(8 * HOUR)
+    off, on = (task for _, task in world.mails if task.about in ("turn-off-done", "turn-on-done"))
+    assert (off.seen, on.seen) == ("off ended as done", "on ended as done")
+    assert "Stapling returns by itself" in off.advice
+    assert "Nothing needs to be done" in on.advice
