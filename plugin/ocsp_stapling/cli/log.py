@@ -86,6 +86,7 @@ WORDS = {
     Kind.NOT_CONFIGURED: "stapling not set up for a certificate",
     Kind.ABORTED: "handshake aborted",
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
+    Kind.LOCK: "Apache could not use the lock of stapling",
 }
 _UNNAMED = "not named"
 

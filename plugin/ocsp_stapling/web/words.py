@@ -70,6 +70,7 @@ FAILURES = {
     Kind.NOT_CONFIGURED: "stapling not set up for a certificate",
     Kind.ABORTED: "a visitor's handshake was aborted ({who})",
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
+    Kind.LOCK: "Apache could not use the lock of stapling",
     Kind.OK_INFO: "information only",
 }
 _COMMAND = re.compile(r"`([^`]{1,80})`")

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     NOT_CONFIGURED = "init-cert-not-configured"
     ABORTED = "handshake-aborted"
     NO_CACHE = "startup-fatal-no-cache"
+    LOCK = "stapling-lock-failed"
     OK_INFO = "stapling-ok-info"
 
 
@@ -53,7 +54,11 @@ class Message(NamedTuple):
 # Kinds of messages that depend on the operating system's error are refined in `kind_of`.
 _STAPLING: dict[str, tuple[Kind, *tuple[str, ...]]] = {
     "AH01872": (Kind.NO_CACHE, "Could not initialize stapling cache. Exiting."),
-    "AH01926": (Kind.OK_INFO, "stapling_get_certinfo: stapling not supported for certificate"),
+    "AH01926": (
+        Kind.OK_INFO,
+        "stapling_get_certinfo: stapling not supported for certificate",
+        "stapling_get_cert_info: stapling not supported for certificate",
+    ),
     "AH01927": (Kind.INVALID, "OCSP stapling response encode error??"),
     "AH01928": (Kind.INVALID, "OCSP stapling response too big (%u bytes)"),
     "AH01929": (Kind.INVALID, "stapling_cache_response: OCSP response session store error!"),
@@ -70,18 +75,32 @@ _STAPLING: dict[str, tuple[Kind, *tuple[str, ...]]] = {
     "AH01940": (Kind.BAD_URI, "stapling_renew_response: Unsupported uri %r"),
     "AH01941": (Kind.SUMMARY, "stapling_renew_response: responder error"),
     "AH01942": (Kind.OK_INFO, "stapling_renew_response: query response received"),
-    "AH01943": (Kind.INVALID, "stapling_renew_response: error in retrieved response!"),
+    "AH01943": (
+        Kind.INVALID,
+        "stapling_renew_response: error in retrieved response!",
+        "stapling_renew_response: error in retreived response!",  # before 2.4.1
+    ),
     # tryLater, unauthorized ...: the responder did answer, but with no status for the certificate.
-    "AH01944": (Kind.BAD_RESPONSE, "stapling_renew_response: responder error %s"),
+    "AH01944": (Kind.BAD_RESPONSE, "stapling_renew_response: responder error %w"),
     "AH01945": (Kind.INVALID, "stapling_renew_response: error caching response!"),
+    # A worker without stapling's lock goes on without it, and asks beside the others.
+    "AH01946": (Kind.LOCK, "Cannot reinit ssl-stapling%s mutex with file '%s'"),
+    "AH01947": (Kind.LOCK, "Cannot reinit ssl-stapling%s mutex"),
+    "AH01948": (Kind.LOCK, "Failed to acquire OCSP %s lock"),
+    "AH01949": (Kind.LOCK, "Failed to release OCSP %s lock"),
     "AH01950": (Kind.OK_INFO, "stapling_cb: OCSP Stapling disabled"),
     "AH01951": (Kind.OK_INFO, "stapling_cb: OCSP Stapling callback called"),
     "AH01952": (Kind.OK_INFO, "stapling_cb: retrieved cached certificate data"),
     "AH01953": (Kind.OK_INFO, "stapling_cb: retrieved cached response"),
     "AH01954": (Kind.OK_INFO, "stapling_cb: renewing cached response"),
-    "AH01955": (Kind.ABORTED, "stapling_cb: fatal error renewing response"),
+    # Up to 2.4.12 the texts of these two were shorter; CentOS 7 still writes them.
+    "AH01955": (Kind.ABORTED, "stapling_cb: fatal error renewing response", "stapling_cb: fatal error"),
     "AH01956": (Kind.OK_INFO, "stapling_cb: setting response"),
-    "AH01957": (Kind.OK_INFO, "stapling_cb: no suitable response available"),
+    "AH01957": (
+        Kind.OK_INFO,
+        "stapling_cb: no suitable response available",
+        "stapling_cb: no response available",
+    ),
     "AH01958": (Kind.NO_CACHE, "SSLStapling: no stapling cache available"),
     # The only kind for "does not start because of stapling"; the code tells the mutex from the cache.
     "AH01959": (Kind.NO_CACHE, "SSLStapling: cannot initialise stapling mutex"),

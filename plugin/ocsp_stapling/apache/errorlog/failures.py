@@ -28,7 +28,7 @@ _CAUSES = frozenset().union(*(codes for codes in _CLOSING.values() if codes))
 # Said once per certificate when Apache starts, not when a handshake waits.
 AT_START = frozenset({Kind.NO_ISSUER, Kind.NO_URI, Kind.NOT_CONFIGURED, Kind.NO_CACHE})
 # Facts worth showing that are no failure to get a staple: a bad status is stapled too.
-_NOT_FAILED = AT_START | {Kind.CERT_STATUS}
+_NOT_FAILED = AT_START | {Kind.CERT_STATUS, Kind.LOCK}
 
 _RESPONDERS = 100  # counted one by one; certificates name responders, so their number is up to customers
 OTHERS = "others"
@@ -142,8 +142,9 @@ def _belong(one: Failure, other: Failure) -> bool:
     apart = abs(second - first) if first and second else None
     if one.pid is not None and one.pid == other.pid:
         return apart is None or apart <= _SAME_PROCESS
-    unnamed = one.pid is None or other.pid is None
-    return (apart is None and unnamed) or (apart is not None and apart <= (_UNNAMED if unnamed else _RACE))
+    if apart is None:  # whoever left the dates out has picked these lines: what he shows together is one
+        return one.pid is None or other.pid is None or not (first or second)
+    return apart <= (_UNNAMED if one.pid is None or other.pid is None else _RACE)
 
 
 def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:

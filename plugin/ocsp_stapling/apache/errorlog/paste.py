@@ -40,15 +40,17 @@ _CUT = re.compile(
     # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
     rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[)"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
-    rb"(?P<brackets>(?:\[[^\[\]]{1,80}\][ \t]*){0,6}?)"
+    rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6)[ \t]*){0,6}?)"
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
-    rb"(?P<reason>[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client))?"  # an error text whose number was cut away
+    # An error text whose number was cut away.
+    rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client|could not |failed |error reading ))?"
     rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
-    rb"(?:(?P<code>AH\d{5}):?[ \t]+)?(?P<text>[^\[\]()\s].*?)(?:[ \t]+Apache error)?\Z",
+    rb"(?:(?P<code>AH\d{5}):?[ \t]+)?(?P<text>[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
     re.DOTALL,
 )
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 _MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
+_FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}: ")
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|nginx: \[|\[\w+\] \d+#\d+: ")
 _ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
 _NEXT = re.compile(
@@ -208,10 +210,17 @@ def cut_line(line: bytes, number: int) -> Entry | None:
 
 def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
     """The rules whose text this is; of stapling itself none that has a client, for scripts write such lines."""
-    if not (MODULE.search(found["brackets"]) and _MENTION.search(found["text"])):
+    text = found["text"].strip()
+    if not _MENTION.search(text) or not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
         return []
-    rules = (rule for rule in RULES.values() if _lenient(rule)[0].match(found["text"].strip()))
+    rules = (rule for rule in RULES.values() if any(way.match(text) for way in _lenient(rule)))
     return [rule for rule in rules if rule.scope is Scope.SHARED or not found["client"]]
+
+
+def _is_quoted(found: re.Match[bytes], text: bytes) -> bool:
+    """Whether a line is a message and nothing else, in words that only mod_ssl has, as articles quote it."""
+    whole = found.start("brackets") == 0 and not found["brackets"].strip(b"[. ]\t")
+    return whole and bool(found["error"] or found["reason"] or _FUNCTION.match(text))
 
 
 def _of_module(brackets: bytes, rule: Message) -> bool:
@@ -249,7 +258,7 @@ def _lenient(rule: Message) -> tuple[re.Pattern[bytes], ...]:
         if text == "%r":
             return rb"(?P<responder>\S*?)"
         if text.startswith("%"):
-            return rb".*?"
+            return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
         if text == "'":
             return quote
         spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
