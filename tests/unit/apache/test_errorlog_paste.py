@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import quopri
 import re
 import textwrap
 from collections.abc import Callable
@@ -35,6 +36,7 @@ MESSAGES = {
     "AH02604: Unable to configure certificate a.example:443:0 for stapling": Kind.NOT_CONFIGURED,
     "AH01936: stapling_check_response: response times invalid": Kind.INVALID,
     "AH01958: SSLStapling: no stapling cache available": Kind.NO_CACHE,
+    "(22)Invalid argument: AH01948: Failed to acquire OCSP ssl-stapling-refresh lock": Kind.LOCK,
 }
 DRESSES: dict[str, Callable[[str], str]] = {
     "bare": lambda text: text,
@@ -114,6 +116,14 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "client hidden": lambda text: text.replace("203.0.113.7:", "<my ip>:"),
     "client of IPv6": lambda text: text.replace("203.0.113.7:", "2001:db8:12::7:"),
     "of Apache 2.2's form": lambda text: text.replace("[ssl:error] [pid 4711:tid 140]", "[error]"),
+    "before other columns": lambda text: f"{text}\tweb1\terror_log",
+    "first of the cells": lambda text: f'"{text}","web1","2026-11-22"',
+    "of a log shipper in short": lambda text: json.dumps({"short_message": text[:30], "full_message": text}),
+    "counted by a report": lambda text: f"    {text}: 3 Time(s)",
+    "in a mail of quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
+    "behind words": lambda text: f"Apache error: {text[text.index('AH0') :]}",
+    "behind a date without brackets": lambda text: f"Nov 22 03:04:05 2026 {text[text.index('AH0') :]}",
+    "dots for what is left out": lambda text: f"... [ssl:error] ... {text[text.index('140] ') + 5 :]}",
     "after a dash": lambda text: f"\u2014 {text}",
     "with a priority": lambda text: f"<3> {text}",
     "saved by Windows": lambda text: f"{text}\r\n",
@@ -122,6 +132,9 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "cut at its beginning": lambda text: text[20:],
     "without its header": lambda text: text[text.index("AH0") :],
 }  # fmt: skip
+
+
+NUMBER_FIRST = ("without its header", "behind words", "behind a date without brackets")
 
 
 def read(text: str | bytes) -> tuple[list[Entry], Paste]:
@@ -136,10 +149,8 @@ def test_a_line_is_understood_however_it_is_dressed(message: str, dress: str) ->
     text = DRESSES[dress](line(message))
     found, paste = read(f"{text}\n".encode("utf-16" if dress == "saved by Windows" else "utf-8"))
     wanted = MESSAGES[message]
-    if dress == "without its header" and wanted is Kind.TIMEOUT:
+    if dress in NUMBER_FIRST and wanted is Kind.TIMEOUT:
         wanted = Kind.BAD_RESPONSE  # the operating system's words stood before the number
-    if dress == "without its header" and message.startswith("(104)"):
-        wanted = Kind.BAD_RESPONSE
     assert [entry.kind for entry in found] == [wanted]
     assert not paste.unclear
 
@@ -151,6 +162,15 @@ def test_a_message_cut_at_its_end_is_understood(message: str) -> None:
     assert [entry.code for entry in found] == [code]
 
 
+def test_a_message_cut_within_a_name_is_understood() -> None:
+    for text, kind in (
+        ("AH01974: could not connect to OCSP responder 'ocsp.exam\u2026", Kind.UNREACHABLE),
+        ("AH01974: could not connect to OCSP responder 'ocsp.exam>", Kind.UNREACHABLE),
+        ("AH02604: Unable to configure certificate www.exam...", Kind.NOT_CONFIGURED),
+    ):
+        assert [entry.kind for entry in read(f"{line(text)}\n")[0]] == [kind]
+
+
 def test_the_lines_that_every_article_shows_are_two_failures_with_their_causes() -> None:
     late = TIMEOUT.replace("203.0.113.7", "203.0.113.8")
     for order in ((SUMMARY, late, SUMMARY, UNREACHABLE), (late, SUMMARY, UNREACHABLE, SUMMARY)):
@@ -160,6 +180,65 @@ def test_the_lines_that_every_article_shows_are_two_failures_with_their_causes()
             told = summarise(found, NOW, None)
             assert (told.total, dict(told.kinds)) == (2, {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1})
             assert [one.responder for one in told.responders if one.responder] == ["ocsp.example.com"]
+
+
+def test_a_pair_of_different_processes_that_is_shown_without_dates_is_one_failure() -> None:
+    pairs = [(SUMMARY, 40), (UNREACHABLE, 52)]
+    undated = "\n".join(line(one, pid, None).partition("] ")[2] for one, pid in pairs)
+    assert [one.codes for one in failures(_as_stapling(undated))] == [("AH01974", "AH01941")]
+    dated = "\n".join(line(one, pid, None, time=f"Sun Nov 22 03:04:{pid}.1 2026") for one, pid in pairs)
+    assert len(list(failures(_as_stapling(dated)))) == 2
+
+
+def _as_stapling(text: str) -> list[Entry]:
+    return [entry._replace(stapling=True) for entry in read(text)[0]]
+
+
+def test_a_message_without_number_and_header_counts_where_only_mod_ssl_says_so() -> None:
+    told = "Connection refused: could not connect to OCSP responder 'ocsp.example.com'\n"
+    (found,) = read(told)[0]
+    assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
+    assert [one.kind for one in read("stapling_renew_response: responder error\n")[0]] == [Kind.SUMMARY]
+    for other in (
+        "Failed to decode OCSP response data",
+        "It says `stapling_renew_response: responder error`",
+    ):
+        nothing, paste = read(f"{other}\n")
+        assert not nothing
+        assert paste.unclear == 1
+
+
+def test_lines_of_a_mail_that_are_broken_in_one_paragraph_are_told_apart() -> None:
+    text = quopri.encodestring(" ".join(map(line, (UNREACHABLE, SUMMARY))).encode()).decode()
+    assert [entry.code for entry in read(f"{text}\n{line(TIMEOUT)}\n")[0]] == [
+        "AH01974",
+        "AH01941",
+        "AH01985",
+    ]
+
+
+def test_what_stands_after_a_message_that_was_cut_is_no_part_of_it() -> None:
+    text = "[ssl:error]  The timeout specified has expired:\n\ncould not connect to OCSP responder\n\netc\n"
+    (found,) = read(text)[0]
+    assert (found.kind, found.responder) == (Kind.TIMEOUT, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("AH01955: stapling_cb: fatal error", Kind.ABORTED),
+        ("AH01957: stapling_cb: no response available", Kind.OK_INFO),
+        ("AH01926: stapling_get_cert_info: stapling not supported for certificate", Kind.OK_INFO),
+        ("AH01943: stapling_renew_response: error in retreived response!", Kind.INVALID),
+        ("AH01946: Cannot reinit ssl-stapling mutex with file `/run/apache2/ssl-stapling'", Kind.LOCK),
+        ("AH01947: Cannot reinit ssl-stapling-refresh mutex", Kind.LOCK),
+        ("AH01949: Failed to release OCSP stapling lock", Kind.LOCK),
+    ],
+)
+def test_older_texts_and_those_of_the_lock_are_known(text: str, kind: Kind) -> None:
+    assert [entry.kind for entry in read(line(text))[0]] == [kind]
+    told = summarise(read(line(text))[0], NOW, False)
+    assert told.total == (kind in (Kind.ABORTED, Kind.INVALID))
 
 
 def test_lines_that_a_form_has_joined_into_one_are_told_apart() -> None:
@@ -277,6 +356,7 @@ AH01941: stapling_cb: OCSP response not available for certificate
 [Sun Nov 22 03:04:05 2026] [php:notice] [pid 1] x\nFORGED
 [Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] x<br>FORGED
 [Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] stapling_renew_response: responder error
+[Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] AH01941: stapling_renew_response: responder error
 192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "-" "FORGED"
 2026-11-22 03:04:05 1abc <= a@example.org T="FORGED"
 2026-11-22 03:04:05.119 [NOTICE] [312] [OCSP] failed to get OCSP response from http://ocsp.example.com

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import quopri
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
@@ -38,7 +39,7 @@ _BREAK = re.compile(
 _GAP = re.compile(rb"[ \t]{12,}")
 _CUT = re.compile(
     # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
-    rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[)"
+    rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
     rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6)[ \t]*){0,6}?)"
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
@@ -52,6 +53,7 @@ _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 _MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}: ")
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|nginx: \[|\[\w+\] \d+#\d+: ")
+_SOFT_BREAK = re.compile(rb".{40,75}=")
 _ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
@@ -73,8 +75,8 @@ class Paste:
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
         """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read."""
-        for number, line in enumerate(_lines(readline), start=1):
-            yield from self._take(line.rstrip(b"\r\n"), number)
+        for number, line in _without_soft_breaks(_lines(readline)):
+            yield from self._take(line, number)
         yield from self._settle()
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
@@ -119,7 +121,8 @@ class Paste:
     def _settle(self) -> Iterator[Entry]:
         """Have done with a line that began and was never understood."""
         pending, self._pending = self._pending, []
-        ways = (pending[0], b"".join(pending), b" ".join(pending)) if pending else ()
+        some = (pending[:number] for number in range(1, len(pending) + 1))
+        ways = (joint.join(pieces) for pieces in some for joint in (b"", b" "))
         whole = next((entry for way in ways if (entry := cut_line(way, self._number))), None)
         if whole:
             yield whole
@@ -147,6 +150,20 @@ def _lines(readline: Callable[[], bytes]) -> Iterator[bytes]:
         yield from itertools.chain((first,) if first else (), lines)
         return
     yield from b"".join((first, *lines)).decode("utf-16", "replace").encode("utf-8", "replace").split(b"\n")
+
+
+def _without_soft_breaks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines with their numbers, those whole again that a mail has broken as quoted-printable."""
+    begun, begin = b"", 0
+    for number, line in enumerate(lines, start=1):
+        line, begin = line.rstrip(b"\r\n"), begin if begun else number
+        if _SOFT_BREAK.fullmatch(line) and len(begun) <= MAX_LINE:
+            begun += line[:-1]
+            continue
+        yield begin, quopri.decodestring(begun + line) if begun else line
+        begun = b""
+    if begun:
+        yield begin, begun
 
 
 def _limited(readline: Callable[[], bytes]) -> Iterator[bytes]:
@@ -198,7 +215,7 @@ def cut_line(line: bytes, number: int) -> Entry | None:
     rules = [RULES.get(found["code"])] if found["code"] else _rules_without_number(found)
     error = found["error"] or found["reason"] or b""
     for rule in rules:
-        if rule is None or not _of_module(found["brackets"], rule):
+        if rule is None or not _may_have_written(rule, found):
             continue
         kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"])
         if kind is not None:
@@ -209,12 +226,11 @@ def cut_line(line: bytes, number: int) -> Entry | None:
 
 
 def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
-    """The rules whose text this is; of stapling itself none that has a client, for scripts write such lines."""
+    """The rules whose text this is."""
     text = found["text"].strip()
     if not _MENTION.search(text) or not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
         return []
-    rules = (rule for rule in RULES.values() if any(way.match(text) for way in _lenient(rule)))
-    return [rule for rule in rules if rule.scope is Scope.SHARED or not found["client"]]
+    return [rule for rule in RULES.values() if any(way.match(text) for way in _lenient(rule))]
 
 
 def _is_quoted(found: re.Match[bytes], text: bytes) -> bool:
@@ -223,8 +239,11 @@ def _is_quoted(found: re.Match[bytes], text: bytes) -> bool:
     return whole and bool(found["error"] or found["reason"] or _FUNCTION.match(text))
 
 
-def _of_module(brackets: bytes, rule: Message) -> bool:
-    modules = {module for module in MODULE.findall(brackets) if module}
+def _may_have_written(rule: Message, found: re.Match[bytes]) -> bool:
+    """Whether what is left of the header is of the rule's module; stapling itself has no client, scripts have one."""
+    modules = {module for module in MODULE.findall(found["brackets"]) if module}
+    if not modules and found["client"] and rule.scope is Scope.STAPLING:
+        return False
     return modules <= {rule.module}
 
 
@@ -236,18 +255,23 @@ def _said_or_cut(
     for pattern in _lenient(rule):
         if found := pattern.match(text):
             return kind_of(rule, os_error), found.groupdict().get("responder")
-    start, _, end = _ELLIPSIS.sub(b"", text).partition(b"\xe2\x80\xa6")
-    start = start.rstrip()
+    shown = _ELLIPSIS.sub(b"", text)
+    start, _, end = shown.partition(b"\xe2\x80\xa6")
+    start, cut = start.rstrip(), shown != text
     shortest = 1 if by_ssl else _SHORTEST_TEXT
-    if len(start) >= shortest and any(_frames(fixed, start, end) for fixed in rule.formats):
+    if len(start) >= shortest and any(_frames(fixed, start, end, cut) for fixed in rule.formats):
         return kind_of(rule, os_error), None
     return None, None
 
 
-def _frames(fixed: str, start: bytes, end: bytes) -> bool:
-    """Whether a text begins like a format and, where something in the middle was left out, ends like it."""
+def _frames(fixed: str, start: bytes, end: bytes, cut: bool) -> bool:
+    """Whether a text begins like a format and, where something in the middle was left out, ends like it.
+
+    One whose end was `cut` visibly may end within what differs from line to line, a name mostly.
+    """
     head, tail = fixed.partition("%")[0].encode(), fixed.rpartition("%")[2][1:].encode()
-    return head.startswith(start) and (not end or end.endswith(tail) or tail.endswith(end))
+    named = cut and len(head) >= _SHORTEST_TEXT and len(head) < len(fixed) and start.startswith(head)
+    return (named or head.startswith(start)) and (not end or end.endswith(tail) or tail.endswith(end))
 
 
 @cache
@@ -256,7 +280,7 @@ def _lenient(rule: Message) -> tuple[re.Pattern[bytes], ...]:
 
     def piece(text: str) -> bytes:
         if text == "%r":
-            return rb"(?P<responder>\S*?)"
+            return rb"(?P<responder>[\w.:/\[\]%?=&~-]*?)"
         if text.startswith("%"):
             return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
         if text == "'":

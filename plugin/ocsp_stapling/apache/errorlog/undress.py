@@ -21,6 +21,7 @@ HEADER = re.compile(
 )
 """How a line of Apache's log begins, bare or behind a prefix with a time."""
 _WITHOUT_DATE = re.compile(rb"\[(?:ssl:|md:|error\]|warn\])|AH\d{5}: ")
+_NUMBERED = re.compile(rb"\bAH\d{5}: ")
 _ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
 _INVISIBLE = re.compile(rb"\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|\xc2\xad")
 _BLANKS = re.compile(rb"\xc2\xa0|\xe2\x80[\x80-\x8a\xaf]")
@@ -42,8 +43,23 @@ _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
-_TAIL = re.compile(rb"(?:<br ?/?>|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
-_MESSAGES = ("log", "message", "msg", "MESSAGE", "@message", "text", "textPayload", "_source", "jsonPayload")
+_QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
+_TAIL = re.compile(rb"(?:<br ?/?>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
+_MESSAGES = (
+    *(
+        "log",
+        "message",
+        "Message",
+        "msg",
+        "MESSAGE",
+        "@message",
+        "text",
+        "textPayload",
+        "_source",
+        "jsonPayload",
+    ),
+    *("full_message", "short_message", "line", "_raw", "result", "event", "original"),
+)
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _DEEPEST = 3
 _LONGEST_PREFIX = 200
@@ -64,7 +80,7 @@ def bare(raw: bytes) -> bytes:
     line = _BLANKS.sub(b" ", _INVISIBLE.sub(b"", _ANSI.sub(b"", raw[: 2 * MAX_LINE]))).strip()
     if line.startswith(b"{"):
         line = _message_of(line)
-    line = _unmarked(line)
+    line = _unmarked(_first_cell(line))
     for _ in range(6):
         before = line
         for pattern in (_CELLS, _QUOTING, _NUMBER):
@@ -74,6 +90,13 @@ def bare(raw: bytes) -> bytes:
         if line == before:
             break
     return _TAIL.sub(b"", _without_prefix(line))
+
+
+def _first_cell(line: bytes) -> bytes:
+    """The line without the columns behind it, where the first is a message with its number."""
+    found = _QUOTED_CELL.match(line)
+    first = found[1].replace(b'""', b'"') if found else line.partition(b"\t")[0]
+    return first if begins(first) and _NUMBERED.search(first) else line
 
 
 def begins(line: bytes) -> bool:
