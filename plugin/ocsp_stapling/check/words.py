@@ -41,7 +41,7 @@ _CAUSES = {
 _SURE = {"high": "", "medium": " (probably)", "low": " (a guess: little evidence)"}
 HARM = {
     "stalling": "visitors wait or are turned away",
-    "failing": "something fails; sites answer quickly",
+    "failing": "something fails; nobody is seen to wait for a responder",
     "noise": "messages in the log; visitors notice nothing",
     "none": "visitors notice nothing",
 }

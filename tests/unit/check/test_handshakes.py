@@ -24,9 +24,11 @@ class Sites:
     def __init__(self, seconds: dict[str, float] | None = None, error: str = "") -> None:
         self.seconds, self.error = seconds or {}, error
         self.rounds: list[tuple[bool, list[str]]] = []
+        self.limits: list[float] = []
 
     def __call__(self, doors: Sequence[Door], *, ask: bool, limit: float) -> tuple[Handshake, ...]:
         self.rounds.append((ask, [door.name for door in doors]))
+        self.limits.append(limit)
         return tuple(self._meet(door, ask) for door in doors)
 
     def _meet(self, door: Door, ask: bool) -> Handshake:
@@ -138,6 +140,12 @@ def test_a_site_that_is_slow_in_the_second_round_is_met_without_asking_as_well(s
     )
 
     assert [(h.asked, h.error) for h in found if h.site == "s17-0.test"] == [(False, ""), (True, "timeout")]
+
+
+def test_where_apache_waits_longer_than_the_check_may_last_time_is_left_to_tell_it(sites: Sites) -> None:
+    handshakes.meet([subject(1)], 120, time.monotonic() + 8, no_failures)
+
+    assert 6 < max(sites.limits) < 7
 
 
 def test_no_time_left_means_no_handshake(sites: Sites) -> None:
