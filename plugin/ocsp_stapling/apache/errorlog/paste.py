@@ -121,7 +121,7 @@ class Paste:
     def _settle(self) -> Iterator[Entry]:
         """Have done with a line that began and was never understood."""
         pending, self._pending = self._pending, []
-        some = (pending[:number] for number in range(1, len(pending) + 1))
+        some = (pending[:number] for number in (1, *range(len(pending), 1, -1)) if pending)
         ways = (joint.join(pieces) for pieces in some for joint in (b"", b" "))
         whole = next((entry for way in ways if (entry := cut_line(way, self._number))), None)
         if whole:
@@ -276,11 +276,11 @@ def _frames(fixed: str, start: bytes, end: bytes, cut: bool) -> bool:
 
 @cache
 def _lenient(rule: Message) -> tuple[re.Pattern[bytes], ...]:
-    quote = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)?"
+    quote = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4){0,2}"
 
     def piece(text: str) -> bytes:
         if text == "%r":
-            return rb"(?P<responder>[\w.:/\[\]%?=&~-]*?)"
+            return rb"(?P<responder>(?:[\w:/\[\]%-]+[.:][\w.:/\[\]%?=&~-]*[\w/\]]{2})?)"
         if text.startswith("%"):
             return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
         if text == "'":

@@ -67,6 +67,14 @@ _DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
 _PREFIXED = re.compile(
     rb"(?=" + _DATE + rb"[ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,3}?\[(?:(?:ssl|md):)?" + LEVEL + rb"\])"
 )
+_CLOSING = {
+    "\u300c": "\u300d",
+    "\u300e": "\u300f",
+    "\u00ab": "\u00bb",
+    "\u201c": "\u201d",
+    "\u201e": "\u201c",
+}
+"""How a sentence quotes a line in other languages; what stands after it is the sentence's."""
 _STRANGERS = re.compile(
     rb"\b(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent|\buri\b|\burl\b|query|request"
     rb"|php|said into|<= |\bT=\"|script|subject|title|argument",
@@ -130,7 +138,11 @@ def _without_prefix(line: bytes) -> bytes:
     if found is None or found.start() > _LONGEST_PREFIX:
         return line
     before = line[: found.start()]
-    return line if MODULE.search(before) or quotes_strangers(before) else line[found.start() :]
+    if MODULE.search(before) or quotes_strangers(before):
+        return line
+    closing = _CLOSING.get(before[-3:].decode("utf-8", "replace")[-1:], "").encode()
+    end = line.rfind(closing) if closing else -1
+    return line[found.start() : end if end > found.end() else None]
 
 
 def _message_of(line: bytes) -> bytes:
@@ -146,6 +158,10 @@ def _message_of(line: bytes) -> bytes:
 def _text_of(found: Any, depth: int) -> str | None:
     if isinstance(found, str):
         return found
+    if isinstance(found, list) and all(isinstance(one, int) and 0 <= one < 256 for one in found):
+        return bytes(found).decode(
+            "utf-8", "surrogateescape"
+        )  # journald's way with what is not all printable
     if not isinstance(found, dict) or not depth:
         return None
     texts = (_text_of(found[name], depth - 1) for name in _MESSAGES if name in found)
