@@ -195,7 +195,7 @@ def test_a_relay_that_stays_dead_is_given_up_by_the_watch_which_says_so(
 
 
 def nothing_told(machine: Machine) -> int:
-    """Have the watch start afresh, lest it be quiet for an hour after its last word; return how many mails there are."""
+    """Have the watch start afresh, lest it be quiet for an hour after a word; return how many mails there are."""
     machine.run("sh", "-c", f"rm -f {STATE}/watch.sqlite*")
     return len(mails(machine))
 
