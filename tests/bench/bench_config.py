@@ -58,7 +58,7 @@ def main() -> None:
         seconds = []
         for _ in range(ROUNDS):
             begin = time.perf_counter()
-            tree = read_config(layout, Binary(static_modules=frozenset()))
+            tree = read_config(layout, lambda: Binary(static_modules=frozenset()))
             assert effective(tree).on
             assert len(tls_vhosts(tree)) == accounts
             seconds.append(time.perf_counter() - begin)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 
 Version = tuple[int, int, int]
@@ -30,16 +31,25 @@ class Binary:
     """The -D names of the command line; None if they are unknown."""
 
 
+Asked = Callable[[], Binary]
+"""Asks httpd, which takes two processes: called only where a condition around a line of interest hangs on it."""
+
+
 @dataclass
 class Known:
     """What has been read so far: httpd judges each condition at the moment it reads it."""
 
-    binary: Binary
+    asked: Asked
     server_root: Path
     modules: dict[str, Truth] = field(default_factory=dict)
     sources: dict[str, Truth] = field(default_factory=dict)
     defines: dict[str, Truth] = field(default_factory=dict)
     variables: dict[bytes, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def binary(self) -> Binary:
+        """What httpd says of itself, asked when it is first needed."""
+        return self.asked()
 
     def lookup(self, name: bytes) -> bytes | None:
         """Return the value of `${name}`; httpd keeps variables in a case-insensitive table."""
@@ -67,10 +77,12 @@ def judge(kind: str, word: str, negated: bool, known: Known) -> Truth:
 def _module(name: str, known: Known) -> Truth:
     """`<IfModule>` takes an identifier (ssl_module) or a source file (mod_ssl.c); names are case-sensitive."""
     source = name if name.endswith(".c") else source_of(name)
+    loaded = known.sources.get(name, Truth.NO) if source == name else known.modules.get(name, Truth.NO)
+    if loaded is Truth.YES:
+        return loaded
     static = known.binary.static_modules
     if static is not None and source in static:
         return Truth.YES
-    loaded = known.sources.get(name, Truth.NO) if source == name else known.modules.get(name, Truth.NO)
     return max(loaded, Truth.MAYBE) if static is None else loaded
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ocsp_stapling import files
-from ocsp_stapling.apache.conditions import Binary, Known, Truth, judge
+from ocsp_stapling.apache.conditions import Asked, Binary, Known, Truth, judge
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.open_vhost import VHOST_LINES, OpenVhost
 from ocsp_stapling.apache.statements import BEGIN, END, MAX_WORD, NAMES, Statement, resolve, scan, words
@@ -28,16 +28,16 @@ _CANONICAL = {key.encode(): name for key, name in NAMES.items()}
 
 
 def read_config(
-    layout: Layout, binary: Binary | None = None, overlay: Mapping[Path, bytes | None] | None = None
+    layout: Layout, binary: Asked = Binary, overlay: Mapping[Path, bytes | None] | None = None
 ) -> ConfigTree:
     """Read the whole configuration, beginning with `layout.conf`; what is odd in it becomes a finding.
 
-    `binary` is what httpd says of itself (`Httpd.binary()`); without it some conditions stay uncertain. With
+    `binary` asks httpd about itself (`Httpd.binary`); without it some conditions stay uncertain. With
     `overlay` the configuration is read as it would be with these file contents (None: file absent). Raises
     Problem `no-httpd-conf` if httpd.conf itself cannot be read.
     """
     walk = _TreeWalk(
-        layout, binary or Binary(), {str(path): content for path, content in (overlay or {}).items()}
+        layout, binary, {str(path): content for path, content in (overlay or {}).items()}
     )
     walk.include(str(layout.conf), required=True)
     if not walk.files:
@@ -49,7 +49,7 @@ def read_config(
 class _TreeWalk:
     """The state of one reading."""
 
-    def __init__(self, layout: Layout, binary: Binary, overlay: Overlay) -> None:
+    def __init__(self, layout: Layout, binary: Asked, overlay: Overlay) -> None:
         self._overlay, self._userdata = overlay, layout.userdata
         self.known = Known(binary, layout.base)
         self.files: list[Path] = []

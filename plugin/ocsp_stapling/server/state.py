@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from ocsp_stapling.apache.conditions import Binary
+from ocsp_stapling.apache.conditions import Asked, Binary
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.managed_block import relay_port
 from ocsp_stapling.apache.native import NativeSwitch, read_native_switch, vhost_template_line
@@ -33,7 +32,8 @@ class ServerState:
     tree: ConfigTree
     native: NativeSwitch
     """WHM's own switch."""
-    binary: Binary = field(repr=False)
+    binary: Asked = field(repr=False)
+    """What the httpd program says of itself; it is asked once, and only if something hangs on it."""
     state_directory: Path | None = None
     """Where certificates are remembered; None: not at all."""
     now: datetime | None = None
@@ -132,7 +132,13 @@ def look(
     The configuration is read with what the httpd binary says of itself, so that its conditions can be judged.
     """
     here = layout or read_layout()
-    binary = Httpd(here).binary()
+
+    @cache
+    def binary() -> Binary:
+        from ocsp_stapling.apache.httpd import Httpd  # running programs takes long to load, and is rarely needed
+
+        return Httpd(here).binary()
+
     tree = read_config(here, binary)
     return ServerState(here, tree, read_native_switch(here.ea4_conf), binary, state_directory, now)
 

@@ -21,7 +21,7 @@ from tests.unit.apache.real_apache import layout_at
 BINARY = Binary((2, 4, 62), frozenset({"core.c", "mod_so.c", "http_core.c", "mod_version.c"}), frozenset())
 
 
-def read(base: Path, conf: str | bytes, binary: Binary | None = BINARY, **files: str) -> ConfigTree:
+def read(base: Path, conf: str | bytes, binary: Binary = BINARY, **files: str) -> ConfigTree:
     (base / "conf").mkdir(exist_ok=True)
     for name, text in {
         "conf/httpd.conf": conf,
@@ -30,7 +30,7 @@ def read(base: Path, conf: str | bytes, binary: Binary | None = BINARY, **files:
         path = base / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_config(layout_at(base), binary)
+    return read_config(layout_at(base), lambda: binary)
 
 
 def stapling(tree: ConfigTree) -> list[tuple[str, int, str]]:
@@ -114,7 +114,7 @@ def test_conditions_that_are_known(tmp_path: Path, condition: str, taken: bool) 
 )
 def test_what_cannot_be_known_is_uncertain(tmp_path: Path, condition: str) -> None:
     text = f"<{condition}>\nSSLUseStapling on\n</{condition.split()[0]}>\nSSLUseStapling off\n"
-    tree = read(tmp_path, text, binary=None)
+    tree = read(tmp_path, text, binary=Binary())
     assert [d.certain for d in tree.directives] == [False, True]
 
 
@@ -185,8 +185,8 @@ def test_overlay_shows_the_configuration_as_it_would_be(tmp_path: Path) -> None:
         (tmp_path / "d" / name).write_text(text)
     layout = layout_at(tmp_path)
     changed = {tmp_path / "d/a.conf": None, tmp_path / "d/z.conf": b"SSLUseStapling On\n"}
-    assert stapling(read_config(layout, BINARY)) == [("a.conf", 1, "on"), ("b.conf", 1, "off")]
-    assert stapling(read_config(layout, BINARY, changed)) == [("b.conf", 1, "off"), ("z.conf", 1, "On")]
+    assert stapling(read_config(layout, lambda: BINARY)) == [("a.conf", 1, "on"), ("b.conf", 1, "off")]
+    assert stapling(read_config(layout, lambda: BINARY, changed)) == [("b.conf", 1, "off"), ("z.conf", 1, "On")]
 
 
 def test_our_block_is_recognised(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_an_include_is_found_under_its_old_name(tmp_path: Path) -> None:
     tree = read(tmp_path, "Include old/a.conf\n", d__a="")
     assert not tree.reads(tmp_path / "d/a.conf")
     (tmp_path / "d/a.conf").write_text("")
-    tree = read_config(layout_at(tmp_path), BINARY)
+    tree = read_config(layout_at(tmp_path), lambda: BINARY)
     assert tree.reads(tmp_path / "d/a.conf")
     assert tree.reads(tmp_path / "old/a.conf")
 
@@ -264,3 +264,23 @@ def test_no_bytes_make_it_fail(tmp_path_factory: pytest.TempPathFactory, content
     assert tree.files[0] == base / "conf/httpd.conf"
     lines = content.count(b"\n") + 1
     assert all(1 <= directive.line <= lines for directive in tree.directives)
+
+
+def test_httpd_is_asked_once_and_only_where_a_condition_hangs_on_it(tmp_path: Path) -> None:
+    asked: list[Binary] = []
+
+    def ask() -> Binary:
+        asked.append(BINARY)
+        return BINARY
+
+    read(tmp_path, "LoadModule ssl_module x.so\n<IfModule ssl_module>\nSSLUseStapling on\n</IfModule>\n")
+    assert read_config(layout_at(tmp_path), ask).last("SSLUseStapling")
+    assert not asked
+    read(
+        tmp_path,
+        "<IfModule http_core.c>\nSSLUseStapling on\n</IfModule>\n<IfVersion >= 2.4>\nListen 1\n</IfVersion>\n",
+    )
+    tree = read_config(layout_at(tmp_path), ask)
+    assert tree.last("SSLUseStapling")
+    assert tree.listen == ("1",)
+    assert len(asked) == 1

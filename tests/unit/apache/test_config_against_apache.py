@@ -28,7 +28,7 @@ def compare(layout: Layout) -> bool:
     if dumped is None:
         return False
     theirs = [t for t in dumped if t.name in NAMES]
-    tree = read_config(layout, binary(layout))
+    tree = read_config(layout, lambda: binary(layout))
     ours = [d for d in tree.directives if d.name.lower() in NAMES]
     assert [(str(d.file), d.name.lower()) for d in ours] == [(t.file, t.name) for t in theirs]
     for directive, taken in zip(ours, theirs, strict=True):
