@@ -36,9 +36,7 @@ def read_config(
     `overlay` the configuration is read as it would be with these file contents (None: file absent). Raises
     Problem `no-httpd-conf` if httpd.conf itself cannot be read.
     """
-    walk = _TreeWalk(
-        layout, binary, {str(path): content for path, content in (overlay or {}).items()}
-    )
+    walk = _TreeWalk(layout, binary, {str(path): content for path, content in (overlay or {}).items()})
     walk.include(str(layout.conf), required=True)
     if not walk.files:
         detail = walk.findings[0].message if walk.findings else ""
@@ -150,15 +148,15 @@ class _TreeWalk:
         while at < end:
             name, args, self.line, written = statements[at]
             at += 1
-            if name.startswith(b"<if"):
+            if self.vhost is not None and name in VHOST_LINES:
+                self.vhost.take(name, words(args, self.known.lookup), self.absolute)
+            elif name.startswith(b"<if"):
                 if self._open(name, args) is Truth.NO:
                     at = _after_section(statements, at)
             elif name.startswith(b"</if"):
                 del self.sections[-1:]
             elif name == b"<macro":
                 at = self._define_macro(args, statements, at)
-            elif self.vhost is not None and name in VHOST_LINES:
-                self.vhost.take(name, words(args, self.known.lookup), self.absolute)
             elif name in _CANONICAL:
                 self._collect(name, args, written)
             elif name in _STEERING:

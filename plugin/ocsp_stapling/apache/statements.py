@@ -6,6 +6,7 @@ joins lines (in comments too), a NUL byte ends its line, names are case-insensit
 
 from __future__ import annotations
 
+import io
 import re
 from bisect import bisect_left
 from collections.abc import Callable
@@ -49,36 +50,12 @@ NAMES = {
         "User",
     )
 }
-_OPEN = rb"<If(?:Module|Define|Version|File|Directive|Section)"
-_CLOSE = _OPEN.replace(b"<", b"</")
-_STEERING = rb"ServerRoot|LoadModule|Define|UnDefine|Include|IncludeOptional|Use|</?VirtualHost|</?Macro"
-_NAME = (
-    b"(?:" + b"|".join([_STEERING, _OPEN, _CLOSE, *(name.encode() for name in NAMES)]) + rb")(?![^\s>\"'])"
-)
-_MARKER = b"(?:" + includes.BEGIN + b"|" + includes.END + b")"
-_BLANK = rb"[ \t\r\x0b\x0c]*+"
-_INITIAL = rb"[<#\"'degilmpstu]"  # with which a line of interest can begin
-
-
-def _idle_section(depth: int) -> bytes:
-    """The pattern of a conditional section without any line of interest, nested up to `depth` deep.
-
-    cPanel writes half a dozen of them into each virtual host; taking each as one match halves the time.
-    """
-    # One way only to match each line: a choice here would multiply when the section turns out not to be idle.
-    line = rb"\n" + _BLANK + rb"(?!(?=" + _INITIAL + rb")(?:[\"']|" + _NAME + b"|" + _MARKER + rb"))[^\n]*+"
-    inner = line + b"|" + _idle_section(depth - 1) if depth else line
-    begin, end = rb"\n" + _BLANK + _OPEN + rb"[ \t][^\n]*+", rb"\n" + _BLANK + _CLOSE + rb">[^\n]*+"
-    return begin + b"(?:" + inner + b"){0,200}" + end
-
-
-# The leading \n is a literal that the regex engine seeks with memchr; the look-ahead then drops most lines.
-_LINE = re.compile(
-    rb"\n" + _BLANK + b"(?=" + _INITIAL + b")"
-    rb"(?:[\"']?+(" + _NAME + rb")[\"']?+([^\n]*+)|(" + _MARKER + b"))",
-    re.IGNORECASE,
-)
-_LINE_OR_IDLE = re.compile(_idle_section(2) + b"|" + _LINE.pattern, re.IGNORECASE)
+_KINDS = ("module", "define", "version", "file", "directive", "section")
+_BEGINS, _ENDS = (frozenset(f"<{end}if{kind}".encode() for kind in _KINDS) for end in ("", "/"))
+_STEERING = ("serverroot", "loadmodule", "define", "undefine", "include", "includeoptional", "use")
+_STEERING_SECTIONS = ("<virtualhost", "</virtualhost", "<macro", "</macro")
+_WANTED = _BEGINS | _ENDS | {name.encode() for name in (*NAMES, *_STEERING, *_STEERING_SECTIONS)}
+_LINE = re.compile(rb"[ \t\r\x0b\x0c]*+(?:(#[^\n]*+)|[\"']?+([^\s>\"']++)[\"']?+([^\n]*+))")
 _CONTINUATION = re.compile(rb"\\\r?\n")
 _NUL_TAIL = re.compile(rb"\0[^\n]*")
 _WORD = re.compile(
@@ -87,6 +64,7 @@ _WORD = re.compile(
 _SPECIAL = re.compile(rb"[\"'\\$]")
 _VARIABLE = re.compile(rb"\$\{([^}]*)\}")
 
+_LINES_KEPT = 1 << 16
 MAX_WORD = 8192  # httpd's MAX_STRING_LEN; `Define X ${X}${X}` doubles with every line
 
 Lookup = Callable[[bytes], bytes | None]
@@ -96,6 +74,9 @@ Lookup = Callable[[bytes], bytes | None]
 Statement = tuple[bytes, bytes, int, bytes]
 """A line of interest: name in lower case (sections as `<ifmodule` and `</ifmodule`), the raw rest of the line,
 1-based line number, name as written. A plain tuple, because a server's configuration has them by the 100,000."""
+
+_Line = tuple[bytes, bytes, bytes]
+"""Name, rest and name as written."""
 
 
 def scan(content: bytes) -> list[Statement]:
@@ -108,19 +89,37 @@ def scan(content: bytes) -> list[Statement]:
 
 
 def _scan_plain(content: bytes) -> list[Statement]:
-    text = b"\n" + content
-    found = []
-    line, seen = 0, 0
-    for match in _LINE_OR_IDLE.finditer(text):
-        name, args, marker = match.groups()
-        if name is None and marker is None:
+    # What cPanel writes into one virtual host it writes into a thousand, so most lines were read before.
+    kept: dict[bytes, _Line | None] = {}
+    found: list[Statement] = []
+    for number, raw in enumerate(io.BytesIO(content), 1):
+        if raw in kept:
+            line = kept[raw]
+        else:
+            line = _of_interest(raw)
+            if len(kept) < _LINES_KEPT:
+                kept[raw] = line
+        if line is None:
             continue
-        start = match.start() + 1
-        line += text.count(b"\n", seen, start)
-        seen = start
-        written = name or marker
-        found.append((written.lower(), args or b"", line, written))
+        name, args, written = line
+        if name in _ENDS and found and found[-1][0] in _BEGINS:
+            found.pop()  # a conditional section without any line of interest: half a dozen in each virtual host
+        else:
+            found.append((name, args, number, written))
     return found
+
+
+def _of_interest(raw: bytes) -> _Line | None:
+    """The name in lower case, the rest of the line, the name as written; None for a line that changes nothing."""
+    match = _LINE.match(raw)
+    if match is None:
+        return None
+    comment, written, args = match.groups()
+    if comment is not None:
+        lower = comment.lower()
+        return next(((marker, b"", marker) for marker in (BEGIN, END) if lower.startswith(marker)), None)
+    name = written.lower()
+    return (name, args, written) if name in _WANTED else None
 
 
 def _scan_continued(content: bytes) -> list[Statement]:
