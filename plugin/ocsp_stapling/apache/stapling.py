@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import exp, lgamma, log, log1p
 from pathlib import Path
+from typing import NamedTuple
 
 from ocsp_stapling.apache.native import NativeSwitch
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHost
@@ -37,8 +38,7 @@ class Origin(Enum):
     """Nobody has looked."""
 
 
-@dataclass(frozen=True)
-class Override:
+class Override(NamedTuple):
     """A virtual host with its own SSLUseStapling, which beats the server level."""
 
     vhost: VirtualHost

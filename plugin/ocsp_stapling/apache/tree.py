@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 DEFAULT_TIMEOUT = 60  # seconds; httpd's Timeout
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a virtual host begins: its file and 1-based line, and the addresses as written there."""
 
     file: Path
@@ -17,8 +17,7 @@ class Place:
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(NamedTuple):
     """One directive that takes part in stapling. Texts are the file's bytes, undecodable ones escaped."""
 
     name: str
@@ -47,8 +46,7 @@ class Directive:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualHost:
+class VirtualHost(NamedTuple):
     """One `<VirtualHost>` section; None means that it says nothing, so the server level holds."""
 
     place: Place
@@ -74,8 +72,7 @@ class VirtualHost:
         return next((d for d in reversed(self.own) if d.name == name and d.certain), None)
 
 
-@dataclass(frozen=True)
-class ManagedBlock:
+class ManagedBlock(NamedTuple):
     """Our markers in a file: 1-based lines; `end` is None when the end marker is missing."""
 
     file: Path
@@ -83,8 +80,7 @@ class ManagedBlock:
     end: int | None
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """Something odd met while reading: a stable code, one plain sentence, and where."""
 
     code: str

@@ -10,13 +10,12 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ocsp_stapling.document import moment
 
@@ -78,8 +77,7 @@ def ending(state: str, result: Mapping[str, Any] | None = None) -> str:
     return f"{told}, but some visitors still wait" if (result or {}).get("still_waiting_names") else told
 
 
-@dataclass(frozen=True)
-class FileRecord:
+class FileRecord(NamedTuple):
     """A file of an operation: its bytes before, and the bytes wanted after (None: no such file)."""
 
     path: Path
@@ -87,8 +85,7 @@ class FileRecord:
     after: bytes | None
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step of an operation; `at` is seconds since the epoch."""
 
     at: float
@@ -133,8 +130,7 @@ class Operation:
         }
 
 
-@dataclass(frozen=True)
-class IncidentRow:
+class IncidentRow(NamedTuple):
     """An incident as it is kept: what `document` means, only those know who write it."""
 
     id: str
@@ -351,7 +347,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def new_identity() -> str:
     """Return an identity for an operation: sortable by time, unique, safe in a URL and a file name."""
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

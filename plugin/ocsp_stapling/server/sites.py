@@ -6,41 +6,69 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ocsp_stapling.apache.stapling import is_on, seconds_of
 from ocsp_stapling.apache.tree import Directive, Place
 from ocsp_stapling.ocsp.door import Door
-from ocsp_stapling.server.certificate_files import CertificateFiles, CertificateReading, Pair
+from ocsp_stapling.server.certificate_memory import CertificateFiles, CertificateReading, Pair
 from ocsp_stapling.server.names import HTTPS, Address, doors, host_name
 from ocsp_stapling.server.vhosts import TlsVhost
 
 
-@dataclass(frozen=True)
-class EndpointCertificate:
+class EndpointCertificate(NamedTuple):
     """One certificate of an endpoint and what Apache would ask about it. With `problem` nothing is known of it."""
 
     file: Path
     issuer_file: Path | None
     """Where its issuer stands, if not in the same file: SSLCertificateChainFile or SSLCACertificateFile."""
-    issuer: str
-    """Common name of the issuing certificate."""
-    organization: str
-    """The issuer's organisation: the authority."""
-    ocsp_urls: tuple[str, ...]
-    """As the certificate names them."""
+    reading: CertificateReading
     responder: str
     """The URL that Apache asks: SSLStaplingForceURL's if there is one, else the certificate's; "" for none."""
-    must_staple: bool
-    not_after: datetime | None
-    """Aware, in UTC; None if the certificate could not be read."""
     expired: bool
-    self_signed: bool
-    chain_complete: bool
-    """Apache finds the issuer; if not, it cannot staple this certificate (AH02217)."""
-    problem: str
+
+    @property
+    def issuer(self) -> str:
+        """Common name of the issuing certificate."""
+        return self.reading.issuer
+
+    @property
+    def organization(self) -> str:
+        """The issuer's organisation: the authority."""
+        return self.reading.organization
+
+    @property
+    def ocsp_urls(self) -> tuple[str, ...]:
+        """As the certificate names them."""
+        return self.reading.ocsp_urls
+
+    @property
+    def must_staple(self) -> bool:
+        """Whether it demands a staple of whoever shows it."""
+        return self.reading.must_staple
+
+    @property
+    def not_after(self) -> datetime | None:
+        """Aware, in UTC; None if the certificate could not be read."""
+        return None if self.problem else datetime.fromtimestamp(self.reading.not_after, UTC)
+
+    @property
+    def self_signed(self) -> bool:
+        """Whether it signed itself."""
+        return self.reading.self_signed
+
+    @property
+    def chain_complete(self) -> bool:
+        """Apache finds the issuer; if not, it cannot staple this certificate (AH02217)."""
+        return self.reading.chain_complete
+
+    @property
+    def problem(self) -> str:
+        """The code of what is wrong with the file, "" if it can be read."""
+        return self.reading.problem
 
     @property
     def can_staple(self) -> bool:
@@ -50,32 +78,75 @@ class EndpointCertificate:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where visitors meet a site: one name, one port, the addresses, all certificates, what holds for stapling."""
+    """Where visitors meet a site: one virtual host, one port, the addresses, all certificates."""
 
-    name: str
-    aliases: tuple[str, ...]
-    owner: str | None
+    vhost: TlsVhost
     port: int
     addresses: tuple[Address, ...]
-    doors: tuple[Door, ...]
-    """Where it can be met from this machine."""
     certificates: tuple[EndpointCertificate, ...]
     """At least one; RSA and ECDSA side by side are two."""
-    stapling: bool
-    """Whether SSLUseStapling is on here, by its own line or the server's."""
-    decided_by: Directive | None
-    """The line that says so; None is Apache's default."""
-    override: Directive | None
-    """Its own SSLUseStapling, which beats the server's."""
-    override_in_userdata: bool
-    force_url: Directive | None
-    """The SSLStaplingForceURL in force: every question goes there."""
-    proxy: Directive | None
-    """The SSLOCSPProxyURL in force: every question goes through it."""
-    responder_timeout: int
-    """Seconds per address and socket operation."""
-    place: Place | None
-    """The virtual host, None for the server itself."""
+    listen: Sequence[str]
+    """The arguments of every Listen."""
+
+    @property
+    def name(self) -> str:
+        """The name of the site."""
+        return self.vhost.name
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its other names."""
+        return self.vhost.aliases
+
+    @property
+    def owner(self) -> str | None:
+        """The cPanel account, None if unknown."""
+        return self.vhost.owner
+
+    @property
+    def place(self) -> Place | None:
+        """The virtual host, None for the server itself."""
+        return self.vhost.place
+
+    @cached_property
+    def doors(self) -> tuple[Door, ...]:
+        """Where it can be met from this machine."""
+        return doors(self.name, self.addresses, self.listen)
+
+    @property
+    def decided_by(self) -> Directive | None:
+        """The line that says whether SSLUseStapling is on here; None is Apache's default."""
+        return self.vhost.in_force.get("SSLUseStapling")
+
+    @property
+    def stapling(self) -> bool:
+        """Whether SSLUseStapling is on here, by its own line or the server's."""
+        return self.decided_by is not None and is_on(self.decided_by)
+
+    @property
+    def override(self) -> Directive | None:
+        """Its own SSLUseStapling, which beats the server's."""
+        return self.vhost.stapling
+
+    @property
+    def override_in_userdata(self) -> bool:
+        """Whether that line stands in a file which the virtual host includes."""
+        return self.vhost.in_userdata
+
+    @property
+    def force_url(self) -> Directive | None:
+        """The SSLStaplingForceURL in force: every question goes there."""
+        return self.vhost.force_url
+
+    @property
+    def proxy(self) -> Directive | None:
+        """The SSLOCSPProxyURL in force: every question goes through it."""
+        return self.vhost.in_force.get("SSLOCSPProxyURL")
+
+    @property
+    def responder_timeout(self) -> int:
+        """Seconds per address and socket operation."""
+        return seconds_of(self.vhost.in_force.get("SSLStaplingResponderTimeout"))
 
     @cached_property
     def _speaker(self) -> EndpointCertificate:
@@ -248,10 +319,16 @@ Key = tuple[str, int, tuple[Address, ...]]
 
 def keys_of(vhost: TlsVhost) -> list[Key]:
     """Return the keys of a virtual host's endpoints, one for each of its ports."""
+    return [(vhost.name, port, addresses) for port, addresses in _by_port(vhost.addresses)]
+
+
+@lru_cache(maxsize=1024)
+def _by_port(addresses: tuple[Address, ...]) -> tuple[tuple[int, tuple[Address, ...]], ...]:
+    """The addresses of each port; the sites of a server share a few of them."""
     ports: dict[int, list[Address]] = {}
-    for one in vhost.addresses:
+    for one in addresses:
         ports.setdefault(one.port or HTTPS, []).append(one)
-    return [(vhost.name, port, tuple(addresses)) for port, addresses in (ports or {HTTPS: []}).items()]
+    return tuple((port, tuple(found)) for port, found in (ports or {HTTPS: []}).items())
 
 
 def host_of(url: str) -> str:
@@ -277,39 +354,15 @@ def _pairs(vhost: TlsVhost) -> list[Pair]:
 def _endpoints(
     vhost: TlsVhost, listen: Sequence[str], readings: dict[Pair, CertificateReading], now: int
 ) -> list[Endpoint]:
-    lines = vhost.in_force or {}
-    line, force, timeout = (
-        lines.get(name) for name in ("SSLUseStapling", "SSLStaplingForceURL", "SSLStaplingResponderTimeout")
-    )
-    if force and force.managed:
-        force = None  # the shield's: its relay asks whom the certificates name
-    certificates = tuple(
-        _certificate(path, vhost, readings, force.value if force else "", now) for path in vhost.certificates
-    )
+    certificates = tuple(_certificate(path, vhost, readings, now) for path in vhost.certificates)
     return [
-        Endpoint(
-            name=vhost.name,
-            aliases=vhost.aliases,
-            owner=vhost.owner,
-            port=port,
-            addresses=addresses,
-            doors=doors(vhost.name, addresses, listen),
-            certificates=certificates,
-            stapling=line is not None and is_on(line),
-            decided_by=line,
-            override=vhost.stapling,
-            override_in_userdata=vhost.in_userdata,
-            force_url=force,
-            proxy=lines.get("SSLOCSPProxyURL"),
-            responder_timeout=seconds_of(timeout),
-            place=vhost.place,
-        )
-        for _, port, addresses in keys_of(vhost)
+        Endpoint(vhost, port, addresses, certificates, listen)
+        for port, addresses in _by_port(vhost.addresses)
     ]
 
 
 def _certificate(
-    path: Path, vhost: TlsVhost, readings: dict[Pair, CertificateReading], forced: str, now: int
+    path: Path, vhost: TlsVhost, readings: dict[Pair, CertificateReading], now: int
 ) -> EndpointCertificate:
     issuer_file = vhost.chain_file
     read = readings[str(path), str(issuer_file or "")]
@@ -317,19 +370,13 @@ def _certificate(
         beside = readings[str(path), str(vhost.trusted_file)]
         if beside.chain_complete:
             read, issuer_file = beside, vhost.trusted_file
+    # Beside a copy of itself even a self-signed one has an issuer, and mod_ssl asks for it.
+    asked = not read.problem and (read.chain_complete or not read.self_signed)
     own = read.ocsp_urls[0] if read.ocsp_urls else ""
     return EndpointCertificate(
         file=path,
         issuer_file=issuer_file,
-        issuer=read.issuer,
-        organization=read.organization,
-        ocsp_urls=read.ocsp_urls,
-        # Beside a copy of itself even a self-signed one has an issuer, and mod_ssl asks for it.
-        responder="" if read.problem or (read.self_signed and not read.chain_complete) else forced or own,
-        must_staple=read.must_staple,
-        not_after=None if read.problem else datetime.fromtimestamp(read.not_after, UTC),
+        reading=read,
+        responder=(vhost.force_url.value if vhost.force_url else "") or own if asked else "",
         expired=not read.problem and read.not_after <= now,
-        self_signed=read.self_signed,
-        chain_complete=read.chain_complete,
-        problem=read.problem,
     )

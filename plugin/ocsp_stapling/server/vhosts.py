@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Place, VirtualHost
 from ocsp_stapling.server.names import Address, address, host_name, listener
@@ -22,8 +23,7 @@ _NOBODY = ("", "nobody")
 _INHERITED = ("SSLUseStapling", "SSLStaplingForceURL", "SSLOCSPProxyURL", "SSLStaplingResponderTimeout")
 
 
-@dataclass(frozen=True, slots=True)
-class TlsVhost:
+class TlsVhost(NamedTuple):
     """A virtual host, or the server itself, with SSLEngine on and a certificate."""
 
     name: str
@@ -43,7 +43,7 @@ class TlsVhost:
     """None: the server itself."""
     in_userdata: bool = False
     """Whether its own SSLUseStapling stands in a file that the virtual host includes."""
-    in_force: Mapping[str, Directive] | None = None
+    in_force: Mapping[str, Directive] = MappingProxyType({})
     """The line that holds here, its own or the server's, by name: SSLUseStapling, SSLStaplingForceURL,
     SSLOCSPProxyURL, SSLStaplingResponderTimeout."""
 
@@ -51,6 +51,12 @@ class TlsVhost:
     def certificate_file(self) -> Path:
         """The first certificate file."""
         return self.certificates[0]
+
+    @property
+    def force_url(self) -> Directive | None:
+        """The SSLStaplingForceURL in force; the shield's is none: its relay asks whom the certificates name."""
+        line = self.in_force.get("SSLStaplingForceURL")
+        return None if line is not None and line.managed else line
 
 
 class _ServerLevel:
@@ -133,9 +139,11 @@ def _tls_vhost(
 def _itself(server: _ServerLevel, tree: ConfigTree) -> list[TlsVhost]:
     """The server itself, where it listens and no virtual host takes the connection."""
     certificates = _files(server.certificates)
+    if not (server.engine and certificates):
+        return []
     taken = {address(text) for vhost in tree.vhosts for text in vhost.place.addresses}
     left = tuple(one for one in map(listener, tree.listen) if one.port and not _is_taken(one, taken))
-    if not (server.engine and certificates and left):
+    if not left:
         return []
     named = tree.last("ServerName")
     name = host_name(named.value) if named else f"{left[0].host}:{left[0].port}"
@@ -163,7 +171,7 @@ def _is_taken(place: Address, taken: set[Address]) -> bool:
 
 def _files(certificates: tuple[Path, ...]) -> tuple[Path, ...]:
     """A certificate may also be a key on a token (`pkcs11:...`), which is no file to read."""
-    return tuple(path for path in dict.fromkeys(certificates) if "pkcs11:" not in str(path))
+    return tuple({name: path for path in certificates if "pkcs11:" not in (name := str(path))}.values())
 
 
 def _owner(vhost: VirtualHost, userdata: Path) -> str | None:

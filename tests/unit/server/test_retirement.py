@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,11 +30,16 @@ def test_each_certificate_counts_once_and_the_last_to_end_is_told(tmp_path: Path
 
 def test_certificates_without_a_responder_expired_or_unreadable_do_not_name_one(tmp_path: Path) -> None:
     plain, _, strict = certificates(tmp_path)
-    ended = replace(plain, ocsp_urls=(), not_after=LATER)
+    ended = plain._replace(reading=plain.reading._replace(ocsp_urls=(), not_after=int(LATER.timestamp())))
 
     assert (retirement([ended, strict]).naming_count, retirement([ended, strict]).certificate_count) == (1, 2)
-    assert retirement([replace(strict, expired=True), plain]).certificate_count == 1
-    assert retirement([replace(strict, problem="unreadable"), plain]).certificate_count == 1
+    assert retirement([strict._replace(expired=True), plain]).certificate_count == 1
+    assert (
+        retirement(
+            [strict._replace(reading=strict.reading._replace(problem="unreadable")), plain]
+        ).certificate_count
+        == 1
+    )
     assert retirement([ended]).sentence == "No certificate in use names a responder any more."
     assert "may stay as it is" in retirement([ended]).advice
 
