@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -307,6 +306,8 @@ def _unwritten(path: Path, expected: Tag | None) -> bool:
 
 def _swap(one: Path, other: Path) -> bool:
     """Exchange two names atomically (renameat2, Linux 3.15); False where the file system cannot."""
+    import ctypes  # for who writes, not for who reads
+
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False

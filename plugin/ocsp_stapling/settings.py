@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,9 +208,11 @@ def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:
+    import tomllib  # there may be no file
+
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:  # TOMLDecodeError is a ValueError
         raise Problem(
             "config-invalid", f"The configuration file {file} is not valid TOML.", str(error)
         ) from error
@@ -275,6 +275,8 @@ def _authority(entry: Mapping[str, Any], number: int, faults: list[str]) -> Auth
 
 
 def _unknown(path: str, key: str, known: list[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(key[:60], known, n=1)
     hint = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(known)
     return f"{rules.plain(path)} is not a setting ({hint})"

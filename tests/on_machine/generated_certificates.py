@@ -39,7 +39,7 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
 from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.staple import Handshake, handshake
-from ocsp_stapling.server.certificate_files import CertificateFiles
+from ocsp_stapling.server.certificate_memory import CertificateFiles
 from tests.machine.pki import new_key, pem, pem_key
 
 RECORDER, APACHE = 18081, 8443

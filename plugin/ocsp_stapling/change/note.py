@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from ocsp_stapling.apache import includes
-from ocsp_stapling.apache.managed_block import read_note
+from ocsp_stapling.apache.managed_block import SITE_NAME, read_note
 from ocsp_stapling.apache.stapling import Origin, StaplingState
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.state import ServerState
 
 _INCLUDE_BYTES = 16 << 20
 
@@ -38,6 +39,15 @@ def site_note(file: Path) -> OffNote:
     """Return the note of the block that turns a single site off."""
     found = read_note(_body(file))
     return OffNote(_moment(found["when"]), found["who"], found["reason"]) if found else OffNote()
+
+
+def turned_off(server: ServerState) -> dict[str, Path]:
+    """Return the sites that a block of ours turns off alone, with the file in which it stands."""
+    return {
+        one.name: one.override.file
+        for one in server.endpoints
+        if one.override and one.override.managed and one.override.file.name == SITE_NAME
+    }
 
 
 def _body(path: Path) -> str:

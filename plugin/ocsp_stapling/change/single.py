@@ -14,6 +14,7 @@ from pathlib import Path
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes, managed_block
 from ocsp_stapling.change.model import Change, Situation
+from ocsp_stapling.change.note import turned_off
 from ocsp_stapling.change.request import ACCOUNT, ChangeRequest, called
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.names import host_name
@@ -40,15 +41,6 @@ def endpoints(server: ServerState, site: str) -> tuple[Endpoint, ...]:
 def is_off(server: ServerState, site: str) -> bool:
     """Return whether stapling is off at every endpoint of that name."""
     return not any(one.stapling for one in endpoints(server, site))
-
-
-def turned_off(server: ServerState) -> dict[str, Path]:
-    """Return the sites that a block of ours turns off alone, with the file in which it stands."""
-    return {
-        one.name: one.override.file
-        for one in server.endpoints
-        if one.override and one.override.managed and one.override.file.name == managed_block.SITE_NAME
-    }
 
 
 def off(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +97,8 @@ def _read(directory: Path) -> dict[str, Any] | None:
 
 
 def _write(directory: Path, text: str) -> None:
+    import tempfile
+
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Checks may run side by side: each writes its own file, and the last one to end stays.
     descriptor, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)

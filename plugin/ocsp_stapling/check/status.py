@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.stapling import StaplingState
-from ocsp_stapling.change import lock, single
+from ocsp_stapling.change import lock
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal
-from ocsp_stapling.change.note import off_note, site_note
+from ocsp_stapling.change.note import off_note, site_note, turned_off
 from ocsp_stapling.check import result
 from ocsp_stapling.server import state as server
 from ocsp_stapling.settings import Settings
@@ -25,7 +25,7 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     return {
         **_stapling(state),
         "still_on": [] if state.on else [one.name for one in endpoints if one.stapling],
-        "off_alone": [_off_alone(name, file) for name, file in single.turned_off(here).items()],
+        "off_alone": [_off_alone(name, file) for name, file in turned_off(here).items()],
         "site_count": len(endpoints),
         "must_staple_count": len(strict),
         "must_staple_sites": strict,

@@ -135,7 +135,9 @@ def look(
 
     @cache
     def binary() -> Binary:
-        from ocsp_stapling.apache.httpd import Httpd  # running programs takes long to load, and is rarely needed
+        from ocsp_stapling.apache.httpd import (
+            Httpd,  # running programs takes long to load, and is rarely needed
+        )
 
         return Httpd(here).binary()
 

@@ -186,7 +186,10 @@ def test_overlay_shows_the_configuration_as_it_would_be(tmp_path: Path) -> None:
     layout = layout_at(tmp_path)
     changed = {tmp_path / "d/a.conf": None, tmp_path / "d/z.conf": b"SSLUseStapling On\n"}
     assert stapling(read_config(layout, lambda: BINARY)) == [("a.conf", 1, "on"), ("b.conf", 1, "off")]
-    assert stapling(read_config(layout, lambda: BINARY, changed)) == [("b.conf", 1, "off"), ("z.conf", 1, "On")]
+    assert stapling(read_config(layout, lambda: BINARY, changed)) == [
+        ("b.conf", 1, "off"),
+        ("z.conf", 1, "On"),
+    ]
 
 
 def test_our_block_is_recognised(tmp_path: Path) -> None:

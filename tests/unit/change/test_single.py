@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.apache import managed_block
-from ocsp_stapling.change import plan, single
+from ocsp_stapling.change import plan
+from ocsp_stapling.change.note import turned_off
 from ocsp_stapling.change.transaction import put_back, write
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import Tree, site_wish, wish
@@ -55,7 +56,7 @@ def test_a_site_alone_is_off_and_on_again_and_the_others_keep_their_stapling(tre
     assert {one.door.name for one in off.others} == {"other.test"}
     carry_out(off)
     assert stapling(tree) == {"a.test": False, "other.test": True}
-    assert single.turned_off(tree.situation().server) == {"a.test": ours}
+    assert turned_off(tree.situation().server) == {"a.test": ours}
     assert plan.make(site_wish("off", "a.test"), tree.situation()).changes == ()
     carry_out(plan.make(site_wish("on", "a.test"), tree.situation()))
     assert stapling(tree) == {"a.test": True, "other.test": True}
@@ -70,7 +71,7 @@ def test_all_sites_of_an_account_are_off_and_on_again_in_one_change(tree: Tree) 
     assert (off.site, off.rebuild, len(off.changes), off.sites_affected) == ("@user", False, 5, 5)
     assert {one.door.name for one in off.others} == {"other.test"}
     carry_out(off)
-    assert single.turned_off(tree.situation().server) == ours
+    assert turned_off(tree.situation().server) == ours
     assert stapling(tree) == {**dict.fromkeys(names, False), "other.test": True}
     assert plan.make(site_wish("off", "@user"), tree.situation()).changes == ()
     carry_out(plan.make(site_wish("on", names[0]), tree.situation()))

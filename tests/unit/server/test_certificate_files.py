@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ocsp_stapling.server import certificate_files
-from ocsp_stapling.server.certificate_files import CACHE_NAME, CertificateFiles, CertificateReading
+from ocsp_stapling.server import certificate_files, certificate_memory
+from ocsp_stapling.server.certificate_memory import CACHE_NAME, CertificateFiles, CertificateReading
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.machine.pki import AuthorityKeys, new_key, new_rsa_key
 from tests.machine.shape import Authority, SitePlan
@@ -41,9 +41,9 @@ def read(paths: list[Path], state: Path | None = None, chain: Path | None = None
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that are really opened."""
     opened: list[str] = []
-    original: Callable[[str], tuple[bytes, certificate_files.Tag]] = certificate_files._content
+    original: Callable[[str], tuple[bytes, certificate_memory.Tag]] = certificate_files._content
 
-    def content(path: str) -> tuple[bytes, certificate_files.Tag]:
+    def content(path: str) -> tuple[bytes, certificate_memory.Tag]:
         opened.append(Path(path).name)
         return original(path)
 

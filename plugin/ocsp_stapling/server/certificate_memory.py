@@ -1,0 +1,160 @@
+"""What certificate files say, by the thousand, remembered until a file changes. Keys are never kept.
+
+A cPanel server has thousands of combined files (key, certificate, chain). Each is read once; afterwards a stat
+call tells that it is still the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CACHE_NAME = "certificates.json"
+MAX_CACHE_BYTES = 64 << 20
+_VERSION = 2
+
+Pair = tuple[str, str]
+"""A certificate file and its chain file ("" if the chain stands in the same file)."""
+Tag = tuple[int, int, int]
+"""inode, size, mtime in nanoseconds."""
+Tags = tuple[Tag, ...]
+"""Of the files of a pair; empty if unknown: then nothing is remembered."""
+
+
+class CertificateReading(NamedTuple):
+    """What the certificate in a file says. With `problem` (a code) everything else is empty."""
+
+    issuer: str = ""
+    organization: str = ""
+    ocsp_urls: tuple[str, ...] = ()
+    must_staple: bool = False
+    self_signed: bool = False
+    chain_complete: bool = False
+    """The issuer is in the file or in the chain file, so Apache can ask for a staple (else AH02217)."""
+    problem: str = ""
+    not_after: int = 0
+    """Seconds since the epoch."""
+
+
+Entry = tuple[Tags, CertificateReading]
+
+
+class CertificateFiles:
+    """Reads certificate files; remembers them in the state directory if it may."""
+
+    def __init__(self, state_directory: Path | None) -> None:
+        self._path = state_directory / CACHE_NAME if state_directory else None
+
+    def read(self, pairs: Iterable[Pair]) -> dict[Pair, CertificateReading]:
+        """Return what each file says; a file that cannot be read has a `problem`, nothing is raised."""
+        wanted = dict.fromkeys(pairs)
+        known = _load(self._path) if self._path else {}
+        same = {pair: known[pair] for pair in wanted if pair in known and known[pair][0] == tags_of(pair)}
+        missing = [pair for pair in wanted if pair not in same]
+        entries = same | _read(missing) if missing else same
+        if self._path and (missing or len(known) > len(wanted)):
+            _store(self._path, entries)
+        return {pair: entries[pair][1] for pair in wanted}
+
+
+def _read(pairs: Sequence[Pair]) -> dict[Pair, Entry]:
+    from ocsp_stapling.server.certificate_files import read_all  # mostly all is remembered
+
+    return dict(zip(pairs, read_all(pairs), strict=True))
+
+
+def tags_of(pair: Pair) -> Tags:
+    """Return the tags of the files as they are now; empty if one cannot be looked at."""
+    try:
+        return tuple(tag_of(os.stat(path)) for path in pair if path)  # noqa: PTH116 - a str, by the thousand
+    except (OSError, ValueError):
+        return ()
+
+
+def tag_of(found: os.stat_result) -> Tag:
+    """Return the tag of a file that was looked at."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _load(path: Path) -> dict[Pair, Entry]:
+    """The remembered readings; a missing, foreign or damaged file means none."""
+    try:
+        if not _ours(path):
+            return {}
+        document = json.loads(path.read_bytes())
+        if document["version"] != _VERSION:
+            return {}
+        kinds = [_reading([*row, 0]) for row in document["kinds"]]
+        return dict(_remembered(document["files"], kinds))
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return {}
+
+
+def _ours(path: Path) -> bool:
+    """What root shows must not come from a file that others can write."""
+    found = path.lstat()
+    safe = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return safe and stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CACHE_BYTES
+
+
+def _remembered(
+    files: Iterable[Sequence[Any]], kinds: Sequence[CertificateReading]
+) -> Iterable[tuple[Pair, Entry]]:
+    for certificate, chain, kind, not_after, *numbers in files:
+        inode, size, mtime, *more = numbers
+        tags: Tags = ((inode, size, mtime),)
+        if more:
+            tags = (*tags, (more[0], more[1], more[2]))
+        yield (str(certificate), str(chain)), (tags, kinds[kind]._replace(not_after=int(not_after)))
+
+
+def _reading(row: Sequence[Any]) -> CertificateReading:
+    issuer, organization, urls, must_staple, self_signed, complete, problem, not_after = row
+    return CertificateReading(
+        str(issuer),
+        str(organization),
+        tuple(map(str, urls)),
+        bool(must_staple),
+        bool(self_signed),
+        bool(complete),
+        str(problem),
+        int(not_after),
+    )
+
+
+def _store(path: Path, entries: Mapping[Pair, Entry]) -> None:
+    """Write the cache beside and rename it; where that fails (full disk, no root), there is none."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    rows = [
+        [
+            *pair,
+            kinds.setdefault(tuple(reading[:7]), len(kinds)),
+            reading.not_after,
+            *(n for tag in tags for n in tag),
+        ]
+        for pair, (tags, reading) in entries.items()
+        if tags
+    ]
+    document = {"version": _VERSION, "kinds": list(kinds), "files": rows}
+    with contextlib.suppress(OSError):
+        _replace(path, json.dumps(document, separators=(",", ":")))
+
+
+def _replace(path: Path, text: str) -> None:
+    import tempfile  # it brings a third of this module's loading time along, for a rare write
+
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
