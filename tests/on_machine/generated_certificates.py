@@ -34,9 +34,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from ocsp_stapling.ocsp.certificate import issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.certificate import parse, read_pem_chain
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.server.certificate_memory import CertificateFiles

@@ -17,8 +17,9 @@ from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.ocsp.answer import verify_answer
-from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
+from ocsp_stapling.ocsp.certificate import Certificate, parse
 from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.staple import Handshake, handshakes
 from ocsp_stapling.problem import Problem
 

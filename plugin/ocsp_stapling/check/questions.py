@@ -15,9 +15,10 @@ from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site, SteeringLine
 from ocsp_stapling.check.subject import Single, Subject
-from ocsp_stapling.ocsp.certificate import issuer_of, parse
+from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import certificates_in, key_kind

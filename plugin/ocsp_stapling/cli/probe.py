@@ -19,8 +19,9 @@ from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
-from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse, read_pem_chain
+from ocsp_stapling.ocsp.certificate import Certificate, parse, read_pem_chain
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server

@@ -19,7 +19,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ocsp_stapling.ocsp import der
-from ocsp_stapling.ocsp.certificate import Certificate, is_signed_by
+from ocsp_stapling.ocsp.certificate import Certificate
+from ocsp_stapling.ocsp.issuer import is_signed_by
 from ocsp_stapling.ocsp.request import certificate_id
 
 TOLERANCE = timedelta(seconds=300)  # mod_ssl's SSLStaplingResponseTimeSkew

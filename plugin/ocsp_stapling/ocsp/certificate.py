@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ocsp_stapling.ocsp import der as asn1
 from ocsp_stapling.ocsp.der import DerError, Element
@@ -41,15 +41,12 @@ _WANTED = {
 }
 _SIGNS_CERTIFICATES = 0x04
 """keyCertSign in the first byte of a KeyUsage (RFC 5280 section 4.2.1.3)."""
-_TEXTS = {0x0C, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E}
-_BLANKS = " \t\n\v\f\r"
 _STATUS_REQUEST = 5
 _URI, _DNS_NAME, _IP_ADDRESS, _DIRECTORY_NAME = 0x86, 0x82, 0x87, 0xA4
 _URI_IN_PIECES, _DEEPEST_STRING = 0xA6, 5
 _IN_PIECES = (0xA1, 0xA2, _URI_IN_PIECES, 0xA7)
 _GENERAL_NAMES = {0xA0, 0x81, 0xA1, 0x82, 0xA2, 0xA3, 0xA4, 0xA5, _URI, _URI_IN_PIECES, 0x87, 0xA7, 0x88}
 _KEY_IDENTIFIER, _ITS_ISSUER, _ITS_SERIAL = 0x80, 0xA1, 0x82
-_ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
 _BEGIN = re.compile(rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE-----)")
 _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:Z|([+-])(\d\d)(\d\d))")
 
@@ -73,11 +70,9 @@ class Certificate:
     fingerprint: str
     subject_name: bytes
     """The subject as DER Name: what an issuer is found by and a CertID is made of."""
-    issuer_name: bytes
     public_key: bytes
     """The key's bit string without its unused-bits byte: what a CertID is made of (RFC 6960, 4.1.1)."""
     subject_key_id: bytes
-    authority_key_id: bytes
     named: Named
     """Who it says has issued it."""
     key_algorithm: bytes
@@ -108,13 +103,6 @@ class Leaf(NamedTuple):
     self_signed: bool
     named: Named
     der: bytes
-
-
-class Issued(Protocol):
-    """Anything with the field by which an issuer is looked for: a Certificate or a Leaf."""
-
-    @property
-    def named(self) -> Named: ...
 
 
 class _Parts(NamedTuple):
@@ -169,80 +157,6 @@ def scan(der: bytes) -> Leaf:
         raise _unreadable(error) from error
 
 
-def issuer_of(leaf: Issued, chain: Sequence[Certificate]) -> Certificate | None:
-    """Return what mod_ssl takes of `chain` for the issuer of `leaf`; None: it cannot staple (AH02217).
-
-    That is the first of which OpenSSL says that it may have issued it (X509_check_issued); no signature is looked at.
-    """
-    return next((other for other in chain if _may_have_issued(other, leaf.named)), None)
-
-
-def _may_have_issued(issuer: Certificate, named: Named) -> bool:
-    return (
-        is_same_name(issuer.subject_name, named.name)
-        and (not named.key_id or not issuer.subject_key_id or named.key_id == issuer.subject_key_id)
-        and named.serial in (None, issuer.serial)
-        and (not named.above or is_same_name(named.above, issuer.issuer_name))
-        and _fits(issuer.key_algorithm, named.signature_algorithm)
-        and issuer.signs_certificates
-    )
-
-
-def _fits(key: bytes, signature: bytes) -> bool:
-    """Whether a key of this algorithm can have made a signature of that one; an unknown one is nobody's."""
-    return not signature or any(key in keys and signature.startswith(made) for keys, made in _KEYS_OF)
-
-
-_RSA, _EC = bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a8648ce3d0201")
-_PSS = bytes.fromhex("2a864886f70d01010a")
-_EDWARDS = bytes.fromhex("2b6570"), bytes.fromhex("2b6571")
-_KEYS_OF = (
-    ((_RSA,), _RSA[:-1]),
-    ((_PSS,), _PSS),
-    ((_EC,), bytes.fromhex("2a8648ce3d04")),
-    *(((each,), each) for each in _EDWARDS),
-)
-
-
-def is_same_name(one: bytes, other: bytes) -> bool:
-    """Say whether two DER Names are the same to OpenSSL: whatever the case, the blanks and the type of string."""
-    return one == other or _canonical(one) == _canonical(other)
-
-
-@lru_cache(maxsize=4096)
-def _canonical(name: bytes) -> object:
-    """As x509_name_canon of OpenSSL (crypto/x509/x_name.c); a Name that cannot be read is only like itself."""
-    try:
-        return tuple(
-            frozenset(_canonical_pair(name, *asn1.children(name, pair.start, pair.stop)) for pair in pairs)
-            for group in asn1.members(name)
-            if (pairs := asn1.children(name, group.start, group.stop))
-        )
-    except (ValueError, TypeError):
-        return name
-
-
-def _canonical_pair(name: bytes, kind: Element, text: Element) -> tuple[bytes, int, str | bytes]:
-    oid, value = name[kind.start : kind.stop], name[text.start : text.stop]
-    if text.tag not in _TEXTS:
-        return oid, text.tag, value
-    words = value.decode(_ENCODINGS.get(text.tag, "latin-1")).strip(_BLANKS)
-    lower = "".join(c.lower() if c.isascii() else c for c in words)
-    return oid, 0, re.sub(f"[{_BLANKS}]+", " ", lower)
-
-
-def is_signed_by(der: bytes, issuer_der: bytes) -> bool:
-    """Say whether the key of the certificate `issuer_der` made the signature of the certificate `der`."""
-    from cryptography import x509  # as long to load as 2,000 certificates take to read, and rarely needed
-
-    try:
-        issuer = x509.load_der_x509_certificate(issuer_der)
-        x509.load_der_x509_certificate(der).verify_directly_issued_by(issuer)
-    except Exception:  # any failure to read or verify foreign bytes means: not proven
-        return False
-    return True
-
-
 def _unreadable(error: Exception) -> Problem:
     return Problem(
         "certificate-unreadable",
@@ -278,11 +192,9 @@ def _certificate(der: bytes, parts: _Parts) -> Certificate:
         self_signed=parts.issuer_name == parts.subject_name,
         fingerprint=hashlib.sha256(der).hexdigest(),
         subject_name=parts.subject_name,
-        issuer_name=parts.issuer_name,
         public_key=_key_bits(der, parts.key_info),
         subject_key_id=_subject_key_id(extensions.get(_SUBJECT_KEY_ID, b"")),
-        authority_key_id=(named := _named(parts)).key_id,
-        named=named,
+        named=_named(parts),
         key_algorithm=_algorithm(der, asn1.children(der, parts.key_info.start, parts.key_info.stop)[0]),
         signs_certificates=_signs_certificates(extensions.get(_KEY_USAGE, b"")),
     )
@@ -505,7 +417,7 @@ def _name_texts(name: bytes) -> tuple[str, str]:
 
 
 def _text(data: bytes, element: Element) -> str:
-    text = data[element.start : element.stop].decode(_ENCODINGS.get(element.tag, "latin-1"), "replace")
+    text = data[element.start : element.stop].decode(asn1.ENCODINGS.get(element.tag, "latin-1"), "replace")
     return _printable(text)
 
 

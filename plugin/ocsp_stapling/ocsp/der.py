@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 SEQUENCE, SET, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x30, 0x31, 0x02, 0x03, 0x04, 0x06
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+ENCODINGS = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
+"""Of the strings that are not Latin 1 or a part of it, by tag."""
 
 
 class DerError(ValueError):

@@ -24,7 +24,7 @@ class CertID(NamedTuple):
 def certificate_id(certificate: Certificate, issuer: Certificate, digest: str = "sha1") -> CertID:
     """Return the CertID of `certificate` under the hash `digest` (a hashlib name; mod_ssl uses SHA-1)."""
     return CertID(
-        hashlib.new(digest, certificate.issuer_name).digest(),
+        hashlib.new(digest, certificate.named.name).digest(),
         hashlib.new(digest, issuer.public_key).digest(),
         certificate.serial,
     )

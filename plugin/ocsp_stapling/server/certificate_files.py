@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from ocsp_stapling import files
-from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, issuer_of, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, parse, read_pem_chain, scan
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_memory import (
     CertificateReading,

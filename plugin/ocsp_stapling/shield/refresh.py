@@ -20,8 +20,9 @@ from pathlib import Path
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.answer import Verdict, verify_answer
-from ocsp_stapling.ocsp.certificate import Certificate, issuer_of, parse
+from ocsp_stapling.ocsp.certificate import Certificate, parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.request import certificate_id
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem

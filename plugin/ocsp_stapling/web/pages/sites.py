@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from ocsp_stapling.ca.directory import Directory, directory
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.ocsp.answer import Answer, verify_answer
-from ocsp_stapling.ocsp.certificate import issuer_of, parse
+from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
