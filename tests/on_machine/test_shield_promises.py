@@ -225,14 +225,21 @@ def small_cache(machine: Machine) -> None:
     assert shield(machine, "status")["question_count"] - before > 1.5 * machine.shape.sites
 
 
-@pytest.mark.parametrize("cache", ["all", "small"])
-def test_ten_thousand_connections_a_second_from_another_account(kit: Kit, cache: str) -> None:
-    """Under a real systemd, for the relay's priority is part of what holds them off."""
+@contextlib.contextmanager
+def filled_server(kit: Kit, *, small: bool) -> Iterator[Machine]:
+    """A server of 500 sites whose shield is filled, with a staple cache for all of them or a small one."""
     with Machine(replace(SERVER, sites=500, cas=6, v6=0, extras=False, systemd=True)) as machine:
         kit.installed(machine)
         filled(machine)
-        if cache == "small":
+        if small:
             small_cache(machine)
+        yield machine
+
+
+@pytest.mark.parametrize("cache", ["all", "small"])
+def test_ten_thousand_connections_a_second_from_another_account(kit: Kit, cache: str) -> None:
+    """Under a real systemd, for the relay's priority is part of what holds them off."""
+    with filled_server(kit, small=cache == "small") as machine:
         line = f'cd "{REPO}" && echo -9 >/proc/self/autogroup; exec "$0" -m tests.machine.flood 340 20 2'
         attacker = machine.popen("sh", "-c", line, sys.executable)
         time.sleep(1)
@@ -247,11 +254,7 @@ def test_ten_thousand_connections_a_second_from_another_account(kit: Kit, cache:
 @pytest.mark.parametrize("who", ["one worker", "all workers", "all"])
 def test_a_relay_that_is_stopped_in_the_middle(kit: Kit, who: str) -> None:
     """Under a real systemd: it, or the relay's parent, ends what is silent, and starts it anew."""
-    with Machine(replace(SERVER, sites=500, cas=6, v6=0, extras=False, systemd=True)) as machine:
-        kit.installed(machine)
-        filled(machine)
-        if who != "one worker":
-            small_cache(machine)
+    with filled_server(kit, small=who != "one worker") as machine:
         before = processes(machine)
         stopped = {"one worker": before[1:2], "all workers": before[1:], "all": before}[who]
         met: list[dict[str, float]] = []
@@ -298,11 +301,7 @@ print(time.monotonic() - begun)
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize("cache", ["all", "small"])
 def test_the_whole_relay_killed_under_load(kit: Kit, cache: str) -> None:
-    with Machine(replace(SERVER, sites=500, cas=6, v6=0, extras=False, systemd=True)) as machine:
-        kit.installed(machine)
-        filled(machine)
-        if cache == "small":
-            small_cache(machine)
+    with filled_server(kit, small=cache == "small") as machine:
         met: list[dict[str, float]] = []
         visitors = threading.Thread(target=lambda: met.append(traffic(machine, 150, 20)))
         visitors.start()

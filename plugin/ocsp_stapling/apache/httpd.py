@@ -127,12 +127,6 @@ def _include_paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(name) for _, name in _INCLUDE_LINE.findall(text))
 
 
-def mpm(modules: frozenset[str]) -> str:
-    """Return the name of the multi-processing module in use (`event`, `worker`, `prefork`), "" if unknown."""
-    names = sorted(name for name in modules if name.startswith("mpm_") and name != "mpm_itk_module")
-    return names[0].removeprefix("mpm_").removesuffix("_module") if names else ""
-
-
 def require_mod_ssl(modules: frozenset[str]) -> None:
     """Raise Problem `no-mod-ssl` unless Apache has mod_ssl."""
     if "ssl_module" not in modules:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache.httpd import Httpd, mpm, require_mod_ssl
+from ocsp_stapling.apache.httpd import Httpd, require_mod_ssl
 from ocsp_stapling.problem import Problem
 from tests.unit.apache.real_apache import head, layout_at, needs_apache
 
@@ -19,7 +19,6 @@ def test_a_good_configuration_passes(tmp_path: Path) -> None:
     assert httpd.configtest().ok
     assert {"ssl_module", "core_module", "mpm_event_module"} <= httpd.modules()
     assert httpd.includes() == (httpd.layout.conf, tmp_path / "more.conf")
-    assert mpm(httpd.modules()) == "event"
     assert httpd.version >= (2, 4, 0)
     assert {"core.c", "mod_so.c"} <= httpd.static_modules
     require_mod_ssl(httpd.modules())
@@ -65,7 +64,3 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     test = Httpd(replace(layout_at(tmp_path), httpd=program)).configtest()
     assert not test.ok
     assert "no answer" in test.message
-
-
-def test_no_module_names_no_mpm() -> None:
-    assert mpm(frozenset({"ssl_module", "mpm_itk_module"})) == ""

@@ -103,14 +103,14 @@ def test_where_nothing_can_be_started_it_is_said(tmp_path: Path) -> None:
     assert not checks.state().running
 
 
-def counting(tmp_path: Path, first_waits_for: Path) -> tuple[Path, Path]:
-    """A command that notes each run with what was pasted, the first of which ends when the gate is there."""
-    runs = tmp_path / "runs"
+def waiting(tmp_path: Path) -> tuple[Checks, Path, Path]:
+    """Checks whose command notes each run with what was pasted, in a file; the first ends when the gate is there."""
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
     script = (
         f'for a; do :; done; case "$a" in --elsewhere=*) cat "${{a#*=}}" >>{runs};; esac; echo x >>{runs}\n'
-        f'while [ ! -e {first_waits_for} ]; do sleep 0.02; done; echo "{{}}"'
+        f'while [ ! -e {gate} ]; do sleep 0.02; done; echo "{{}}"'
     )
-    return command(tmp_path, script), runs
+    return Checks(tmp_path / "state", launch, command(tmp_path, script)), runs, gate
 
 
 def begun(runs: Path, count: int) -> None:
@@ -124,9 +124,7 @@ def test_asking_again_while_a_check_runs_gets_one_that_began_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ocsp_stapling.change.checking._JOINED_SECONDS", -1.0)
-    gate = tmp_path / "gate"
-    path, runs = counting(tmp_path, gate)
-    checks = Checks(tmp_path / "state", launch, path)
+    checks, runs, gate = waiting(tmp_path)
     checks.start()
     begun(runs, 1)
     for _ in range(3):
@@ -141,9 +139,7 @@ def test_asking_again_while_a_check_runs_gets_one_that_began_afterwards(
 
 def test_a_double_click_gets_one_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocsp_stapling.change.checking._JOINED_SECONDS", 1000.0)
-    gate = tmp_path / "gate"
-    path, runs = counting(tmp_path, gate)
-    checks = Checks(tmp_path / "state", launch, path)
+    checks, runs, gate = waiting(tmp_path)
     checks.start(anew=True)
     begun(runs, 1)
     checks.start(anew=True)
@@ -153,9 +149,7 @@ def test_a_double_click_gets_one_check(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_is_pasted_while_a_check_runs_is_not_lost(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    path, runs = counting(tmp_path, gate)
-    checks = Checks(tmp_path / "state", launch, path)
+    checks, runs, gate = waiting(tmp_path)
     checks.start()
     begun(runs, 1)
     checks.start("OCSP-ELSEWHERE")
@@ -167,9 +161,7 @@ def test_what_is_pasted_while_a_check_runs_is_not_lost(tmp_path: Path) -> None:
 def test_what_nobody_followed_any_more_does_not_begin_a_check_hours_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = tmp_path / "gate"
-    path, runs = counting(tmp_path, gate)
-    checks = Checks(tmp_path / "state", launch, path)
+    checks, runs, gate = waiting(tmp_path)
     checks.start()
     begun(runs, 1)
     checks.start("OCSP-ELSEWHERE")
