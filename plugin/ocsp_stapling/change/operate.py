@@ -18,7 +18,7 @@ from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation, on_off
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest, called
-from ocsp_stapling.change.restart import Apache
+from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, ChangeTarget, Result, Watcher
 from ocsp_stapling.change.verify import judge

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocsp_stapling import files
-from ocsp_stapling.change import restart
+from ocsp_stapling.change import restart, whm_restart
 from ocsp_stapling.change.journal import RUNNING, FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import sample_from_json
-from ocsp_stapling.change.restart import RestartError
 from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, ChangeTarget, Result, put_back, rebuild
 from ocsp_stapling.change.verify import Sample
+from ocsp_stapling.change.whm_restart import RestartError
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import duration
@@ -35,7 +35,7 @@ def is_needed(journal: Journal) -> bool:
 
 def _recover(server: ChangeTarget, operation: Operation) -> Result:
     server.watcher("recover", {"sentence": _beginning(operation, server)}, 0.0)
-    restart.await_whm(server.apache, server.patience)
+    whm_restart.await_whm(server.apache, server.patience)
     records = server.journal.files(operation.id)
     for record in records:
         _settle_leftover(record)
@@ -53,7 +53,7 @@ def _recover(server: ChangeTarget, operation: Operation) -> Result:
 def _beginning(operation: Operation, server: ChangeTarget) -> str:
     """What is done now, for whoever waits for it: WHM's restart may take minutes."""
     told = f"'{operation.action}' by {operation.who} was interrupted; it is brought to its end first"
-    if not restart.whm_acts():
+    if not whm_restart.whm_acts():
         return f"{told} ..."
     return f"{told}, once WHM's restart of Apache is over (up to {duration(server.patience.api)}) ..."
 

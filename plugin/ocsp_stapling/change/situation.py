@@ -13,7 +13,8 @@ from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.native import local_templates
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change.model import Situation
-from ocsp_stapling.change.restart import Apache, Patience
+from ocsp_stapling.change.running import Apache
+from ocsp_stapling.change.whm_restart import Patience
 from ocsp_stapling.host import listeners
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.problem import Problem

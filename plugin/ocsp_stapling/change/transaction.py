@@ -19,8 +19,9 @@ from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import called
-from ocsp_stapling.change.restart import Apache, Patience, RestartError
+from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
+from ocsp_stapling.change.whm_restart import Patience, RestartError
 from ocsp_stapling.document import versioned
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes

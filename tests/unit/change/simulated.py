@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.apache.processes import Process
-from ocsp_stapling.change import plan, restart, transaction, verify
+from ocsp_stapling.change import plan, restart, running, transaction, verify, whm_restart
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.restart import Apache, Patience
+from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.transaction import ChangeTarget, ConfigTest, Result, Watcher
 from ocsp_stapling.change.verify import Sample
+from ocsp_stapling.change.whm_restart import Patience
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
@@ -229,9 +230,13 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         start_httpd=server.start_httpd,
         rebuild_httpd_conf=lambda: server.rebuild(server),
     )
-    for name, stand_in in (("time", clock), ("processes", seen), ("scripts", scripts), ("run", server.run)):
-        monkeypatch.setattr(restart, name, stand_in)
-    monkeypatch.setattr(restart, "_WhmCall", lambda: _Call(server))
+    for room in (running, whm_restart):
+        monkeypatch.setattr(room, "time", clock)
+        monkeypatch.setattr(room, "scripts", scripts)
+    for room in (running, whm_restart, restart):
+        monkeypatch.setattr(room, "processes", seen)
+    monkeypatch.setattr(running, "run", server.run)
+    monkeypatch.setattr(whm_restart, "_WhmCall", lambda: _Call(server))
     for room in (verify, transaction):
         monkeypatch.setattr(room, "time", clock)
         monkeypatch.setattr(room, "handshake", server.handshake)

@@ -18,8 +18,8 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.request import ChangeRequest
-from ocsp_stapling.change.restart import Patience
 from ocsp_stapling.change.transaction import Result
+from ocsp_stapling.change.whm_restart import Patience
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service

@@ -9,12 +9,13 @@ import pytest
 
 from ocsp_stapling import files
 from ocsp_stapling.apache import includes
-from ocsp_stapling.change import restart
+from ocsp_stapling.change import whm_restart
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.recovery import _settle_leftover, recover
-from ocsp_stapling.change.restart import Apache, Patience
+from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.transaction import ChangeTarget, put_back
+from ocsp_stapling.change.whm_restart import Patience
 
 OLD = b"# mine\n"
 NEW = includes.apply(OLD, ["SSLUseStapling Off"])
@@ -118,8 +119,8 @@ def test_what_a_recovery_waits_for_is_said_before_it_waits(
     def wait(*_: Any) -> None:
         raise _WaitingError
 
-    monkeypatch.setattr(restart, "whm_acts", lambda: acts)
-    monkeypatch.setattr(restart, "await_whm", wait)
+    monkeypatch.setattr(whm_restart, "whm_acts", lambda: acts)
+    monkeypatch.setattr(whm_restart, "await_whm", wait)
     with Journal(tmp_path) as journal:
         journal.begin("off", "root", "", {}, ())
         server = ChangeTarget(

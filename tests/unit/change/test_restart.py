@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import restart
-from ocsp_stapling.change.restart import Patience, RestartError, RestartOutcome
+from ocsp_stapling.change import restart, running, whm_restart
+from ocsp_stapling.change.restart import RestartOutcome
+from ocsp_stapling.change.whm_restart import Patience, RestartError
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.whm import api
 from tests.unit.change.simulated import (
@@ -374,7 +375,7 @@ def test_a_restart_that_nobody_waits_for_any_more_is_waited_for_while_it_is_unde
 ) -> None:
     facts, least, most = AWAITED[case]
     having(server, **facts)
-    restart.await_whm(server.apache, PATIENCE)
+    whm_restart.await_whm(server.apache, PATIENCE)
     assert least <= server.now - 1000 <= most
 
 
@@ -406,13 +407,13 @@ def test_after_a_signal_a_parent_that_works_is_given_time_to_read_its_files(
     mark, begun = server.apache.mark(), server.now
     server.after(seconds, read)
     server.sleep(0.0)
-    assert restart._wait_until_read(server.apache, mark) is (seconds < NEVER)
+    assert running.wait_until_read(server.apache, mark) is (seconds < NEVER)
     assert least <= server.now - begun <= most
 
 
 def test_after_a_signal_an_idle_parent_is_given_a_second(server: Server) -> None:
     begun = server.now
-    assert not restart._wait_until_read(server.apache, server.apache.mark())
+    assert not running.wait_until_read(server.apache, server.apache.mark())
     assert 1.0 <= server.now - begun < 1.1
 
 
@@ -427,9 +428,9 @@ def test_a_signal_waits_for_the_end_of_another_restart(server: Server) -> None:
     server.after(0.0, work)
     server.after(3.5, read)
     begun = server.now
-    restart._wait_until_quiet(server.apache)
+    running.wait_until_quiet(server.apache)
     assert 3.3 <= server.now - begun < 3.5
-    restart._wait_until_quiet(server.apache)
+    running.wait_until_quiet(server.apache)
     assert 0.3 <= server.now - begun - 3.4 < 0.9
 
 
@@ -442,7 +443,7 @@ def test_the_first_answer_of_whm_is_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         return "restarted"
 
     monkeypatch.setattr(api, "restart_httpd", answer)
-    call = restart._WhmCall()
+    call = whm_restart._WhmCall()
     call.wait(0.01)
     assert (call.is_running, call.said) == (True, "")
     go.set()
@@ -453,7 +454,7 @@ def test_the_first_answer_of_whm_is_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         raise Problem("whmapi-failed", "No.")
 
     monkeypatch.setattr(api, "restart_httpd", fail)
-    failed = restart._WhmCall()
+    failed = whm_restart._WhmCall()
     failed.wait(10)
     assert failed.failure is not None
     assert (failed.failure.code, failed.said) == ("whmapi-failed", "")
