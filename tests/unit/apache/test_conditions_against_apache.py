@@ -62,7 +62,7 @@ def test_a_section_is_entered_where_httpd_enters_it(kind: str, tmp_path: Path) -
     taken = dump_config(layout)
     assert taken is not None, "httpd refuses the configuration"
     theirs = {cases[int(one.args)] for one in taken if one.name == "sslstaplingrespondertimeout"}
-    tree = read_config(layout, binary(layout))
+    tree = read_config(layout, lambda: binary(layout))
     found = [one for one in tree.directives if one.name == "SSLStaplingResponderTimeout"]
     assert {cases[int(one.value)] for one in found} == theirs
     assert [cases[int(one.value)] for one in found if not one.certain] == []
