@@ -99,6 +99,18 @@ def test_an_operation_says_how_it_stands(state: str, title: str) -> None:
     assert operation_view(progress(state)).title == title
 
 
+def test_earlier_checks_are_drawn_as_one_path_for_each_tone_the_latest_at_the_right() -> None:
+    points = [
+        chart.Point("good", 4, "well"),
+        chart.Point("bad", 24, "silent"),
+        chart.Point("good", 6, "well"),
+    ]
+    assert chart.spark_paths(points) == {
+        "good": "M105 24v-4h4v4zM115 24v-6h4v6z",
+        "bad": "M110 24v-24h4v24z",
+    }
+
+
 def test_what_whm_said_stands_in_its_step() -> None:
     said = Step(1.0, "whm-said", {"said": "Apache was\n  restarted."})
     shown = operations.step_lines([said], True, 0.0)

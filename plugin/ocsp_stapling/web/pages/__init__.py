@@ -88,6 +88,7 @@ def register(app: Flask) -> None:
         app.register_blueprint(area.blueprint)
     words.register(app)
     app.jinja_env.filters["spark_words"] = chart.spark_words
+    app.jinja_env.filters["spark_paths"] = chart.spark_paths
     app.jinja_env.globals.update(
         asset=assets.link, tabs=_tabs, page_name=_page_name, refreshing=fresh.refreshing
     )

@@ -15,6 +15,7 @@ OTHERS = "others"
 UNNAMED = "not named in the log"
 _LEFT, _WIDTH, _TOP, _BOTTOM = 44, 712, 10, 166
 SPARK_HEIGHT = 24
+SPARK_PLACES = 24
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,16 @@ def _words(columns: Sequence[Sequence[int]], hours: Sequence[datetime]) -> str:
         f"Stapling failures per hour over the last 24 hours: {sum(sums):,} in all, "
         f"most between {hours[most]:%H}:00 and {hours[most] + timedelta(hours=1):%H}:00 ({sums[most]:,})."
     )
+
+
+def spark_paths(points: Sequence[Point]) -> dict[Tone, str]:
+    """Return the bars of a row of earlier checks as one path for each tone: a shape each is slow to make and send."""
+    first = 5 * (SPARK_PLACES - len(points))
+    paths: dict[Tone, str] = {}
+    for number, point in enumerate(points):
+        bar = f"M{first + 5 * number} {SPARK_HEIGHT}v-{point.height}h4v{point.height}z"
+        paths[point.tone] = paths.get(point.tone, "") + bar
+    return paths
 
 
 def spark_words(points: Sequence[Point]) -> str:
