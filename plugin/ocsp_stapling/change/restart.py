@@ -27,7 +27,15 @@ from ocsp_stapling.change.verify import (
     any_staple,
     wait_until_served,
 )
-from ocsp_stapling.change.whm_restart import Patience, Report, RestartError, await_whm, through_whm, watched
+from ocsp_stapling.change.whm_restart import (
+    Patience,
+    Report,
+    RestartError,
+    await_whm,
+    end_workers,
+    through_whm,
+    watched,
+)
 from ocsp_stapling.problem import Problem
 
 _COLD_SECONDS = 20.0
@@ -145,7 +153,7 @@ def ensure_running(
     before = apache.mark()
     signal_graceful(apache, before)
     if not wait_until_served(any_staple(samples), within=patience.stalled, quick=patience.quick).served:
-        processes.end(before.workers)
+        end_workers(apache, before.workers, any_staple(samples), patience)
     return steady_parent(apache) is not None or start(apache)
 
 
@@ -172,7 +180,7 @@ def _end_old_workers(
     apache: Apache, mark: Mark, samples: Sequence[Sample], patience: Patience, _: bool
 ) -> Verification:
     """End the workers that were there before the restart."""
-    processes.end(mark.workers)
+    end_workers(apache, mark.workers, samples, patience)
     return watched(apache, samples, patience.ended, patience)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ocsp_stapling.apache import processes
+from ocsp_stapling.apache.processes import Process
 from ocsp_stapling.change.running import (
     BUSY_TICKS,
     TICK,
@@ -20,6 +21,7 @@ from ocsp_stapling.change.running import (
     wait_until_read,
 )
 from ocsp_stapling.change.verify import Sample, Verification, wait_until_served
+from ocsp_stapling.host import connections
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.whm import api, scripts
 
@@ -30,7 +32,8 @@ _NEVER_SECONDS = 3600.0
 _WORD_SECONDS = 20.0
 """How long WHM's answer is waited for once Apache serves."""
 _HELP_SECONDS = 2.0
-"""After which workers that hang are ended while WHM's restart is awaited: whmapi1 itself takes a second."""
+"""So often workers that hang are ended while WHM's restart is awaited: whmapi1 itself takes a second."""
+_WOULD_WAIT = "Its workers hang, and a stop would wait for them."
 _NO_SIGN_SECONDS = 8.0
 """Without any sign of a restart while visitors wait, WHM has put it off."""
 
@@ -101,7 +104,7 @@ def through_whm(
     """
     end = time.monotonic() + patience.api
     call = _WhmCall()
-    mark = _until_reloaded(apache, mark, call, end, stalled, patience, report)
+    mark = _until_reloaded(apache, mark, call, end, samples if stalled else (), patience, report)
     if not call.is_running and call.failure and apache.parent() is not None:
         _refuse_failed(call.failure)
     # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
@@ -127,35 +130,54 @@ def _until_reloaded(
     mark: Mark,
     call: _WhmCall,
     end: float,
-    stalled: bool,
+    waiting: Sequence[Sample],
     patience: Patience,
     report: Report,
 ) -> Mark:
     """Wait while WHM's restart is under way: until Apache has read its files, or until nothing shows that it comes.
 
-    Where visitors hang, the workers that hang with them are ended, since a stop would wait for them; and a restart
-    of which there is no sign (WHM can put it off) is not waited for, since the next rung is ours to take.
+    `waiting`: the sites at which visitors hang. There the workers that hang and serve nobody are ended, since a stop
+    would wait for them; and a restart of which there is no sign (WHM can put it off) is not waited for, since the
+    next rung is ours to take.
     """
-    began = sign = time.monotonic()
-    seen, helped, old = ticks(apache), False, set(mark.workers)
+    sign, pause = time.monotonic(), min(_HELP_SECONDS, patience.api / 2)
+    seen, help_at, helped, old = ticks(apache), sign + pause, False, set(mark.workers)
     while call.is_running and not reloaded(apache, mark) and time.monotonic() < end:
         call.wait(TICK)
         now, fresh, parent = time.monotonic(), ticks(apache), apache.parent()
         if parent is None or fresh - seen >= BUSY_TICKS:
             sign, seen = now, fresh
-        if parent is None or not stalled or reloaded(apache, mark):
+        if parent is None or not waiting or reloaded(apache, mark):
             continue
-        if not helped and now - began >= min(_HELP_SECONDS, patience.api / 2):
-            because = "Its workers hang, and a stop would wait for them."
-            report("restart", {"rung": "end-old-workers", "because": because})
+        if now >= help_at:
+            if not helped:
+                report("restart", {"rung": "end-old-workers", "because": _WOULD_WAIT})
+                helped, sign = True, now
             old |= apache.mark().workers
-            processes.end(old)
-            helped, sign = True, now
+            _end_idle(old, waiting)
+            help_at = time.monotonic() + pause
         if helped and now - sign >= _NO_SIGN_SECONDS:
             break
     if helped and not reloaded(apache, mark):
         old |= apache.mark().workers
     return replace(mark, workers=frozenset(old))
+
+
+def end_workers(
+    apache: Apache, workers: Collection[Process], samples: Sequence[Sample], patience: Patience
+) -> None:
+    """End the workers that serve nobody; the others too, with their downloads, if visitors still wait then."""
+    _end_idle(workers, samples)
+    left = any(map(processes.is_alive, workers))
+    if left and not watched(apache, samples, patience.stalled, patience).served:
+        processes.end(workers)
+
+
+def _end_idle(workers: Collection[Process], samples: Sequence[Sample]) -> None:
+    """End the workers that serve nobody, not one with somebody's download in it."""
+    ports = {sample.door.port for sample in samples}
+    busy = connections.serving([each.pid for each in workers], ports)
+    processes.end(each for each in workers if each.pid not in busy)
 
 
 def _refuse_failed(failure: Problem) -> None:

@@ -105,7 +105,7 @@ def _owners(proc: Path, inodes: set[int]) -> dict[int, int]:
     for pid in _pids(proc):
         if len(owners) == len(wanted):
             break
-        for target in _open_files(proc / str(pid) / "fd"):
+        for target in open_files(proc / str(pid) / "fd"):
             if target in wanted:
                 owners.setdefault(wanted[target], pid)
     return owners
@@ -118,7 +118,8 @@ def _pids(proc: Path) -> list[int]:
         return []
 
 
-def _open_files(folder: Path) -> Iterator[str]:
+def open_files(folder: Path) -> Iterator[str]:
+    """What the descriptors in /proc/PID/fd lead to; nothing of a process that is gone or not ours to look at."""
     try:
         names = os.listdir(folder)  # noqa: PTH208 - a busy server has hundreds of thousands
     except OSError:
