@@ -75,15 +75,17 @@ def is_stalled(check: Document) -> bool:
 
     Not an overload that is slow for every client, and not a certificate whose unusable OCSP URL aborts the
     handshakes of its own site: a single customer could have stapling turned off for all with such a one. But whose
-    fault it is never decides whether others wait: where other sites were measured to wait, they do.
+    fault it is never decides whether others wait: where other sites were measured to wait, they do. And where the
+    customer's own site waits and can be turned off alone, nobody else needs to wait first: others live on staples
+    that Apache still has, and would wait at each restart, between two passes.
     """
     ends = check["advice"] in ("turn-off", "turn-off-site") or check["cause"] == _LOST_STAPLES
     waits = check["severity"] == "stalling" and ends
-    return waits and (check["cause"] not in _OWN_FAULTS or _others_wait(check))
+    return waits and (check["cause"] not in _OWN_FAULTS or _is_waited_for(check))
 
 
-def _others_wait(check: Document) -> bool:
-    """Whether a site waited for a staple whose own certificate is not at fault.
+def _is_waited_for(check: Document) -> bool:
+    """Whether a site waited for a staple whose own certificate is not at fault, or that can be turned off alone.
 
     Whom Apache turns away at once, for it cannot use the URL, waits for others' staples alone.
     """
@@ -92,6 +94,7 @@ def _others_wait(check: Document) -> bool:
         for one in check.get("responders", ())
         if one["cause"] in _OWN_FAULTS and one["outcome"] != "url-unusable"
         for site in one["site_names"]
+        if check["advice"] != "turn-off-site"
     }
     waited = (one for one in check.get("handshakes", ()) if one["asked"] and not one["repeated"])
     return any(

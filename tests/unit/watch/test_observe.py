@@ -70,6 +70,10 @@ def test_a_stall_of_others_is_a_stall_whoever_is_at_fault() -> None:
     assert not is_stalled(base | {"handshakes": [waited("other.test", asked=False)]})
     assert is_stalled(base | {"handshakes": [waited("other.test")]})
     assert is_stalled(base | {"handshakes": [waited("other.test", failure="timeout")]})
+    # Others live on staples that Apache still has; at each restart they would wait, between two passes.
+    alone = base | {"advice": "turn-off-site"}
+    assert is_stalled(alone | {"handshakes": [waited("his.test", failure="timeout")]})
+    assert not is_stalled(alone | {"handshakes": [waited("his.test", seconds=0.1)]})
     turned_away = at_fault | {"outcome": "url-unusable"}
     assert is_stalled(base | {"responders": [turned_away], "handshakes": [waited("his.test")]})
 
