@@ -49,6 +49,12 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
     local = now.astimezone().replace(tzinfo=None)
     try:
         found = summarise(entries_of_all(logs.files, local - _DAY), local, logs.client_checks)
+        # Who writes a log of their own must not make it look as if visitors waited just now.
+        sure = (
+            summarise(entries_of_all(logs.roots, local - _DAY), local, logs.client_checks)
+            if logs.foreign
+            else found
+        )
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence)
     return LogEvidence(
@@ -57,8 +63,8 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
         found.last or "",
         {one.responder or "": one.failures for one in found.responders},
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
-        fresh_timeouts=fresh_timeouts(found, local),
-        fresh_unkept=fresh_unkept(found, local),
+        fresh_timeouts=fresh_timeouts(sure, local),
+        fresh_unkept=fresh_unkept(sure, local),
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shlex
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocsp_stapling import files
 from ocsp_stapling.apache.tree import ConfigTree, Directive
+from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
 
 MOST_FILES = 40
@@ -28,6 +32,13 @@ class ErrorLogs:
     """The LogLevel that keeps stapling's errors out of the log."""
     left_out: int = 0
     """Logs of virtual hosts beyond MOST_FILES."""
+    foreign: tuple[Path, ...] = ()
+    """Those of them that others than root could have written: what they say of this very moment proves nothing."""
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Those that nobody but root can have written."""
+        return tuple(path for path in self.files if path not in self.foreign)
 
 
 def error_logs(server: ServerState) -> ErrorLogs:
@@ -35,12 +46,26 @@ def error_logs(server: ServerState) -> ErrorLogs:
     main = server.layout.error_log
     found = dict.fromkeys(path for line in _lines(server.tree) for path in _files(line.value, server.tree))
     own = [path for path in found if not _same(path, main)]
+    own, left_out = own[:MOST_FILES], len(own[MOST_FILES:])
     return ErrorLogs(
-        (main, *own[:MOST_FILES]),
+        (main, *own),
         server.stapling.client_checks is not None,
         _hiding(server.tree),
-        max(len(own) - MOST_FILES, 0),
+        left_out,
+        tuple(path for path in own if _is_foreign(path)),
     )
+
+
+def _is_foreign(log: Path) -> bool:
+    """Whether a log stands where an account holder can put another in its place, or is theirs already."""
+    try:
+        for each in (log, log.resolve()):
+            files.refuse_unsafe_directory(each)
+        found = log.stat()
+    except (Problem, OSError, RuntimeError):
+        return True
+    by_group = found.st_mode & stat.S_IWGRP and found.st_gid != 0
+    return bool(found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH or by_group)
 
 
 def _lines(tree: ConfigTree) -> Iterator[Directive]:

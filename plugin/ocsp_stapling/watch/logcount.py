@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.apache.errorlog.failures import OTHERS, fresh_timeouts, summarise
+from ocsp_stapling.apache.errorlog.failures import OTHERS, fresh_timeouts, fresh_unkept, summarise
 from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
 from ocsp_stapling.check.evidence import LogEvidence
 from ocsp_stapling.check.surroundings import read_log
@@ -51,7 +51,8 @@ class LogReader:
                     one, known = read_on(path, memory.recall(name), local, logs.client_checks)
                     if known is not None:
                         memory.remember(name, known)
-                    found.append(one)
+                    foreign = path in logs.foreign
+                    found.append(replace(one, fresh_timeouts=0, fresh_unkept=0) if foreign else one)
             return _together(found)
         except (sqlite3.Error, OSError):
             return read_log(logs, now)
@@ -78,7 +79,8 @@ def _together(found: Sequence[LogEvidence]) -> LogEvidence:
         dict(responders.most_common()),
         dict(kinds.most_common()),
         found[0].unreadable,
-        sum(one.fresh_timeouts for one in found),
+        fresh_unkept=sum(one.fresh_unkept for one in found),
+        fresh_timeouts=sum(one.fresh_timeouts for one in found),
     )
 
 
@@ -100,7 +102,11 @@ def read_on(
     kinds.update({(hour, kind.value): n for kind, n in (*fresh.kinds, *fresh.noted)})
     failures, kinds = _aged(failures, now), _aged(kinds, now)
     last = fresh.last or last
-    told = replace(_evidence(failures, kinds, last, now), fresh_timeouts=fresh_timeouts(fresh, now))
+    told = replace(
+        _evidence(failures, kinds, last, now),
+        fresh_timeouts=fresh_timeouts(fresh, now),
+        fresh_unkept=fresh_unkept(fresh, now),
+    )
     return told, _packed(following, failures, kinds, last)
 
 

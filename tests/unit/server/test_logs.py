@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.check.surroundings import read_log
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import MOST_FILES, ErrorLogs, error_logs
+from ocsp_stapling.watch.logcount import LogReader
 from tests.unit.apache.real_apache import layout_at
 
 
@@ -99,3 +102,44 @@ def test_only_whole_paths_of_a_program_are_taken_for_files(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "86400").touch()
     assert len(logs(tmp_path, vhost('ErrorLog "|/usr/bin/rotatelogs 86400"')).files) == 1
+
+
+FORGED = (
+    "[{when}] [ssl:error] [pid 9:tid 9] (110)Connection timed out: [client 192.0.2.9:4] AH01974: could not connect "
+    "to OCSP responder 'ocsp.example.com'\n"
+    "[{when}] [ssl:error] [pid 9:tid 9] AH01941: stapling_renew_response: responder error\n"
+    "[{when}] [ssl:error] [pid 9:tid 9] AH01945: stapling_renew_response: error caching response!\n"
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+@pytest.mark.parametrize("whose", ["root's", "a customer's", "a customer's directory", "behind a link"])
+def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
+    tmp_path: Path, whose: str
+) -> None:
+    """Forged lines in a log inside of an account are counted, and move no verdict."""
+    home, now = tmp_path / "home", datetime.now(UTC)
+    home.mkdir()
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/error_log").touch()
+    when = (now - timedelta(seconds=20)).astimezone().strftime("%a %b %d %H:%M:%S.%f %Y")
+    real = tmp_path / "real.log" if whose == "behind a link" else home / "own.log"
+    real.write_text(FORGED.format(when=when) * 5)
+    if whose == "behind a link":
+        (home / "own.log").symlink_to(real)
+    if whose == "a customer's":
+        os.chown(real, 4321, 4321)
+    if whose in ("a customer's directory", "behind a link"):
+        os.chown(home, 4321, 4321)
+    _private(tmp_path)
+    found = logs(tmp_path, f"ServerRoot {tmp_path}", vhost(f"ErrorLog {home}/own.log"))
+    told, of_watch = read_log(found, now), LogReader(tmp_path / "state")(found, now)
+    assert told.last_day == of_watch.last_day == 10
+    fresh = [(one.fresh_timeouts > 1, one.fresh_unkept > 1) for one in (told, of_watch)]
+    assert fresh == [(whose == "root's", whose == "root's")] * 2
+
+
+def _private(directory: Path) -> None:
+    """Nobody but root may have written anything above, which pytest does not see to everywhere."""
+    above = [each for each in directory.parents if each.stat().st_uid != 0]
+    assert not above, above
