@@ -214,8 +214,9 @@ class Generator:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         serial = 2 + self.choice.getrandbits(100)
         sans = self.choice.choice((1,) * 12 + (3000,))
-        above = self.choice.choice([self.issuer] * 2 + self.typed)
-        issuer = self.choice.choice([self.issuer.subject] * 6 + [above.subject] * 12 + [*self.names, subject])
+        issuer = self.choice.choice([self.issuer.subject] * 24 + [*self.names, subject])
+        of_that_name = [each for each in self.typed if each.subject == issuer] or [self.issuer]
+        above = self.choice.choice([self.issuer, *of_that_name])
         cert = self._certificate(subject, issuer, self.key.public_key(), self._access(), serial, sans)
         text = self._as_pem(self._twice(cert))
         header = self.choice.choice(HEADERS).encode()
