@@ -69,6 +69,8 @@ class Server:
     rebuild: Callable[[Server], None] = lambda _server: None
     httpd_starts: bool = True
     orphaned: frozenset[Process] = frozenset()
+    serving: frozenset[Process] = frozenset()
+    """Workers in the middle of somebody's download, whether they hang beside it or not."""
     root_runs: Callable[[Server, str], bool] = lambda _server, _program: False
     did: list[str] = field(default_factory=list)
     ended: set[Process] = field(default_factory=set)
@@ -219,6 +221,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         cpu_ticks=lambda _parent: server.ticks,
         named_by=lambda _pid_file: server.pid_in_file,
         orphans=lambda _httpd: server.orphaned,
+        is_alive=lambda process: process in server.workers | {server.parent},
         root_runs=lambda program, *_words: server.root_runs(server, program),
         end=lambda which: server.end(which),
         send=lambda process, number: server.send(process, number),
@@ -237,6 +240,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         monkeypatch.setattr(room, "processes", seen)
     monkeypatch.setattr(running, "run", server.run)
     monkeypatch.setattr(whm_restart, "_WhmCall", lambda: _Call(server))
+    serving = SimpleNamespace(serving=lambda _pids, _ports: {each.pid for each in server.serving})
+    monkeypatch.setattr(whm_restart, "connections", serving)
     for room in (verify, transaction):
         monkeypatch.setattr(room, "time", clock)
         monkeypatch.setattr(room, "handshake", server.handshake)

@@ -123,6 +123,23 @@ def test_no_rung_is_harder_than_it_must_be(server: Server, case: str) -> None:
     assert (outcome.alive, outcome.reloaded, outcome.verdict.served) == (True, True, True)
 
 
+ONE, OTHER = sorted(OLD, key=lambda each: each.pid)
+DOWNLOADS: dict[str, tuple[Mapping[str, Any], set[Any]]] = {
+    "WHM's restart comes late": ({"whm": [(5.0, read)], "answers": 6.0}, {OTHER}),
+    "the others make room enough": ({"hangs": lambda server: OTHER in server.workers}, {OTHER}),
+    "it is in the way itself": ({"hangs": lambda server: ONE in server.workers}, set(OLD)),
+}
+
+
+@pytest.mark.parametrize("case", DOWNLOADS)
+def test_a_worker_that_serves_somebody_is_ended_only_where_visitors_wait_without_that(
+    server: Server, case: str
+) -> None:
+    facts, ended = DOWNLOADS[case]
+    restarted(having(server, serving=frozenset({ONE}), **facts), stalled=True)
+    assert server.ended == ended
+
+
 def test_each_rung_says_why_it_is_taken(server: Server) -> None:
     restarted(having(server, hangs=until_started_anew, whm=[]), stalled=True)
     first, *rest = (each for each in server.reports if each["name"] == "restart")

@@ -139,6 +139,23 @@ def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
     assert fresh == [(whose == "root's", whose == "root's")] * 2
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+@pytest.mark.parametrize("name", ["own.log", "own.log.1", "own.log.2.gz", "archive/own.log-20261101"])
+def test_a_log_that_a_customer_made_huge_hides_no_other(tmp_path: Path, name: str) -> None:
+    """A terabyte of nothing costs an account holder no room, and cost each look at the logs its time."""
+    (tmp_path / "home/archive").mkdir(parents=True)
+    for each in ("own.log", name):
+        (tmp_path / "home" / each).touch()
+    os.truncate(tmp_path / "home" / name, 1 << 40)
+    lines = (f"ServerRoot {tmp_path}", vhost(f"ErrorLog {tmp_path}/home/own.log"))
+    assert len(logs(tmp_path, *lines).files) == 2
+    os.chown(tmp_path / "home", 4321, 4321)
+    found = logs(tmp_path, *lines)
+    assert (len(found.files), found.left_out) == (1, 1)
+    os.truncate(tmp_path / "home" / name, 1 << 10)
+    assert len(logs(tmp_path, *lines).files) == 2
+
+
 def _private(directory: Path) -> None:
     """Nobody but root may have written anything above, which pytest does not see to everywhere."""
     above = [each for each in directory.parents if each.stat().st_uid != 0]
