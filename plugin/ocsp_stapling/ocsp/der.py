@@ -33,7 +33,7 @@ def read(data: bytes, at: int, end: int) -> Element:
     tag, length = data[at], data[at + 1]
     if length > 127:
         count = length & 127
-        if not 1 <= count <= 4 or start + count > end:
+        if not 1 <= count <= 4 or start + count >= end:  # OpenSSL wants a byte behind
             raise DerError("bad length")
         length = int.from_bytes(data[start : start + count], "big")
         start += count
@@ -64,7 +64,7 @@ def children(data: bytes, start: int, stop: int) -> list[Element]:
         tag, length = data[start], data[start + 1]
         if length > 127:
             at += (count := length & 127)
-            if not 1 <= count <= 4 or at > stop:
+            if not 1 <= count <= 4 or at >= stop:
                 raise DerError("bad length")
             length = int.from_bytes(data[at - count : at], "big")
         start = at + length

@@ -254,6 +254,7 @@ PIECES = der.encode(0x16, b"http"), der.encode(0x04, b"://a")
         (access_of(described(PLAIN), der.encode(der.SEQUENCE)), None),
         (access_of(described(PLAIN), described(der.encode(0xA6, b"http://a"), OTHER_METHOD)), None),
         (b"\x30\x80" + described(PLAIN) + b"\0\0", None),
+        (access_of(described(PLAIN), described(b"\x86\x81\0")), None),
         (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID))), ()),
         (access_of(described(PLAIN), described(PLAIN, der.encode(der.OID, b"\x80\x01"))), ()),
         (access_of(described(PLAIN), described(der.encode(0x16, b"http://a"))), ()),
