@@ -64,7 +64,9 @@ def test_the_page_of_the_installation_holds_word_by_word(release: Path) -> None:
         whole = f"ocsp-stapling-whm-{version}-with-wheels.tar.gz"  # no internet in a machine
         commands = section("Verify the download") + section("Install")
         assert commands[0].startswith("sha256sum --check")
-        words = "\n".join(commands).replace("ocsp-stapling-whm-VERSION.tar.gz", whole).replace("VERSION", version)
+        words = (
+            "\n".join(commands).replace("ocsp-stapling-whm-VERSION.tar.gz", whole).replace("VERSION", version)
+        )
         done = server.run("sh", "-exc", f"cd {PLACE}\n{words}", timeout=300)
         assert f"{whole}: OK" in done.stdout
         installed = server.run(
