@@ -162,13 +162,10 @@ class _Ticket:
         if self.reader == "ca":
             what = "failed, please tell us why" if self.healed else "fails, please check"
             return f"{urgent}your OCSP responder {what}{f' (seen from {host})' if host else ''}"
-        if stalling and self._asks_off():
-            return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off"
+        if stalling and (for_whom := _OFF_FOR.get(self.now["advice"])) is not None:
+            return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off{for_whom}"
         what = "HTTPS sites hang" if stalling else "an outage" if self.incident else "findings"
         return f"{urgent}OCSP stapling{on or ' on this server'}: {what}"
-
-    def _asks_off(self) -> bool:
-        return str(self.now["advice"]).startswith("turn-off")
 
     def _sources(self) -> list[str]:
         """The addresses of ours that the questions came from: what a firewall admin searches for."""
@@ -316,7 +313,7 @@ class _Ticket:
         return [title, *_indented(one["command"] for one in asked)]
 
     def _request(self) -> list[str]:
-        if self.reader == "root" and self.restricted and self._asks_off():
+        if self.reader == "root" and self.restricted and self.now["advice"] == "turn-off":
             steps = [f"  {number}. {click}" for number, click in enumerate(clicks.TURN_OFF, 1)]
             lines = [f"       {line}" for line in clicks.LINES.splitlines()]
             return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
@@ -408,6 +405,7 @@ def _advice(found: Document) -> str:
     return str(found["advice_sentence"])
 
 
+_OFF_FOR = {"turn-off": "", "turn-off-site": " for the sites at fault"}
 _REQUESTS: dict[str, Callable[[Document], str]] = {
     "datacenter": lambda found: (
         "Please see that nothing on the way answers in place of the addresses above, and tell us what does and since "

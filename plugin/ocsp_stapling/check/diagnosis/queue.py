@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
+from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.diagnosis.model import ResponderDiagnosis
 from ocsp_stapling.check.evidence import Evidence, Site
 
@@ -36,8 +37,18 @@ def words(evidence: Evidence, causes: tuple[str, ...]) -> str:
     every = (
         f"all {len(waits):,} HTTPS sites{which} wait" if len(waits) > 1 else "the one site that staples waits"
     )
+    once = ", each once its staple has run out" if _lives_on_a_staple(evidence, causes) else ""
     guilty = f"; certificates of {len(causes):,} cause it" if set(causes) < set(waits) else ""
-    return f"{every}{guilty}"
+    return f"{every}{once}{guilty}"
+
+
+def _lives_on_a_staple(evidence: Evidence, causes: tuple[str, ...]) -> bool:
+    """Whether another site was quick meanwhile, since Apache still has its staple and asks nobody."""
+    return any(
+        is_quick(one) and one.staple == "good" and one.site not in causes
+        for one in evidence.handshakes
+        if one.asked and not one.repeated
+    )
 
 
 def _in_the_queue(evidence: Evidence) -> list[Site]:

@@ -748,6 +748,13 @@ def test_sites_that_do_not_staple_are_not_said_to_wait() -> None:
     assert set(found.waiting) == set(found.causing) == {"alpha0.example", "alpha1.example"}
 
 
+def test_who_lives_on_a_staple_apache_still_has_is_not_said_to_wait_already() -> None:
+    beta = responder("beta")
+    found = diagnose(evidence(HANGS, beta, handshakes=(*stalled(HANGS).handshakes, *meeting(beta))))
+
+    assert "all 4 HTTPS sites wait, each once its staple has run out" in found.sentence
+
+
 def test_nobody_waits_for_a_responder_that_fails_at_once() -> None:
     found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED), FINE))
     assert (found.waiting, found.causing) == ((), ("alpha0.example", "alpha1.example"))
