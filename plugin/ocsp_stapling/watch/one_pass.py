@@ -171,6 +171,7 @@ def _afterwards(done: Task) -> str:
             "off again."
         )
     if done.sites:
-        back = " --account ACCOUNT" if done.sites[0].startswith(ACCOUNT) else " --site NAME"
-        return f"Tell who can act: the ticket is attached. Off there until `ocsp-stapling on{back}`."
+        name = done.sites[0] if len(done.sites) == 1 else "NAME"
+        back = f"--account {name.removeprefix(ACCOUNT)}" if name.startswith(ACCOUNT) else f"--site {name}"
+        return f"Tell who can act: the ticket is attached. Off there until `ocsp-stapling on {back}`."
     return "Tell who can act: the ticket is attached. Stapling returns by itself once the responders are healthy."

@@ -23,8 +23,8 @@ from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.settings import NotifySettings, Settings, WatchSettings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import WHO
-from ocsp_stapling.watch.one_pass import Told, one_pass
-from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, Task
+from ocsp_stapling.watch.one_pass import Told, _afterwards, one_pass
+from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, ActionKind, Task
 from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.watch.tools import Ended, Tools
 
@@ -338,3 +338,15 @@ def test_a_mail_about_a_switch_tells_what_was_seen_of_it_and_advises_what_comes_
     assert (off.seen, on.seen) == ("off ended as done", "on ended as done")
     assert "Stapling returns by itself" in off.advice
     assert "Nothing needs to be done" in on.advice
+
+
+@pytest.mark.parametrize(
+    ("sites", "way_back"),
+    [
+        (("shop.example",), "`ocsp-stapling on --site shop.example`"),
+        (("@anna",), "`ocsp-stapling on --account anna`"),
+        (("a.example", "b.example"), "`ocsp-stapling on --site NAME`"),
+    ],
+)
+def test_a_mail_about_a_single_site_names_the_way_back_for_it(sites: tuple[str, ...], way_back: str) -> None:
+    assert way_back in _afterwards(Task(ActionKind.TURN_OFF, "a stall", sites=sites))
