@@ -32,9 +32,10 @@ def killed(world: World, step: str, time: int = 1, made: Plan | None = None) -> 
         if not left[0]:
             raise Killed
 
-    world.watch = strike
+    seen, world.watch = world.watch, strike
     with pytest.raises(Killed):
         world.run(made)
+    world.watch = seen
     assert recovery.is_needed(world.journal)
     world.server.did.clear()
 
