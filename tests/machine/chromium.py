@@ -284,7 +284,9 @@ def window(machine: Machine, width: int = 1280, height: int = 900) -> Iterator[W
     profile = tempfile.mkdtemp(prefix="ost-chromium-", dir="/tmp")
     with contextlib.ExitStack() as cleanup, network_of(machine):
         cleanup.callback(shutil.rmtree, profile, ignore_errors=True)
-        service = Service(DRIVER, env={**os.environ, "TMPDIR": profile})
+        # Its crash reports lie in the home directory, whatever its profile is.
+        own = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "TMPDIR"), profile)
+        service = Service(DRIVER, env=os.environ | own)
         driver = webdriver.Chrome(_options(profile), service)
         cleanup.callback(driver.quit)
         driver.set_script_timeout(60)

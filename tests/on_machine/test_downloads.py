@@ -48,7 +48,10 @@ def download(machine: Machine) -> Iterator[subprocess.Popen[str]]:
         visitor.communicate()
 
 
-@pytest.mark.parametrize("mpm", ["event", "event-tight", "worker", "prefork"])
+@pytest.mark.parametrize(
+    "mpm",
+    ["event-tight", "prefork", *(pytest.param(each, marks=pytest.mark.long) for each in ("event", "worker"))],
+)
 def test_a_download_lives_through_a_gentle_restart_that_comes_late(mpm: str) -> None:
     """Workers that hang are ended while WHM's restart is awaited; one that also serves somebody is not."""
     with Machine(Shape(mpm=mpm)) as machine:

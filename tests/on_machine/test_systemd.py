@@ -370,7 +370,9 @@ def test_an_upgrade_goes_into_force_and_one_that_fails_goes_back(
 
 
 def test_after_a_reboot_everything_is_there_again(server: Machine) -> None:
-    """The relay among it, for the test before left the shield on: Apache asks it from its first moment."""
+    """The relay among it, where the shield is on: Apache asks it from its first moment."""
+    server.run(COMMAND, "shield", "on", "--yes", check=False)  # refused where a test before left it on
+    assert state(server, SHIELD) == "active"
     server.reboot()
     assert server.run("systemctl", "is-system-running").stdout == "running\n"
     assert state(server, "httpd.service") == "active"
