@@ -55,7 +55,7 @@ class Relay:
         code += "sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))"
         self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), str(self.port)])
         deadline = time.monotonic() + 10
-        while not answers(self.port):
+        while not answers(self.port) or len(self.workers()) < relay.WORKERS:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
