@@ -220,6 +220,9 @@ def supervise() -> None:
         while first.poll() is None:
             ready, _, _ = select.select([0], [], [], 0.05)
             if ready and not os.read(0, 1):
+                first.kill()
+                first.wait()
+                os.waitpid(pid, 0)  # ended with it, and all its processes before it
                 return
         if not init.rebooted(first.returncode):
             raise SystemExit(f"systemd ended with {first.returncode}")
@@ -246,7 +249,8 @@ def main() -> None:
     shape = Shape.from_json(sys.argv[1])
     boot(shape, [Path(word) for word in sys.argv[2:]])
     if shape.systemd:
-        supervise()
+        with init.own_control_group():
+            supervise()
     else:
         live()
 

@@ -1,12 +1,13 @@
 """A real systemd as the machine's first process, in namespaces within the machine's own; it may reboot.
 
 The machine's disks (overlays), cable and responders stay while systemd comes and goes, as a server's do. Each start
-has proc, sysfs, an empty /run, /dev and control groups of its own.
+has proc, sysfs, an empty /run and /dev of its own; its control groups lie in one of the machine's own.
 Usage: python -m tests.machine.init   (becomes systemd)
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -15,6 +16,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ REPO = Path(__file__).resolve().parents[2]
 UNITS = Path("/etc/systemd/system")
 GENERATORS = SYSTEMD.parent / "system-generators"
 KEPT = Path("/mnt/run-machine")  # /run/machine of every start
+GROUPS = Path("/mnt/groups")
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 NAMESPACES = (
     *("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child", "--propagation", "private"),
@@ -120,6 +123,28 @@ def prepare() -> None:
     Path("/etc/machine-id").write_text(f"{os.urandom(16).hex()}\n")
     KEPT.mkdir()
     subprocess.run(["mount", "--rbind", "/run/machine", str(KEPT)], check=True)
+
+
+@contextlib.contextmanager
+def own_control_group() -> Iterator[None]:
+    """Have what starts meanwhile in a control group of its own, gone at the end with all that were made in it.
+
+    A namespace of control groups begins at the group of who makes it: those of machines started from one would be one
+    and the same, and each systemd would find the other's processes in its services, numbered 0.
+    """
+    GROUPS.mkdir()
+    _mount("-t", "cgroup2", "cgroup2", str(GROUPS))
+    now = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[:3] == "0::")
+    outer = GROUPS / now.lstrip("/")
+    own = outer / f"machine-{os.urandom(4).hex()}"
+    own.mkdir()
+    (own / "cgroup.procs").write_text("0")
+    try:
+        yield
+    finally:
+        (outer / "cgroup.procs").write_text("0")
+        for directory, *_ in os.walk(own, topdown=False):
+            Path(directory).rmdir()
 
 
 def start() -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine, init
+from tests.machine import Machine, Shape, init
 from tests.machine.whm import Browser, log_in
 from tests.on_machine.admin import stapled
 from tests.on_machine.confined import ATTEMPTS, OUTSIDE, SETUID_PROGRAM
@@ -74,6 +74,18 @@ def test_installed_everything_runs_and_nothing_failed(server: Machine) -> None:
         assert (state(server, unit), state(server, unit, "UnitFileState")) == ("active", "enabled")
     journal = server.run("journalctl", "--no-pager", "-o", "cat", "-u", "ocsp-stapling*").stdout
     assert "Unknown" not in journal, journal
+
+
+def test_a_machine_beside_it_shares_no_control_group_and_takes_its_own_with_it(server: Machine) -> None:
+    """Else each systemd finds the other's processes in services of the same name, and waits for their end."""
+    with Machine(Shape(sites=1, cas=1, extras=False, systemd=True)) as other:
+        other.run("systemd-run", "--unit=beside", "sleep", "60")
+        group = "sys/fs/cgroup/system.slice/beside.service"
+        assert other.path(group).exists()
+        assert not server.path(group).exists()
+        own = Path(f"/proc/{other.pid}/cgroup").read_text().rpartition("0::")[2].removesuffix("/init.scope\n")
+        assert server.path(f"{init.GROUPS}/{own}").exists()
+    assert not server.path(f"{init.GROUPS}/{own}").exists()
 
 
 @pytest.mark.parametrize("unit", [SERVICE, WATCH, SHIELD])
