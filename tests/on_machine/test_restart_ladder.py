@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -34,8 +35,13 @@ def api(machine: Machine, *lines: str) -> None:
     write(machine, WHMAPI1, text.encode(), 0o755)
 
 
-def workers(machine: Machine) -> list[int]:
-    return [pid for pid in processes(machine, "httpd") if pid != parent(machine)]
+def worker(machine: Machine) -> int:
+    """One of Apache's workers, as soon as there is one."""
+    deadline = time.monotonic() + 30
+    while not (found := [pid for pid in processes(machine, "httpd") if pid != parent(machine)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found[0]
 
 
 def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_started(machine: Machine) -> None:
@@ -136,7 +142,7 @@ def test_a_wrong_pid_file_is_mended_by_a_signal_to_the_parent(machine: Machine, 
     path, was = machine.path(PID_FILE), parent(machine)
     path.unlink()
     if kind != "missing":
-        content = {"stale": "999999", "garbage": "no number", "a worker's": str(workers(machine)[0])}[kind]
+        content = {"stale": "999999", "garbage": "no number", "a worker's": str(worker(machine))}[kind]
         path.write_text(f"{content}\n")
     called = switch(machine, "off")
     assert called.code == 0, called.told
