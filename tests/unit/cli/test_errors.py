@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 
-from ocsp_stapling.cli import COMMANDS
+from ocsp_stapling.cli import COMMANDS, main
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from ocsp_stapling.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    """What the command prints and how it ends, called as its script calls it: without a start of Python for each."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["ocsp-stapling", *arguments])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        main()
+    assert isinstance(ended.value.code, int)
+    printed = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(arguments, ended.value.code, *printed)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "no-such-command"])
