@@ -231,6 +231,10 @@ class ShieldedResponder:
     failing_count: int = 0
     """For how many certificates the last question failed."""
     earliest_end: datetime | None = None
+    stuck_site: str | None = None
+    """Whose answer ends first of those for which no new one has come for several questions."""
+    stuck_end: datetime | None = None
+    """When that is."""
 
 
 @dataclass(frozen=True)

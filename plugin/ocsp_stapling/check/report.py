@@ -259,11 +259,14 @@ def _shield(one: ShieldEvidence | None, found: Diagnosis) -> dict[str, Any] | No
                 "missing_count": each.missing_count,
                 "failing_count": each.failing_count,
                 "earliest_end": each.earliest_end.isoformat() if each.earliest_end else None,
+                "stuck_site": each.stuck_site,
+                "stuck_end": each.stuck_end.isoformat() if each.stuck_end else None,
             }
             for each in one.responders
         ],
         "question_count": one.question_count,
         "trouble": list(found.shield_trouble),
+        "ending_hosts": list(found.shield_ending),
     }
 
 

@@ -180,7 +180,13 @@ def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | Non
         found.revoked,
         tuple(
             ShieldedResponder(
-                one.host, one.held_count, one.missing_count, one.failing_count, _moment(one.earliest_end)
+                one.host,
+                one.held_count,
+                one.missing_count,
+                one.failing_count,
+                _moment(one.earliest_end),
+                one.stuck_site,
+                _moment(one.stuck_end),
             )
             for one in found.responders
         ),

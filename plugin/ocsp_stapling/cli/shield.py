@@ -83,7 +83,7 @@ def refresh(as_json: bool) -> None:
     from collections import Counter
 
     from ocsp_stapling.change.operate import require_root
-    from ocsp_stapling.cli.output import emit_json
+    from ocsp_stapling.cli.output import emit_json, printable, wrapped
     from ocsp_stapling.text import counted
 
     require_root()
@@ -98,9 +98,9 @@ def refresh(as_json: bool) -> None:
         emit_json("shield-refresh", facts)
     else:
         counts = f"{done.stored:,} stored, {len(done.failed):,} failed, {done.left:,} left for the next pass"
-        click.echo(
-            f"Asked for {counted(done.asked, 'answer')}: {counts}." if done.asked else "No answer is due."
-        )
+        click.echo(f"Asked for {counted(done.asked, 'answer')}: {counts}." if done.asked else done.why_none)
+        for reason, count in Counter(done.failed.values()).most_common(3):
+            click.echo(wrapped(f"Failed for {counted(count, 'certificate')}: {printable(reason)}"))
     sys.exit(1 if done.failed else 0)
 
 
@@ -111,7 +111,9 @@ def _refresh(seconds: float) -> Any:
     from ocsp_stapling.shield.standing import wished_port
 
     chosen = settings.load()
-    return refresh_now(chosen, seconds) if wished_port(chosen.state_directory) else Pass()
+    if not wished_port(chosen.state_directory):
+        return Pass(why_none="The shield is off, so there is nothing to fetch.")
+    return refresh_now(chosen, seconds)
 
 
 @shield.command()
@@ -146,7 +148,10 @@ def _facts(found: Any) -> dict[str, Any]:
         "next_refresh": _moment(found.next_refresh),
         "last_failure": last and {**told["last_failure"], "at": _moment(last.at or None)},
         "failures": _failures(found.failures),
-        "held_by_responder": [{**one, "earliest_end": _moment(one["earliest_end"])} for one in responders],
+        "held_by_responder": [
+            {**one, "earliest_end": _moment(one["earliest_end"]), "stuck_end": _moment(one["stuck_end"])}
+            for one in responders
+        ],
     }
 
 
@@ -191,6 +196,10 @@ def _text(found: Any, in_force: bool) -> str:
     if last := found.last_failure:
         at = f"{when(last.at)}, " if last.at else ""
         rows.append(("Last failure", f"{at}{printable(last.responder)} ({printable(last.site)})"))
+    rows += [
+        ("No new one", f"for {printable(site)} from {printable(host)}; the one held ends {when(end)}")
+        for end, site, host in found.stuck[:3]
+    ]
     rows += [("Failed", f"{count}: {printable(reason)}") for reason, count in found.failures[:3]]
     rows += [("Damaged", printable(text)) for text in found.damaged[:3]]
     return f"The shield is {click.style('on', fg='green' if found.answering else 'red', bold=True)}.\n{table(rows)}"

@@ -36,7 +36,7 @@ def refresh_now(settings: Settings, seconds: float) -> Pass:
     end = time.monotonic() + seconds
     with _alone(settings.state_directory, seconds) as alone:
         if not alone:
-            return Pass()
+            return Pass(why_none="Another pass is asking for answers already.")
         here = look_at_server(settings.state_directory)
         ask = asking(settings.probe, _identity(here))
         every = wanted(here.endpoints, here.stapling.on)

@@ -87,6 +87,8 @@ class Pass:
     failed: Mapping[str, str] = field(default_factory=dict)
     left: int = 0
     """Due and not asked: their responder rests, or the time was up."""
+    why_none: str = "No answer is due."
+    """Why nothing was asked, if nothing was."""
 
 
 def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> list[Wanted]:

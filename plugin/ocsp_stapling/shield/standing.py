@@ -17,6 +17,8 @@ from ocsp_stapling.shield.refresh import Attempt, Wanted, due_at, read_attempts
 
 PORT = 340
 WISH = "shield.json"
+STUCK_FAILURES = 3
+"""After so many in a row, more than half an hour, an answer is not expected to be replaced by itself."""
 _ASK_SECONDS = 1.0
 _REPLY_BYTES = 4096
 _COUNT = re.compile(rb"\r\n%b: (\d{1,20})\r\n" % relay.COUNT_HEADER.encode())
@@ -33,6 +35,10 @@ class OfResponder:
     """For how many certificates the last question failed."""
     earliest_end: int | None
     """When the first of those that are held ends."""
+    stuck_site: str | None = None
+    """Whose answer ends first of those for which no new one has come for several questions."""
+    stuck_end: int | None = None
+    """When that is."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,15 @@ class Standing:
     next_refresh: int | None = None
     """When the first of all is due to be asked about; the watch does it with its next look from then on."""
     last_failure: LastFailure | None = None
+
+    @property
+    def stuck(self) -> list[tuple[int, str, str]]:
+        """End, site and responder of answers for which no new one comes, the first of each responder, in order."""
+        return sorted(
+            (one.stuck_end, one.stuck_site, one.host)
+            for one in self.responders
+            if one.stuck_end is not None and one.stuck_site is not None
+        )
 
 
 def standing(
@@ -143,14 +158,17 @@ def _last_failure(wanted: Sequence[Wanted], attempts: Mapping[str, Attempt]) -> 
 def _of_responders(
     wanted: Sequence[Wanted], valid: Mapping[str, store.Kept], attempts: Mapping[str, Attempt]
 ) -> tuple[OfResponder, ...]:
-    hosts: dict[str, list[str]] = {}
+    hosts: dict[str, list[Wanted]] = {}
     for one in wanted:
-        hosts.setdefault(host_of(one.url), []).append(one.cert_id)
+        hosts.setdefault(host_of(one.url), []).append(one)
     found = []
     for host, every in hosts.items():
-        ends = [valid[cert_id].until for cert_id in every if cert_id in valid]
-        failing = sum(cert_id in attempts for cert_id in every)
-        found.append(OfResponder(host, len(ends), len(every) - len(ends), failing, min(ends, default=None)))
+        held = [(valid[one.cert_id].until, one) for one in every if one.cert_id in valid]
+        failures = {one.cert_id: attempts[one.cert_id].failures for one in every if one.cert_id in attempts}
+        stuck = [(until, one.site) for until, one in held if failures.get(one.cert_id, 0) >= STUCK_FAILURES]
+        first = min((until for until, _ in held), default=None)
+        end, site = min(stuck, default=(None, None))
+        found.append(OfResponder(host, len(held), len(every) - len(held), len(failures), first, site, end))
     return tuple(found)
 
 

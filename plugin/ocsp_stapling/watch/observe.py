@@ -15,7 +15,7 @@ from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.outages import Reading
-from ocsp_stapling.watch.policy import Observation
+from ocsp_stapling.watch.policy import RELAY_DEAD, Observation
 
 WHO = "the watch"
 _URL_LENGTH = 200
@@ -47,13 +47,18 @@ def observe(
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),
         shield_trouble=_shield_trouble(check, relay_dead),
+        revoked=tuple(map(str, check["shield"]["revoked"])) if check.get("shield") else None,
     )
 
 
 def _shield_trouble(check: Document, relay_dead: bool) -> tuple[str, ...]:
-    """What of the shield needs somebody. A relay that did not answer the check has been started anew since."""
-    found = [str(one) for one in (check.get("shield") or {}).get("trouble", ()) if one != "relay-down"]
-    return tuple([*found, "relay-dead"] if relay_dead else found)
+    """What of the shield needs somebody. Revocations are told by themselves, and a dead relay is started anew."""
+    shield = check.get("shield") or {"trouble": ()}
+    found = [RELAY_DEAD] if relay_dead else []
+    found += [f"ends-soon:{host}" for host in shield.get("ending_hosts", ())]
+    if "must-staple" in shield["trouble"]:
+        found += [f"must-staple:{site}" for site in shield["missing_must_staple"]]
+    return tuple(found)
 
 
 def reading(check: Document, now: float) -> Reading:

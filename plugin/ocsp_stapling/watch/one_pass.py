@@ -69,8 +69,13 @@ class _Pass:
     def run(self) -> Told:
         with noting(self.problems):
             self.busy = self.tools.recover(self.settings)
+        dead = False
+        with noting(self.problems):
+            # First, so that the check and what is told from it know what was just fetched.
+            dead = self.tools.shield(self.settings, self.problems)
         check = self.tools.check(self.settings)
-        self._shield(check)
+        if dead and not self.busy:
+            self._give_up(check)
         now = self.tools.clock()
         try:
             with Memory(self.settings.state_directory) as memory:
@@ -98,12 +103,9 @@ class _Pass:
             state = self._act(action, state, check)
             memory.remember(REMEMBERED, state.as_json())
 
-    def _shield(self, check: Document) -> None:
-        """Keep the shield's answers fresh; where its relay cannot be revived, Apache asks somebody else or nobody."""
+    def _give_up(self, check: Document) -> None:
+        """The shield's relay cannot be revived: Apache asks the authorities itself, or nobody."""
         with noting(self.problems):
-            dead = self.tools.shield(self.settings, self.problems)
-            if not dead or self.busy:
-                return
             healthy = all(one["ok"] for one in check["responders"])
             ended = self.tools.give_up(healthy, self.settings)
             if ended.state != DONE:

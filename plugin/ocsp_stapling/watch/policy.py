@@ -7,6 +7,7 @@ the next attempt waits twice as long, up to a day; people are told once about a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -24,6 +25,9 @@ CLOSE_WATCH_SECONDS = 15 * 60
 FIRST_WAIT_SECONDS = 15 * 60
 LONGEST_WAIT_SECONDS = 24 * 3600
 DAY_SECONDS = 24 * 3600
+RELAY_DEAD = "relay-dead"
+REVOKED_AT_ONCE = 6
+"""So many words about revocations a day wait for nothing: a customer's own authority may revoke all day long."""
 GAP_SECONDS = 2 * 3600
 """After so long without a pass (the server was down) passes before it prove nothing about now."""
 
@@ -84,7 +88,9 @@ class Observation:
     waits_for: str = ""
     alone: tuple[str, ...] = ()
     shield_trouble: tuple[str, ...] = ()
-    """Under the shield: staples end within a day, a Must-Staple site has none, a certificate is revoked."""
+    """Under the shield: `ends-soon:HOST` whose staples end in a day; `must-staple:SITE` without one; `relay-dead`."""
+    revoked: tuple[str, ...] | None = None
+    """The site of each certificate that its authority has revoked; None: not under the shield, or not seen."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class State:
     attempted_at: float = 0.0
     not_before: float = 0.0
     turn_offs: tuple[float, ...] = ()
+    revocations: tuple[float, ...] = ()
+    """When revocations were told, within a day."""
     told: Mapping[str, str] = field(default_factory=dict)
     told_at: Mapping[str, float] = field(default_factory=dict)
     quiet: Mapping[str, float] = field(default_factory=dict)
@@ -120,7 +128,8 @@ class State:
         """Read back what `as_json` wrote; anything unusable starts afresh."""
         try:
             known = {name: found[name] for name in State.__dataclass_fields__ if name in found}
-            return State(**{**known, "turn_offs": tuple(map(float, known.get("turn_offs", ())))})
+            times = {name: tuple(map(float, known.get(name, ()))) for name in ("turn_offs", "revocations")}
+            return State(**{**known, **times})
         except (TypeError, ValueError):
             return State()
 
@@ -134,8 +143,9 @@ def decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
     The state counts a switch as tried and in vain before it is tried: one that never comes back (the server
     dies in it) must not be tried again by every pass to come. `switched` corrects that afterwards.
     """
-    state, told = _shield(_counted(_with_steady_clock(state, seen.now), seen), seen)
-    return _add(told, _decide(state, seen, wishes))
+    state, revoked = _revocations(_counted(_with_steady_clock(state, seen.now), seen), seen)
+    state, told = _shield(state, seen)
+    return _add((*revoked, *told), _decide(state, seen, wishes))
 
 
 def _decide(state: State, seen: Observation, wishes: Wishes) -> Decision:
@@ -176,14 +186,38 @@ def _notify(topic: Topic, kind: ActionKind, ended: str, sentence: str) -> Task:
 
 
 def _shield(state: State, seen: Observation) -> Decision:
-    """Nobody waits under the shield, so it is told in good time what would cost staples: a day before they end."""
-    if not seen.shield_trouble:
-        return forget(state, Topic.SHIELD), ()
-    if "relay-dead" in seen.shield_trouble:
-        sentence = "the shield's relay is dead and could not be replaced: ocsp-stapling shield off"
-    else:
-        sentence = seen.sentence
-    return _say(state, seen, Topic.SHIELD, " ".join(seen.shield_trouble), sentence)
+    """Nobody waits under the shield, so it is told in good time what would cost staples: a day before they end.
+
+    Each responder and each site is told by itself, lest one that is dark for good hide the next.
+    """
+    found, known = seen.shield_trouble, state.told.get(Topic.SHIELD, "").split()
+    gone = [one for one in known if one not in found]
+    state = told_about(state, Topic.SHIELD, " ".join(one for one in known if one in found)) if gone else state
+    if set(found) <= set(known):
+        return state, ()
+    told = say(state, seen.now, Topic.SHIELD, " ".join(found))
+    if told is None:
+        return state, ()
+    dead = RELAY_DEAD in found
+    sentence = "the shield's relay is dead and could not be replaced: ocsp-stapling shield off"
+    about = " ".join(dict.fromkeys(one.partition(":")[0] for one in found))
+    return told, (Task(ActionKind.NOTIFY, sentence if dead else seen.sentence, Topic.SHIELD, about),)
+
+
+def _revocations(state: State, seen: Observation) -> Decision:
+    """Browsers refuse the site from now on: each is told at once, once, whatever else was told lately."""
+    if seen.revoked is None:
+        return state, ()
+    now, before = Counter(seen.revoked), Counter(state.told.get(Topic.REVOKED, "").split())
+    still, fresh = now & before, now - before
+    state = told_about(state, Topic.REVOKED, " ".join(still.elements())) if before - still else state
+    at_once = len(state.revocations) < REVOKED_AT_ONCE
+    told = (tell_now if at_once else say)(state, seen.now, Topic.REVOKED, " ".join(now.elements()))
+    if not fresh or told is None:
+        return state, ()
+    told = replace(told, revocations=(*told.revocations, seen.now))
+    sentence = f"the authority has revoked the certificate of {listed(sorted(fresh))}: browsers refuse it"
+    return told, (Task(ActionKind.NOTIFY, sentence, Topic.REVOKED, "revoked"),)
 
 
 # -- stapling is off by this plugin ------------------------------------------------------------------------
@@ -332,6 +366,7 @@ def _counted(state: State, seen: Observation) -> State:
         stalled_passes=state.stalled_passes + 1 if seen.stalled else 0,
         quick_passes=0 if seen.stalled else state.quick_passes + 1,
         turn_offs=tuple(at for at in state.turn_offs if seen.now - at < DAY_SECONDS),
+        revocations=tuple(at for at in state.revocations if seen.now - at < DAY_SECONDS),
     )
 
 
@@ -348,6 +383,7 @@ def _with_steady_clock(state: State, now: float) -> State:
         attempted_at=state.attempted_at - step,
         not_before=state.not_before - step,
         turn_offs=tuple(at - step for at in state.turn_offs),
+        revocations=tuple(at - step for at in state.revocations),
         told_at={topic: at - step for topic, at in state.told_at.items()},
     )
 

@@ -24,6 +24,7 @@ class Topic(StrEnum):
     SWITCH = "switch"
     HANDS_OFF = "hands-off"
     SHIELD = "shield"
+    REVOKED = "revoked"
 
 
 def say(state: State, now: float, topic: Topic, about: str) -> State | None:

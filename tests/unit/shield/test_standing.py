@@ -80,3 +80,20 @@ def test_a_note_of_failures_from_an_earlier_version_is_read(world: World) -> Non
     found = told(world)
     assert found.last_failure is not None
     assert (found.last_failure.reason, found.last_failure.at) == ("silent", 0)
+
+
+def test_whose_answer_no_new_one_has_come_for_is_named_with_its_end_after_several_questions(
+    world: World,
+) -> None:
+    world.site("ocsp.a.test", "www.a.test")
+    world.run()
+    (kept,) = world.held().values()
+    world.behaviour["ocsp.a.test"] = "hang"
+    world.now += 4 * 86_400
+    seen = []
+    for _ in range(4):
+        world.run()
+        (one,) = told(world).responders
+        seen.append((one.failing_count, one.stuck_site, one.stuck_end))
+        world.now += 3600
+    assert seen == [(1, None, None), (1, None, None), *[(1, "www.a.test", kept.until)] * 2]

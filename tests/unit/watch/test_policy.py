@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -346,7 +347,7 @@ def under_the_shield(t: float, *trouble: str) -> Observation:
 def test_under_the_shield_it_is_told_once_that_staples_end_within_a_day() -> None:
     state, told = State(), []
     for number in range(100):
-        trouble = ("ends-soon",) if number > 10 else ()
+        trouble = ("ends-soon:ocsp.a.test",) if number > 10 else ()
         state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
         told += [(number, each.topic, each.reason) for each in actions]
     assert told == [(11, Topic.SHIELD, "staples last until ...")]
@@ -354,9 +355,69 @@ def test_under_the_shield_it_is_told_once_that_staples_end_within_a_day() -> Non
 
 def test_more_trouble_under_the_shield_is_told_again_and_a_later_outage_too() -> None:
     state, told = State(), []
-    spans = [(0, ("ends-soon",)), (30, ("ends-soon", "must-staple")), (60, ()), (400, ("ends-soon",))]
+    soon, strict = "ends-soon:ocsp.a.test", "must-staple:a.test"
+    spans = [(0, (soon,)), (30, (soon, strict)), (60, ()), (400, (soon,))]
     for number in range(500):
         trouble = max(one for one in spans if one[0] <= number)[1]
         state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
         told += [(number, each.about) for each in actions]
     assert told == [(0, "ends-soon"), (30, "ends-soon must-staple"), (400, "ends-soon")]
+
+
+def test_a_responder_that_is_dark_for_good_hides_no_other_whose_staples_end() -> None:
+    """A customer's own may be; else nobody would hear of the next outage."""
+    dark = "ends-soon:ocsp.gone.test"
+    spans = [
+        (0, (dark,)),
+        (288, (dark, "ends-soon:ocsp.a.test")),
+        (400, (dark,)),
+        (900, ("relay-dead", dark)),
+    ]
+    state, told = State(), []
+    for number in range(1000):
+        trouble = max(one for one in spans if one[0] <= number)[1]
+        state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
+        told += [(number, each.about) for each in actions]
+    assert told == [(0, "ends-soon"), (288, "ends-soon"), (900, "relay-dead ends-soon")]
+
+
+def revoked(t: float, *sites: str, trouble: tuple[str, ...] = ()) -> Observation:
+    return replace(under_the_shield(t, *trouble), revoked=sites)
+
+
+def told_of(seen: Iterable[Observation]) -> list[tuple[float, str]]:
+    """When what is told, in hours since the first pass."""
+    state, told = State(), []
+    for each in seen:
+        state, actions = decide(State.from_json(state.as_json()), each, Wishes())
+        told += [((each.now - START) / HOUR, task.reason) for task in actions]
+    return told
+
+
+def test_each_revocation_is_told_at_once_and_once_also_just_after_another_word_of_the_shield() -> None:
+    def at(t: float) -> Observation:
+        sites = [site for begin, site in ((900, "a.test"), (1200, "b.test"), (1200, "b.test")) if t >= begin]
+        return revoked(t, *sites, trouble=("ends-soon:ocsp.a.test",) if t >= 600 else ())
+
+    told = told_of(at(number * PASS) for number in range(600))
+    assert [(hour * HOUR, reason.partition(":")[0]) for hour, reason in told] == [
+        (600, "staples last until ..."),
+        (900, "the authority has revoked the certificate of a.test"),
+        (1200, "the authority has revoked the certificate of b.test"),
+    ]
+
+
+def test_a_revocation_is_told_again_after_another_certificate_but_not_after_a_look_that_saw_nothing() -> None:
+    spans = [revoked(0, "a.test"), under_the_shield(PASS), revoked(2 * PASS, "a.test")]
+    again = [revoked(3 * PASS), revoked(4 * PASS, "a.test")]
+    assert [round(hour * HOUR / PASS) for hour, _ in told_of([*spans, *again])] == [0, 4]
+
+
+def test_an_authority_that_revokes_all_day_long_does_not_flood_the_mailbox() -> None:
+    """Nor is one lost: what is held back is told with the next word."""
+    every = [f"site{number}.test" for number in range(7 * 288)]
+    told = told_of(revoked(number * PASS, *every[: number + 1]) for number in range(len(every)))
+    assert len(told) <= 7 * 12
+    named = [re.findall(r"site\d+\.test", reason) for _, reason in told]
+    more = [int(found[1]) for _, reason in told if (found := re.search(r"and (\d+) more", reason))]
+    assert len(every) - sum(map(len, named)) - sum(more) <= 72  # what six hours still hold back

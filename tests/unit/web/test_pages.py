@@ -22,7 +22,7 @@ from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
-from ocsp_stapling.shield.standing import LastFailure, Standing
+from ocsp_stapling.shield.standing import LastFailure, OfResponder, Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, sites
@@ -425,6 +425,12 @@ def standing(**more: object) -> Standing:
             "Last failure (1 certificate), about a.example at ocsp.test: no answer within 3 s.",
         ),
         ({"revoked": ("b.example",)}, True, "Revoked", "Revoked by the authority: b.example."),
+        (
+            {"responders": (OfResponder("ocsp.test", 3, 0, 1, 9, "c.example", 1_790_000_000),)},
+            True,
+            "On",
+            "No new answer for c.example from ocsp.test; the one that is held ends 2026-09-21",
+        ),
     ],
 )
 def test_the_card_says_what_the_shield_holds_and_lacks(

@@ -75,6 +75,8 @@ class Diagnosis:
     """That customer's account where its sites are too many to be turned off by name, else ""."""
     shield_trouble: tuple[str, ...] = ()
     """What of the shield needs somebody: `relay-down`, `revoked`, `must-staple`, `ends-soon`."""
+    shield_ending: tuple[str, ...] = ()
+    """Hosts of the responders that do not answer and of whose answers one ends within a day, or has ended."""
     recommended: Action = Action.NOTHING
     """What is better than `action`, which is the fallback then; NOTHING: `action` itself."""
     afterwards: Action = Action.NOTHING

@@ -34,7 +34,7 @@ def shielded(
     dark = [one for one in broken if one.cause is not Cause.CERTIFICATE_REVOKED]
     if dark and found.severity in (Severity.FAILING, Severity.NOISE):
         found = _nobody_waits(evidence, shield, found, dark)
-    return _loud(shield, found)
+    return _loud(shield, _stuck(evidence, shield, found))
 
 
 def offered(evidence: Evidence, found: Diagnosis) -> Diagnosis:
@@ -73,12 +73,17 @@ def _nobody_waits(
     """The answers of responders that do not answer: how long they last is how long nothing needs to be done."""
     hosts = {host_of(one.url) for one in dark}
     theirs = [one for one in shield.responders if one.host in hosts]
-    ends = min((one.earliest_end for one in theirs if one.earliest_end), default=None)
-    told = f"{dark[0].why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
+    ends, first = min(
+        ((one.earliest_end, one.host) for one in theirs if one.earliest_end), default=(None, "")
+    )
+    leading = next((one for one in dark if host_of(one.url) == first), dark[0])
+    told = f"{leading.why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
     told += f"; staples last until {when(ends)}." if ends else "."
-    if _ends_soon(theirs, evidence.taken_at):
+    if ending := tuple(one.host for one in theirs if _ends_soon(one, evidence.taken_at)):
         trouble = (*found.shield_trouble, "ends-soon")
-        return replace(found, severity=Severity.FAILING, sentence=told, shield_trouble=trouble)
+        return replace(
+            found, severity=Severity.FAILING, sentence=told, shield_trouble=trouble, shield_ending=ending
+        )
     return replace(
         found,
         severity=Severity.NOISE,
@@ -90,9 +95,41 @@ def _nobody_waits(
     )
 
 
-def _ends_soon(theirs: Sequence[ShieldedResponder], now: datetime) -> bool:
+def _ends_soon(one: ShieldedResponder, now: datetime) -> bool:
     """Whether a staple ends within a day, or has ended."""
-    return any(one.missing_count or (one.earliest_end and one.earliest_end - now < _DAY) for one in theirs)
+    return bool(one.missing_count or (one.earliest_end and one.earliest_end - now < _DAY))
+
+
+def _stuck(evidence: Evidence, shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:
+    """A single certificate that gets no new answer, from a responder that is well: its staple ends just as soon."""
+    soon = [
+        one
+        for one in shield.responders
+        if one.stuck_end and one.stuck_end - evidence.taken_at < _DAY and one.host not in found.shield_ending
+    ]
+    if not soon:
+        return found
+    first = min(soon, key=lambda one: one.stuck_end or evidence.taken_at)
+    told = (
+        f"{first.host} gives no new answer for the certificate of {first.stuck_site}; its staple lasts until "
+        f"{when(first.stuck_end) if first.stuck_end else 'now'}."
+    )
+    mild = found.severity in (Severity.NONE, Severity.NOISE)
+    trouble = tuple(dict.fromkeys((*found.shield_trouble, "ends-soon")))
+    found = replace(
+        found, shield_trouble=trouble, shield_ending=(*found.shield_ending, *(one.host for one in soon))
+    )
+    if not mild:
+        return replace(found, sentence=f"{found.sentence} {told}")
+    return replace(
+        found,
+        severity=Severity.FAILING,
+        cause=Cause.CA_BAD_ANSWER if found.cause is Cause.HEALTHY else found.cause,
+        action=Action.REISSUE,
+        sentence=f"{told} Not one visitor waits.",
+        advice="See why: ocsp-stapling shield status. Ask its authority, or have the certificate issued anew.",
+        sites=tuple(dict.fromkeys((str(first.stuck_site), *found.sites))),
+    )
 
 
 def _loud(shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:

@@ -14,6 +14,7 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import keeping
 from ocsp_stapling.shield.refresh import DIRECTORY
 from ocsp_stapling.shield.standing import Standing, wished_port
+from ocsp_stapling.text import when
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.pages.verdict import Button, Fact
 from ocsp_stapling.web.words import Tone, counted, listed, sentence
@@ -94,6 +95,8 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
         yield f"Without an answer: {listed(found.missing, 3)}."
     if found.missing_must_staple:
         yield f"Must-Staple among them, which Firefox refuses: {listed(found.missing_must_staple, 3)}."
+    for end, site, host in found.stuck[:3]:
+        yield f"No new answer for {site} from {host}; the one that is held ends {when(end)}."
     if last := found.last_failure:
         failing = counted(sum(count for _, count in found.failures), "certificate")
         yield sentence(f"Last failure ({failing}), about {last.site} at {last.responder}: {last.reason}")

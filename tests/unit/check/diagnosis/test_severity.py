@@ -243,6 +243,27 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     assert exit_status(bare) == 1
 
 
+def test_under_the_shield_one_certificate_that_gets_no_new_answer_is_told_a_day_before_its_staple_ends() -> (
+    None
+):
+    def stuck(hours: float, **more: Any) -> ShieldEvidence:
+        theirs = ShieldedResponder(
+            "ocsp.fine.example", 9, 0, 1, NOW, "a.example", NOW + timedelta(hours=hours)
+        )
+        return shield(responders=(theirs,), **more)
+
+    made = evidence(FINE, handshakes=tuple(meeting(FINE)), shield=stuck(30))
+    assert (exit_status(diagnose(made)), diagnose(made).shield_trouble) == (0, ())
+    soon = diagnose(replace(made, shield=stuck(20)))
+    assert (soon.severity, exit_status(soon), soon.sites) == (Severity.FAILING, 1, ("a.example",))
+    assert (soon.shield_trouble, soon.shield_ending) == (("ends-soon",), ("ocsp.fine.example",))
+    assert "no new answer for the certificate of a.example" in soon.sentence
+    assert "Not one visitor waits" in soon.sentence
+    both = diagnose(replace(made, shield=stuck(20, revoked=("r.example",))))
+    assert both.cause is Cause.CERTIFICATE_REVOKED
+    assert "a.example" in both.sentence
+
+
 def test_a_revoked_certificate_is_shouted_whatever_else_holds() -> None:
     for one in (FINE, HANGS):
         made = evidence(one, handshakes=tuple(meeting(one)), shield=shield(revoked=("r.example",)))
