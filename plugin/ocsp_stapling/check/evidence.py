@@ -159,7 +159,7 @@ class LogEvidence:
     fresh_unkept: int = 0
     """Good answers of the last two minutes that the staple cache did not take (AH01945), likewise."""
     fresh_timeouts: int = 0
-    """Failures of the last two minutes for which a handshake waited in vain; of many, the last few are counted."""
+    """Failures of the last two minutes for which a handshake waited in vain."""
 
 
 @dataclass(frozen=True)

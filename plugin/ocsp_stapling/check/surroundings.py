@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ocsp_stapling.apache.errorlog.failures import fresh_timeouts, fresh_unkept, summarise
+from ocsp_stapling.apache.errorlog.failures import Summary, summarise
 from ocsp_stapling.apache.errorlog.line import moment
-from ocsp_stapling.apache.errorlog.read import entries_of_all
+from ocsp_stapling.apache.errorlog.read import entries_of_all, foreign_entries
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent
 from ocsp_stapling.apache.tree import ConfigTree, Directive
@@ -48,23 +49,49 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
     """Return the stapling failures of the last day in Apache's error logs; never raises."""
     local = now.astimezone().replace(tzinfo=None)
     try:
-        found = summarise(entries_of_all(logs.files, local - _DAY), local, logs.client_checks)
-        # Who writes a log of their own must not make it look as if visitors waited just now.
-        sure = (
-            summarise(entries_of_all(logs.roots, local - _DAY), local, logs.client_checks)
-            if logs.foreign
-            else found
-        )
+        own = _told(summarise(entries_of_all(logs.roots, local - _DAY), local, logs.client_checks))
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence)
+    return together([own, read_foreign(logs, local)]) if logs.foreign else own
+
+
+def read_foreign(logs: ErrorLogs, local: datetime) -> LogEvidence:
+    """Return what the logs say that others can write (`local` is naive): counted, but nothing of this very moment.
+
+    Who writes a log of their own must not make it look as if visitors waited just now.
+    """
+    found = _told(summarise(foreign_entries(logs.foreign, local - _DAY), local, logs.client_checks))
+    return replace(found, last="", fresh_timeouts=0, fresh_unkept=0)
+
+
+def _told(found: Summary) -> LogEvidence:
     return LogEvidence(
         found.last_hour,
         found.last_day,
         found.last or "",
         {one.responder or "": one.failures for one in found.responders},
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
-        fresh_timeouts=fresh_timeouts(sure, local),
-        fresh_unkept=fresh_unkept(sure, local),
+        fresh_timeouts=found.fresh_timeouts,
+        fresh_unkept=found.fresh_unkept,
+    )
+
+
+def together(found: Sequence[LogEvidence]) -> LogEvidence:
+    """What all logs say. That the server's own cannot be read is said; one of a virtual host may be missing."""
+    responders: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for one in found:
+        responders.update(one.responders)
+        kinds.update(one.kinds)
+    return LogEvidence(
+        sum(one.last_hour for one in found),
+        sum(one.last_day for one in found),
+        max(one.last for one in found),
+        dict(responders.most_common()),
+        dict(kinds.most_common()),
+        found[0].unreadable,
+        fresh_timeouts=sum(one.fresh_timeouts for one in found),
+        fresh_unkept=sum(one.fresh_unkept for one in found),
     )
 
 

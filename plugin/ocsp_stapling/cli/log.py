@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,13 @@ from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
 from ocsp_stapling.apache.errorlog.paste import Paste
-from ocsp_stapling.apache.errorlog.read import entries, entries_of_stream, named_entries, pasted_entries
+from ocsp_stapling.apache.errorlog.read import (
+    entries,
+    entries_of_all,
+    entries_of_stream,
+    named_entries,
+    pasted_entries,
+)
 from ocsp_stapling.cli.output import printable, say, table
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import ago, counted, local, when
@@ -156,15 +162,8 @@ def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
         logs = error_logs(server.look(layout=layout))
     except Problem:
         return _Source(entries(layout.error_log, since, numbered), None, here=True)
-    lines = _of_all(logs.files, since, numbered)
+    lines = entries_of_all(logs.roots, since, logs.foreign, numbered)
     return _Source(lines, logs.client_checks, logs=logs, here=True)
-
-
-def _of_all(paths: Sequence[Path], since: datetime | None, numbered: bool) -> Iterator[Entry]:
-    yield from entries(paths[0], since, numbered)
-    for path in paths[1:]:
-        with suppress(Problem):
-            yield from entries(path, since, numbered)
 
 
 def _stream_of(file: str | None) -> str | int | None:

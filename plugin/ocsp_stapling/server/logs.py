@@ -9,7 +9,6 @@ import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -18,8 +17,6 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
 
 MOST_FILES = 40
-_FOREIGN_BYTES, _PACKED, _MOST_ENTRIES = 64 << 20, 1000, 2000
-"""Of a log that others can write so much is read, packed ones as large as they may become, of so full a directory."""
 _HIDING = ("emerg", "alert", "crit")
 """Levels at which mod_ssl's complaints about responders (`error`) are not written."""
 
@@ -34,7 +31,7 @@ class ErrorLogs:
     hidden_by: Directive | None = None
     """The LogLevel that keeps stapling's errors out of the log."""
     left_out: int = 0
-    """Logs of virtual hosts beyond MOST_FILES, and those that an account holder has made too large to be read."""
+    """Logs of virtual hosts beyond MOST_FILES."""
     foreign: tuple[Path, ...] = ()
     """Those of them that others than root could have written: what they say of this very moment proves nothing."""
 
@@ -48,36 +45,17 @@ def error_logs(server: ServerState) -> ErrorLogs:
     """Return the error logs of the server and of its virtual hosts; of piped ones the file at the end."""
     main = server.layout.error_log
     found = dict.fromkeys(path for line in _lines(server.tree) for path in _files(line.value, server.tree))
-    own = [path for path in found if not _same(path, main)]
-    foreign = tuple(path for path in own[:MOST_FILES] if _is_foreign(path))
-    read = [path for path in own[:MOST_FILES] if path not in foreign or _is_small(path)]
+    own = {path: _is_foreign(path) for path in found if not _same(path, main)}
+    read = sorted(own, key=lambda path: own[path])[
+        :MOST_FILES
+    ]  # nobody crowds out root's with logs of theirs
     return ErrorLogs(
         (main, *read),
         server.stapling.client_checks is not None,
         _hiding(server.tree),
         len(own) - len(read),
-        foreign,
+        tuple(path for path in read if own[path]),
     )
-
-
-def _is_small(log: Path) -> bool:
-    """Whether a log and its rotated ones are soon read: anybody can make one of a terabyte out of nothing."""
-    size = 0
-    for directory in (log.parent, log.parent / "archive"):
-        try:
-            with os.scandir(directory) as found:
-                entries = list(islice(found, _MOST_ENTRIES))
-                named = [each for each in entries if each.name.startswith(log.name)]
-                size += sum(
-                    each.stat().st_size * (_PACKED if each.name.endswith(".gz") else 1) for each in named
-                )
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
-        if len(entries) == _MOST_ENTRIES:
-            return False
-    return size <= _FOREIGN_BYTES
 
 
 def _is_foreign(log: Path) -> bool:

@@ -9,16 +9,16 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocsp_stapling.apache.errorlog.failures import OTHERS, fresh_timeouts, fresh_unkept, summarise
+from ocsp_stapling.apache.errorlog.failures import OTHERS, summarise
 from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
 from ocsp_stapling.check.evidence import LogEvidence
-from ocsp_stapling.check.surroundings import read_log
+from ocsp_stapling.check.surroundings import read_foreign, read_log, together
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.watch.memory import Memory
@@ -46,14 +46,13 @@ class LogReader:
             local = now.astimezone().replace(tzinfo=None)
             found = []
             with Memory(self._directory) as memory:
-                for number, path in enumerate(logs.files):
+                for number, path in enumerate(logs.roots):
                     name = f"{NAME} {path}" if number else NAME
                     one, known = read_on(path, memory.recall(name), local, logs.client_checks)
                     if known is not None:
                         memory.remember(name, known)
-                    foreign = path in logs.foreign
-                    found.append(replace(one, fresh_timeouts=0, fresh_unkept=0) if foreign else one)
-            return _together(found)
+                    found.append(one)
+            return together([*found, read_foreign(logs, local)])
         except (sqlite3.Error, OSError):
             return read_log(logs, now)
         finally:
@@ -63,25 +62,6 @@ class LogReader:
         """Give a reader that is still at it some time: its first look at a huge log may outlast the survey."""
         if self._begun.is_set():
             self._done.wait(seconds)
-
-
-def _together(found: Sequence[LogEvidence]) -> LogEvidence:
-    """What all logs say. That the server's own cannot be read is said; one of a virtual host may be missing."""
-    responders: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    for one in found:
-        responders.update(one.responders)
-        kinds.update(one.kinds)
-    return LogEvidence(
-        sum(one.last_hour for one in found),
-        sum(one.last_day for one in found),
-        max(one.last for one in found),
-        dict(responders.most_common()),
-        dict(kinds.most_common()),
-        found[0].unreadable,
-        fresh_unkept=sum(one.fresh_unkept for one in found),
-        fresh_timeouts=sum(one.fresh_timeouts for one in found),
-    )
 
 
 def read_on(
@@ -104,8 +84,8 @@ def read_on(
     last = fresh.last or last
     told = replace(
         _evidence(failures, kinds, last, now),
-        fresh_timeouts=fresh_timeouts(fresh, now),
-        fresh_unkept=fresh_unkept(fresh, now),
+        fresh_timeouts=fresh.fresh_timeouts,
+        fresh_unkept=fresh.fresh_unkept,
     )
     return told, _packed(following, failures, kinds, last)
 

@@ -20,8 +20,8 @@ from ocsp_stapling.watch.policy import RELAY_DEAD, Observation
 WHO = "the watch"
 _URL_LENGTH = 200
 _NAMED = 3
-_LOST_STAPLES = "cache-too-small"
-"""What makes visitors wait with every responder in order; a larger cache ends it better than turning off."""
+_LOST_STAPLES = ("cache-too-small", "cache-broken")
+"""What makes visitors wait with every responder in order; another cache ends it better than turning off."""
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked")
 """What is wrong with a certificate itself; it concerns its own site only."""
 Document = Mapping[str, Any]
@@ -84,7 +84,7 @@ def is_stalled(check: Document) -> bool:
     customer's own site waits and can be turned off alone, nobody else needs to wait first: others live on staples
     that Apache still has, and would wait at each restart, between two passes.
     """
-    ends = check["advice"] in ("turn-off", "turn-off-site") or check["cause"] == _LOST_STAPLES
+    ends = check["advice"] in ("turn-off", "turn-off-site") or check["cause"] in _LOST_STAPLES
     waits = check["severity"] == "stalling" and ends
     return waits and (check["cause"] not in _OWN_FAULTS or _is_waited_for(check))
 

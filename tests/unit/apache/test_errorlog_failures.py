@@ -9,8 +9,6 @@ from ocsp_stapling.apache.errorlog.failures import (
     OTHERS,
     Failure,
     failures,
-    fresh_timeouts,
-    fresh_unkept,
     summarise,
 )
 from ocsp_stapling.apache.errorlog.line import Entry, parse
@@ -130,8 +128,15 @@ def test_only_late_failures_that_held_visitors_up_are_fresh_timeouts() -> None:
     written = datetime.fromisoformat(ISO)
     found = summarise(entries(text), written, False)
     assert found.total == 2
-    assert fresh_timeouts(found, written) == 1
-    assert fresh_timeouts(found, written + timedelta(minutes=3)) == 0
+    assert found.fresh_timeouts == 1
+    assert summarise(entries(text), written + timedelta(minutes=3), False).fresh_timeouts == 0
+
+
+def test_no_other_lines_however_many_hide_that_visitors_waited_a_moment_ago() -> None:
+    """A script of a customer's may write them: its standard error stands in Apache's log as it is."""
+    kinds = (TIMEOUT, TIMEOUT, *[UNREACHABLE] * 20)
+    text = "\n".join(line(one, number, 1) for number, one in enumerate(kinds))
+    assert summarise(entries(text), datetime.fromisoformat(ISO), False).fresh_timeouts == 2
 
 
 def test_good_answers_that_the_cache_did_not_take_are_counted_while_they_are_fresh() -> None:
@@ -140,5 +145,5 @@ def test_good_answers_that_the_cache_did_not_take_are_counted_while_they_are_fre
     written = datetime.fromisoformat(ISO)
     found = summarise(entries(text), written, False)
 
-    assert fresh_unkept(found, written) == 2
-    assert fresh_unkept(found, written + timedelta(minutes=3)) == 0
+    assert found.fresh_unkept == 2
+    assert summarise(entries(text), written + timedelta(minutes=3), False).fresh_unkept == 0

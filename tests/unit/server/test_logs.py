@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.apache.errorlog.read import FOREIGN_BYTES
+from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis import Action, Confidence, Severity, diagnose
+from ocsp_stapling.check.evidence import ConfigurationEvidence, SteeringLine
+from ocsp_stapling.check.incident.look import look_at
 from ocsp_stapling.check.surroundings import read_log
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import MOST_FILES, ErrorLogs, error_logs
+from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.logcount import LogReader
+from ocsp_stapling.watch.observe import observe
 from tests.unit.apache.real_apache import layout_at
+from tests.unit.check.diagnosis.made import evidence, responder
 
 
 def logs(base: Path, *lines: str) -> ErrorLogs:
@@ -104,6 +117,10 @@ def test_only_whole_paths_of_a_program_are_taken_for_files(
     assert len(logs(tmp_path, vhost('ErrorLog "|/usr/bin/rotatelogs 86400"')).files) == 1
 
 
+FAILURE = (
+    b"[WHEN] [ssl:error] [pid 9:tid 9] AH01974: could not connect to OCSP responder 'ocsp.example.com'\n"
+    b"[WHEN] [ssl:error] [pid 9:tid 9] AH01941: stapling_renew_response: responder error\n"
+)
 FORGED = (
     "[{when}] [ssl:error] [pid 9:tid 9] (110)Connection timed out: [client 192.0.2.9:4] AH01974: could not connect "
     "to OCSP responder 'ocsp.example.com'\n"
@@ -139,21 +156,118 @@ def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
     assert fresh == [(whose == "root's", whose == "root's")] * 2
 
 
+def test_lines_forged_in_apaches_own_log_make_a_check_warn_and_do_no_more(tmp_path: Path) -> None:
+    """Under mod_cgid a script's standard error stands there as it is, and looks like Apache's own."""
+    now = datetime.now(UTC)
+    when = now.astimezone().strftime("%a %b %d %H:%M:%S.%f %Y")
+    log = tmp_path / "error_log"
+    log.write_text(FORGED.format(when=when) * 5)
+    told = read_log(ErrorLogs((log,), False), now)
+    assert told.fresh_timeouts > 1
+    cache = SteeringLine("SSLStaplingCache", "shmcb:/run/apache2/stapling_cache_shmcb(256000)", "/a:1")
+    quick = evidence(responder(), log=told, configuration=ConfigurationEvidence(cache=cache))
+
+    found = diagnose(quick)
+
+    document = report.document(quick, found)
+    with Journal(tmp_path) as journal:
+        seen = observe(document, journal, WatchSettings(), now.timestamp())
+    assert (found.severity, found.action, found.confidence) == (
+        Severity.FAILING,
+        Action.NOTHING,
+        Confidence.LOW,
+    )
+    assert (seen.stalled, seen.healthy) == (False, True)
+    assert not look_at(document, "watch").opens
+    off = replace(quick, configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN))
+    assert diagnose(off).action is Action.TURN_ON
+
+
+def _terabyte(log: Path) -> None:
+    """Of nothing, which costs no room; a failure is the last that is written."""
+    with log.open("r+b") as file:
+        file.seek(1 << 40)
+        file.write(b"\n" + FAILURE)
+
+
+def _full(log: Path) -> None:
+    log.write_bytes(FAILURE * 200_000)
+
+
+def _others(target: str) -> Callable[[Path], None]:
+    def link(log: Path) -> None:
+        log.unlink()
+        log.symlink_to(target)
+
+    return link
+
+
+def _pipe(log: Path) -> None:
+    log.unlink()
+    os.mkfifo(log)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
-@pytest.mark.parametrize("name", ["own.log", "own.log.1", "own.log.2.gz", "archive/own.log-20261101"])
-def test_a_log_that_a_customer_made_huge_hides_no_other(tmp_path: Path, name: str) -> None:
-    """A terabyte of nothing costs an account holder no room, and cost each look at the logs its time."""
-    (tmp_path / "home/archive").mkdir(parents=True)
-    for each in ("own.log", name):
-        (tmp_path / "home" / each).touch()
-    os.truncate(tmp_path / "home" / name, 1 << 40)
-    lines = (f"ServerRoot {tmp_path}", vhost(f"ErrorLog {tmp_path}/home/own.log"))
-    assert len(logs(tmp_path, *lines).files) == 2
+@pytest.mark.parametrize(
+    ("becomes", "counted"),
+    [
+        (_terabyte, 1),
+        (_full, None),
+        (_pipe, 0),
+        (Path.unlink, 0),
+        *((_others(f"/proc/{name}"), 0) for name in ("self/mem", "kmsg", "self/fd", "self/pagemap")),
+        (_others("/dev/zero"), 0),
+    ],
+)
+@pytest.mark.parametrize("read", ["at once", "by the watch"])
+def test_whatever_a_customers_log_has_become_since_it_was_looked_at_it_hides_no_other(
+    tmp_path: Path, becomes: Callable[[Path], None], counted: int | None, read: str
+) -> None:
+    """It cost each look its time, or the other logs what they say; a race no longer wins anything."""
+    home, now = tmp_path / "home", datetime.now(UTC)
+    home.mkdir()
+    (tmp_path / "logs").mkdir()
+    when = now.astimezone().strftime("%a %b %d %H:%M:%S.%f %Y").encode()
+    (tmp_path / "logs/error_log").write_bytes(FAILURE.replace(b"WHEN", when))
+    (home / "own.log").touch()
+    os.chown(home, 4321, 4321)
+    _private(tmp_path)
+    found = logs(tmp_path, f"ServerRoot {tmp_path}", vhost(f"ErrorLog {home}/own.log"))
+    assert found.foreign == (home / "own.log",)
+
+    becomes(home / "own.log")
+    if (home / "own.log").is_file() and counted != 0:
+        _dated(home / "own.log", when)
+    began = time.process_time()
+    told = read_log(found, now) if read == "at once" else LogReader(tmp_path / "state")(found, now)
+
+    assert time.process_time() - began < 5
+    assert (told.unreadable, told.fresh_timeouts) == ("", 0)
+    assert told.last_day == 1 + counted if counted is not None else 1000 < told.last_day < 100_000
+
+
+def _dated(log: Path, when: bytes) -> None:
+    """Give the last lines the time that makes them count."""
+    with log.open("r+b") as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - FOREIGN_BYTES)
+        file.seek(begin)
+        tail = file.read().replace(b"WHEN", when)
+        file.seek(begin)
+        file.write(tail)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_logs_of_customers_crowd_out_none_of_roots(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    names = [f"home/{number}.log" for number in range(MOST_FILES + 5)] + ["roots.log"]
+    for name in names:
+        (tmp_path / name).touch()
     os.chown(tmp_path / "home", 4321, 4321)
-    found = logs(tmp_path, *lines)
-    assert (len(found.files), found.left_out) == (1, 1)
-    os.truncate(tmp_path / "home" / name, 1 << 10)
-    assert len(logs(tmp_path, *lines).files) == 2
+    found = logs(
+        tmp_path, f"ServerRoot {tmp_path}", *(vhost(f"ErrorLog {tmp_path}/{name}") for name in names)
+    )
+    assert (len(found.files), found.left_out) == (MOST_FILES + 1, 6)
+    assert found.roots[1:] == (tmp_path / "roots.log",)
 
 
 def _private(directory: Path) -> None:

@@ -131,9 +131,10 @@ def test_one_customers_many_sites_are_turned_off_as_one_account(tmp_path: Path) 
     assert "the sites of account mallory alone" in actions[0].reason
 
 
-def test_a_stall_from_a_staple_cache_that_is_too_small_is_one() -> None:
+def test_a_stall_from_a_staple_cache_that_is_too_small_or_keeps_nothing_is_one() -> None:
     base = {"severity": "stalling", "advice": "fix-here", "responders": []}
     assert is_stalled(base | {"cause": "cache-too-small"})
+    assert is_stalled(base | {"cause": "cache-broken"})
     assert not is_stalled(base | {"cause": "unknown"})
 
 

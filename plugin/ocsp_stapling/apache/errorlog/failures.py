@@ -87,21 +87,10 @@ class Summary:
     unproven: int
     undated: int
     probable: int = 0
-
-
-def fresh_timeouts(found: Summary, now: datetime) -> int:
-    """Return how many of the last few failures are fresh (naive local `now`) and held a handshake up."""
-    return sum(one.kind is Kind.TIMEOUT for one in _fresh(found, now))
-
-
-def fresh_unkept(found: Summary, now: datetime) -> int:
-    """Return how many of the last few failures are fresh and lost a good answer: the staple cache did not take it."""
-    return sum(_UNKEPT in one.codes for one in _fresh(found, now))
-
-
-def _fresh(found: Summary, now: datetime) -> list[Failure]:
-    times = ((one, moment(one.time)) for one in found.recent if one.time)
-    return [one for one, time in times if time and now - _FRESH <= time <= now + _FRESH]
+    fresh_timeouts: int = 0
+    """How many of the last two minutes held a handshake up."""
+    fresh_unkept: int = 0
+    """How many of them lost a good answer: the staple cache did not take it."""
 
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
@@ -239,6 +228,7 @@ class _Tally:
         self._noted: Counter[Kind] = Counter()
         self._recent: list[tuple[str, int, Failure]] = []  # a heap: several logs are read one after the other
         self._last_hour = self._last_day = self._unproven = self._undated = self._probable = 0
+        self._fresh_timeouts = self._fresh_unkept = 0
 
     def seen(self, lines: Iterable[Entry]) -> Iterator[Entry]:
         """Pass the lines on, counting those that no failure will hold."""
@@ -261,10 +251,13 @@ class _Tally:
         self._responders.setdefault(responder, _PerResponder()).add(failure)
         latest = (failure.time or "", self._all.kinds.total(), failure)
         (heappush if len(self._recent) < _RECENT else heappushpop)(self._recent, latest)
-        self._add_time(failure.time, responder)
+        when = moment(failure.time) if failure.time else None
+        self._add_time(failure.time, when, responder)
+        if when and abs(self._now - when) <= _FRESH:
+            self._fresh_timeouts += failure.kind is Kind.TIMEOUT
+            self._fresh_unkept += _UNKEPT in failure.codes
 
-    def _add_time(self, time: str | None, responder: str | None) -> None:
-        when = moment(time) if time else None
+    def _add_time(self, time: str | None, when: datetime | None, responder: str | None) -> None:
         if time is None or when is None:
             self._undated += 1
         elif self._day <= when <= self._now + timedelta(hours=1):
@@ -290,4 +283,6 @@ class _Tally:
             self._unproven,
             self._undated,
             self._probable,
+            self._fresh_timeouts,
+            self._fresh_unkept,
         )

@@ -29,7 +29,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
 )
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong
+from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, waited_just_now
 from ocsp_stapling.check.diagnosis.shield import offered, shielded
 from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import overflowing
@@ -372,6 +372,14 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
+    waited = waited_just_now(evidence)
+    if waited and verdict.severity is Severity.FAILING and waited not in verdict.sentence:
+        facts.append(f"{waited}.")
+    if evidence.unreadable and verdict.sites != tuple(site.name for site in evidence.unreadable):
+        names = listed([site.name for site in evidence.unreadable])
+        facts.append(
+            f"Besides, the certificate of {names} could not be read: nobody knows whom Apache asks about it."
+        )
     facts += filter(None, [cache_besides(evidence, verdict.cause), _unasked(evidence)])
     load = capital(evidence.host.load_sentence)
     if (

@@ -26,6 +26,10 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return _slow_for_no_reason(evidence, measured, all_right)
     if measured.unmet and not measured.judged:
         return _nobody_met(evidence, measured)
+    if waited_just_now(
+        evidence
+    ):  # before what single certificates lack: nobody hides it behind one of theirs
+        return _answers_us_only(evidence, measured)
     if evidence.incomplete_chains:
         return _chain_incomplete(evidence, measured)
     if not found_anything(evidence):
@@ -47,17 +51,22 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return beside.not_all_asked(evidence, measured)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
-    if evidence.log.fresh_timeouts >= _SEVERAL:
-        return _answers_us_only(evidence, measured)
     return _unstapled(evidence, measured) or _healthy(evidence, measured)
+
+
+def waited_just_now(evidence: Evidence) -> str:
+    """Return what the error log says of visitors a moment ago, "" if they did not wait."""
+    if evidence.log.fresh_timeouts < _SEVERAL:
+        return ""
+    last = evidence.log.last[11:19]
+    return f"Visitors waited in vain for a responder within the last two minutes, the last at {last}"
 
 
 def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
     """Good answers to us count for less than visitors who waited a moment ago: a responder may know who asks."""
     quick = met_words(measured, "The sites that were tested answer quickly.")
     sentence = (
-        "Visitors waited in vain for a responder within the last two minutes, the last at "
-        f"{evidence.log.last[11:19]}, although {uncapital(all_answer(evidence))} when asked now. {quick}"
+        f"{waited_just_now(evidence)}, although {uncapital(all_answer(evidence))} when asked now. {quick}"
     )
     advice = (
         "Look again in two minutes. If the error log goes on so, a responder answers this check and not Apache; "

@@ -8,7 +8,7 @@ from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, SteeringLine
 
 
 def overflowing(evidence: Evidence) -> bool:
@@ -39,10 +39,10 @@ _SEVERAL = 2
 
 def broken(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """The cache takes no staple (its memcached is gone, its file cannot be written): every visit asks a responder."""
-    if not evidence.configuration.on or evidence.log.fresh_unkept < _SEVERAL:
+    line = evidence.configuration.cache
+    if not evidence.configuration.on or evidence.log.fresh_unkept < _SEVERAL or (line and _in_memory(line)):
         return None
     waits = waiting(evidence) if measured.slow else ()
-    line = evidence.configuration.cache
     which = f" ({line.value}, {line.where})" if line else ""
     return Diagnosis(
         Cause.CACHE_BROKEN,
@@ -56,6 +56,15 @@ def broken(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         sites=waits,
         waiting=waits,
     )
+
+
+def _in_memory(line: SteeringLine) -> bool:
+    """Whether the cache is shared memory, which is lost with Apache alone.
+
+    It takes every answer but one that is larger than a place in it, which any customer's responder can send: that
+    concerns this customer's sites, whoever else writes of it into the log.
+    """
+    return line.value.partition(":")[0].lower() == "shmcb"
 
 
 def besides(evidence: Evidence, cause: Cause) -> str:

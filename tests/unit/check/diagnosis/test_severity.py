@@ -93,6 +93,40 @@ def test_visitors_who_waited_a_moment_ago_count_for_more_than_good_answers_to_us
     assert diagnose(evidence(FINE, log=replace(log, fresh_timeouts=1))).severity is Severity.NOISE
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"incomplete_chains": (Site("his.example", "mallory"),)},
+        {"unreadable": (Site("his.example", "mallory"),)},
+        {"unasked": (Site("his.example", "mallory"),)},
+        {"never_stapled": (Site("his.example", "mallory", must_staple=True),)},
+        {"responders": (FINE, responder("his", Outcome.REFUSED, sites=1))},
+        {"responders": (FINE, responder("his", fault=Outcome.URL_UNUSABLE, sites=1))},
+        {"responders": (FINE, responder("his", Outcome.REVOKED, sites=1))},
+    ],
+)
+def test_nobody_hides_that_visitors_waited_a_moment_ago_behind_a_certificate_of_ones_own(
+    more: dict[str, Any],
+) -> None:
+    log = replace(NOISE, last="2026-11-22T03:41:07", fresh_timeouts=2)
+    found = diagnose(
+        evidence(FINE, log=log, **more) if "responders" not in more else evidence(log=log, **more)
+    )
+    assert found.severity is Severity.FAILING
+    assert "the last at 03:41:07" in found.sentence + " ".join(found.reasons_against)
+    if "unreadable" in more:
+        assert "certificate of his.example could not be read" in " ".join(found.reasons_against)
+
+
+def test_lines_about_the_cache_prove_nothing_of_one_in_shared_memory() -> None:
+    """Any customer's responder can send answers too large for a place in it, or a script write such lines."""
+    shared = ConfigurationEvidence(cache=SteeringLine("SSLStaplingCache", "shmcb:/run/x(256000)", "/a:1"))
+    log = replace(NOISE, fresh_unkept=9)
+    assert diagnose(evidence(FINE, log=log, configuration=shared)).cause is Cause.HEALTHY
+    waiting = stalled(FINE, log=log, configuration=shared)
+    assert diagnose(waiting).action is Action.TURN_OFF
+
+
 def test_error_lines_on_quick_sites_are_noise() -> None:
     found = diagnose(evidence(FINE, log=NOISE))
 
