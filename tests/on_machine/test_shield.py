@@ -1,6 +1,6 @@
 """The shield on a real Apache: no visitor waits, whatever the authorities do, and staples are there all the same.
 
-One machine for all tests but the removal: each begins with responders that are well and the shield on.
+One machine for all tests: each begins with responders that are well and the shield on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from ocsp_stapling.shield import store
-from tests.machine import Machine, Shape
+from tests.machine import Machine
 from tests.machine.faults import RUN
 from tests.machine.pki import AuthorityKeys
 from tests.machine.shape import authorities
@@ -35,9 +35,7 @@ from tests.on_machine.admin import (
     points,
     sabotage,
     switch,
-    take_mails,
 )
-from tests.on_machine.installing import SERVER, Kit
 from tests.on_machine.shielding import UNIT, asked_port, put_unit, relay_answers, shield, traffic
 
 pytestmark = pytest.mark.machine
@@ -45,23 +43,15 @@ STORE = "/var/lib/ocsp-stapling-shield"
 ATTEMPTS = "/var/lib/ocsp-stapling/shield-attempts.json"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Machine]:
-    with Machine(Shape(sites=4, cas=2)) as machine:
-        put_unit(machine)
-        take_mails(machine)
-        yield machine
-
-
 @pytest.fixture
-def shielded(server: Machine) -> Iterator[Machine]:
+def shielded(unshielded: Machine) -> Iterator[Machine]:
     """The shared machine with all responders well, the shield on and every answer held."""
-    be_well(server)
-    if not asked_port(server) or not relay_answers(server):
-        called = shield(server, "on", "--yes")
+    be_well(unshielded)
+    if not asked_port(unshielded) or not relay_answers(unshielded):
+        called = shield(unshielded, "on", "--yes")
         assert called["state"] == "done", called
-    yield server
-    be_well(server)
+    yield unshielded
+    be_well(unshielded)
 
 
 def be_well(machine: Machine) -> None:
@@ -97,17 +87,17 @@ def check(machine: Machine) -> tuple[int, dict[str, object]]:
 
 
 def test_turned_on_in_the_middle_of_an_outage_it_ends_it_and_staples_come_back_by_themselves(
-    server: Machine,
+    unshielded: Machine,
 ) -> None:
-    outage(server)
-    assert traffic(server, 1, 1)["max_ms"] > 2500
-    called = shield(server, "on", "--yes")
+    outage(unshielded)
+    assert traffic(unshielded, 1, 1)["max_ms"] > 2500
+    called = shield(unshielded, "on", "--yes")
     assert called["state"] == "done", called
-    assert traffic(server, 20, 1)["max_ms"] < 1000
-    be_well(server)
-    assert shield(server, "refresh")["stored_count"] == 5  # with the Must-Staple site
+    assert traffic(unshielded, 20, 1)["max_ms"] < 1000
+    be_well(unshielded)
+    assert shield(unshielded, "refresh")["stored_count"] == 5  # with the Must-Staple site
     deadline = time.monotonic() + 15
-    while traffic(server, 8, 0.5)["stapled_percent"] < 100:
+    while traffic(unshielded, 8, 0.5)["stapled_percent"] < 100:
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
@@ -354,17 +344,6 @@ def killed(machine: Machine, strike: str, point: int, action: str) -> bool:
 def test_killed_while_it_is_turned_on_no_block_is_left_without_its_relay(shielded: Machine) -> None:
     shield(shielded, "off", "--yes")
     assert killed(shielded, "kill-step", 4, "on")
-
-
-def test_removal_takes_the_block_out_then_the_relay_then_the_store(kit: Kit) -> None:
-    with Machine(replace(SERVER, sites=2, cas=1)) as machine:
-        kit.installed(machine)
-        assert shield(machine, "on", "--yes")["state"] == "done"
-        machine.run(str(kit.tree / "uninstall.sh"), "--yes", "--purge")
-        assert b"OCSP Stapling" not in machine.path(GLOBAL).read_bytes()
-        assert not relay_answers(machine)
-        assert not machine.path("/var/lib/ocsp-stapling-shield").exists()
-        assert traffic(machine, 8, 1)["stapled_percent"] == 100
 
 
 def points_campaign(machine: Machine) -> int:

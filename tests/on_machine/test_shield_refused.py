@@ -11,22 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import Machine, Shape, nginx
+from tests.machine import Machine, nginx
 from tests.on_machine.admin import GLOBAL, RESTART, TWO, file_state, userdata
-from tests.on_machine.shielding import PORT, put_unit, relay_answers, shield
+from tests.on_machine.shielding import PORT, relay_answers, shield
 
 pytestmark = pytest.mark.machine
 SITE = "site0001.example.test"
 MD = "\nLoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
 PROXY = "SSLOCSPProxyURL http://192.0.2.9:3128\n"
 LISTEN = "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalAddr => '{at}', Listen => 9, ReuseAddr => 1); sleep"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Machine]:
-    with Machine(Shape(sites=2, cas=1)) as machine:
-        put_unit(machine)
-        yield machine
 
 
 def refused(machine: Machine, code: str, *reason: str) -> None:
@@ -70,66 +63,66 @@ def configured(machine: Machine, text: str) -> Iterator[None]:
         machine.run(RESTART)
 
 
-def test_a_port_that_another_program_has(server: Machine) -> None:
-    with listening(server, f"127.0.0.1:{PORT}"):
-        refused(server, "shield-port", "perl", "--port")
+def test_a_port_that_another_program_has(unshielded: Machine) -> None:
+    with listening(unshielded, f"127.0.0.1:{PORT}"):
+        refused(unshielded, "shield-port", "perl", "--port")
 
 
 @pytest.mark.parametrize("first", [0, PORT])
-def test_a_port_that_any_account_may_have(server: Machine, first: int) -> None:
+def test_a_port_that_any_account_may_have(unshielded: Machine, first: int) -> None:
     setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-    server.run("sh", "-c", f"echo {first} >{setting}")
+    unshielded.run("sh", "-c", f"echo {first} >{setting}")
     try:
-        refused(server, "shield-port", "Any account", "ip_unprivileged_port_start")
+        refused(unshielded, "shield-port", "Any account", "ip_unprivileged_port_start")
     finally:
-        server.run("sh", "-c", f"echo 1024 >{setting}")
+        unshielded.run("sh", "-c", f"echo 1024 >{setting}")
 
 
-def test_a_proxy_for_the_questions_of_all(server: Machine) -> None:
-    with configured(server, PROXY):
-        refused(server, "shield-proxy", "proxy", GLOBAL, "192.0.2.9")
+def test_a_proxy_for_the_questions_of_all(unshielded: Machine) -> None:
+    with configured(unshielded, PROXY):
+        refused(unshielded, "shield-proxy", "proxy", GLOBAL, "192.0.2.9")
 
 
-def test_a_proxy_or_a_responder_of_a_single_site(server: Machine) -> None:
-    path = userdata(server, SITE, PROXY)
+def test_a_proxy_or_a_responder_of_a_single_site(unshielded: Machine) -> None:
+    path = userdata(unshielded, SITE, PROXY)
     try:
-        refused(server, "shield-proxy", "proxy", path)
-        userdata(server, SITE, "SSLStaplingForceURL http://192.0.2.9/\n")
-        refused(server, "overridden", path, "SSLStaplingForceURL")
+        refused(unshielded, "shield-proxy", "proxy", path)
+        userdata(unshielded, SITE, "SSLStaplingForceURL http://192.0.2.9/\n")
+        refused(unshielded, "overridden", path, "SSLStaplingForceURL")
     finally:
-        server.path(path).unlink()
-        server.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
-        server.run(RESTART, "--hard")
+        unshielded.path(path).unlink()
+        unshielded.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
+        unshielded.run(RESTART, "--hard")
 
 
-def test_mod_md_that_staples(server: Machine) -> None:
-    with configured(server, MD):
-        refused(server, "md-staples", "mod_md")
+def test_mod_md_that_staples(unshielded: Machine) -> None:
+    with configured(unshielded, MD):
+        refused(unshielded, "md-staples", "mod_md")
 
 
 @pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin"), reason="nginx is missing (nginx-light)")
-def test_nginx_with_stapling_of_its_own(server: Machine) -> None:
-    nginx.put_in_front(server, stapling=True)
+def test_nginx_with_stapling_of_its_own(unshielded: Machine) -> None:
+    nginx.put_in_front(unshielded, stapling=True)
     try:
-        refused(server, "shield-not-in-front", "nginx answers visitors")
+        refused(unshielded, "shield-not-in-front", "nginx answers visitors")
     finally:
-        server.run("nginx", "-s", "stop")
+        unshielded.run("nginx", "-s", "stop")
 
 
-def test_litespeed_in_apaches_place(server: Machine) -> None:
+def test_litespeed_in_apaches_place(unshielded: Machine) -> None:
     """LiteSpeed's program is called lshttpd with its version; visitors reach that, not Apache."""
-    nginx.move_apache_behind(server)
+    nginx.move_apache_behind(unshielded)
     program = "/usr/local/lsws/bin/lshttpd.6.3.1"
-    server.run("install", "-D", "/usr/bin/perl", program)
-    with listening(server, "0.0.0.0:443", program):
-        refused(server, "shield-not-in-front", "litespeed answers visitors")
+    unshielded.run("install", "-D", "/usr/bin/perl", program)
+    with listening(unshielded, "0.0.0.0:443", program):
+        refused(unshielded, "shield-not-in-front", "litespeed answers visitors")
 
 
-def test_certificates_of_which_none_names_a_responder(server: Machine) -> None:
+def test_certificates_of_which_none_names_a_responder(unshielded: Machine) -> None:
     every = "/var/cpanel/ssl/apache_tls"
-    for name in (SITE, "site0002.example.test", "muststaple.example.test"):
-        server.run("cp", f"{every}/noocsp.example.test/combined", f"{every}/{name}/combined")
-    server.path(nginx.CPANEL_CONFIG).unlink(missing_ok=True)
-    server.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
-    server.run(RESTART, "--hard")
-    refused(server, "nothing-to-shield", "No certificate in use names a responder")
+    for name in {site.name for site in unshielded.sites if site.ocsp_url}:
+        unshielded.run("cp", f"{every}/noocsp.example.test/combined", f"{every}/{name}/combined")
+    unshielded.path(nginx.CPANEL_CONFIG).unlink(missing_ok=True)
+    unshielded.run("/usr/local/cpanel/scripts/rebuildhttpdconf")
+    unshielded.run(RESTART, "--hard")
+    refused(unshielded, "nothing-to-shield", "No certificate in use names a responder")

@@ -20,6 +20,7 @@ from tests.machine.whm import Browser, log_in
 from tests.on_machine.admin import stapled
 from tests.on_machine.confined import ATTEMPTS, OUTSIDE, SETUID_PROGRAM
 from tests.on_machine.installing import HOME, REPO, SERVER, Kit
+from tests.on_machine.shielding import relay_answers, traffic
 from tests.on_machine.test_install import GLOBAL, broken, doctor, start_whm, version
 
 pytestmark = pytest.mark.machine
@@ -398,7 +399,11 @@ def test_after_a_reboot_everything_is_there_again(server: Machine) -> None:
 
 
 def test_after_the_removal_systemd_knows_nothing_of_it(server: Machine) -> None:
-    """Nor of a failed pass of the watch: what failed is listed, and the system called degraded, until it is reset."""
+    """Nor of a failed pass of the watch: what failed is listed, and the system called degraded, until it is reset.
+
+    The shield is on: the block goes first, then the relay, then its store, and every site staples all the while.
+    """
+    server.run(COMMAND, "shield", "on", "--yes")
     fails = drop_in(server, WATCH, "[Service]\nExecStart=\nExecStart=/bin/false\n")
     server.run("systemctl", "start", WATCH, check=False)
     assert state(server, WATCH) == "failed"
@@ -409,6 +414,10 @@ def test_after_the_removal_systemd_knows_nothing_of_it(server: Machine) -> None:
         until(lambda: server.run(*known).stdout == "")  # systemd forgets what it has unloaded in its own time
     except AssertionError as late:
         raise AssertionError(why_known(server)) from late
+    assert b"OCSP Stapling" not in server.path(GLOBAL).read_bytes()
+    assert not relay_answers(server)
+    assert not server.path("/var/lib/ocsp-stapling-shield").exists()
+    assert traffic(server, 8, 1)["stapled_percent"] == 100
     files = server.run("systemctl", "list-unit-files", "--no-legend", "ocsp-stapling*", check=False)
     assert files.stdout == ""
     assert server.run("systemctl", "is-system-running").stdout == "running\n"
