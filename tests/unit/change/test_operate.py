@@ -111,15 +111,21 @@ def test_of_a_file_that_is_gone_nothing_is_newer(here: World) -> None:
     assert operate._written(here.tree.base / "gone") == 0
 
 
-def test_what_is_so_already_for_one_site_names_it(here: World) -> None:
+@pytest.fixture
+def single(here: World) -> World:
+    """A server that lets one site alone be turned off."""
     directory = here.tree.layout.userdata / "ssl/2_4/user/a.test"
     directory.mkdir(parents=True)
     (directory / "own.conf").write_text("# mine\n")
     here.tree.conf(sites={"a.test": f'    Include "{directory}/*.conf"\n', "b.test": ""})
     having(here.server, reads=lambda server: having(server, staple=None))
-    assert operator(here, site_wish("off", "a.test")).run().state == "done"
-    here.server.touch()
-    again = operator(here, site_wish("off", "a.test")).run()
+    return here
+
+
+def test_what_is_so_already_for_one_site_names_it(single: World) -> None:
+    assert operator(single, site_wish("off", "a.test")).run().state == "done"
+    single.server.touch()
+    again = operator(single, site_wish("off", "a.test")).run()
     assert again.sentence.startswith("Stapling is off for a.test already; nothing was changed.")
 
 
@@ -233,14 +239,9 @@ def test_a_change_without_files_is_none_to_take_back(here: World) -> None:
     assert refused(here, "undo", undone=KNOWN) == "nothing-to-undo"
 
 
-def test_an_undo_of_one_site_looks_at_that_site(here: World) -> None:
-    directory = here.tree.layout.userdata / "ssl/2_4/user/a.test"
-    directory.mkdir(parents=True)
-    (directory / "own.conf").write_text("# mine\n")
-    here.tree.conf(sites={"a.test": f'    Include "{directory}/*.conf"\n', "b.test": ""})
-    having(here.server, reads=lambda server: having(server, staple=None))
-    operator(here, site_wish("off", "a.test")).run()
-    assert operator(here, wish("undo")).plan().site == "a.test"
+def test_an_undo_of_one_site_looks_at_that_site(single: World) -> None:
+    operator(single, site_wish("off", "a.test")).run()
+    assert operator(single, wish("undo")).plan().site == "a.test"
 
 
 def test_a_refusal_is_recorded_under_the_identity_it_came_with_and_once(here: World) -> None:
