@@ -165,6 +165,17 @@ def test_includes_read_under_their_old_name_are_recognised(machine: Machine) -> 
     assert stapled(machine)
 
 
+def test_a_line_for_a_name_that_apache_was_started_with_counts_as_long_as_it_runs_so(
+    machine: Machine,
+) -> None:
+    write(machine, GLOBAL, b"<IfDefine QUICK>\nSSLUseStapling Off\n</IfDefine>\n")
+    for words, stapling in ((("-D", "QUICK"), "off"), ((), "on")):
+        machine.run(RESTART, "--stop")
+        machine.run("httpd", *words, "-k", "start")
+        assert call(machine, "config", "--json").document["stapling"] == stapling
+        assert stapled(machine) is (stapling == "on")
+
+
 # -- lines of other hands ------------------------------------------------------------------------------------
 
 

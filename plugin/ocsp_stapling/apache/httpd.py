@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,7 @@ class Httpd:
         """Source file names of the compiled-in modules (`http_core.c`), without reading the configuration."""
         return frozenset(_SOURCE_LINE.findall(self._answer("-l", seconds=BINARY_SECONDS)))
 
-    def binary(self, defines: Sequence[str] | None = None) -> Binary:
+    def binary(self, defines: Iterable[str] | None = None) -> Binary:
         """Return what reading the configuration needs to know; a program that does not answer leaves gaps.
 
         `defines` are the -D names that Apache was started with, None if unknown.

@@ -6,6 +6,7 @@ it; so a restart can succeed while no worker is free to serve. Ending the old ge
 
 from __future__ import annotations
 
+import getopt
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ PROC = Path("/proc")
 _CPU = 11, 12
 _NAME = 15
 """Of a program's name the kernel keeps so many characters."""
+_HTTPD_OPTIONS = "C:c:D:d:E:e:f:k:vVlLtTSMh?X"
 _STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
 
@@ -42,6 +44,18 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
         return found
     leaders = [each for each in _running(programs) if _leads_session(each) and _is_ours(each.pid)]
     return leaders[0] if len(leaders) == 1 else None
+
+
+def defines(process: Process) -> frozenset[str] | None:
+    """Return the -D names of an httpd's command line, None if it cannot be read; -X stands for one, too."""
+    try:
+        line = (PROC / str(process.pid) / "cmdline").read_bytes().decode("utf-8", "replace")
+        options, _ = getopt.getopt(line.rstrip("\0").split("\0")[1:], _HTTPD_OPTIONS)
+    except (OSError, getopt.GetoptError):
+        return None
+    return frozenset(
+        "DEBUG" if option == "-X" else name for option, name in options if option in ("-D", "-X")
+    )
 
 
 def named_by(pid_file: Path) -> int:

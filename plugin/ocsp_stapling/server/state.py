@@ -129,17 +129,19 @@ def look(
 ) -> ServerState:
     """Return the server as its files say now. Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf`.
 
-    The configuration is read with what the httpd binary says of itself, so that its conditions can be judged.
+    The configuration is read with what the httpd binary says of itself and how it was started, so that its
+    conditions can be judged.
     """
     here = layout or read_layout()
 
     @cache
     def binary() -> Binary:
-        from ocsp_stapling.apache.httpd import (
-            Httpd,  # running programs takes long to load, and is rarely needed
-        )
+        # Running programs takes long to load, and is rarely needed.
+        from ocsp_stapling.apache import processes
+        from ocsp_stapling.apache.httpd import Httpd
 
-        return Httpd(here).binary()
+        running = processes.parent(here.run_dir / "httpd.pid", here.httpd)
+        return Httpd(here).binary(processes.defines(running) if running else None)
 
     tree = read_config(here, binary)
     return ServerState(here, tree, read_native_switch(here.ea4_conf), binary, state_directory, now)

@@ -71,6 +71,25 @@ def test_the_parent_is_found_whatever_the_pid_file_says(proc: Proc, tmp_path: Pa
     assert processes.parent(pid_file(tmp_path, content), HTTPD) == Process(100, 1100)
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"/usr/sbin/httpd\0-k\0start\0", set()),
+        (b"/usr/sbin/httpd\0-D\0SSL\0-DMODSEC\0-f\0-D\0-k\0start\0", {"SSL", "MODSEC"}),
+        (b"/usr/sbin/httpd\0-tX\0", {"DEBUG"}),
+        (b"/usr/sbin/httpd\0-D\0", None),
+        (b"/usr/sbin/httpd\0--made-up\0", None),
+    ],
+)
+def test_what_apache_was_started_with_is_read_as_httpd_reads_it(
+    proc: Proc, line: bytes, found: set[str] | None
+) -> None:
+    proc.add(100, "/usr/sbin/httpd")
+    (proc.root / "100/cmdline").write_bytes(line)
+    assert processes.defines(Process(100, 1100)) == found
+    assert processes.defines(Process(200, 1200)) is None
+
+
 def test_a_parent_behind_a_wrapper_or_with_a_replaced_binary_is_known(proc: Proc, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("the made processes would not be root's")
