@@ -47,7 +47,7 @@ real_mutations = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_line | real_mutations)
 def test_no_line_crashes_and_both_ways_of_reading_agree(raw: bytes) -> None:
     entry = parse(raw)
@@ -58,7 +58,7 @@ def test_no_line_crashes_and_both_ways_of_reading_agree(raw: bytes) -> None:
         assert entry.code.encode() in raw
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=4000) | st.lists(any_line | real_mutations, max_size=30).map(b"\n".join))
 def test_no_log_crashes_reading_grouping_or_order(data: bytes) -> None:
     found = read(data)
@@ -67,7 +67,7 @@ def test_no_log_crashes_reading_grouping_or_order(data: bytes) -> None:
     assert len(list(failures(found))) <= len(found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(REAL)), any_line), max_size=25))
 def test_foreign_lines_change_nothing_but_line_numbers(inserted: list[tuple[int, bytes]]) -> None:
     mixed = list(REAL)

@@ -142,7 +142,7 @@ def test_a_clock_years_ahead_does_not_empty_the_memory(tmp_path: Path) -> None:
 
 def test_numbers_are_bounded_whatever_customers_put_into_certificates(tmp_path: Path) -> None:
     with Memory(tmp_path) as memory:
-        for i in range(400):
+        for i in range(200):
             odd = {f"http://r{i}-{k}.example.com x": ("refused", None) for k in range(30)}
             memory.add(Reading(START + i * DAY, "ca-outage", "none", "on", odd))
         assert sum(1 for _ in memory.readings()) <= KEPT_READINGS

@@ -168,7 +168,7 @@ def during(spans: list[tuple[float, float]]) -> Callable[[float], bool]:
 DEFENDING = WatchSettings(turn_off_when_stalling=True, turn_offs_per_day=3)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 20))])
 def test_weeks_of_outages_keep_every_promise(tmp_path: Path, seed: int) -> None:
     spans = outages(seed, 10 * DAY)
     world = World(tmp_path, during(spans), DEFENDING).run(10 * DAY)
