@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ocsp_stapling.cli import PlainGroup
-from ocsp_stapling.cli.change_options import change_options
+from ocsp_stapling.cli.options import change_options
 
 
 @click.group(cls=PlainGroup)
@@ -27,13 +27,6 @@ def fit(**options: Any) -> None:
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
     from ocsp_stapling.change.request import CACHE_FIT
-    from ocsp_stapling.cli import show_problem
-    from ocsp_stapling.cli.switching import REFUSED_EXIT, carry_out
-    from ocsp_stapling.problem import Problem
+    from ocsp_stapling.cli.switching import carry_out
 
-    try:
-        code = carry_out(CACHE_FIT, options)
-    except Problem as problem:
-        show_problem(problem, bool(options["as_json"]))
-        code = REFUSED_EXIT
-    sys.exit(code)
+    sys.exit(carry_out(CACHE_FIT, options))

@@ -17,6 +17,7 @@ from ocsp_stapling import settings
 from ocsp_stapling.check import report, result, vantage
 from ocsp_stapling.cli import is_plain, show_problem
 from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import Problem, not_root
@@ -62,7 +63,7 @@ class Plugin(click.Command):
 @click.option(
     "--monitoring", is_flag=True, help="Verdict and performance data in one line, as without a terminal."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option("--progress", is_flag=True, help="Say on standard error what is being done, one line each.")
 def check(
     deadline: float | None,

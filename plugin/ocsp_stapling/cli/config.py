@@ -20,6 +20,7 @@ from ocsp_stapling.apache.stapling import (
     state_findings,
 )
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import ORIGINS, emit_json, printable, table, wrapped
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.names import host_name
@@ -41,7 +42,7 @@ class _Seen:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def config(as_json: bool) -> None:
     """Show whether Apache staples, and which line of which file decided it. Changes nothing.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from ocsp_stapling import __version__
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import blocks, emit_json
 from ocsp_stapling.installation import FAILED, OK, WARNING, DoctorCheck, examine
 from ocsp_stapling.problem import not_root
@@ -17,7 +18,7 @@ _COLOURS = {WARNING: "yellow", FAILED: "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Check the installation itself and say how to mend what is wrong; changes nothing.
 

@@ -16,6 +16,7 @@ from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
 from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.cli import completion
+from ocsp_stapling.cli.options import json_option, operation_argument
 from ocsp_stapling.cli.output import emit_json, printable, say, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.cli.switching import RUNGS
@@ -30,7 +31,7 @@ _INCIDENTS = 5
 
 
 @click.command()
-@click.argument("identity", metavar="[OPERATION]", default="", shell_complete=completion.operations)
+@operation_argument("identity")
 @click.option(
     "--incident",
     metavar="ID",
@@ -41,7 +42,7 @@ _INCIDENTS = 5
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
     """Show the incidents of this server, what was switched, and the outages of the last 30 days.
 

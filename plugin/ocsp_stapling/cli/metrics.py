@@ -10,12 +10,13 @@ from ocsp_stapling import settings
 from ocsp_stapling.change.journal import NAME, Journal, Operation
 from ocsp_stapling.check import metrics as exposition
 from ocsp_stapling.check import result
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
 
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file in one step instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory

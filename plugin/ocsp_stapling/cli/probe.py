@@ -16,6 +16,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.cli import completion
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
@@ -70,7 +71,7 @@ def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str
 @click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")
 @click.option("--user", help="Ask as this user (as root: else Apache's; otherwise only yourself).")
 @click.option("--allow", multiple=True, callback=_network, metavar="CIDR", help="Also ask addresses in here.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def probe(
     target: str,
     issuer_file: str | None,

@@ -7,6 +7,7 @@ import time
 import click
 
 from ocsp_stapling.change.operate import require_root
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, say
 from ocsp_stapling.cli.switching import who_is_here
 from ocsp_stapling.document import moment
@@ -16,7 +17,7 @@ from ocsp_stapling.watch.returning import choose, standing
 
 @click.command("return")
 @click.argument("wish", type=click.Choice(["on", "off"]), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def returning(wish: str | None, as_json: bool) -> None:
     """Say whether stapling turns on by itself, and how near that is; on or off chooses it.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ocsp_stapling.cli import PlainGroup
-from ocsp_stapling.cli.change_options import change_options
+from ocsp_stapling.cli.options import change_options, json_option
 from ocsp_stapling.document import moment
 
 PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
@@ -23,10 +23,6 @@ _PASS_SECONDS = 50.0
 @click.group(cls=PlainGroup)
 def shield() -> None:
     """Keep stapling on through outages: answers are fetched ahead and handed to Apache at once."""
-
-
-def _json(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
 @shield.command()
@@ -61,20 +57,14 @@ def off(**options: Any) -> None:
 
 def _change(action: str, port: int, options: dict[str, Any]) -> int:
     from ocsp_stapling.change.operate import require_root
-    from ocsp_stapling.cli import show_problem
-    from ocsp_stapling.cli.switching import REFUSED_EXIT, carry_out
-    from ocsp_stapling.problem import Problem
+    from ocsp_stapling.cli.switching import carry_out
 
-    try:
-        require_root()
-        return carry_out(action, options, port)
-    except Problem as problem:
-        show_problem(problem, bool(options["as_json"]))
-        return REFUSED_EXIT
+    require_root()
+    return carry_out(action, options, port)
 
 
 @shield.command()
-@_json
+@json_option
 def refresh(as_json: bool) -> None:
     """Ask for the answers that are due, and keep the good ones; nothing while the shield is off.
 
@@ -117,7 +107,7 @@ def _refresh(seconds: float) -> Any:
 
 
 @shield.command()
-@_json
+@json_option
 def status(as_json: bool) -> None:
     """Show whether the relay answers, which answers it holds, and which are missing. Changes nothing.
 

@@ -9,6 +9,7 @@ import click
 
 from ocsp_stapling import settings
 from ocsp_stapling.cli import completion
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import sites as inventory
@@ -24,7 +25,7 @@ _SHOWN = 200
 @click.argument("name", required=False, shell_complete=completion.sites)
 @click.option("--ca", "authority", metavar="TEXT", help="Only sites whose issuer or responder contains TEXT.")
 @click.option("--must-staple", is_flag=True, help="Only sites whose certificate demands a staple.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def sites(name: str | None, authority: str | None, must_staple: bool, as_json: bool) -> None:
     """Show every TLS site that Apache serves, or those called NAME. Changes nothing.
 

@@ -12,6 +12,7 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.change.journal import ending, named
 from ocsp_stapling.check.status import standing
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, place_of, printable, table, wrapped
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.problem import not_root
@@ -21,7 +22,7 @@ _SHOWN = 5
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def status(as_json: bool) -> None:
     """Show whether stapling is on, who decided that, and what the last check said. Asks nothing over the network.
 

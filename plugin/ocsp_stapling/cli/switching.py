@@ -18,12 +18,16 @@ from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, call
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
-from ocsp_stapling.cli import completion, show_problem
-from ocsp_stapling.cli.change_options import change_options
+from ocsp_stapling.cli.options import (
+    account_option,
+    change_options,
+    operation_argument,
+    overrides_option,
+    site_option,
+)
 from ocsp_stapling.cli.output import emit_json, printable, say, table, wrapped
 from ocsp_stapling.problem import Problem
 
-REFUSED_EXIT = 1
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
 RUNGS = {
     "whm-api": "through WHM",
@@ -32,27 +36,12 @@ RUNGS = {
     "stop-start": "stopping and starting Apache",
     "start": "starting Apache, which WHM's restart left stopped",
 }
-_for_account = click.option(
-    "--account",
-    default="",
-    metavar="NAME",
-    shell_complete=completion.accounts,
-    help="For the sites of this account alone.",
-)
 
 
 @click.command()
-@click.option(
-    "--overrides", "with_overrides", is_flag=True, help="Also for sites that turn stapling on themselves."
-)
-@click.option(
-    "--site",
-    default="",
-    metavar="NAME",
-    shell_complete=completion.sites,
-    help="For this site alone, through its userdata include.",
-)
-@_for_account
+@overrides_option("Also for sites that turn stapling on themselves.")
+@site_option("For this site alone, through its userdata include.")
+@account_option
 @click.option(
     "--return",
     "return_when_healthy",
@@ -69,21 +58,13 @@ def off(**options: Any) -> None:
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored, 5 done, but
     visitors still wait at sites that turn stapling on themselves (then: off --overrides).
     """
-    _operate("off", options)
+    sys.exit(carry_out("off", options))
 
 
 @click.command()
-@click.option(
-    "--site",
-    default="",
-    metavar="NAME",
-    shell_complete=completion.sites,
-    help="For this site alone: takes back `off --site`.",
-)
-@_for_account
-@click.option(
-    "--overrides", "with_overrides", is_flag=True, help="Also for sites that were turned off alone."
-)
+@site_option("For this site alone: takes back `off --site`.")
+@account_option
+@overrides_option("Also for sites that were turned off alone.")
 @click.option("--write-on", is_flag=True, help="Write SSLUseStapling On if stapling is off elsewhere.")
 @change_options
 def on(**options: Any) -> None:
@@ -91,11 +72,11 @@ def on(**options: Any) -> None:
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
-    _operate("on", options)
+    sys.exit(carry_out("on", options))
 
 
 @click.command()
-@click.argument("undone", metavar="[OPERATION]", default="", shell_complete=completion.operations)
+@operation_argument("undone")
 @change_options
 def undo(**options: Any) -> None:
     """Take back the last change, or an earlier one whose files have not changed since.
@@ -104,16 +85,7 @@ def undo(**options: Any) -> None:
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored.
     """
-    _operate("undo", options)
-
-
-def _operate(action: str, options: Mapping[str, Any]) -> None:
-    try:
-        code = carry_out(action, options)
-    except Problem as problem:
-        show_problem(problem, bool(options["as_json"]))
-        code = REFUSED_EXIT
-    sys.exit(code)
+    sys.exit(carry_out("undo", options))
 
 
 def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> int:

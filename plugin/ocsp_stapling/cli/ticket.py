@@ -11,6 +11,7 @@ from ocsp_stapling.check import result
 from ocsp_stapling.check import ticket as writer
 from ocsp_stapling.check.incident import present
 from ocsp_stapling.cli.check import run_check
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.problem import Problem
 
@@ -26,7 +27,7 @@ _TRACING_SECONDS = 12.0
     "--redact", is_flag=True, help="Leave out customers' names and this server's name and addresses."
 )
 @click.option("--last", is_flag=True, help="Write about the last check instead of making a new one.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     """Write everything a datacenter, a CA or a root admin needs to act, from a new check.
 

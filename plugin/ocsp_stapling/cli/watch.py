@@ -13,6 +13,7 @@ import click
 from ocsp_stapling import settings
 from ocsp_stapling.change.operate import recover, require_root
 from ocsp_stapling.change.transaction import FAILED
+from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, printable, say
 from ocsp_stapling.document import moment
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option(
     "--recover",
     "only_recover",
