@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,7 +12,8 @@ from ocsp_stapling.ocsp import der as asn1
 from ocsp_stapling.ocsp.certificate import Certificate, Named
 from ocsp_stapling.ocsp.der import Element
 
-_TEXTS = {0x0C, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E}
+_UTF8 = 0x0C
+_TEXTS = {_UTF8, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E}
 _BLANKS = " \t\n\v\f\r"
 
 
@@ -60,6 +62,21 @@ _KEYS_OF = (
 def is_same_name(one: bytes, other: bytes) -> bool:
     """Say whether two DER Names are the same to OpenSSL: whatever the case, the blanks and the type of string."""
     return one == other or _canonical(one) == _canonical(other)
+
+
+def name_hash(name: bytes) -> str:
+    """Return what OpenSSL calls files by in a directory of certificates (X509_NAME_hash(3)). Raises ValueError."""
+    groups = _canonical(name)
+    if not isinstance(groups, tuple):
+        raise ValueError("no Name")
+    sets = (asn1.encode(asn1.SET, *sorted(map(_encoded, pairs))) for pairs in groups)
+    return hashlib.sha1(b"".join(sets), usedforsecurity=False).digest()[3::-1].hex()
+
+
+def _encoded(pair: tuple[bytes, int, str | bytes]) -> bytes:
+    oid, tag, value = pair
+    text = value.encode() if isinstance(value, str) else value
+    return asn1.encode(asn1.SEQUENCE, asn1.encode(asn1.OID, oid), asn1.encode(tag or _UTF8, text))
 
 
 @lru_cache(maxsize=4096)

@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from ocsp_stapling import files
 from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, parse, read_pem_chain, scan
-from ocsp_stapling.ocsp.issuer import issuer_of
+from ocsp_stapling.ocsp.issuer import issuer_of, name_hash
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_memory import (
     CertificateReading,
@@ -27,6 +28,7 @@ from ocsp_stapling.server.certificate_memory import (
 MAX_FILE_BYTES = 8 << 20
 MAX_CHAIN = 64
 """Certificates beside the leaf in one file; with more it counts as unreadable, which is said and forbids OK."""
+_MOST_OF_ONE_HASH = 20
 _CACHED_CHAIN_BYTES = 32 << 10
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
 
@@ -50,6 +52,19 @@ def key_kind(path: Path) -> str:
     return (
         "rsa" if isinstance(key, RSAPublicKey) else "ecdsa" if isinstance(key, EllipticCurvePublicKey) else ""
     )
+
+
+def named_for_issuer(certificate: Path, directory: Path) -> list[Path]:
+    """Return the files of an SSLCACertificatePath in which OpenSSL looks for a certificate's issuer.
+
+    They are called by the hash of its name: `HASH.0`, `HASH.1` and so on (X509_LOOKUP_hash_dir(3)).
+    """
+    try:
+        called = name_hash(scan(certificates_in(certificate)[0]).named.name)
+    except (OSError, ValueError, IndexError, Problem):
+        return []
+    files = (directory / f"{called}.{number}" for number in range(_MOST_OF_ONE_HASH))
+    return list(takewhile(os.path.exists, files))
 
 
 def read_all(pairs: Sequence[Pair]) -> list[Entry]:

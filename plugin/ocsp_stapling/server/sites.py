@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -24,7 +24,8 @@ class EndpointCertificate(NamedTuple):
 
     file: Path
     issuer_file: Path | None
-    """Where its issuer stands, if not in the same file: SSLCertificateChainFile or SSLCACertificateFile."""
+    """Where its issuer stands, if not in the same file: SSLCertificateChainFile, SSLCACertificateFile or a file of
+    SSLCACertificatePath."""
     reading: CertificateReading
     responder: str
     """The URL that Apache asks: SSLStaplingForceURL's if there is one, else the certificate's; "" for none."""
@@ -270,7 +271,10 @@ def take(
     arguments of every Listen.
     """
     found = list(vhosts)
-    readings = CertificateFiles(state_directory).read(pair for vhost in found for pair in _pairs(vhost))
+    files, pairs = CertificateFiles(state_directory), [pair for vhost in found for pair in _pairs(vhost)]
+    readings = files.read(pairs)
+    if further := [pair for vhost in found for pair in _further_pairs(vhost, readings)]:
+        readings = files.read([*pairs, *further])
     moment = int((now or datetime.now(UTC)).timestamp())
     return tuple(each for vhost in found for each in _endpoints(vhost, listen, readings, moment))
 
@@ -343,16 +347,33 @@ def host_of(url: str) -> str:
 
 
 def _pairs(vhost: TlsVhost) -> list[Pair]:
-    """What is read for a virtual host: each certificate with its chain, and with what else may hold its issuer."""
-    chain = str(vhost.chain_file or "")
-    pairs = [(str(path), chain) for path in vhost.certificates]
-    if vhost.trusted_file:
-        pairs += [(str(path), str(vhost.trusted_file)) for path in vhost.certificates]
-    return pairs
+    """What is read for a virtual host: each certificate with its chain."""
+    return [(str(path), str(vhost.chain_file or "")) for path in vhost.certificates]
+
+
+def _further_pairs(vhost: TlsVhost, readings: Mapping[Pair, CertificateReading]) -> list[Pair]:
+    """Each certificate whose issuer is not there, with whatever else mod_ssl looks for it in."""
+    if not (vhost.trusted_file or vhost.trusted_path):
+        return []
+    lacking = [
+        pair for pair in _pairs(vhost) if not (readings[pair].chain_complete or readings[pair].problem)
+    ]
+    return [(path, str(other)) for path, _ in lacking for other in _trusted(vhost, path)]
+
+
+def _trusted(vhost: TlsVhost, certificate: str) -> list[Path]:
+    files = [vhost.trusted_file] if vhost.trusted_file else []
+    if vhost.trusted_path:
+        from ocsp_stapling.server.certificate_files import (
+            named_for_issuer,
+        )  # it loads slowly, and this is rare
+
+        files += named_for_issuer(Path(certificate), vhost.trusted_path)
+    return files
 
 
 def _endpoints(
-    vhost: TlsVhost, listen: Sequence[str], readings: dict[Pair, CertificateReading], now: int
+    vhost: TlsVhost, listen: Sequence[str], readings: Mapping[Pair, CertificateReading], now: int
 ) -> list[Endpoint]:
     certificates = tuple(_certificate(path, vhost, readings, now) for path in vhost.certificates)
     return [
@@ -362,14 +383,16 @@ def _endpoints(
 
 
 def _certificate(
-    path: Path, vhost: TlsVhost, readings: dict[Pair, CertificateReading], now: int
+    path: Path, vhost: TlsVhost, readings: Mapping[Pair, CertificateReading], now: int
 ) -> EndpointCertificate:
     issuer_file = vhost.chain_file
     read = readings[str(path), str(issuer_file or "")]
-    if vhost.trusted_file and not read.chain_complete:
-        beside = readings[str(path), str(vhost.trusted_file)]
+    others = [] if read.chain_complete else _trusted(vhost, str(path))
+    for other in others:
+        beside = readings.get((str(path), str(other)), read)
         if beside.chain_complete:
-            read, issuer_file = beside, vhost.trusted_file
+            read, issuer_file = beside, other
+            break
     # Beside a copy of itself even a self-signed one has an issuer, and mod_ssl asks for it.
     asked = not read.problem and (read.chain_complete or not read.self_signed)
     own = read.ocsp_urls[0] if read.ocsp_urls else ""

@@ -35,6 +35,8 @@ class TlsVhost(NamedTuple):
     chain_file: Path | None
     trusted_file: Path | None
     """`SSLCACertificateFile`: mod_ssl looks for an issuer there too."""
+    trusted_path: Path | None
+    """`SSLCACertificatePath`, likewise: a directory of files that are called by the hash of their subject."""
     owner: str | None
     """The cPanel account, None if unknown."""
     stapling: Directive | None
@@ -71,6 +73,7 @@ class _ServerLevel:
         )
         self.chain_file = self._path("SSLCertificateChainFile")
         self.trusted_file = self._path("SSLCACertificateFile")
+        self.trusted_path = self._path("SSLCACertificatePath")
         self.lines = {name: line for name in _INHERITED if (line := tree.last(name))}
 
     def _path(self, name: str) -> Path | None:
@@ -128,6 +131,7 @@ def _tls_vhost(
         certificates=certificates,
         chain_file=vhost.chain_file or server.chain_file,
         trusted_file=vhost.trusted_file or server.trusted_file,
+        trusted_path=vhost.trusted_path or server.trusted_path,
         owner=owners.get(name) or _owner(vhost, server.tree.userdata),
         stapling=vhost.stapling,
         place=vhost.place,
@@ -147,20 +151,19 @@ def _itself(server: _ServerLevel, tree: ConfigTree) -> list[TlsVhost]:
         return []
     named = tree.last("ServerName")
     name = host_name(named.value) if named else f"{left[0].host}:{left[0].port}"
-    lines = server.lines
     return [
         TlsVhost(
-            name,
-            (),
-            left,
-            certificates,
-            server.chain_file,
-            server.trusted_file,
-            None,
-            None,
-            None,
-            False,
-            lines,
+            name=name,
+            aliases=(),
+            addresses=left,
+            certificates=certificates,
+            chain_file=server.chain_file,
+            trusted_file=server.trusted_file,
+            trusted_path=server.trusted_path,
+            owner=None,
+            stapling=None,
+            place=None,
+            in_force=server.lines,
         )
     ]
 

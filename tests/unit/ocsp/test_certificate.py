@@ -6,11 +6,13 @@ import subprocess
 from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
@@ -19,10 +21,10 @@ from hypothesis import strategies as st
 
 from ocsp_stapling.ocsp import der
 from ocsp_stapling.ocsp.certificate import MAX_BLOCKS, Named, parse, read_pem_chain, scan
-from ocsp_stapling.ocsp.issuer import is_same_name, issuer_of
+from ocsp_stapling.ocsp.issuer import is_same_name, issuer_of, name_hash
 from ocsp_stapling.problem import Problem
 
-from .authority import NOW, encoded, issue, key, make_authority, pem
+from .authority import NOW, base, encoded, issue, key, make_authority, pem
 
 URL = "http://ocsp.example.com/a/path"
 EC_SIGNATURE, RSA_SIGNATURE = bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a864886f70d01010b")
@@ -226,6 +228,21 @@ def test_names_are_compared_as_openssl_does(text: str, kind: _ASN1Type, same: bo
     first = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Some CA")])
     other = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])
     assert is_same_name(first.public_bytes(), other.public_bytes()) is same
+
+
+def test_a_name_has_the_hash_by_which_openssl_calls_its_file(tmp_path: Path) -> None:
+    country = x509.NameAttribute(NameOID.COUNTRY_NAME, "DE")
+    organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Ämter  & Co", _ASN1Type.UTF8String)
+    wide = x509.NameAttribute(NameOID.COMMON_NAME, " Some CÄ", _ASN1Type.BMPString)
+    for groups in ([[country], [organization], [wide]], [[wide, organization], [country]], []):
+        name = x509.Name([x509.RelativeDistinguishedName(each) for each in groups])
+        path = tmp_path / "ca.pem"
+        path.write_bytes(pem(base(name, name, 1).sign(key(1), hashes.SHA256())))
+        told = ["openssl", "x509", "-in", str(path), "-noout", "-subject_hash"]
+        done = subprocess.run(told, capture_output=True, text=True, check=True)
+        assert name_hash(name.public_bytes()) == done.stdout.strip(), name
+    with pytest.raises(ValueError, match="no Name"):
+        name_hash(b"0\x05")
 
 
 OCSP = der.encode(der.OID, bytes.fromhex("2b06010505073001"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,31 @@ def test_an_issuer_is_found_in_the_trusted_file_too(tmp_path: Path, at_server_le
     (one,) = conf(tmp_path, "SSLUseStapling On", *lines).endpoints
     assert one.can_staple
     assert one.certificates[0].issuer_file == trusted
+
+
+@pytest.mark.parametrize("at_server_level", [True, False])
+def test_an_issuer_is_found_in_the_directory_of_trusted_certificates_by_the_hash_of_its_name(
+    tmp_path: Path, at_server_level: bool
+) -> None:
+    leaf, trusted = certificate(tmp_path, "a", chain=False), tmp_path / "trusted"
+    trusted.mkdir()
+    (trusted / "ca.pem").write_bytes(pem(CA.certificate))
+    lines = (f"SSLCertificateFile {leaf}", "SSLCACertificatePath trusted")
+    (unnamed,) = conf(tmp_path, vhost("*:443", "a.test", *lines)).endpoints
+    assert not unnamed.can_staple, "OpenSSL opens a file by the hash alone"
+
+    told = ["openssl", "x509", "-in", str(trusted / "ca.pem"), "-noout", "-hash"]
+    name = subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+    (trusted / f"{name}.0").write_bytes(pem(OTHER.certificate))  # another name with the same hash
+    (trusted / f"{name}.1").symlink_to("ca.pem")
+    at = (
+        (lines[1], vhost("*:443", "a.test", lines[0]))
+        if at_server_level
+        else (vhost("*:443", "a.test", *lines),)
+    )
+    (one,) = conf(tmp_path, "SSLUseStapling On", *at).endpoints
+    assert one.can_staple
+    assert one.certificates[0].issuer_file == trusted / f"{name}.1"
 
 
 def test_without_the_issuer_anywhere_nothing_can_be_asked(tmp_path: Path) -> None:
