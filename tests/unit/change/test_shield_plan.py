@@ -9,12 +9,14 @@ import pytest
 
 from ocsp_stapling.change import files_changed, plan
 from ocsp_stapling.change.model import Situation
+from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.refresh import wanted
 from tests.unit.change.made import SSL, Tree, carry_out, wish
 from tests.unit.ocsp.authority import issue, make_authority, pem
 
 SHIELD = replace(wish("shield-on"), shield_port=341)
+ONE_SITE = replace(wish("off"), action="site-off", site="a.test")
 ELSEWHERE = "SSLStaplingForceURL http://192.0.2.9/\n"
 MD = "LoadModule md_module modules/mod_md.so\nMDStapling on\nMDStapleOthers on\n"
 
@@ -124,10 +126,13 @@ def test_a_site_that_staples_nothing_may_name_whom_it_likes(tree: Tree) -> None:
     assert tree.situation().server.relay_port == 341
 
 
-def test_it_is_refused_where_mod_md_staples(tree: Tree) -> None:
-    tree.conf(ssl=SSL + MD)
-    with pytest.raises(Problem) as caught:
-        plan.make(SHIELD, tree.situation())
+@pytest.mark.parametrize("made", [SHIELD, wish("off"), wish("on"), ONE_SITE])
+def test_where_mod_md_staples_any_change_is_refused_because_it_would_change_nothing(
+    tree: Tree, made: ChangeRequest
+) -> None:
+    tree.conf(ssl=SSL + MD, sites={"a.test": ""})
+    with pytest.raises(Problem, match="change nothing") as caught:
+        plan.make(made, tree.situation())
     assert caught.value.code == "md-staples"
 
 
