@@ -64,6 +64,7 @@ class _TreeWalk:
         self._left = MAX_STATEMENTS
         self._macros: dict[bytes, tuple[Path, list[bytes], Sequence[Statement]]] = {}
         self._judged: dict[tuple[bytes, bytes], tuple[str, Truth]] = {}
+        self._addresses: dict[bytes, tuple[str, ...]] = {}
 
     def tree(self, conf: Path) -> ConfigTree:
         """Freeze what was collected."""
@@ -150,6 +151,8 @@ class _TreeWalk:
             at += 1
             if self.vhost is not None and name in VHOST_LINES:
                 self.vhost.take(name, words(args, self.known.lookup), self.absolute)
+            elif name in _STEERING:
+                _STEERING[name](self, args)
             elif name.startswith(b"<if"):
                 if self._open(name, args) is Truth.NO:
                     at = _after_section(statements, at)
@@ -159,8 +162,6 @@ class _TreeWalk:
                 at = self._define_macro(args, statements, at)
             elif name in _CANONICAL:
                 self._collect(name, args, written)
-            elif name in _STEERING:
-                _STEERING[name](self, args)
 
     def _open(self, name: bytes, args: bytes) -> Truth:
         """Enter a conditional section unless httpd skips it."""
@@ -233,9 +234,10 @@ class _TreeWalk:
     def _begin_vhost(self, args: bytes) -> None:
         if self.vhost:
             self._end_vhost()
-        inner = args[: args.rfind(b">")] if b">" in args else args
-        addresses = tuple(map(_text, words(inner, self.known.lookup)))
-        place = Place(self.file, self.line, addresses)
+        if args not in self._addresses:  # a server's virtual hosts share a few
+            inner = args[: args.rfind(b">")] if b">" in args else args
+            self._addresses[args] = tuple(map(_text, words(inner, self.known.lookup)))
+        place = Place(self.file, self.line, self._addresses[args])
         self.vhost = OpenVhost(place, self._truth() is Truth.YES, len(self.files))
 
     def _end_vhost(self, _args: bytes = b"") -> None:
@@ -257,13 +259,18 @@ class _TreeWalk:
         if (word := self._first(args)).startswith(b"/"):
             self.known.server_root = Path(_text(word))
 
-    def _load_module(self, args: bytes) -> None:
+    def _forget(self) -> None:
+        """What was worked out with what was known before."""
         self._judged.clear()
+        self._addresses.clear()
+
+    def _load_module(self, args: bytes) -> None:
+        self._forget()
         self.known.load(_text(self._first(args)), self._truth())
 
     def _define(self, args: bytes) -> None:
         given = words(args, self.known.lookup)
-        self._judged.clear()
+        self._forget()
         if given:
             self.known.defines[_text(given[0])] = self._truth()
         if len(given) > 1:
@@ -271,7 +278,7 @@ class _TreeWalk:
 
     def _undefine(self, args: bytes) -> None:
         name = self._first(args)
-        self._judged.clear()
+        self._forget()
         self.known.defines[_text(name)] = Truth.NO if self._truth() is Truth.YES else Truth.MAYBE
         self.known.variables.pop(name.lower(), None)
 

@@ -55,7 +55,7 @@ _BEGINS, _ENDS = (frozenset(f"<{end}if{kind}".encode() for kind in _KINDS) for e
 _STEERING = ("serverroot", "loadmodule", "define", "undefine", "include", "includeoptional", "use")
 _STEERING_SECTIONS = ("<virtualhost", "</virtualhost", "<macro", "</macro")
 _WANTED = _BEGINS | _ENDS | {name.encode() for name in (*NAMES, *_STEERING, *_STEERING_SECTIONS)}
-_LINE = re.compile(rb"[ \t\r\x0b\x0c]*+(?:(#[^\n]*+)|[\"']?+([^\s>\"']++)[\"']?+([^\n]*+))")
+_ODD_FORM = re.compile(rb"[\"']?+([^\s>\"']++)[\"']?+(.*+)", re.DOTALL)
 _CONTINUATION = re.compile(rb"\\\r?\n")
 _NUL_TAIL = re.compile(rb"\0[^\n]*")
 _WORD = re.compile(
@@ -88,17 +88,19 @@ def scan(content: bytes) -> list[Statement]:
     return _scan_plain(content)
 
 
+class _Read(dict[bytes, "_Line | None"]):
+    """What lines say. What cPanel writes into one virtual host it writes into a thousand: most were read before."""
+
+    def __missing__(self, raw: bytes) -> _Line | None:
+        line = _of_interest(raw)
+        if len(self) < _LINES_KEPT:
+            self[raw] = line
+        return line
+
+
 def _scan_plain(content: bytes) -> list[Statement]:
-    # What cPanel writes into one virtual host it writes into a thousand, so most lines were read before.
-    kept: dict[bytes, _Line | None] = {}
     found: list[Statement] = []
-    for number, raw in enumerate(io.BytesIO(content), 1):
-        if raw in kept:
-            line = kept[raw]
-        else:
-            line = _of_interest(raw)
-            if len(kept) < _LINES_KEPT:
-                kept[raw] = line
+    for number, line in enumerate(map(_Read().__getitem__, io.BytesIO(content)), 1):
         if line is None:
             continue
         name, args, written = line
@@ -111,13 +113,23 @@ def _scan_plain(content: bytes) -> list[Statement]:
 
 def _of_interest(raw: bytes) -> _Line | None:
     """The name in lower case, the rest of the line, the name as written; None for a line that changes nothing."""
-    match = _LINE.match(raw)
+    text = raw.strip()
+    written, *rest = text.split(None, 1) or [b""]
+    name = written.lower()
+    if name in _WANTED:
+        return name, rest[0] if rest else b"", written
+    if text.startswith(b"#"):
+        lower = text.lower()
+        return next(((marker, b"", marker) for marker in (BEGIN, END) if lower.startswith(marker)), None)
+    return None if written.isalnum() else _of_odd_form(text)
+
+
+def _of_odd_form(text: bytes) -> _Line | None:
+    """As `_of_interest`, of a name in quotes or with something right behind it."""
+    match = _ODD_FORM.match(text)
     if match is None:
         return None
-    comment, written, args = match.groups()
-    if comment is not None:
-        lower = comment.lower()
-        return next(((marker, b"", marker) for marker in (BEGIN, END) if lower.startswith(marker)), None)
+    written, args = match.groups()
     name = written.lower()
     return (name, args, written) if name in _WANTED else None
 

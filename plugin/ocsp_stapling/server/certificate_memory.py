@@ -42,6 +42,8 @@ class CertificateReading(NamedTuple):
 
 
 Entry = tuple[Tags, CertificateReading]
+_Kind = tuple[str, str, tuple[str, ...], bool, bool, bool, str]
+"""What many certificates have alike: a reading without its end."""
 
 
 class CertificateFiles:
@@ -89,7 +91,7 @@ def _load(path: Path) -> dict[Pair, Entry]:
         document = json.loads(path.read_bytes())
         if document["version"] != _VERSION:
             return {}
-        kinds = [_reading([*row, 0]) for row in document["kinds"]]
+        kinds = [_kind(row) for row in document["kinds"]]
         return dict(_remembered(document["files"], kinds))
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return {}
@@ -102,20 +104,24 @@ def _ours(path: Path) -> bool:
     return safe and stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CACHE_BYTES
 
 
-def _remembered(
-    files: Iterable[Sequence[Any]], kinds: Sequence[CertificateReading]
-) -> Iterable[tuple[Pair, Entry]]:
+def _remembered(files: Iterable[Sequence[Any]], kinds: Sequence[_Kind]) -> Iterable[tuple[Pair, Entry]]:
     for certificate, chain, kind, not_after, *numbers in files:
         inode, size, mtime, *more = numbers
         tags: Tags = ((inode, size, mtime),)
         if more:
             tags = (*tags, (more[0], more[1], more[2]))
-        yield (str(certificate), str(chain)), (tags, kinds[kind]._replace(not_after=int(not_after)))
+        yield (
+            (str(certificate), str(chain)),
+            (
+                tags,
+                CertificateReading._make((*kinds[kind], int(not_after))),
+            ),
+        )
 
 
-def _reading(row: Sequence[Any]) -> CertificateReading:
-    issuer, organization, urls, must_staple, self_signed, complete, problem, not_after = row
-    return CertificateReading(
+def _kind(row: Sequence[Any]) -> _Kind:
+    issuer, organization, urls, must_staple, self_signed, complete, problem = row
+    return (
         str(issuer),
         str(organization),
         tuple(map(str, urls)),
@@ -123,7 +129,6 @@ def _reading(row: Sequence[Any]) -> CertificateReading:
         bool(self_signed),
         bool(complete),
         str(problem),
-        int(not_after),
     )
 
 

@@ -100,8 +100,8 @@ def tls_vhosts(tree: ConfigTree, owners: Mapping[str, str] | None = None) -> tup
     server = _ServerLevel(tree)
     found = []
     for vhost in tree.vhosts:
-        certificates = server.certificates_of(vhost)
-        if (server.engine if vhost.engine is None else vhost.engine) and certificates:
+        engine = server.engine if vhost.engine is None else vhost.engine
+        if engine and (certificates := server.certificates_of(vhost)):
             found.append(_tls_vhost(vhost, certificates, server, owners or {}))
     return (*found, *_itself(server, tree))
 
