@@ -47,7 +47,7 @@ WORDS: Mapping[str, Iterable[str] | type[Enum]] = {
     "common/$defs/origin": Origin,
     "common/$defs/advice": Action,
     "common/$defs/action": ACTIONS,
-    "common/$defs/monitoringState": [report.state_word(status) for status in range(4)],
+    "common/$defs/monitoringState": list(report.STATES.values()),
     "check/responders/[]/name_state": evidence.NameState,
     "check/authorities/[]/level": Level,
     "check/this_server/ipv6": Ipv6Kind,

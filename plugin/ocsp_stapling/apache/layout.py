@@ -15,12 +15,10 @@ _DEFAULTS = {
     "dir_base": "/etc/apache2",
     "dir_conf_includes": "/etc/apache2/conf.d/includes",
     "dir_conf_userdata": "/etc/apache2/conf.d/userdata",
-    "dir_logs": "/etc/apache2/logs",
     "dir_run": "/run/apache2",
     "file_conf": "/etc/apache2/conf/httpd.conf",
     "file_error_log": "/etc/apache2/logs/error_log",
     "bin_httpd": "/usr/sbin/httpd",
-    "bin_apachectl": "/usr/sbin/apachectl",
 }
 _SIZE_LIMIT = 1 << 16
 _PATH_LIMIT = 1024
@@ -37,10 +35,8 @@ class Layout:
     """The directory of the Include Editor's files (pre_virtualhost_global.conf and its like)."""
     userdata: Path
     run_dir: Path
-    logs_dir: Path
     error_log: Path
     httpd: Path
-    apachectl: Path
     ea4_conf: Path = EA4_CONF
     """cPanel's JSON with the answers of "Global Configuration"; `sslusestapling` is WHM's own switch."""
 
@@ -69,10 +65,8 @@ def read_layout(paths_conf: Path = PATHS_CONF) -> Layout:
         includes=paths["dir_conf_includes"],
         userdata=paths["dir_conf_userdata"],
         run_dir=paths["dir_run"],
-        logs_dir=paths["dir_logs"],
         error_log=paths["file_error_log"],
         httpd=paths["bin_httpd"],
-        apachectl=paths["bin_apachectl"],
         ea4_conf=paths_conf.parent / EA4_CONF.name,
     )
 

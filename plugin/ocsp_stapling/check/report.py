@@ -25,7 +25,8 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.document import versioned
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
-_STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
+STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
+"""The word that monitoring plugins print for an exit status."""
 
 
 def exit_status(found: Diagnosis) -> int:
@@ -40,11 +41,6 @@ def exit_status(found: Diagnosis) -> int:
     if found.cause.value.startswith("off-"):
         return WARNING
     return UNKNOWN if found.cause.value == "unknown" else OK
-
-
-def state_word(status: int) -> str:
-    """Return the word that monitoring plugins print for an exit status."""
-    return _STATES[status]
 
 
 def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
@@ -84,7 +80,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
 def _verdict(found: Diagnosis) -> dict[str, Any]:
     status = exit_status(found)
     return {
-        "monitoring_state": _STATES[status],
+        "monitoring_state": STATES[status],
         "exit_status": status,
         "cause": found.cause.value,
         "severity": found.severity.value,

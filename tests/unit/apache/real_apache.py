@@ -27,10 +27,8 @@ def layout_at(base: Path) -> Layout:
         includes=base / "conf.d/includes",
         userdata=base / "conf.d/userdata",
         run_dir=base / "run",
-        logs_dir=base / "logs",
         error_log=base / "logs/error_log",
         httpd=APACHE,
-        apachectl=Path("/usr/sbin/apache2ctl"),
         ea4_conf=base / "ea4.conf",
     )
 

@@ -16,8 +16,8 @@ def written(tmp_path: Path, text: str | bytes) -> Path:
 
 def test_every_path_comes_from_paths_conf(tmp_path: Path) -> None:
     text = (
-        "# EasyApache 4\n\nbin_apachectl=/opt/a/apachectl\nbin_httpd = /opt/a/httpd \r\ndir_base=/opt/a\n"
-        "dir_conf_includes=/opt/a/inc\ndir_conf_userdata=/opt/a/ud\ndir_logs=/opt/a/logs\ndir_run=/opt/a/run\n"
+        "# EasyApache 4\n\nbin_httpd = /opt/a/httpd \r\ndir_base=/opt/a\n"
+        "dir_conf_includes=/opt/a/inc\ndir_conf_userdata=/opt/a/ud\ndir_run=/opt/a/run\n"
         "file_conf=/opt/a/httpd.conf\nfile_error_log=/opt/a/err\nsomething_new=x y z"
     )
     layout = read_layout(written(tmp_path, text))
@@ -26,10 +26,8 @@ def test_every_path_comes_from_paths_conf(tmp_path: Path) -> None:
     assert layout.includes == Path("/opt/a/inc")
     assert layout.userdata == Path("/opt/a/ud")
     assert layout.run_dir == Path("/opt/a/run")
-    assert layout.logs_dir == Path("/opt/a/logs")
     assert layout.error_log == Path("/opt/a/err")
     assert layout.httpd == Path("/opt/a/httpd")
-    assert layout.apachectl == Path("/opt/a/apachectl")
     assert layout.pre_virtualhost_files == (
         Path("/opt/a/inc/pre_virtualhost_global.conf"),
         Path("/opt/a/inc/pre_virtualhost_2.conf"),

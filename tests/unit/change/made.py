@@ -55,10 +55,8 @@ class Tree:
             includes=base / "includes",
             userdata=base / "userdata",
             run_dir=base,
-            logs_dir=base,
             error_log=base / "error_log",
             httpd=base / "httpd",
-            apachectl=base / "apachectl",
             ea4_conf=base / "ea4.conf",
         )
         for kind, certificate in CERTIFICATES.items():

@@ -66,7 +66,7 @@ def test_exit_status_as_monitoring_plugins_have_it(made: Evidence, status: int) 
     found = document(made)
 
     assert found["exit_status"] == status
-    assert unstyle(as_text(found)).startswith(f"OCSP STAPLING {report.state_word(status)} - ")
+    assert unstyle(as_text(found)).startswith(f"OCSP STAPLING {report.STATES[status]} - ")
 
 
 @pytest.mark.parametrize("make", [evidence, unstapled, stalled])
