@@ -2,15 +2,15 @@
 # The front: asks cPanel who is there, relays the request to the service, puts WHM's page around HTML answers.
 # cPanel's modules do not run in taint mode; instead nothing of the request is used that pick() did not let through.
 BEGIN { delete @ENV{qw(REMOTE_PASSWORD HTTP_AUTHORIZATION)} }    # before any other code runs
+BEGIN { unshift @INC, '/usr/local/cpanel' }
 
 use strict;
 use warnings;
-use lib '/usr/local/cpanel';
-use Socket qw(PF_UNIX SOCK_STREAM pack_sockaddr_un);
 use Whostmgr::ACLS ();
 
 my ( $PAGE, $ICON ) = qw(/cgi/ocsp-stapling/index.cgi /addon_plugins/ocsp-stapling.png);
 my $SOCKET = '/run/ocsp-stapling/web.sock';
+my ( $AF_UNIX, $SOCK_STREAM ) = ( 1, 1 );    # Linux's; the modules Socket and lib would be a fifth of the front's time
 my ( $BODY_LIMIT, $ANSWER_LIMIT ) = ( 1024 * 1024, 16 * 1024 * 1024 );    # bytes
 my ( $BODY_TIME, $ANSWER_TIME ) = ( 15, 40 );                             # seconds
 my $QUERY     = qr/[!\$-;=?-\[\]-~]{0,8192}/;    # no space, line end, quote, number sign, angle bracket
@@ -92,8 +92,8 @@ sub within {
 # The service's whole answer as { status, headers, body }, or undef.
 sub relay {
     my ($request) = @_;
-    socket my $service, PF_UNIX, SOCK_STREAM, 0 or return;
-    connect $service, pack_sockaddr_un($SOCKET) or return;
+    socket my $service, $AF_UNIX, $SOCK_STREAM, 0 or return;
+    connect $service, pack( 'S a108', $AF_UNIX, $SOCKET ) or return;    # struct sockaddr_un, unix(7)
     for ( my $sent = 0 ; $sent < length $request ; ) {
         $sent += syswrite( $service, $request, length $request, $sent ) || return;
     }

@@ -104,11 +104,11 @@ class Album:
                 "--force",
                 "--skip-if-larger",
                 "--speed",
-                "11",
+                "1",
                 "--nofs",
                 "--ext",
                 ".png",
-                "16",
+                "64",  # with fewer the pale grounds of the tones are gone
             ]
             subprocess.run([*small, *files], check=False)
         if not self.wanted:

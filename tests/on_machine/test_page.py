@@ -50,6 +50,12 @@ VIEWER_PAGES = ("", "guide", "responders", "authorities", "sites", "ticket", "cu
 PHONE = (380, 800)
 IN_SIGHT = """const seen = document.querySelector("#ost " + arguments[0]).getBoundingClientRect();
 return seen.top >= 0 && seen.bottom <= innerHeight && seen.height > 0;"""
+CUT_LETTERS = """return [...document.querySelectorAll("#ost svg text")].filter(one => {
+  const seen = one.getBoundingClientRect();
+  return seen.left < 0 || seen.right > innerWidth || seen.height < 10;
+}).map(one => one.textContent)"""
+SCROLLS_DOWN = """return [...document.querySelectorAll("#ost .ost-nav ul")]
+  .some(one => getComputedStyle(one).overflowY !== "hidden" && one.scrollHeight > one.clientHeight)"""
 ROWS_OF_TABS = (
     "return new Set([...document.querySelector('.ost-nav ul').children].map(e => e.offsetTop)).size"
 )
@@ -207,6 +213,8 @@ def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machin
                 assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
                     name
                 )
+                assert page.driver.execute_script(CUT_LETTERS) == [], (name, width)
+                assert not page.driver.execute_script(SCROLLS_DOWN), (name, width)
     page.dark(False).size(640, 450)  # 1280 x 900 at 200 %
     for name in pages:
         page.open(name)

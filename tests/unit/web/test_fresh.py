@@ -87,3 +87,4 @@ def test_every_kicker_has_a_past(showing: Shown) -> None:
         kicker = text.partition('<p class="ost-kicker">')[2].partition("<")[0]
         assert kicker.startswith("3 hours ago: "), name
         assert any(word in kicker for word in (" was ", " were ", " failed", " had ")), kicker
+        assert "Nothing needs to be done" not in text, f"{name}: hours ago that was true"

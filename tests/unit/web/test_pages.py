@@ -137,9 +137,12 @@ def test_nothing_is_green_for_what_was_so_an_hour_ago(showing: Shown) -> None:
     assert "ost-badge ost-good" not in text_of(showing(old), "")
 
 
-def test_where_no_certificate_names_a_responder_no_shield_is_offered(showing: Shown) -> None:
+def test_where_no_certificate_names_a_responder_or_apache_is_down_no_shield_is_offered(
+    showing: Shown,
+) -> None:
     assert "Turn the shield on" in text_of(showing(made.healthy()), "")
-    assert "Turn the shield on" not in text_of(showing(made.not_applicable()), "")
+    for evidence in (made.not_applicable(), made.apache_down()):
+        assert "Turn the shield on" not in text_of(showing(evidence), "")
 
 
 def test_off_by_us_says_since_when_by_whom_and_why(showing: Shown) -> None:

@@ -1,4 +1,7 @@
-"""Charts as plain geometry, drawn as SVG by the templates: failures per hour, the last checks of a responder."""
+"""Charts as plain geometry, drawn as SVG by the templates: failures per hour, the last checks of a responder.
+
+Across they are percentages, up and down pixels: so a chart fits a phone and its letters keep their size.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ HOURS = 24
 SERIES = 5
 OTHERS = "others"
 UNNAMED = "not named in the log"
-_LEFT, _WIDTH, _TOP, _BOTTOM = 44, 712, 10, 166
+_TOP, _BOTTOM = 10, 166
+_HOUR = 100 / HOURS
+_COLUMN = 0.86 * _HOUR
 SPARK_HEIGHT = 24
 SPARK_PLACES = 24
 
@@ -121,7 +126,6 @@ def _column(counts: Counter[tuple[str, str]], hour: str, names: Sequence[str]) -
 def _bars(
     columns: Sequence[Sequence[int]], hours: Sequence[datetime], legend: Sequence[str], top: int
 ) -> Iterable[Bar]:
-    width = _WIDTH / HOURS
     for number, (column, hour) in enumerate(zip(columns, hours, strict=True)):
         below = 0
         for series, count in enumerate(column, 1):
@@ -131,9 +135,9 @@ def _bars(
             words = f"{hour:%H}:00, {legend[series - 1]}: {counted(count, 'failure')}"
             yield Bar(
                 series,
-                round(_LEFT + number * width + 2, 1),
+                round(_x(number) - _COLUMN / 2, 2),
                 y,
-                round(width - 4, 1),
+                round(_COLUMN, 2),
                 round(foot - y, 1),
                 words,
             )
@@ -141,7 +145,7 @@ def _bars(
 
 
 def _x(number: int) -> float:
-    return round(_LEFT + (number + 0.5) * _WIDTH / HOURS, 1)
+    return round((number + 0.5) * _HOUR, 2)
 
 
 def _y(value: int, top: int) -> float:

@@ -59,5 +59,5 @@ def told(verdict: Band, seen: Picture) -> Band:
         return verdict
     when = ago(datetime.now(UTC) - seen.evidence.taken_at)
     kicker, then = f"{when.capitalize()}: {verdict.past}", f"The check said then: {verdict.sentence}"
-    advice = "" if verdict.tone == "good" else verdict.advice
+    advice = "" if verdict.tone in ("good", "calm") else verdict.advice
     return replace(verdict, tone="calm", kicker=kicker, sentence=then, advice=advice)

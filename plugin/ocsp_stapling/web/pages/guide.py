@@ -258,8 +258,8 @@ def _ending(diagnosis: Diagnosis, why: str, lines: tuple[str, ...]) -> GuideStep
     if not shielded:
         return GuideStep(_TITLES[5], *_FIRST, why, lines, (off,))
     shield = Button("Turn the shield on…", "plan.show", {"action": "shield-on"}, main=True)
-    why = f"Or turn the shield on: sites answer again as fast, and stapling stays on. {why}"
-    return GuideStep(_TITLES[5], *_FIRST, why, lines, (shield, off))
+    why = f"{why} Turning the shield on is as quick, and stapling stays on."
+    return GuideStep("Turn the shield on, or stapling off", *_FIRST, why, lines, (shield, off))
 
 
 def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:

@@ -24,6 +24,8 @@ from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sent
 
 blueprint = Blueprint("overview", __name__)
 _SHOWN_HANDSHAKES = 8
+_NO_SHIELD = (Cause.NOT_APPLICABLE, Cause.NOT_SERVED)
+"""Where there is nothing to shield, or no Apache that would take it."""
 _SLOW_SECONDS = 1.0
 """What fills a bar at least: less is no wait."""
 
@@ -71,9 +73,7 @@ def show() -> str:
             "verdict": fresh.told(_verdict(seen, incident), seen),
             "strict": _refused_while_off(seen.evidence),
             "handshakes": _handshakes(seen.evidence),
-            "shield": shield.card()
-            if operator and seen.diagnosis.cause is not Cause.NOT_APPLICABLE
-            else None,
+            "shield": shield.card() if operator and seen.diagnosis.cause not in _NO_SHIELD else None,
             "returning": standing(services().settings, time.time())
             if operator and seen.returns is not None
             else None,

@@ -16,8 +16,8 @@ from ocsp_stapling.web.words import Tone, counted, lasted
 
 DAYS = 30
 _CELL = 9
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 756, 12, 130
-_NARROWEST = 5
+_TOP, _BOTTOM = 12, 130
+_NARROWEST = 0.8
 _QUICK_HEIGHT = 8
 _TOPS = (1, 2, 4, 10, 20, 40, 60, 120, 300, 600)
 _USUAL = 99.0
@@ -144,11 +144,11 @@ def _day(at: float) -> str:
 def _bout(one: Incident, begin: float, now: float, top: float) -> Bout:
     left = _x(max(one.began, begin), begin)
     width = max(_x(min(one.ended or now, now), begin) - left, _NARROWEST)
-    left = min(left, _RIGHT - width)
+    left = min(left, 100 - width)
     y = _y(min(one.wait.seconds, top), top) if one.wait else _BOTTOM - _QUICK_HEIGHT
     y = min(y, _BOTTOM - _QUICK_HEIGHT)
     tone: Tone = "bad" if one.hits else "warn"
-    return Bout(left, y, round(width, 1), round(_BOTTOM - y, 1), tone, words.sentence(one))
+    return Bout(round(left, 2), y, round(width, 2), round(_BOTTOM - y, 1), tone, words.sentence(one))
 
 
 def _row(one: Incident, done: Mapping[str, Operation], now: float) -> PastIncident:
@@ -164,7 +164,7 @@ def _row(one: Incident, done: Mapping[str, Operation], now: float) -> PastIncide
 
 
 def _x(at: float, begin: float) -> float:
-    return round(_LEFT + (_RIGHT - _LEFT) * (at - begin) / (DAYS * DAY), 1)
+    return round(100 * (at - begin) / (DAYS * DAY), 2)
 
 
 def _y(value: float, top: float) -> float:

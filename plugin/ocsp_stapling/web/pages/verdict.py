@@ -218,7 +218,7 @@ def _facts(
     calm = diagnosis.severity in (Severity.NONE, Severity.NOISE) and evidence.configuration.on is not False
     if stands.naming_count and stands.last_ends and calm:
         found.append(
-            Fact("Name a responder", f"{stands.naming_count:,} of {stands.certificate_count:,} certificates")
+            Fact("Certificates with a responder", f"{stands.naming_count:,} of {stands.certificate_count:,}")
         )
         found.append(Fact("The last of them ends", f"{stands.last_ends:%Y-%m-%d}"))
     strict = [name for name in diagnosis.must_staple if not is_other(name)]

@@ -270,13 +270,12 @@
     });
   });
 
-  // -- what does not fit on a phone: show the tabs one is on, and the latest hours of a chart
+  // -- what does not fit on a phone: show the tabs one is on
   function showWhatMatters() {
     root.querySelectorAll(".ost-nav [aria-current]").forEach(function (tab) {
       var row = tab.closest("ul");
       row.scrollLeft = Math.max(0, tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2);
     });
-    root.querySelectorAll("[data-ost-end]").forEach(function (box) { box.scrollLeft = box.scrollWidth; });
   }
   showWhatMatters();
   window.addEventListener("resize", showWhatMatters);  // a phone is turned
