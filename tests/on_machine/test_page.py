@@ -55,7 +55,7 @@ CUT_LETTERS = """return [...document.querySelectorAll("#ost svg text")].filter(o
   return seen.left < 0 || seen.right > innerWidth || seen.height < 10;
 }).map(one => one.textContent)"""
 SCROLLS_DOWN = """return [...document.querySelectorAll("#ost .ost-nav ul")]
-  .some(one => getComputedStyle(one).overflowY !== "hidden" && one.scrollHeight > one.clientHeight)"""
+  .some(one => getComputedStyle(one).overflowY === "auto" && one.scrollHeight > one.clientHeight)"""
 ROWS_OF_TABS = (
     "return new Set([...document.querySelector('.ost-nav ul').children].map(e => e.offsetTop)).size"
 )

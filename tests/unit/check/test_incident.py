@@ -341,6 +341,20 @@ def test_an_outage_ended_by_the_shield_is_not_told_as_turned_off(tmp_path: Path)
     assert "shield" in words.advice(one)
 
 
+def test_what_ended_the_waiting_is_told_also_when_the_shield_lacks_a_staple_and_not_once_visitors_wait_again(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "shield-on", 3, then="on")
+    look(tmp_path, unstapled(DEAD), 5)
+    (one,) = incidents(tmp_path)
+    assert f"; the shield turned on {at(3, 0)} by root; " in words.sentence(one)
+    look(tmp_path, stalled(DEAD), 10)
+    (one,) = incidents(tmp_path)
+    assert "shield" not in words.sentence(one)
+    assert one.hits_now
+
+
 def test_a_ticket_after_an_off_without_any_check_leads_with_what_visitors_met(tmp_path: Path) -> None:
     change(tmp_path, "off", 0, before=[{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}])
     look(tmp_path, evidence(DEAD, configuration=OFF), 1, "check")

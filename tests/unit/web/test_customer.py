@@ -74,6 +74,21 @@ def test_the_answer_fits_the_state(state: str, more: dict[str, object], word: st
     assert "As of " in found.reply
 
 
+def test_while_apache_is_down_or_a_handshake_fails_nobody_is_told_that_the_site_opens() -> None:
+    refused = replace(made.healthy().handshakes[0], site=DIGICERT, asked=True, error="refused")
+    for evidence, why in (
+        (made.apache_down(), "Apache does not run"),
+        (replace(made.healthy(), handshakes=(*made.healthy().handshakes, refused)), "(refused)"),
+    ):
+        found = answer(DIGICERT, evidence)
+        assert (found.tone, found.word) == ("bad", "Yes")
+        assert f"{DIGICERT} does not open: " in found.sentence
+        assert why in found.sentence
+        assert "does not open at present" in found.reply
+    untested = answer(DIGICERT, replace(made.healthy(), handshakes=()))
+    assert (untested.word, untested.reply) == ("Not tested", "")
+
+
 def test_the_page_asks_answers_and_gives_a_reply(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sites, "named", lambda domain, _: made.row(SECTIGO) if domain == SECTIGO else None)
     app = showing(made.stalling())

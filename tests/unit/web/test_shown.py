@@ -14,6 +14,8 @@ from ocsp_stapling.change.journal import Step
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, ShieldEvidence, is_other
+from ocsp_stapling.check.incident import Incident
+from ocsp_stapling.check.incident.model import Span
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, operations, overview, verdict
@@ -240,6 +242,29 @@ def test_the_guide_offers_first_what_the_overview_offers_first() -> None:
     ]
     assert (first.label, first.main) == ("Turn the shield on…", True)
     assert sixth.title == "Turn the shield on, or stapling off"
+
+
+def test_while_apache_is_down_the_guide_says_how_to_start_it_and_that_no_site_is_quick() -> None:
+    refused = tuple(replace(one, error="refused") for one in made.healthy().handshakes)
+    found = steps(replace(made.apache_down(), handshakes=refused))
+    told = " ".join(" ".join((one.why, *one.lines)) for one in found)
+    assert "did not complete a handshake (refused)" in told
+    assert "Start Apache" in found[4].lines[-1]
+    assert found[5].why.startswith("Apache does not run. ")
+    assert not re.findall("quick|waited up to|sites hang while", told.replace("all HTTPS sites hang", ""))
+
+
+def test_where_the_shield_ended_the_waiting_the_guide_says_so_and_that_stapling_stayed_on() -> None:
+    began = NOON.timestamp()
+    ended = Incident(
+        "i1", began, "check", began, began, spans=(Span(began, began, began + 60),),
+        off_since=began + 60, off_by="root", relief="shield-on",
+    )  # fmt: skip
+    evidence = made.failing()
+    found = guide.steps(evidence, diagnose(evidence), operator=True, incident=ended)
+    assert [one.word for one in found][5:7] == ["Done", "Done"]
+    assert found[5].why.startswith("The shield turned on ")
+    assert found[8].why == "Stapling stayed on."
 
 
 def test_a_look_that_was_cut_off_is_more_than_its_seconds() -> None:

@@ -65,7 +65,8 @@ def _identity(at: float) -> str:
 def _gone_on(now: Incident, look: Look) -> Incident:
     at = max(look.at, now.began)
     now = replace(now, seen=max(now.seen, at), ended=None, ending="")
-    if look.opens and not look.off:
+    # Under the shield stapling is on, and some staple may be missing: only who waits again says that it is gone.
+    if look.opens and (not look.off if now.relief == OFF else look.severity == "stalling"):
         now = replace(now, off_since=None, off_by="")
     now = _worse(now, look, at)
     if look.troubles:

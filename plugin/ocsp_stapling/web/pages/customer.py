@@ -9,6 +9,7 @@ from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.pages.sites import SiteRow
+from ocsp_stapling.web.pages.verdict import apache_down, measured
 from ocsp_stapling.web.words import Tone, duration, moment
 
 DOMAIN_LIMIT = 253
@@ -37,6 +38,10 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
     met = _met(row, evidence)
     if diagnosis.severity is Severity.STALLING and row.name in (*diagnosis.waiting, *diagnosis.causing):
         return _waits(domain, row, evidence, diagnosis, met)
+    if apache_down(evidence) or (met is not None and met.error):
+        return _closed(domain, evidence, met)
+    if not measured(evidence):
+        return CustomerAnswer("calm", "Not tested", f"The last check could test no site, {domain} neither.")
     if evidence.configuration.on is False and row.must_staple:
         return CustomerAnswer(
             "warn",
@@ -85,6 +90,22 @@ def _waits(
             f"https://{domain}/ {how} at present. Your site, its files and its "
             f"certificate are in order. {service[0].upper() + service[1:]} does not answer this server, and the "
             "web server waits for it. This is being worked on; nothing has to be changed on your side.",
+            evidence.taken_at,
+        ),
+    )
+
+
+def _closed(domain: str, evidence: Evidence, met: HandshakeEvidence | None) -> CustomerAnswer:
+    why = "Apache does not run" if apache_down(evidence) else "its handshake failed when it was tested"
+    if met is not None and met.error and not apache_down(evidence):
+        why += f" ({met.error})"
+    return CustomerAnswer(
+        "bad",
+        "Yes",
+        f"{domain} does not open: {why}. That is no matter of stapling.",
+        _letter(
+            f"https://{domain}/ does not open at present. We are looking into it; nothing has to be changed on your "
+            "side.",
             evidence.taken_at,
         ),
     )

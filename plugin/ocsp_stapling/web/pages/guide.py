@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.change.request import SHIELD_ON
 from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.diagnosis.explanation import all_answer
 from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.text import host_of
-from ocsp_stapling.web.pages.verdict import Button, alone_buttons, telling
+from ocsp_stapling.web.pages.verdict import Button, alone_buttons, apache_down, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 
 
@@ -45,6 +46,12 @@ class _Case:
     @property
     def off(self) -> bool:
         return self.evidence.configuration.on is False
+
+    @property
+    def shielded(self) -> bool:
+        """Whether the shield ended the waiting in this outage, so that stapling stays on."""
+        stalls = self.diagnosis.severity is Severity.STALLING
+        return self.incident is not None and self.incident.relief == SHIELD_ON and not stalls
 
     @property
     def urgent(self) -> bool:
@@ -82,6 +89,8 @@ _TITLES = (
     "Tell who can mend it",
     "Turn stapling on again",
 )
+_EITHER = "Turn the shield on, or stapling off"
+"""The sixth where the shield can, or did, end it."""
 
 
 def next_step(found: Sequence[GuideStep]) -> int:
@@ -142,6 +151,8 @@ def _symptoms(case: _Case) -> GuideStep:
         lines.append(f"Error log: {counted(evidence.log.last_hour, 'stapling failure')} in the last hour.")
     load = "" if evidence.host.load_normal is False else "load is normal and "
     why = f"All HTTPS sites hang while {load}Apache runs: that is how a stapling stall looks."
+    if case.diagnosis.severity is not Severity.STALLING:
+        why = "In a stapling stall all HTTPS sites hang while Apache runs. What was seen here:"
     return GuideStep(
         _TITLES[0],
         *_DONE,
@@ -156,6 +167,10 @@ def _handshakes(case: _Case) -> str:
     plain = [h for h in case.evidence.handshakes if not h.asked]
     if not asked:
         return "No site was tested since the last change."
+    if refused := [h.error for h in asked if h.error not in ("", "timeout")]:
+        return (
+            f"{len(refused)} of {counted(asked, 'site')} tested did not complete a handshake ({refused[0]})."
+        )
     slowest = max(asked, key=lambda h: h.seconds)
     least = "more than" if slowest.error == "timeout" else "up to"
     words = f"Visitors who ask for a staple waited {least} {duration(slowest.seconds)}"
@@ -223,7 +238,8 @@ def _decide(case: _Case) -> GuideStep:
     found = case.diagnosis
     if case.incident is not None and case.incident.sentence:
         return GuideStep(_TITLES[4], *_DONE, case.incident.sentence)
-    return GuideStep(_TITLES[4], *_DONE, found.sentence, found.reasons_for[:4])
+    advice = (found.advice,) if case.operator and apache_down(case.evidence) else ()
+    return GuideStep(_TITLES[4], *_DONE, found.sentence, (*found.reasons_for[:4], *advice))
 
 
 def _turn_off(case: _Case) -> GuideStep:
@@ -232,15 +248,17 @@ def _turn_off(case: _Case) -> GuideStep:
         return GuideStep(_TITLES[5], *_DONE, f"Stapling was turned off at {when} by {case.incident.off_by}.")
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
+    if case.shielded and case.incident is not None:
+        return GuideStep(_EITHER, *_DONE, f"{words.relief(case.incident)}.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
         return _turn_off_alone(case.diagnosis)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
     if not wanted and case.diagnosis.severity is Severity.STALLING:
         return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
     if not wanted:
-        return GuideStep(
-            _TITLES[5], *_SPARED, "Sites are quick. Turning stapling off helps only while handshakes stall."
-        )
+        now = "Apache does not run" if apache_down(case.evidence) else "Sites are quick"
+        why = f"{now}. Turning stapling off helps only while handshakes stall."
+        return GuideStep(_TITLES[5], *_SPARED, why)
     why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."
     strict = [name for name in case.diagnosis.must_staple if not is_other(name)]
     lines = (f"Firefox refuses these Must-Staple sites meanwhile: {listed(strict)}.",) if strict else ()
@@ -259,7 +277,7 @@ def _ending(diagnosis: Diagnosis, why: str, lines: tuple[str, ...]) -> GuideStep
         return GuideStep(_TITLES[5], *_FIRST, why, lines, (off,))
     shield = Button("Turn the shield on…", "plan.show", {"action": "shield-on"}, main=True)
     why = f"{why} Turning the shield on is as quick, and stapling stays on."
-    return GuideStep("Turn the shield on, or stapling off", *_FIRST, why, lines, (shield, off))
+    return GuideStep(_EITHER, *_FIRST, why, lines, (shield, off))
 
 
 def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
@@ -270,7 +288,7 @@ def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
 def _verify(case: _Case) -> GuideStep:
     asked = [h for h in case.evidence.handshakes if h.asked]
     slow = case.diagnosis.severity is Severity.STALLING
-    if case.off and asked and not slow:
+    if (case.off or case.shielded) and asked and not slow:
         return GuideStep(_TITLES[6], *_DONE, _handshakes(case))
     if case.off and not asked and case.verified:
         return GuideStep(_TITLES[6], *_DONE, case.verified)
@@ -300,7 +318,7 @@ def _turn_on(case: _Case) -> GuideStep:
     if not case.off and case.incident is not None and case.incident.off_since and case.incident.ending:
         return GuideStep(_TITLES[8], *_DONE, f"Stapling is on. {case.incident.ending}")
     if not case.off:
-        return GuideStep(_TITLES[8], *_SPARED, "Stapling is on.")
+        return GuideStep(_TITLES[8], *_SPARED, f"Stapling {'stayed' if case.shielded else 'is'} on.")
     if case.diagnosis.action is not Action.TURN_ON:
         return GuideStep(_TITLES[8], *_LATER, _not_yet(case))
     healthy = f"{all_answer(case.evidence)} again"

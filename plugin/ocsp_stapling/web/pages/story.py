@@ -70,7 +70,9 @@ def stories(journal: Journal) -> list[Story]:
 def _state(one: Incident) -> tuple[Tone, str]:
     if one.ended is not None:
         return "good", "Over"
-    return ("off", "Healed") if one.healed is not None else ("bad", "Going on")
+    if one.healed is not None:
+        return "off", "Healed"
+    return ("warn", "Nobody waits") if one.hits and not one.hits_now else ("bad", "Going on")
 
 
 def _when(at: float) -> datetime:

@@ -140,15 +140,15 @@ def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
         return _BY_SEVERITY[Severity.STALLING]
     if diagnosis.cause is Cause.UNKNOWN and diagnosis.severity is Severity.NONE:
         return "calm", "Not clear"
-    if diagnosis.cause is Cause.HEALTHY and diagnosis.severity is Severity.NONE and not _measured(evidence):
+    if diagnosis.cause is Cause.HEALTHY and diagnosis.severity is Severity.NONE and not measured(evidence):
         return "calm", "Responders answer, no site was tested"
     if diagnosis.severity is Severity.NOISE and diagnosis.cause is not Cause.HEALTHY:
         return "good", f"Visitors notice nothing, a responder {'fails' if evidence.shield else 'is slow'}"
     return _BY_CAUSE.get(diagnosis.cause, _BY_SEVERITY[diagnosis.severity])
 
 
-def _measured(evidence: Evidence) -> bool:
-    """Whether a handshake told how long visitors wait: without one nothing is green."""
+def measured(evidence: Evidence) -> bool:
+    """Say whether a handshake told how long visitors wait: without one nothing is green."""
     return any(one.asked and not one.error for one in evidence.handshakes)
 
 
