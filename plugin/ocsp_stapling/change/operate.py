@@ -15,9 +15,9 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import lock, plan, recovery, single, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
-from ocsp_stapling.change.model import Change, Situation, on_off
+from ocsp_stapling.change.model import Change, Situation
 from ocsp_stapling.change.plan import Outlook, Plan
-from ocsp_stapling.change.request import CACHE_FIT, OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest, called
+from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest, already, called
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, ChangeTarget, Result, Watcher
@@ -152,7 +152,9 @@ class Operator:
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        sentence = f"{_already(made, now)}; nothing was changed. {verdict.sentence}"
+        where = f" for {called(made.site)}" if made.site else ""
+        is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
+        sentence = f"{already(made.action, is_on)}{where} already; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.began
         settled = Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
@@ -172,14 +174,6 @@ class Operator:
                 asked = self.request
                 journal.begin(asked.action, asked.who, asked.reason, {}, (), asked.identity)
                 journal.finish(asked.identity, REFUSED, result.as_json())
-
-
-def _already(made: Plan, now: Situation) -> str:
-    if made.action == CACHE_FIT:
-        return f"The staple cache holds all {now.server.asking_count:,} staples already"
-    where = f" for {called(made.site)}" if made.site else ""
-    is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
-    return f"Stapling is {on_off(is_on)}{where} already"
 
 
 def require_root() -> None:

@@ -21,6 +21,15 @@ ACCOUNT = "@"
 """Before an account's name: it stands for all sites of that account whose certificates name a responder."""
 
 
+def already(action: str, on: bool) -> str:
+    """Return what holds already where there is nothing to write; `on`: whether stapling is, there."""
+    if action == CACHE_FIT:
+        return "The staple cache holds every staple"
+    if action in (SHIELD_ON, SHIELD_OFF):
+        return f"The shield is {'on' if action == SHIELD_ON else 'off'}"
+    return f"Stapling is {'on' if on else 'off'}"
+
+
 def called(site: str) -> str:
     """Return whom a `site` of a request means, in words."""
     return f"the sites of account {site[1:]}" if site.startswith(ACCOUNT) else site

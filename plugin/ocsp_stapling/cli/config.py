@@ -162,11 +162,12 @@ def _text(seen: _Seen) -> str:
 
 
 def _headline(state: StaplingState) -> str:
-    word = click.style(_on_off(state.on).upper(), bold=True, fg="green" if state.on else "yellow")
+    word = _on_off(state.on).upper()
+    coloured = click.style(word, bold=True, fg="green" if state.on else "yellow")
     decided = state.decided_by
     where = f", decided {ORIGINS[state.origin.value]}" if decided else f" ({ORIGINS[state.origin.value]})"
     place = f"\n  {_where(decided)}: {printable(decided.text)}" if decided else ""
-    return wrapped(f"Stapling is {word} at server level{where}.") + place
+    return wrapped(f"Stapling is {word} at server level{where}.").replace(word, coloured, 1) + place
 
 
 def _facts(seen: _Seen) -> str:

@@ -168,5 +168,8 @@ def _after(found: Operation, step: Step) -> str:
 
 
 def _words(detail: Mapping[str, Any]) -> str:
+    if "armed" in detail:
+        wish = "turns on by itself" if detail["armed"] else "does not turn on by itself"
+        return f"{wish}, says {detail.get('who', 'somebody')}"
     keys = ("rung", "path", "direction", "because", "sentence", "said")
     return ", ".join(RUNGS.get(str(detail[key]), str(detail[key])) for key in keys if detail.get(key))

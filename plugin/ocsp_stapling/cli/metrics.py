@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from ocsp_stapling.check import metrics as exposition
 from ocsp_stapling.check import result
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
+from ocsp_stapling.problem import not_root
 
 
 @click.command()
@@ -20,13 +22,22 @@ from ocsp_stapling.cli.output import emit_json
 def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory
+    if os.geteuid() != 0 and not os.access(directory, os.R_OK | os.X_OK):
+        raise not_root()  # empty metrics would say that nothing is wrong
     text = exposition.render(result.load_document(directory), _operations(directory))
     if output is not None:
-        exposition.write(output, text)
+        _write(output, text)
     if as_json:
         emit_json("metrics", exposition.as_json(text))
     elif output is None:
         click.echo(text, nl=False)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        exposition.write(output, text)
+    except OSError as error:  # which names a file beside it, that is gone again
+        raise OSError(error.errno, error.strerror, str(output)) from error
 
 
 def _operations(directory: Path) -> list[Operation]:

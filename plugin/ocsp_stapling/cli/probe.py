@@ -124,19 +124,36 @@ def _served(state_directory: Path) -> ServerState | None:
 
 def find_subject(word: str, issuer_file: str | None, here: ServerState | None = None) -> ProbeSubject:
     """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem."""
+    if issuer_file and not Path(word).is_file():
+        raise click.UsageError("--issuer is for a certificate file; of anything else the issuer is known.")
     if "://" in word:
         found = _asked_about(here.asking(word) if here else None, word, "url")
         return found or ProbeSubject("url", (Target(word),), _REACHABILITY_ONLY)
     if Path(word).is_file():
         return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
+    if Path(word).is_dir():
+        said = "That is a directory: name a certificate file, a site, a URL or a host."
+        raise Problem("target-not-found", said, word)
     if "/" in word or not word:
         raise Problem("target-not-found", "There is no such file, and it is neither a URL nor a host.", word)
     if here and (site := here.called(word)) is not None:
         return _site_subject(site)
     host = f"[{word}]" if word.count(":") > 1 else word
     found = _asked_about(here.asking(word.lower()) if here else None, word.lower(), "host")
-    unknown = f"No site or responder of this server is called {printable(word, 100)}." if here else ""
+    unknown = _unresolved(printable(word, 100), here)
     return found or ProbeSubject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY, unknown=unknown)
+
+
+def _unresolved(word: str, here: ServerState | None) -> str:
+    """What is said of a name that does not resolve, before the name server is blamed for it."""
+    if here:
+        return (
+            f"No site or responder of this server is called {word}. It does not resolve either: look at the "
+            "spelling before the name server."
+        )
+    if os.geteuid() != 0:
+        return f"{word} does not resolve. Whether a site here is called so, only root can tell: use sudo."
+    return ""
 
 
 def _asked_about(site: Endpoint | None, responder: str, kind: str) -> ProbeSubject | None:
@@ -233,9 +250,8 @@ def exit_status(subject: ProbeSubject, finding: ResponderFinding | None) -> int:
 
 
 def _sentence(subject: ProbeSubject, finding: ResponderFinding) -> str:
-    """Before the name server is blamed for a name, nothing here having that name is said."""
     if subject.unknown and finding.outcome in (Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT):
-        return f"{subject.unknown} It does not resolve either: look at the spelling before the name server."
+        return subject.unknown
     return finding.sentence
 
 

@@ -40,9 +40,11 @@ def status(as_json: bool) -> None:
 
 
 def _text(found: Mapping[str, Any]) -> str:
-    on = found["stapling"] == "on"
-    head = click.style(f"Stapling is {found['stapling']}", fg="green" if on else "yellow", bold=True)
-    return "\n".join([wrapped(f"{head}{_since(found)}."), table(_rows(found))])
+    head = f"Stapling is {found['stapling']}"
+    colour = "green" if found["stapling"] == "on" else "yellow"
+    # Coloured afterwards: what colours takes no room on a line, but counts when it is wrapped.
+    told = wrapped(f"{head}{_since(found)}.").replace(head, click.style(head, fg=colour, bold=True), 1)
+    return "\n".join([told, table(_rows(found))])
 
 
 def _since(found: Mapping[str, Any]) -> str:
@@ -93,7 +95,9 @@ def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 def _strict(found: Mapping[str, Any]) -> str:
     count = found["must_staple_count"]
-    return f"{count} of them Must-Staple: {_few(found['must_staple_sites'])}" if count else "none Must-Staple"
+    refused = ", which Firefox refuses while stapling is off" if found["stapling"] == "off" else ""
+    names = _few(found["must_staple_sites"])
+    return f"{count} of them Must-Staple{refused}: {names}" if count else "none Must-Staple"
 
 
 def _few(names: list[str]) -> str:

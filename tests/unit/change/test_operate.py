@@ -17,7 +17,7 @@ from ocsp_stapling.change import lock, operate
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Outlook, Plan
-from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.change.request import ChangeRequest, already
 from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.change.whm_restart import Patience
 from ocsp_stapling.problem import Problem
@@ -129,8 +129,13 @@ def test_what_is_so_already_for_one_site_names_it(single: World) -> None:
     assert again.sentence.startswith("Stapling is off for a.test already; nothing was changed.")
 
 
-def test_a_cache_that_fits_already_says_how_many_staples_it_holds(here: World) -> None:
-    assert ask(here, "cache-fit").sentence.startswith("The staple cache holds all 1 staples already;")
+def test_what_is_so_already_of_the_shield_is_said_of_the_shield() -> None:
+    assert already("shield-off", True) == "The shield is off"
+    assert already("shield-on", True) == "The shield is on"
+
+
+def test_a_cache_that_fits_already_says_so(here: World) -> None:
+    assert ask(here, "cache-fit").sentence.startswith("The staple cache holds every staple already;")
 
 
 def test_nothing_is_changed_that_nobody_agreed_to(here: World) -> None:

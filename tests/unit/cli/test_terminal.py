@@ -8,16 +8,21 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from ocsp_stapling import cli
+from ocsp_stapling import cli, settings
 from ocsp_stapling.check import result
 from ocsp_stapling.cli import check as face
 from ocsp_stapling.cli import output, status
 from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.cli.history import _words
+from ocsp_stapling.cli.metrics import metrics
+from ocsp_stapling.problem import Problem
 from tests.unit.web import made
 
 
@@ -185,6 +190,43 @@ def test_what_only_root_may_read_is_said_to_need_root(
         with pytest.raises(SystemExit):
             cli.main()
         assert f"[{code}]" in capsys.readouterr().err
+
+
+def test_colour_takes_no_room_when_a_line_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    since = {"off_since": "2026-11-24T03:45:07+00:00", "off_by": "root", "reason": "why not"}
+    found = {"stapling": "off", **since}
+    monkeypatch.setattr(status, "table", lambda _: "")
+    monkeypatch.setattr(status, "_rows", lambda _: [])
+    monkeypatch.setattr(status, "_local", lambda _: "2026-11-24 03:45:07 UTC (just now)")
+    monkeypatch.setattr(output, "columns", lambda: 80)
+    told = status._text(found)
+    assert "\x1b[" in told
+    assert click.unstyle(told) == (
+        "Stapling is off since 2026-11-24 03:45:07 UTC (just now), by root: why not.\n"
+    )
+
+
+def test_metrics_that_only_root_could_read_are_not_empty_for_anybody_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "config.toml"
+    written.write_text(f'state_directory = "{tmp_path / "none"}"\n')
+    written.chmod(0o600)
+    monkeypatch.setenv(settings.PATH_VARIABLE, str(written))
+    monkeypatch.setattr(os, "geteuid", lambda: 99)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert isinstance(CliRunner().invoke(metrics, []).exception, Problem)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    refused = CliRunner().invoke(metrics, ["--output", str(tmp_path / "none/x")]).exception
+    assert isinstance(refused, OSError)
+    assert refused.filename == str(tmp_path / "none/x"), (
+        "the name that was given, not that of a file beside it"
+    )
+
+
+def test_a_return_that_was_chosen_afterwards_is_told_in_the_steps() -> None:
+    assert _words({"armed": True, "who": "root"}) == "turns on by itself, says root"
+    assert _words({"armed": False, "who": "root"}) == "does not turn on by itself, says root"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from click import unstyle
 from click.testing import CliRunner, Result
 from cryptography.x509 import ocsp
 
-from ocsp_stapling.cli.probe import ProbeSubject, as_text, probe
+from ocsp_stapling.cli.probe import as_text, find_subject, probe
 from ocsp_stapling.cli.probe import document as told_of
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.problem import Problem
@@ -152,12 +153,29 @@ def test_a_network_that_is_none_is_a_usage_error() -> None:
     assert call("http://127.0.0.1/", "--allow", "127.0.0.1/99").exit_code == 2
 
 
-def test_a_name_that_nothing_here_has_is_said_before_the_name_server_is_blamed() -> None:
+def test_an_issuer_beside_anything_but_a_certificate_file_is_refused_and_a_directory_called_one(
+    tmp_path: Path,
+) -> None:
+    assert call("http://127.0.0.1/", "--issuer", str(tmp_path / "none")).exit_code == 2
+    raised = call(str(tmp_path)).exception
+    assert isinstance(raised, Problem)
+    assert raised.sentence.startswith("That is a directory")
+
+
+def test_a_name_that_nothing_here_has_is_said_before_the_name_server_is_blamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     finding = ResponderFinding(
         "http://typo.example/", "typo.example", 80, False, None, 0, (), Outcome.DNS_FAILURE
     )
-    subject = ProbeSubject("host", (), unknown="No site or responder of this server is called typo.example.")
+    here = SimpleNamespace(called=lambda _: None, asking=lambda _: None)
+    subject = find_subject("typo.example", None, here)  # type: ignore[arg-type]
     told = told_of("typo.example", subject, [finding])["sentence"]
-    assert told.startswith(f"{subject.unknown} It does not resolve either")
+    assert told.startswith(
+        "No site or responder of this server is called typo.example. It does not resolve either"
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 99)
+    anyone = told_of("typo.example", find_subject("typo.example", None), [finding])["sentence"]
+    assert "only root can tell" in anyone
     assert told in unstyle(as_text(subject, finding))
     assert told_of("typo.example", replace(subject, unknown=""), [finding])["sentence"] == finding.sentence

@@ -11,7 +11,15 @@ from flask import Blueprint, render_template, request
 from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import IDENTITY, OF_ONE_SITE, REASON_LIMIT, SHIELD_ON, ChangeRequest, called
+from ocsp_stapling.change.request import (
+    IDENTITY,
+    OF_ONE_SITE,
+    REASON_LIMIT,
+    SHIELD_ON,
+    ChangeRequest,
+    already,
+    called,
+)
 from ocsp_stapling.check.diagnosis import Severity
 from ocsp_stapling.check.outlook import outlook
 from ocsp_stapling.problem import Problem
@@ -77,6 +85,7 @@ def show(action: str) -> str:
     return render_template(
         "plan.html",
         plan=found,
+        already=already(action, plan.stapling_now),
         title=_TITLES[action],
         lead=_LEADS[action],
         confirm=_CONFIRM[action],
