@@ -15,9 +15,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from ocsp_stapling.check import clicks
+from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.words import HARM, cause_words, confidence_words, harm_words, trouble_words
+from ocsp_stapling.text import capital
 
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
@@ -135,13 +137,17 @@ class _Ticket:
         rows.append(f"Checked:  {_moment(found)}")
         if server := "(left out)" if self.redact else str(self.now["this_server"]["name"]):
             rows.append(f"Server:   {server}")
-        cause = cause_words(str(found["cause"]))
-        rows += [
-            f"Finding:  {self._plain(found['sentence'])}",
-            f"Cause:    {cause}{confidence_words(found['confidence'])}",
-            f"Effect:   {self._harm()}",
-        ]
+        rows.append(f"Finding:  {self._plain(found['sentence'])}")
+        if not self._for_root_to_see:
+            cause = cause_words(str(found["cause"]))
+            rows.append(f"Cause:    {cause}{confidence_words(found['confidence'])}")
+        rows.append(f"Effect:   {self._harm()}")
         return rows + self._sources()
+
+    @property
+    def _for_root_to_see(self) -> bool:
+        """Whether visitors wait for something that the sender may not see, so that only root can act on it."""
+        return self.restricted and self.now["severity"] == "stalling" and self.now["advice"] == "nothing"
 
     def _harm(self) -> str:
         if self.incident is None:
@@ -154,6 +160,8 @@ class _Ticket:
         on, of = (f" on {host}", f" of {host}") if host else ("", "")
         stalling = self.now["severity"] == "stalling" and not self.incident
         urgent = "URGENT: " if stalling else ""
+        if self.reader != "root" and not self.bad:
+            return f"OCSP responders{f' seen from {host}' if host else ''}: all that were asked answer"
         if self.reader == "datacenter":
             lead = f"HTTPS sites{of} hang: " if stalling else ""
             server = host or "our server"
@@ -226,11 +234,14 @@ class _Ticket:
 
     def _waits(self, asked: list[Document]) -> list[str]:
         if self.incident and self.incident.wait:
-            return [f"  The longest wait of a visitor: {words.wait_words(self.incident.wait)}."]
+            wait = self.incident.wait
+            told = "; ".join(filter(None, (words.visitors_waited(wait), queue_words(wait.each))))
+            return [f"  {capital(told)}"]
         if not asked:
             return []
         slowest = max(asked, key=lambda one: float(one["seconds"]))
-        took = f"took {slowest['seconds']:.1f} s"
+        seconds = float(slowest["seconds"])
+        took = f"took {seconds:.1f} s" if seconds >= 0.1 else f"took {1000 * seconds:.0f} ms"
         if slowest["failure"]:
             took = f"did not end (cut off at {slowest['seconds']:.1f} s)"
         count = f"the slowest of {len(asked)} TLS handshakes" if len(asked) > 1 else "a TLS handshake"
@@ -243,12 +254,14 @@ class _Ticket:
             _own(found[name]) for name in ("sites_causing", "sites_waiting", "sites_affected")
         )
         whose = "My sites" if self.restricted else "Sites"
+        past = self.incident is not None and bool(self.incident.kept)
+        wait, cause = ("waited", "caused") if past else ("wait", "cause")
         lines = []
         if waiting:
             queue = ", in one queue" if len(waiting) > 1 else ""
-            lines.append(f"  {whose} whose visitors wait: {len(waiting)} of {found['site_count']}{queue}.")
+            lines.append(f"  {whose} whose visitors {wait}: {len(waiting)} of {found['site_count']}{queue}.")
             if causing:
-                lines.append(f"  {whose} whose certificates cause it: {len(causing)}.")
+                lines.append(f"  {whose} whose certificates {cause} it: {len(causing)}.")
         elif concerned:
             lines.append(f"  {whose} concerned: {len(concerned)} of {found['site_count']}.")
         if self.reader == "root" and not self.redact:
@@ -267,7 +280,8 @@ class _Ticket:
         lines = [f"Since then ({_moment(self.now)})", f"  {self._plain(self.now['sentence'])}"]
         if self.now["configuration"]["stapling"] == "off" and not self.healed:
             lines.append(
-                "  Sites are quick because stapling is turned off; it stays off until the responder answers again."
+                "  Sites are quick because stapling is turned off; it stays off until "
+                f"{'the responders answer' if len(self.bad) > 1 else 'the responder answers'} again."
             )
         return lines
 
@@ -317,6 +331,14 @@ class _Ticket:
             steps = [f"  {number}. {click}" for number, click in enumerate(clicks.TURN_OFF, 1)]
             lines = [f"       {line}" for line in clicks.LINES.splitlines()]
             return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
+        if self.reader != "root" and not self.bad:
+            return ["Request", "  Nothing: every responder that was asked answers rightly."]
+        if self.reader == "root" and self._for_root_to_see:
+            return [
+                "Request: please end it, the sites wait now",
+                "  As root open WHM > Plugins > OCSP Stapling, or run: ocsp-stapling check",
+                "  It names the responder at fault and what ends the waiting within seconds.",
+            ]
         return [
             "Request" if self.reader != "root" or self.restricted else "Next step",
             f"  {self._plain((_AFTERWARDS if self.healed else _REQUESTS)[self.reader](self.now))}",

@@ -81,7 +81,7 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, in
 
 def blocks(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None, indent: int = 2) -> list[str]:
     """Return the table's rows, the header first: of several lines where the terminal is too narrow for one."""
-    body = [[printable(cell) for cell in row] for row in rows]
+    body = [[printable(cell, 2000) for cell in row] for row in rows]
     every = [list(header), *body] if header else body
     if not every:
         return []

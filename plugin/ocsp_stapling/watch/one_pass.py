@@ -15,6 +15,7 @@ from ocsp_stapling.change.request import ACCOUNT, OFF, ON
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import metrics
 from ocsp_stapling.settings import Settings
+from ocsp_stapling.text import counted
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
 from ocsp_stapling.watch.policy import REMEMBERED, ActionKind, State, Task, Wishes, decide, switched
@@ -155,7 +156,7 @@ class _Pass:
         """What could not be told before is told now; what fails is a problem of this pass."""
         with noting(self.problems):
             if gone := self.tools.post(self.settings):
-                self.done.append(f"delivered {gone} mail(s) that had waited")
+                self.done.append(f"delivered {counted(gone, 'mail')} that had waited")
 
     def _metrics(self, check: Document) -> None:
         if not self.settings.watch.metrics_file:

@@ -33,10 +33,12 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.keeping import refresh_now
 from ocsp_stapling.shield.standing import answers, wish, wished_port
+from ocsp_stapling.text import capital, uncapital
 from ocsp_stapling.watch import outbox
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.policy import Task
+from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.whm import notification
 
 STILL_OFF = "still-off"
@@ -198,7 +200,7 @@ def tell(action: Task, check: Document, settings: Settings) -> list[str]:
     host = str(check["this_server"]["name"])
     if settings.notify.mail:
         with noting(problems):
-            subject = f"OCSP stapling on {host}: {action.reason}"
+            subject = f"OCSP stapling on {host}: {_headline(action)}"
             attached = ticket(check, incident=present(settings.state_directory))
             mail = notification.message(notification.contacts(), subject, _text(action, check), attached)
             outbox.deliver(settings.state_directory, mail)
@@ -226,11 +228,24 @@ def noting(problems: list[str]) -> Any:
         problems.append(f"An unexpected error, please report it: {type(error).__name__}: {error}")
 
 
+_HEADLINES = {
+    (Topic.STALL, "stalled"): "HTTPS sites wait: ",
+    (Topic.SHIELD, "ends-soon"): "staples end within a day: ",
+}
+
+
+def _headline(action: Task) -> str:
+    """What a list of mails has room for: what it means, and the first sentence of why."""
+    first, _, more = action.reason.partition(". ")
+    told = _HEADLINES.get((action.topic, action.about), "") if action.topic else ""
+    return f"{told}{uncapital(first) if told else first}".removesuffix("" if more else ".")
+
+
 def _text(action: Task, check: Document) -> str:
-    said = action.reason[:1].upper() + action.reason[1:]
+    said, seen = capital(action.reason), str(action.seen or check["sentence"])
+    saw = "" if capital(seen) == said else f"What the watch saw: {seen}\n"
     return (
-        f"{said.rstrip('.')}.\n\nWhat the watch saw: {action.seen or check['sentence']}\n"
-        f"What to do: {action.advice or check['advice_sentence']}\n\n"
+        f"{said}\n\n{saw}What to do: {action.advice or check['advice_sentence']}\n\n"
         "On the server: ocsp-stapling status, ocsp-stapling history\n"
         "Settings of the watch and of these mails: /etc/ocsp-stapling/config.toml, [watch] and [notify]\n"
     )

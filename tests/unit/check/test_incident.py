@@ -198,7 +198,7 @@ def test_a_ticket_written_once_stapling_is_off_leads_with_the_outage_before(tmp_
     text = ticket(found, incident=told)
     assert f"Outage:   Sites waited more than 3.5 s from {at(0)} to {at(1, 0)}; stapling turned off" in text
     assert "Effect:   visitors wait or are turned away" in text
-    assert "Sites whose visitors wait: 2 of 2" in text
+    assert "Sites whose visitors waited: 2 of 2" in text
     assert "Since then (2026-05-04 03:02:00 UTC)" in text
     assert "severity" not in text
     look(tmp_path, evidence(FINE, configuration=OFF), 9, "check")
@@ -246,6 +246,9 @@ def test_a_look_cut_off_early_is_no_time(tmp_path: Path) -> None:
     assert "did not answer" in words.sentence(found)
     assert "(cut off at 0.3 s)" in words.sentence(found)
     assert "more than" not in words.sentence(found)
+    assert found.wait is not None
+    assert words.visitors_waited(found.wait).startswith("sites did not answer")  # a visitor answers nobody
+    assert "at least 1 second (" in report(found, [])
 
 
 def test_the_post_mortem_holds_numbers_timeline_and_evidence(tmp_path: Path) -> None:

@@ -8,17 +8,30 @@ from types import SimpleNamespace
 import pytest
 
 from ocsp_stapling.check.diagnosis import diagnose
-from ocsp_stapling.check.evidence import Evidence, ShieldEvidence
+from ocsp_stapling.check.evidence import Evidence, ShieldEvidence, Unseen
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, WatchSettings
 from ocsp_stapling.web.pages import customer, sites
 from ocsp_stapling.web.pages.rehearsal import rehearse
+from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 from tests.unit.web.asking import VIEWER, get
 from tests.unit.web.conftest import Shown
 
 LOOK = "ocsp_stapling.web.pages.rehearsal_view.server.look"
 SECTIGO, DIGICERT = "site000.sectigo.example", "site000.digicert.example"
+
+
+def test_a_viewer_s_customer_is_not_told_that_nothing_fails_while_anothers_responder_does() -> None:
+    visible = Visible(frozenset(), frozenset({"site001.digicert.example"}))
+    every = tuple(site for one in made.stalling().responders for site in one.sites)
+    calm = replace(made.stalling(), handshakes=made.handshakes((3.0, 0.008, 3.5)), stapling=every)
+    evidence = restricted(calm, visible)
+    assert evidence.unseen is Unseen.OTHERS_RESPONDER
+    found = answer("site001.digicert.example", evidence)
+    assert found.word == "At times"
+    assert "the responder of other sites' certificates" in found.sentence
 
 
 @pytest.mark.parametrize(

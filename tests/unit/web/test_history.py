@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import result
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
 from ocsp_stapling.check.incident import known
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.watch.memory import Memory, Reading
@@ -128,3 +133,29 @@ def test_the_guide_s_steps_stay_done_with_what_was_seen(showing: Shown, tmp_path
     assert "Sites waited more than 3.5 s from" in guide
     assert "Stapling was turned off at" in guide
     assert "No site was tested since the last change" not in guide
+
+
+def test_the_guide_s_steps_stay_done_once_it_is_solved(showing: Shown, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    off = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+
+    def checked(found: Evidence, ago: float, source: str = "check") -> None:
+        judged = result.judged(replace(found, taken_at=now - timedelta(seconds=ago)))
+        result.store(tmp_path, judged, source)
+
+    def changed(action: str, ago: float) -> None:
+        with Journal(tmp_path, clock=lambda: now.timestamp() - ago) as journal:
+            operation = journal.begin(action, "root", "", {"stapling_then": action}, [])
+            journal.finish(operation.id, "done", {})
+
+    app = showing(made.healthy())
+    checked(made.stalling(), 600)
+    changed("off", 540)
+    checked(replace(made.healthy(), configuration=off), 400)
+    changed("on", 300)
+    checked(made.healthy(), 0)
+    guide = get(app, "p=guide").text
+    assert "Solved." in guide
+    assert "Stapling was turned off at" in guide
+    assert "Stapling is on. It healed, and root turned stapling on again." in guide
+    assert "helps only while handshakes stall" not in guide

@@ -263,7 +263,7 @@ def test_where_the_shield_ended_the_waiting_the_guide_says_so_and_that_stapling_
     evidence = made.failing()
     found = guide.steps(evidence, diagnose(evidence), operator=True, incident=ended)
     assert [one.word for one in found][5:7] == ["Done", "Done"]
-    assert found[5].why.startswith("The shield turned on ")
+    assert found[5].why.startswith("The shield was turned on at ")
     assert found[8].why == "Stapling stayed on."
 
 
@@ -323,14 +323,34 @@ def viewer_of(site: str, evidence: Evidence) -> Evidence:
 
 
 def test_a_viewer_whose_own_responders_answer_learns_that_anothers_is_at_fault_and_nothing_false() -> None:
-    evidence = viewer_of("site001.digicert.example", made.stalling())
+    every = tuple(site for one in made.stalling().responders for site in one.sites)
+    evidence = viewer_of("site001.digicert.example", replace(made.stalling(), stapling=every))
     found = diagnose(evidence)
     assert found.severity is Severity.STALLING
     assert "A responder of other customers' certificates is at fault; root sees which." in found.sentence
-    assert "Handshakes with site001.digicert.example wait, up to 3.5 s." in found.sentence
+    assert "Handshakes with site001.digicert.example wait, more than 3.5 s." in found.sentence
+    assert found.waiting == ("site001.digicert.example",)
+    assert "customers' certificates" not in repr(found.reasons_against)
     told = repr((found, guide.steps(evidence, found, operator=False)))
     false = "[Ee]very responder answer|[Aa]ll [0-9]+ responders|[Nn]othing is wrong|Sites are quick"
     assert not re.findall(f"sectigo|Turn stapling off now|{false}", told)
+
+
+def test_what_a_viewer_sends_while_anothers_responder_is_at_fault_asks_of_each_only_what_is_theirs() -> None:
+    """The datacenter cannot open a way to responders that answer, nor root send root a ticket."""
+    evidence = viewer_of("site001.digicert.example", made.stalling())
+    found = report.document(evidence, diagnose(evidence))
+    root = ticket(found, "root", restricted=True)
+    assert root.startswith("Subject: URGENT: OCSP stapling")
+    assert "Request: please end it" in root
+    assert "ocsp-stapling check" in root.partition("Request:")[2]
+    assert "send them the ticket" not in root
+    assert "not found out" not in root
+    for whom in ("datacenter", "ca"):
+        text = ticket(found, whom, restricted=True)
+        assert "cannot be used" not in text
+        assert "responder fails" not in text
+        assert "Nothing: every responder that was asked answers rightly." in text
 
 
 def test_a_viewer_whose_certificates_name_no_responder_is_not_told_that_apache_serves_no_site() -> None:

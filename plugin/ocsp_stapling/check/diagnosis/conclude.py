@@ -388,7 +388,7 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         and load not in verdict.reasons_for
     ):
         facts.append(load)
-    if told := unseen.told(evidence):
+    if (told := unseen.told(evidence)) and told not in verdict.sentence:
         facts.append(told)
     return [*facts, *evidence.problems]
 

@@ -28,12 +28,20 @@ def verdict(evidence: Evidence, measured: Measured, *, own: bool) -> Diagnosis |
     why = told(evidence)
     if not why or own or not measured.slow or not measured.lasting or evidence.configuration.on is False:
         return None
-    waited = tuple(dict.fromkeys(h.site for h in measured.slow))
-    mine = tuple(name for name in waited if not is_other(name))
+    mine = tuple(dict.fromkeys(h.site for h in measured.slow if not is_other(h.site)))
     whose = f"Handshakes with {listed(mine)} wait" if mine else "All sites here wait in one queue"
-    sentence = f"{why} {whose}, up to {measured.slowest or 0:.1f} s."
+    slowest = max(measured.slow, key=lambda h: h.seconds)
+    sentence = f"{why} {whose}, {'more than' if slowest.error else 'up to'} {slowest.seconds:.1f} s."
+    own_sites = tuple(dict.fromkeys(site.name for site in evidence.stapling))
     advice = "Only someone with root privileges can end it: send them the ticket."
     cause = Cause.CACHE_TOO_SMALL if evidence.unseen is Unseen.CACHE else Cause.UNKNOWN
     return Diagnosis(
-        cause, Severity.STALLING, Confidence.HIGH, Action.NOTHING, sentence, advice, sites=mine or waited
+        cause,
+        Severity.STALLING,
+        Confidence.HIGH,
+        Action.NOTHING,
+        sentence,
+        advice,
+        sites=own_sites,
+        waiting=own_sites,
     )

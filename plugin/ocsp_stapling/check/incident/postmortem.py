@@ -10,7 +10,7 @@ from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident.model import SERVER, Incident
 from ocsp_stapling.check.incident.words import sentence, timeline, wait_words
 from ocsp_stapling.check.words import trouble_words
-from ocsp_stapling.text import capital, when
+from ocsp_stapling.text import capital, counted, when
 
 _SIGNS = {
     "check": "a check by an administrator",
@@ -43,7 +43,7 @@ def _numbers(one: Incident) -> Iterable[tuple[str, ...]]:
     yield "first sign", f"{when(one.began)}, by {_SIGNS.get(one.sign, one.sign)}"
     if one.wait is not None:
         yield "worst wait of a visitor", capital(wait_words(one.wait))
-        yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that were made then"
+        yield "handshakes that waited", f"{one.wait.waiting} of {one.wait.met} that asked for a staple then"
     if one.waiting:
         yield "sites whose visitors waited", f"{one.waiting:,}"
     if one.sites:
@@ -81,7 +81,7 @@ def _minutes(began: float, ended: float | None) -> str:
 def _length(seconds: float) -> str:
     """Minutes, as a post-mortem counts them; seconds where there was no minute."""
     minutes = round(seconds / 60)
-    return f"{seconds:.0f} seconds" if seconds < 60 else f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return counted(max(round(seconds), 1), "second") if seconds < 60 else counted(minutes, "minute")
 
 
 def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[str, ...]]:

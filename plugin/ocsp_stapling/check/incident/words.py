@@ -86,14 +86,14 @@ def waited(wait: Wait) -> str:
     return f"{'more than' if wait.cut else 'up to'} {rounded(wait.seconds)} s"
 
 
-def visitors_waited(wait: Wait) -> str:
-    """Return the longest wait as a clause of its own."""
-    return f"visitors {'' if wait.cut and wait.seconds < 1 else 'waited '}{waited(wait)}"
-
-
 def wait_words(wait: Wait) -> str:
     """Return the longest wait and, where one visitor waited for the next, what that means for many."""
     return "; ".join(filter(None, (waited(wait), queue_words(wait.each))))
+
+
+def visitors_waited(wait: Wait) -> str:
+    """Return the longest wait as a clause of its own."""
+    return f"sites {waited(wait)}" if wait.cut and wait.seconds < 1 else f"visitors waited {waited(wait)}"
 
 
 def experienced(one: Incident) -> tuple[str, ...]:
@@ -155,9 +155,8 @@ def advice(one: Incident) -> str:
     if one.relief != OFF:
         return "Tell who can act (`ocsp-stapling ticket`); under the shield nobody waits meanwhile."
     if one.healed is None:
-        return (
-            "Tell who can act (`ocsp-stapling ticket`); leave stapling off until the responder answers again."
-        )
+        answer = "the responders answer" if _several(one.troubles) else "the responder answers"
+        return f"Tell who can act (`ocsp-stapling ticket`); leave stapling off until {answer} again."
     return "Turn stapling on again (`ocsp-stapling on`), or let the watch do it (`ocsp-stapling return on`)."
 
 
@@ -165,7 +164,7 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEve
     """Return what happened, oldest first; `operations` are those of the history."""
     events = [TimelineEvent(note.at, note.kind, note.sentence) for note in one.notes]
     if one.wait is not None:
-        events.append(TimelineEvent(one.wait.at, "wait", f"The longest wait: {wait_words(one.wait)}"))
+        events.append(TimelineEvent(one.wait.at, "wait", f"The longest wait: {wait_words(one.wait)}."))
     mine = [each for each in operations if each.id in one.operations]
     events += [TimelineEvent(each.started, "change", _change(each), each.id) for each in mine]
     return sorted(events, key=lambda event: event.at)

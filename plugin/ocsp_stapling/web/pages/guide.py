@@ -119,10 +119,15 @@ def steps(
     if evidence is None or diagnosis is None:
         first = GuideStep(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
         return [first, *(GuideStep(title, *_LATER, "After the check.") for title in _TITLES[1:])]
-    led = incident if incident and incident.off_since is not None and incident.ended is None else None
+    led = incident if incident and _leads(diagnosis, incident) else None
     case = _Case(evidence, diagnosis, operator, led, verified, own_command)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
     return [step(case) for step in made]
+
+
+def _leads(diagnosis: Diagnosis, incident: Incident) -> bool:
+    """Whether the steps tell of it: something was done about it, and it goes on or was solved."""
+    return incident.off_since is not None and (incident.ended is None or bool(solved(diagnosis, incident)))
 
 
 def _then(incident: Incident) -> str:
@@ -243,13 +248,14 @@ def _decide(case: _Case) -> GuideStep:
 
 
 def _turn_off(case: _Case) -> GuideStep:
-    if case.off and case.incident is not None and case.incident.off_since is not None:
-        when = words.clock(case.incident.off_since)
-        return GuideStep(_TITLES[5], *_DONE, f"Stapling was turned off at {when} by {case.incident.off_by}.")
+    led = case.incident
+    if led is not None and led.off_since is not None and (case.off or case.shielded or led.ended is not None):
+        title, what = _TITLES[5], "Stapling was turned off"
+        if case.shielded:
+            title, what = _EITHER, "The shield was turned on"
+        return GuideStep(title, *_DONE, f"{what} at {words.clock(led.off_since)} by {led.off_by}.")
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
-    if case.shielded and case.incident is not None:
-        return GuideStep(_EITHER, *_DONE, f"{words.relief(case.incident)}.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
         return _turn_off_alone(case.diagnosis)
     wanted = case.diagnosis.action in (Action.TURN_OFF, Action.TURN_OFF_SITE)
@@ -288,7 +294,8 @@ def _turn_off_alone(diagnosis: Diagnosis) -> GuideStep:
 def _verify(case: _Case) -> GuideStep:
     asked = [h for h in case.evidence.handshakes if h.asked]
     slow = case.diagnosis.severity is Severity.STALLING
-    if (case.off or case.shielded) and asked and not slow:
+    over = case.incident is not None and case.incident.ended is not None
+    if (case.off or case.shielded or over) and asked and not slow:
         return GuideStep(_TITLES[6], *_DONE, _handshakes(case))
     if case.off and not asked and case.verified:
         return GuideStep(_TITLES[6], *_DONE, case.verified)
@@ -315,8 +322,9 @@ def _tell(case: _Case) -> GuideStep:
 
 
 def _turn_on(case: _Case) -> GuideStep:
-    if not case.off and case.incident is not None and case.incident.off_since and case.incident.ending:
-        return GuideStep(_TITLES[8], *_DONE, f"Stapling is on. {case.incident.ending}")
+    if not case.off and case.incident is not None and case.incident.ending:
+        stays = "stayed" if case.shielded else "is"
+        return GuideStep(_TITLES[8], *_DONE, f"Stapling {stays} on. {case.incident.ending}")
     if not case.off:
         return GuideStep(_TITLES[8], *_SPARED, f"Stapling {'stayed' if case.shielded else 'is'} on.")
     if case.diagnosis.action is not Action.TURN_ON:

@@ -19,6 +19,7 @@ def show() -> str:
     seen = picture.picture()
     operator = caller().is_operator
     told = story.present() if operator else None
+    told = told if story.fresh(told) else None
     verified = seen.changed.sentence if seen.changed else ""
     found = guide.steps(
         seen.evidence,
@@ -32,7 +33,7 @@ def show() -> str:
         "guide.html",
         steps=found,
         next=guide.next_step(found),
-        solved=guide.solved(seen.diagnosis, told) if told is not None and story.fresh(told) else "",
+        solved=guide.solved(seen.diagnosis, told) if told is not None else "",
         evidence=seen.evidence,
     )
 

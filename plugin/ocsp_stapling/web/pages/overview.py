@@ -123,7 +123,7 @@ def _handshakes(evidence: Evidence) -> Handshakes:
 
 
 def _tiles(evidence: Evidence, diagnosis: Diagnosis, operator: bool, changed: bool) -> Iterable[Tile]:
-    yield _responders(diagnosis)
+    yield _responders(evidence, diagnosis)
     yield _authorities(evidence)
     if operator:
         yield _log(evidence)
@@ -136,14 +136,15 @@ def _aged(tile: Tile, seen: picture.Picture) -> Tile:
     return replace(tile, tone="calm") if old else tile
 
 
-def _responders(diagnosis: Diagnosis) -> Tile:
+def _responders(evidence: Evidence, diagnosis: Diagnosis) -> Tile:
     broken = [one for one in diagnosis.responders if not one.ok]
     if not diagnosis.responders:
         lines: tuple[str, ...] = ("No certificate in use names a responder.",)
         return Tile("Responders", "calm", "None", lines, "responders.show", "Responders")
     count = counted(diagnosis.responders, "responder")
     if not broken:
-        lines = (f"{count.capitalize()} asked, every answer verified.",)
+        whose = " of these certificates" if evidence.unseen is not None else ""
+        lines = (f"{count.capitalize()}{whose} asked, every answer verified.",)
         return Tile("Responders", "good", "All answer", lines, "responders.show", "Every address")
     lines = tuple(one.why.sentence for one in broken[:2])
     more = (f"And {len(broken) - 2:,} more.",) if len(broken) > 2 else ()

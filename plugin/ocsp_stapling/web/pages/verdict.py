@@ -197,9 +197,8 @@ def _facts(
     elif since:
         found.append(Fact("Since", when=since))
     if returns is not None and evidence.configuration.on is False:
-        found.append(
-            Fact("Turns on again", "by itself, once all is healthy" if returns else "when you turn it on")
-        )
+        who = "when you turn it on" if operator else "when root turns it on"
+        found.append(Fact("Turns on again", "by itself, once all is healthy" if returns else who))
     if operator and evidence.configuration.off_by:
         found.append(Fact("By", evidence.configuration.off_by))
     if operator and evidence.configuration.reason:
