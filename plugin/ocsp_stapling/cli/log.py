@@ -20,6 +20,7 @@ import click
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
+from ocsp_stapling.apache.errorlog.others import SENTENCES
 from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import (
     entries,
@@ -265,8 +266,14 @@ def _print_about(source: _Source) -> None:
             f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's.",
             gap=True,
         )
-    if paste and paste.nginx:
-        say("nginx wrote some of them: it fetches staples beside its visitors, and none waits for it.")
+    for writer in paste.writers if paste else ():
+        say(SENTENCES[writer])
+    if paste and paste.clients:
+        verb = "is" if paste.clients == 1 else "are"
+        say(
+            f"{counted(paste.clients, 'line')} {verb} about OCSP for client certificates, not stapling.",
+            gap=True,
+        )
     if logs and len(logs.files) > 1:
         more = f"; {logs.left_out:,} more were not read" if logs.left_out else ""
         say(f"Read, too: {counted(len(logs.files) - 1, 'log')} of virtual hosts{more}.", gap=True)

@@ -88,5 +88,6 @@ def test_apaches_own_logs() -> None:
     assert {entry.stapling for entry in of("event")} == {True}
     assert {entry.stapling for entry in of("prefork")} == {True}
     assert {entry.stapling for entry in of("debug")} == {True}
-    assert {entry.stapling for entry in of("client-refused")} == {None}
+    # What became of the visitor's certificate tells (AH02039), where somebody shows that line as well.
+    assert {entry.stapling for entry in of("client-refused")} == {False}
     assert {entry.stapling for entry in of("client-stale-debug")} == {False}

@@ -195,17 +195,19 @@ def test_the_fast_way_reads_like_the_general_one(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(file.stem for file in FIXTURES.glob("*.log")))
 def test_the_search_finds_every_line_that_means_something(name: str) -> None:
     for raw in fixture(name):
-        assert parse(raw) is None or any(needle in raw for needle in NEEDLES)
+        entry = parse(raw)
+        assert entry is None or entry.code == "AH02039" or any(needle in raw for needle in NEEDLES)
 
 
 def test_the_search_finds_every_message() -> None:
-    # AH01921 is no evidence (it comes before any query), so it may be missed.
+    # AH01921 is no evidence (it comes before any query), so it may be missed. AH02039 is evidence that a paste
+    # shows; a whole log is not searched for it, for it is written about every visitor's bad certificate.
     missed = {
         code
         for code, rule in RULES.items()
         if not any(needle in _sample(code, pattern_of(rule).pattern) for needle in NEEDLES)
     }
-    assert missed == {b"AH01921"}
+    assert missed == {b"AH01921", b"AH02039"}
 
 
 def _sample(code: bytes, pattern: bytes) -> bytes:

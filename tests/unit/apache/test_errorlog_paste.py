@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import failures, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
+from ocsp_stapling.apache.errorlog.others import SENTENCES
 from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import entries_of_stream
 from ocsp_stapling.cli.log import log
@@ -210,6 +211,57 @@ def test_a_message_without_number_and_header_counts_where_only_mod_ssl_says_so()
         nothing, paste = read(f"{other}\n")
         assert not nothing
         assert paste.unclear == 1
+
+
+SENTENCES_WITH_A_MESSAGE = (
+    f"seeing this a lot: `[ssl:error] [pid 31337] {SUMMARY}`",
+    f"In the log I get [ssl:error] [pid 7:tid 9] {TIMEOUT} every minute.",
+    f"Error: {SUMMARY} (Apache 2.4.6, CentOS 7)",
+    f"\u65e5\u5fd7\uff1a{line(SUMMARY)}\uff0c\u8bf7\u95ee",
+    "AH01941:stapling_renew_response: responder error",
+    "AH01941 stapling_renew_response responder error",
+    "ah01941: stapling_renew_response: responder error",
+    "Stapling_renew_response: responder error",
+)
+
+
+@pytest.mark.parametrize("told", SENTENCES_WITH_A_MESSAGE)
+def test_a_message_within_a_sentence_or_a_title_counts(told: str) -> None:
+    (found,) = read(f"Hello,\n{told}\nthanks\n")[0]
+    assert found.kind in (Kind.SUMMARY, Kind.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        f"[Sun Nov 22 03:04:05 2026] [php:notice] [pid 1] a visitor's words {SUMMARY}",
+        f"[Sun Nov 22 03:04:05 2026] [:error] [pid 1] [client 192.0.2.1:5] words {SUMMARY}",
+        f"[22-Nov-2026 03:04:05 UTC] a visitor's words {SUMMARY}",
+        f"Nov 22 03:04:05 web1 shop[7]: a visitor's words {SUMMARY}",
+        f'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /x HTTP/1.1" 200 5 "-" "words {SUMMARY}"',
+        f"warnings.push('{SUMMARY}');",
+        f"return fail('{SUMMARY}');",
+        "Error: AH01941: stapling_renew_response: responder errors may have many reasons",
+    ],
+)
+def test_a_message_behind_a_strangers_words_or_in_a_program_does_not(told: str) -> None:
+    nothing, paste = read(f"{told}\n")
+    assert not nothing
+    assert paste.unclear == 1
+
+
+def test_what_apache_says_on_the_terminal_is_understood_behind_journalds_prefix() -> None:
+    (found,) = read("Nov 22 03:04:05 web1 apachectl[7]: AH01958: SSLStapling: no stapling cache available\n")[
+        0
+    ]
+    assert found.kind is Kind.NO_CACHE
+
+
+def test_a_failed_question_whose_visitor_was_refused_is_about_his_certificate() -> None:
+    refused = line("AH02039: Certificate Verification: Error (50): application verification failure")
+    found, paste = read(f"{line(UNREACHABLE)}\n{refused}\n")
+    assert [one.stapling for one in found] == [False]
+    assert (summarise(found, NOW, None).total, paste.clients) == (0, 1)
 
 
 def test_lines_of_a_mail_that_are_broken_in_one_paragraph_are_told_apart() -> None:
@@ -443,3 +495,28 @@ def test_what_is_no_period_is_refused_with_examples(period: str) -> None:
     found = call("--since", period)
     assert found.exit_code == 2
     assert "12h, 3d, a date or all" in found.output
+
+
+WRITTEN_BY_OTHERS = {
+    "2026/11/22 03:04:05 [error] 1#1: OCSP responder timed out, responder: ocsp.example.com": "nginx",
+    "OCSP_basic_verify() failed while requesting certificate status, responder: ocsp.example.com": "nginx",
+    '"ssl_stapling" ignored, no OCSP responder URL in the certificate': "nginx",
+    "Nov 22 03:04:05 web1 nginx[7]: nginx: [warn] host not found in OCSP responder": "nginx",
+    '<OCSP-UPDATE> /etc/haproxy/a.pem 2 "HTTP error" 0 0': "HAProxy",
+    "2026-11-22 03:04:05.123 [ERROR] [SSL] OCSP Stapling can't be enabled [failed!].": "LiteSpeed",
+    '2026/11/22 03:04:05.000\tWARN\ttls\tstapling OCSP\t{"error": "no OCSP stapling"}': "Caddy",
+    "[md:debug] [pid 7:tid 9] mod_md_ocsp.c(142): AH10198: md ocsp watchdog run": "mod_md",
+    "[Sun Nov 22 03:04:05 2026] [ssl:error] [pid 7] SSL Library Error: error:27:OCSP routines:verify": (
+        "client certificates"
+    ),
+    "AH00526: Syntax error\nSSLStaplingCache cannot occur within <VirtualHost> section": "configuration",
+    "OCSP response: no response sent": "openssl",
+}
+
+
+@pytest.mark.parametrize(("told", "writer"), WRITTEN_BY_OTHERS.items())
+def test_what_others_write_is_said_to_be_theirs(tmp_path: Path, told: str, writer: str) -> None:
+    _, paste = read(f"{told}\n")
+    assert paste.writers == {writer: 1}
+    (tmp_path / "paste").write_text(f"{told}\n")
+    assert SENTENCES[writer] in " ".join(call(str(tmp_path / "paste")).output.split())

@@ -41,6 +41,8 @@ _BOLD = re.compile(rb"(?:\*\*|__)(?=AH\d|\[|\(\d|stapling|OCSP)|(?<=[\w:!\])'])(
 _QUOTING = re.compile(rb"(?:[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
+_SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: )")
+"""How journald begins what Apache says before it has opened its log."""
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
@@ -76,7 +78,7 @@ _CLOSING = {
 }
 """How a sentence quotes a line in other languages; what stands after it is the sentence's."""
 _STRANGERS = re.compile(
-    rb"\b(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent|\buri\b|\burl\b|query|request"
+    rb"\b(?-i:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent|\buri\b|\burl\b|query|request"
     rb"|php|said into|<= |\bT=\"|script|subject|title|argument",
     re.IGNORECASE,
 )
@@ -91,7 +93,7 @@ def bare(raw: bytes) -> bytes:
     line = _unmarked(_first_cell(line))
     for _ in range(6):
         before = line
-        for pattern in (_CELLS, _QUOTING, _NUMBER):
+        for pattern in (_SYSLOG, _CELLS, _QUOTING, _NUMBER):
             line = pattern.sub(b"", line, count=1) if pattern.match(line) else line
         if not begins(line) and (name := _FILE_NAME.match(line)):
             line = line[name.end() :]

@@ -1,0 +1,155 @@
+"""A line of mod_ssl's or mod_md's that was cut, shortened, or quoted within a sentence."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
+from ocsp_stapling.apache.errorlog.line import Entry, entry_of, time_of
+from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_strangers
+
+_SHORTEST_TEXT = 12  # of a message cut at its end, where nothing says that mod_ssl wrote it
+GAP = re.compile(rb"[ \t]{12,}")
+_CUT = re.compile(
+    # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
+    rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
+    rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
+    rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6)[ \t]*){0,6}?)"
+    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
+    # An error text whose number was cut away.
+    rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client|could not |failed |error reading ))?"
+    rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
+    rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+))?(?P<text>[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
+    re.DOTALL,
+)
+_WITHIN = re.compile(
+    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?: )?"
+    rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?(?P<code>AH\d{5}):?[ \t]+"
+)
+_OWN_HEADER = re.compile(
+    rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
+)
+_ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
+_IN_A_PROGRAM = re.compile(rb"[(\[{=,][ \t]*[\"'`]{1,3}\Z|:[ \t]*[\"']\Z")
+_PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
+MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
+_FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
+ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
+
+
+def cut_line(line: bytes, number: int) -> Entry | None:
+    """Return what a line says that was cut at its beginning or end, None if it is none of mod_ssl's or mod_md's.
+
+    Apache before 2.4.1 wrote the same texts without a number; they count behind a header only.
+    """
+    found = _CUT.match(GAP.sub(b"", line))
+    if found is None or quotes_strangers(line[: found.start("brackets")]):
+        return None
+    rules = [RULES.get(found["code"].upper())] if found["code"] else _rules_without_number(found)
+    error = found["error"] or found["reason"] or b""
+    for rule in rules:
+        if rule is None or not _may_have_written(rule, found):
+            continue
+        kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"])
+        if kind is not None:
+            pid = _PID.search(found["brackets"])
+            worker = (pid[1], pid[2]) if pid else (None, None)
+            return entry_of(rule, kind, responder, number, time_of(line), *worker)
+    return None
+
+
+def said_within(line: bytes, number: int) -> Entry | None:
+    """Return what a sentence quotes: a number with its whole text, behind mod_ssl's header or behind mere words.
+
+    None where a log's line of somebody else, a visitor's words or a program's text stands before it.
+    """
+    found = _WITHIN.search(line)
+    rule = RULES.get(found["code"]) if found else None
+    if found is None or rule is None or not _may_be_quoted(line[: found.start()], rule):
+        return None
+    for pattern in _lenient(rule, whole=False):
+        if said := pattern.match(line, found.end()):
+            kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, 0, found.start())
+            worker = (pid[1], pid[2]) if pid else (None, None)
+            responder = said.groupdict().get("responder")
+            return entry_of(rule, kind, responder, number, time_of(line), *worker) if kind else None
+    return None
+
+
+def _may_be_quoted(before: bytes, rule: Message) -> bool:
+    header = _OWN_HEADER.search(before)
+    words = before[: header.start()] if header else before
+    if header is not None and header[1] != rule.module:
+        return False
+    return not (_ANY_HEADER.search(words) or quotes_strangers(words) or _IN_A_PROGRAM.search(words))
+
+
+def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
+    """The rules whose text this is."""
+    text = found["text"].strip()
+    if not MENTION.search(text) or not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
+        return []
+    return [rule for rule in RULES.values() if any(way.match(text) for way in _lenient(rule))]
+
+
+def _is_quoted(found: re.Match[bytes], text: bytes) -> bool:
+    """Whether a line is a message and nothing else, in words that only mod_ssl has, as articles quote it."""
+    whole = found.start("brackets") == 0 and not found["brackets"].strip(b"[. ]\t")
+    return whole and bool(found["error"] or found["reason"] or _FUNCTION.match(text))
+
+
+def _may_have_written(rule: Message, found: re.Match[bytes]) -> bool:
+    """Whether what is left of the header is of the rule's module; stapling itself has no client, scripts have one."""
+    modules = {module for module in MODULE.findall(found["brackets"]) if module}
+    if not modules and found["client"] and rule.scope is Scope.STAPLING:
+        return False
+    return modules <= {rule.module}
+
+
+def _said_or_cut(
+    rule: Message, text: bytes, os_error: bytes, by_ssl: bool
+) -> tuple[Kind | None, bytes | None]:
+    """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
+    text = text.strip()
+    for pattern in _lenient(rule):
+        if found := pattern.match(text):
+            return kind_of(rule, os_error), found.groupdict().get("responder")
+    shown = ELLIPSIS.sub(b"", text)
+    start, _, end = shown.partition(b"\xe2\x80\xa6")
+    start, cut = start.rstrip(), shown != text
+    shortest = 1 if by_ssl else _SHORTEST_TEXT
+    if len(start) >= shortest and any(_frames(fixed, start, end, cut) for fixed in rule.formats):
+        return kind_of(rule, os_error), None
+    return None, None
+
+
+def _frames(fixed: str, start: bytes, end: bytes, cut: bool) -> bool:
+    """Whether a text begins like a format and, where something in the middle was left out, ends like it.
+
+    One whose end was `cut` visibly may end within what differs from line to line, a name mostly.
+    """
+    head, tail = fixed.partition("%")[0].encode(), fixed.rpartition("%")[2][1:].encode()
+    named = cut and len(head) >= _SHORTEST_TEXT and len(head) < len(fixed) and start.startswith(head)
+    return (named or head.startswith(start)) and (not end or end.endswith(tail) or tail.endswith(end))
+
+
+@cache
+def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]:
+    quote = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4){0,2}"
+
+    def piece(text: str) -> bytes:
+        if text == "%r":
+            return rb"(?P<responder>(?:[\w:/\[\]%-]+[.:][\w.:/\[\]%?=&~-]*[\w/\]]{2})?)"
+        if text.startswith("%"):
+            return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
+        if text == "'":
+            return quote
+        spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
+        return spaced.replace(b"_", b"_?").replace(b":", b":?")  # Markdown takes _ for italics
+
+    end = rb"[ .]*\Z" if whole else rb"(?!\w)"
+    return tuple(
+        re.compile(b"".join(map(piece, re.split(r"(%[uswrc]|')", text))) + end, re.DOTALL | re.IGNORECASE)
+        for text in rule.formats
+    )
