@@ -71,12 +71,15 @@ def ticket(
     """
     led = None if restricted else _led_by(found, incident)
     whom = reader or reader_for(found, incident)
+    done = None if restricted or incident is None or incident.ended is not None else incident
     try:
-        return _Ticket(found, whom, redact, led, restricted).text()
+        return _Ticket(found, whom, redact, led, restricted, done).text()
     except KeyError:
         if led is None:
             raise
-        return _Ticket(found, whom, redact, None, restricted).text()  # another version kept the incident
+        return _Ticket(
+            found, whom, redact, None, restricted, done
+        ).text()  # another version kept the incident
 
 
 def subject(text: str) -> str:
@@ -99,14 +102,22 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
 
 def _off_since(incident: Incident, at: float) -> bool:
     """Whether the waiting was ended after that check."""
-    return incident.off_since is not None and incident.off_since > at and not incident.hits_now
+    return incident.relieved is not None and incident.relieved > at and not incident.hits_now
 
 
 class _Ticket:
     def __init__(
-        self, found: Document, reader: str, redact: bool, incident: Incident | None, restricted: bool
+        self,
+        found: Document,
+        reader: str,
+        redact: bool,
+        incident: Incident | None,
+        restricted: bool,
+        open_one: Incident | None,
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
+        self.open_one = open_one
+        """The incident that is not over, whether the text leads with it or not: what was done about it is told."""
         self.incident, self.restricted = incident, restricted
         self.found: Document = incident.kept if incident and incident.kept else found
         """What the text is about: the incident at its worst, if a check saw it, else this check."""
@@ -142,7 +153,20 @@ class _Ticket:
             cause = cause_words(str(found["cause"]))
             rows.append(f"Cause:    {cause}{confidence_words(found['confidence'])}")
         rows.append(f"Effect:   {self._harm()}")
-        return rows + self._sources()
+        return rows + self._done() + self._sources()
+
+    def _done(self) -> list[str]:
+        """What was turned off for some alone, and who waited all the same."""
+        if self.open_one is None or not self.open_one.singles:
+            return []
+        named = self.reader == "root" and not self.redact
+        told = words.singles(self.open_one) if named else [f"{words.singly(self.open_one)}."]
+        return [f"Done:     {each}" for each in told]
+
+    def _old(self) -> bool:
+        """Whether something was done after the check that the text is made from."""
+        at = datetime.fromisoformat(str(self.now["checked_at"])).timestamp()
+        return self.open_one is not None and (self.open_one.relieved or at) > at
 
     @property
     def _for_root_to_see(self) -> bool:
@@ -152,7 +176,8 @@ class _Ticket:
     def _harm(self) -> str:
         if self.incident is None:
             return harm_words(self.found)
-        over = self.healed or self.incident.ended is not None
+        alone = self.incident.off_since is None and not self.incident.hits_now
+        over = self.healed or self.incident.ended is not None or alone
         return "visitors waited or were turned away" if over else HARM["stalling"] + " while stapling is on"
 
     def _subject(self) -> str:
@@ -171,6 +196,7 @@ class _Ticket:
             what = "failed, please tell us why" if self.healed else "fails, please check"
             return f"{urgent}your OCSP responder {what}{f' (seen from {host})' if host else ''}"
         if stalling and (for_whom := _OFF_FOR.get(self.now["advice"])) is not None:
+            for_whom = "" if self._old() else for_whom
             return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off{for_whom}"
         what = "HTTPS sites hang" if stalling else "an outage" if self.incident else "findings"
         return f"{urgent}OCSP stapling{on or ' on this server'}: {what}"
@@ -272,7 +298,7 @@ class _Ticket:
         """Once stapling is off: how it is now, so that nobody takes quick sites for a healed responder."""
         if self.incident is None:
             return []
-        if _off_since(self.incident, datetime.fromisoformat(str(self.now["checked_at"])).timestamp()):
+        if self._old():
             return [
                 "Since then",
                 f"  {words.relief(self.incident, named=not self.redact)} No check was made since.",
@@ -339,6 +365,8 @@ class _Ticket:
                 "  As root open WHM > Plugins > OCSP Stapling, or run: ocsp-stapling check",
                 "  It names the responder at fault and what ends the waiting within seconds.",
             ]
+        if self.reader == "root" and self.open_one is not None and self._old():
+            return ["Next step", f"  {words.advice(self.open_one)}"]
         return [
             "Request" if self.reader != "root" or self.restricted else "Next step",
             f"  {self._plain((_AFTERWARDS if self.healed else _REQUESTS)[self.reader](self.now))}",

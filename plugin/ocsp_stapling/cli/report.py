@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import click
 
 from ocsp_stapling.change.journal import Journal
@@ -32,7 +34,7 @@ def report(incident: str, as_json: bool) -> None:
     with Journal(settings.state_directory, create=False) as journal:
         brought_up_to_date(journal)
         found = one_of(journal, incident)
-        text = written(found, journal.operations(OPERATIONS))
+        text = written(found, journal.operations(OPERATIONS), socket.gethostname())
     if as_json:
         emit_json("report", {"incident": found.id, "format": "markdown", "text": text})
     else:

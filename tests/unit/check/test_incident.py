@@ -34,10 +34,18 @@ def look(directory: Path, found: Evidence, minutes: float, source: str = "watch"
 
 
 def change(
-    directory: Path, action: str, minutes: float, *, then: str = "off", state: str = "done", **more: Any
+    directory: Path,
+    action: str,
+    minutes: float,
+    *,
+    then: str = "off",
+    state: str = "done",
+    site: str = "",
+    **more: Any,
 ) -> str:
     with Journal(directory, clock=lambda: START + minutes * 60) as journal:
-        made = journal.begin(action, "root", "outage", {"stapling_then": then}, ())
+        plan = {"stapling_then": then, **({"site": site} if site else {})}
+        made = journal.begin(action, "root", "outage", plan, ())
         journal.finish(made.id, state, {"sentence": "2 sites met.", **more})
     return made.id
 
@@ -380,6 +388,44 @@ def test_a_ticket_from_a_check_before_the_off_does_not_say_that_sites_hang_now(t
     text = ticket(found, incident=present(tmp_path))
     assert "URGENT" not in text
     assert f"Since then\n  Stapling turned off {at(1, 0)} by root. No check was made since." in text
+
+
+def test_a_ticket_from_a_check_before_one_site_was_turned_off_says_so_and_that_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0, "watch")
+    change(tmp_path, "site-off", 1, then="on", site="alpha0.example")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, "root", incident=present(tmp_path))
+    assert "URGENT" not in text
+    assert "Done:     Stapling was turned off for alpha0.example alone" in text
+    assert "nobody was seen to wait then" in text
+    assert "Next step\n  Nobody waits any more" in text
+    redacted = ticket(found, "datacenter", redact=True, incident=present(tmp_path))
+    assert "Done:     stapling turned off for 1 site alone" in redacted
+    assert "alpha0" not in redacted
+
+
+def test_a_ticket_says_who_waits_although_one_site_was_turned_off(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0, "watch")
+    change(tmp_path, "site-off", 1, then="on", site="@shop", still_waiting_names=["beta1.example"])
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, "root", incident=present(tmp_path))
+    assert "please turn OCSP stapling off\n" in text.partition("\n\n")[0] + "\n"
+    assert "for the sites of account shop alone" in text
+    assert "beta1.example still waited then" in text
+    assert "Next step\n  Some still wait: turn stapling off for all" in text
+    change(tmp_path, "site-on", 2, then="on", site="@shop")
+    (one,) = incidents(tmp_path)
+    assert not one.singles
+
+
+def test_the_report_of_an_outage_that_no_check_has_seen_names_the_server(tmp_path: Path) -> None:
+    change(tmp_path, "off", 0, before=[{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}])
+    (one,) = incidents(tmp_path)
+    assert report(one, [], "web1.example").partition("\n")[0].endswith(" on web1.example")
 
 
 def test_an_incident_as_an_older_version_kept_it_is_told_as_then(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
-from ocsp_stapling.change.request import OFF, SHIELD_ON
+from ocsp_stapling.change.request import OFF, SHIELD_ON, SITE_OFF
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.incident.look import Look
-from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Span, Trouble, Wait
+from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Single, Span, Trouble, Wait
 from ocsp_stapling.text import host_of
 
 MERGED_SECONDS = 900.0
@@ -21,6 +21,7 @@ UNSEEN_SECONDS = 7200.0
 """After so long without a look nobody knows whether it was the same one all the time."""
 NOTES = 200
 _SPANS = 200
+_SINGLES = 20
 _TOLD_SECONDS = 0.1
 """A wait longer by less than is told is not a longer one."""
 _RANK = {"": 0, "none": 1, "noise": 2, "failing": 3, "stalling": 4}
@@ -234,8 +235,10 @@ def _begun_by(change: Operation) -> Incident:
 def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
     if operation.state in ("restored", "failed"):
         return now  # the timeline tells it from the operation itself
-    if operation.state != "done" or operation.plan.get("site"):
+    if operation.state != "done":
         return now
+    if site := str(operation.plan.get("site") or ""):
+        return _after_single(now, operation, site, at)
     shielded = operation.action == SHIELD_ON
     if operation.plan.get("stapling_then") == "off" or shielded:
         if not operation.result.get("still_waiting_names"):
@@ -249,6 +252,16 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
     if now.healed is not None:
         return _over(now, at, f"It healed, and {operation.who} turned stapling on again.")
     return replace(now, off_since=None, off_by="", seen=at)
+
+
+def _after_single(now: Incident, operation: Operation, site: str, at: float) -> Incident:
+    """Turned off for the sites whose responder hangs, nobody waits any more, unless somebody is seen to."""
+    others = tuple(each for each in now.singles if each.site != site)
+    if operation.action != SITE_OFF:
+        return replace(now, singles=others)
+    still = tuple(map(str, operation.result.get("still_waiting_names") or ()))
+    now = replace(now, singles=(*others, Single(at, site, operation.who, still))[-_SINGLES:])
+    return now if still else _relieved(now, at)
 
 
 def _waited(before: Any, at: float) -> Wait | None:

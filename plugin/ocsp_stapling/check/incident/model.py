@@ -58,6 +58,16 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Single:
+    """Stapling turned off for one site, or (`@NAME`) for those of one account; `still` waited after it."""
+
+    at: float
+    site: str
+    who: str
+    still: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Incident:
     """An outage: first sign, worst, what was done, when it healed, how it ended.
 
@@ -65,8 +75,8 @@ class Incident:
     `kept` (the check's document, its lists cut short) are of the moment at which it was worst; `sites` counts those
     whose certificates name what failed, `waiting` those whose visitors waited for it.
     `off_since` and `off_by`: stapling was turned off on its account, or the shield turned on (`relief` says which, by
-    the action's name). `healed` is the first of the looks in a row
-    that found nothing failing, `good_passes` how many of them the watch took. It is over when `ended` is set.
+    the action's name); `singles`: it was for these alone. `healed` is the first of the looks in a row that found
+    nothing failing, `good_passes` how many of them the watch took. It is over when `ended` is set.
     """
 
     id: str
@@ -89,6 +99,7 @@ class Incident:
     off_since: float | None = None
     off_by: str = ""
     relief: str = "off"
+    singles: tuple[Single, ...] = ()
     healed: float | None = None
     good_passes: int = 0
     ended: float | None = None
@@ -105,6 +116,11 @@ class Incident:
         ends = (self.off_since, self.healed, self.ended, self.seen if self.seen > self.hit else None)
         over = min((at for at in ends if at is not None and at >= self.hit), default=None)
         return (Span(self.began, self.hit, over),)
+
+    @property
+    def relieved(self) -> float | None:
+        """When something was last done that ends the waiting, of all or of some; None if nothing was."""
+        return max((at for at in (self.off_since, *(each.at for each in self.singles)) if at), default=None)
 
     @property
     def hits_now(self) -> bool:

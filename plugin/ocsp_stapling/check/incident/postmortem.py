@@ -23,9 +23,12 @@ _UNSEEN = "not seen"
 _ESCAPED = "\\`*_[]<>|#"
 
 
-def report(one: Incident, operations: Sequence[Operation]) -> str:
-    """Return the incident as a document: summary, numbers, timeline, responders, evidence."""
-    host = str(_part(one.kept, "this_server").get("name") or "")
+def report(one: Incident, operations: Sequence[Operation], here: str = "") -> str:
+    """Return the incident as a document: summary, numbers, timeline, responders, evidence.
+
+    `here` is this server's name, for an incident that no check has seen.
+    """
+    host = str(_part(one.kept, "this_server").get("name") or here)
     title = f"# Incident of {when(one.began)}{f' on {_plain(host)}' if host else ''}"
     failed = ("responder", "authority", "failed", "answered again", "how")
     parts = [

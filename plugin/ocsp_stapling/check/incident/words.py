@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation, ending
-from ocsp_stapling.change.request import OFF
+from ocsp_stapling.change.request import ACCOUNT, OFF, called
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
 from ocsp_stapling.document import moment
-from ocsp_stapling.text import capital, host_of, listed, local
+from ocsp_stapling.text import capital, counted, host_of, listed, local
 
 _TOLD_SPANS = 2
 DOING = {
@@ -43,7 +43,7 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
     Not `named`: without who turned stapling off.
     """
-    parts = [_visitors(one), _switched(one, named), _since_then(one, passes)]
+    parts = [_visitors(one), _switched(one, named), singly(one), _since_then(one, passes)]
     told = "; ".join(filter(None, parts))
     return capital(told)
 
@@ -116,9 +116,34 @@ def _switched(one: Incident, named: bool) -> str:
     return f"{what} {clock(one.off_since, one.began)}{whom}"
 
 
+def singly(one: Incident) -> str:
+    """Return what was turned off for some alone, "" if nothing was; without names, for a viewer may read it."""
+    if not one.singles:
+        return ""
+    accounts = sum(each.site.startswith(ACCOUNT) for each in one.singles)
+    sites = len(one.singles) - accounts
+    whom = [*_number(sites, "site"), *(f"those of {each}" for each in _number(accounts, "account"))]
+    last = one.singles[-1]
+    rest = f", {counted(len(last.still), 'site')} still waited then" if last.still else ""
+    return f"stapling turned off for {' and '.join(whom)} alone {clock(last.at, one.began)}{rest}"
+
+
+def _number(count: int, noun: str) -> list[str]:
+    return [counted(count, noun)] if count else []
+
+
+def singles(one: Incident) -> tuple[str, ...]:
+    """Return what was done for some alone, a sentence each, with names: for root."""
+    return tuple(
+        f"Stapling was turned off for {called(each.site)} alone {clock(each.at)} by {each.who}; "
+        f"{f'{listed(each.still)} still waited then' if each.still else 'nobody was seen to wait then'}."
+        for each in one.singles
+    )
+
+
 def relief(one: Incident, *, named: bool = True) -> str:
     """Return what ended the waiting of visitors, and when; "" if nothing was done."""
-    return capital(_switched(one, named))
+    return capital("; ".join(filter(None, (_switched(one, named), singly(one)))))
 
 
 def _since_then(one: Incident, passes: int) -> str:
@@ -148,6 +173,8 @@ def advice(one: Incident) -> str:
     """Return what there is to do about it now."""
     if one.ended is not None:
         return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
+    if one.off_since is None and one.hits_now and one.singles:
+        return "Some still wait: turn stapling off for all (`ocsp-stapling off`), then run `ocsp-stapling check`."
     if one.off_since is None and one.hits and not one.hits_now:
         return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
     if one.off_since is None:

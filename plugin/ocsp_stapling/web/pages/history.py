@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def export(identity: str) -> Response:
     """Hand an incident's post-mortem out as a Markdown file. Raises Problem `unknown-incident`."""
     with Journal(services().settings.state_directory, create=False) as journal:
         found = one_of(journal, identity)
-        text = report(found, journal.operations(OPERATIONS))
+        text = report(found, journal.operations(OPERATIONS), socket.gethostname())
     answer = Response(text, mimetype="text/markdown")
     answer.headers["Content-Disposition"] = f'attachment; filename="incident-{found.id}.md"'
     return answer
