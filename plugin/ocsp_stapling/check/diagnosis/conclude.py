@@ -121,7 +121,7 @@ def _faulty(
 ) -> Diagnosis:
     broken = [one for one in found if not one.ok]
     severity = _severity(bool(_guilty(evidence, found)), broken, measured)
-    if _concerns_only_itself(leading, measured):
+    if severity is Severity.STALLING and _concerns_only_itself(leading, measured):
         severity = Severity.FAILING
     waits = queue.waiting(evidence) if severity is Severity.STALLING and measured.slow else ()
     causes = queue.causing(evidence, found, stalling=bool(waits))
@@ -224,10 +224,21 @@ def _errors_handed_on(measured: Measured, leading: ResponderDiagnosis) -> bool:
 
 def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
     """Waiting once for a first fetch is no stall, unless a responder is at fault that can make them wait again."""
-    only_late = all(one.why.late for one in broken)
+    serving = [one for one in broken if _serves_apache_alone(one, measured)]
     if measured.stalling and (holding_up or measured.aborted or not measured.once_only):
         return Severity.STALLING
-    return Severity.NOISE if only_late else Severity.FAILING
+    if len(serving) == len(broken):
+        return Severity.NONE
+    return Severity.NOISE if all(one.why.late or one in serving for one in broken) else Severity.FAILING
+
+
+def _serves_apache_alone(one: ResponderDiagnosis, measured: Measured) -> bool:
+    """Whether it was not asked on purpose (a private address), while Apache has good staples of it: nothing fails."""
+    return (
+        one.why.outcome is Outcome.ADDRESS_FORBIDDEN
+        and _is_stapled(measured, one)
+        and not _bare(one, measured)
+    )
 
 
 def _faulty_words(
@@ -319,10 +330,14 @@ def _stall_words(
 
 def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
     """What the table of handshakes shows of this responder's sites, and no more."""
-    bare = [h.site for h in (*measured.without_staple, *measured.bad_staple) if h.responder == leading.url]
-    if bare:
+    if bare := _bare(leading, measured):
         return f"The sites answer quickly, but no good staple came from {listed(bare)}."
     return f"The sites answer quickly{' and with staples' if _is_stapled(measured, leading) else ''}."
+
+
+def _bare(one: ResponderDiagnosis, measured: Measured) -> list[str]:
+    """The sites of a responder that sent no good staple."""
+    return [h.site for h in (*measured.without_staple, *measured.bad_staple) if h.responder == one.url]
 
 
 def _faulty_advice(

@@ -79,6 +79,17 @@ def test_a_dead_responder_whose_staples_are_still_served_is_no_reason_to_turn_of
     assert "do not restart Apache" in found.advice
 
 
+def test_a_private_responder_that_serves_apache_and_is_not_asked_on_purpose_is_no_fault() -> None:
+    private = responder(v4=Outcome.ADDRESS_FORBIDDEN)
+    found = diagnose(evidence(private, FINE))
+
+    assert seen(found) == (Cause.BAD_OCSP_URL, Severity.NONE, Action.FIX_HERE)
+    assert "was not asked. The sites answer quickly and with staples." in found.sentence
+    assert "allow_networks" in found.advice
+    assert diagnose(unstapled(private, FINE)).severity is Severity.FAILING
+    assert diagnose(stalled(private, FINE)).severity is Severity.STALLING
+
+
 def test_missing_staples_on_quick_sites_are_no_reason_to_turn_off() -> None:
     found = diagnose(unstapled(responder(v4=Outcome.UNAUTHORIZED)))
 
