@@ -12,7 +12,7 @@ from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.change.request import OFF, SHIELD_ON, SITE_OFF
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.incident.look import Look
-from ocsp_stapling.check.incident.model import SERVER, Incident, Note, Single, Span, Trouble, Wait
+from ocsp_stapling.check.incident.model import SERVER, Incident, Note, SingleRelief, Span, Trouble, Wait
 from ocsp_stapling.text import host_of
 
 MERGED_SECONDS = 900.0
@@ -260,7 +260,7 @@ def _after_single(now: Incident, operation: Operation, site: str, at: float) -> 
     if operation.action != SITE_OFF:
         return replace(now, singles=others)
     still = tuple(map(str, operation.result.get("still_waiting_names") or ()))
-    now = replace(now, singles=(*others, Single(at, site, operation.who, still))[-_SINGLES:])
+    now = replace(now, singles=(*others, SingleRelief(at, site, operation.who, still))[-_SINGLES:])
     return now if still else _relieved(now, at)
 
 

@@ -58,7 +58,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Single:
+class SingleRelief:
     """Stapling turned off for one site, or (`@NAME`) for those of one account; `still` waited after it."""
 
     at: float
@@ -99,7 +99,7 @@ class Incident:
     off_since: float | None = None
     off_by: str = ""
     relief: str = "off"
-    singles: tuple[Single, ...] = ()
+    singles: tuple[SingleRelief, ...] = ()
     healed: float | None = None
     good_passes: int = 0
     ended: float | None = None
