@@ -97,6 +97,17 @@ class AuthorityKeys:
         )
         return AuthorityKeys(authority, root, issuer, issuer_key, signer, signer_key)
 
+    def renewed(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        """Return another certificate of the issuer's name, for this key, by a root of its own."""
+        root_key = new_key()
+        ca = x509.BasicConstraints(ca=True, path_length=None)
+        return (
+            _builder(self.issuer.subject, key.public_key(), self.root.subject)
+            .add_extension(ca, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(root_key, hashes.SHA256())
+        )
+
     def save(self, directory: Path) -> None:
         """Write what the responder needs to `directory`/NAME.pem."""
         parts = (
@@ -119,8 +130,11 @@ class AuthorityKeys:
         assert isinstance(signer_key, ec.EllipticCurvePrivateKey)
         return AuthorityKeys(authority, root, issuer, issuer_key, signer, signer_key)
 
-    def certificate(self, plan: SitePlan, key: Key, url: str | None = None) -> x509.Certificate:
-        """Issue the certificate of a site; `url` replaces the responder's ordinary URL."""
+    def certificate(
+        self, plan: SitePlan, key: Key, url: str | None = None, tied: bool = False
+    ) -> x509.Certificate:
+        """Issue the certificate of a site; `url` replaces the responder's ordinary URL, `tied` names the issuer's
+        key."""
         builder = _builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, plan.name)]),
             key.public_key(),
@@ -133,6 +147,9 @@ class AuthorityKeys:
         if plan.must_staple:
             feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
             builder = builder.add_extension(feature, critical=False)
+        if tied:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.issuer_key.public_key())
+            builder = builder.add_extension(issuer, critical=False)
         return builder.sign(self.issuer_key, hashes.SHA256())
 
 

@@ -15,7 +15,10 @@ import pytest
 from cryptography import x509
 
 from tests.machine import Machine, Shape
+from tests.machine.cpanel import VIEWER
 from tests.machine.pki import AuthorityKeys, combined, new_key
+from tests.machine.whm import log_in, open_whm
+from tests.unit.check.diagnosis.agreement import contradictions
 
 pytestmark = pytest.mark.machine
 
@@ -31,6 +34,8 @@ def check(machine: Machine, *options: str, paste: str = "") -> dict[str, Any]:
     done = machine.run("ocsp-stapling", "check", "--json", *options, check=False, input=paste)
     found: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == found.get("exit_status"), done.stderr
+    # Whatever the trap, what is said must fit the table that stands below it.
+    assert "sentence" not in found or not contradictions(found)
     return found
 
 
@@ -54,6 +59,35 @@ def test_a_healthy_server(machine: Machine) -> None:
     assert {h["staple"] for h in found["handshakes"] if h["asked"]} == {"good"}
 
 
+def test_no_site_is_called_quick_that_was_not_met(machine: Machine) -> None:
+    machine.run("nft", "add table inet trap; add chain inet trap in { type filter hook input priority 0; }")
+    machine.run("nft", "add rule inet trap in tcp dport 443 reject with tcp reset")
+
+    found = check(machine)
+
+    assert seen(found) == ("unknown", "failing", "fix-here")
+    assert {one["ok"] for one in found["responders"]} == {True}
+    assert "no site of" in found["sentence"]
+    assert not any("quick" in text for text in (found["sentence"], *found["for"], *found["against"]))
+
+
+def test_how_far_ocsp_has_retired_is_said_by_check_and_sites_without_an_alarm(machine: Machine) -> None:
+    for plan in machine.sites:
+        if plan.ocsp_url and plan.name != STRICT:
+            reissue(machine, plan.name, None)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("healthy", "none", "nothing")
+    stands = found["retirement"]
+    assert (stands["naming_count"], stands["certificate_count"]) == (1, len(machine.sites))
+    assert f"1 of {len(machine.sites)} certificates in use names a responder" in stands["sentence"]
+    assert stands["last_ends"][:10] in stands["sentence"]
+    assert "nothing needs to be changed" in stands["advice_sentence"]
+    assert stands["sentence"] in machine.run("ocsp-stapling", "sites").stdout
+
+
 def test_a_server_on_which_no_certificate_names_a_responder(machine: Machine) -> None:
     state = machine.path("/var/cpanel/machine-sites.json")
     state.write_text(json.dumps([row for row in json.loads(state.read_text()) if not row[2]]))
@@ -64,6 +98,7 @@ def test_a_server_on_which_no_certificate_names_a_responder(machine: Machine) ->
 
     assert seen(found) == ("not-applicable", "none", "nothing")
     assert (found["site_count"], found["exit_status"]) == (1, 0)
+    assert found["retirement"]["sentence"] == "No certificate in use names a responder any more."
 
 
 def test_failures_in_the_log_of_a_server_that_is_quick(machine: Machine) -> None:
@@ -619,3 +654,41 @@ def test_brands_of_one_operator_are_one_witness_and_a_refused_configuration_is_s
     assert any("All responders of One Ltd" in text for text in together["for"])
     assert refused["sentence"].startswith(f"Apache refuses its configuration ({INCLUDE} line 1)")
     assert (refused["advice"], refused["afterwards"]) == ("fix-here", "turn-off")
+
+
+@pytest.mark.parametrize("new_key_too", [False, True], ids=["key kept", "key new"])
+def test_a_renewed_intermediate_is_asked_about_as_apache_asks(machine: Machine, new_key_too: bool) -> None:
+    """The key of the issuer whose certificate stands in the chain makes the question; by its name both would fit."""
+    alpha = next(one for one in machine.authorities if one.name == "alpha")
+    keys = AuthorityKeys.load(alpha, machine.path("/run/machine/pki"))
+    renewed = keys.renewed(new_key() if new_key_too else keys.issuer_key)
+    plan = next(one for one in machine.sites if one.authority == "alpha" and one.name != STRICT)
+    key = new_key()
+    path = machine.path(f"/var/cpanel/ssl/apache_tls/{plan.name}/combined")
+    path.write_bytes(combined(keys.certificate(plan, key, tied=True), key, renewed))
+    restart(machine)
+
+    found = check(machine)
+
+    mine = [each for each in found["handshakes"] if each["site"] == plan.name and each["asked"]]
+    assert {each["staple"] for each in mine} == (set() if new_key_too else {"good"})
+    assert [each["name"] for each in found["incomplete_chains"]] == [plan.name] * new_key_too
+    expected = ("chain-incomplete", "failing") if new_key_too else ("healthy", "none")
+    assert (found["cause"], found["severity"]) == expected
+
+
+def test_a_viewer_learns_that_anothers_responder_holds_his_sites_up_and_not_whose(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = start_machine(Shape(sites=3, cas=3))
+    open_whm(machine)
+    machine.fault("gamma", "hang")
+    restart(machine)
+    assert check(machine)["severity"] == "stalling"
+
+    page = " ".join(log_in(machine, VIEWER).get().text.split())
+
+    assert "other customers" in page
+    assert "every responder answers rightly" not in page
+    assert "gamma" not in page
+    assert "site0003" not in page

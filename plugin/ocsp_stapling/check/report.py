@@ -8,7 +8,7 @@ from typing import Any
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
-from ocsp_stapling.check.diagnosis.handshakes import measure
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, measure
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -113,10 +113,16 @@ def _public(found: PublicAddresses | None) -> dict[str, Any] | None:
 
 
 def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
-    """Seconds of the slowest handshake that counts in the verdict: a first fetch counts only during a stall."""
+    """Seconds of the slowest handshake that counts in the verdict: a first fetch counts only during a stall.
+
+    Nor does a front count that serves nobody in time, whatever is asked for: what it takes no staple can have slowed.
+    """
     measured = measure(evidence)
-    seconds = measured.slowest if found.severity is Severity.STALLING else measured.slowest_again
-    return None if seconds is None else round(seconds, 4)
+    stalls = found.severity is Severity.STALLING
+    seconds = measured.slowest if stalls else measured.slowest_again
+    if seconds is None or (found.cause is Cause.NOT_IN_FRONT and not stalls and seconds >= STALL_SECONDS):
+        return None
+    return round(seconds, 4)
 
 
 def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any]:

@@ -500,6 +500,7 @@ def test_what_is_no_period_is_refused_with_examples(period: str) -> None:
 WRITTEN_BY_OTHERS = {
     "2026/11/22 03:04:05 [error] 1#1: OCSP responder timed out, responder: ocsp.example.com": "nginx",
     "OCSP_basic_verify() failed while requesting certificate status, responder: ocsp.example.com": "nginx",
+    "r1.example could not be resolved (5: Operation refused) while requesting certificate status": "nginx",
     '"ssl_stapling" ignored, no OCSP responder URL in the certificate': "nginx",
     "Nov 22 03:04:05 web1 nginx[7]: nginx: [warn] host not found in OCSP responder": "nginx",
     '<OCSP-UPDATE> /etc/haproxy/a.pem 2 "HTTP error" 0 0': "HAProxy",

@@ -33,7 +33,7 @@ _OWN_HEADER = re.compile(
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
 _IN_A_PROGRAM = re.compile(rb"[(\[{=,][ \t]*[\"'`]{1,3}\Z|:[ \t]*[\"']\Z")
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
-MENTION = re.compile(rb"stapling|OCSP", re.IGNORECASE)
+MENTION = re.compile(rb"stapling|OCSP|requesting certificate status", re.IGNORECASE)
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
 ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
 

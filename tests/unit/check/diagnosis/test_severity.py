@@ -28,7 +28,7 @@ from ocsp_stapling.check.evidence import (
     Site,
     SteeringLine,
 )
-from ocsp_stapling.check.report import exit_status
+from ocsp_stapling.check.report import document, exit_status
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.server.sites import host_of
@@ -901,8 +901,10 @@ def test_a_line_of_an_own_template_that_turns_stapling_off_is_named_there() -> N
 def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
     front = HostEvidence(front=Server.NGINX, front_sentence="port 443 belongs to nginx")
     dead = [replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(FINE)]
-    found = diagnose(evidence(FINE, host=front, handshakes=tuple(dead)))
+    made = evidence(FINE, host=front, handshakes=tuple(dead))
+    found = diagnose(made)
     assert (found.cause, found.severity, exit_status(found)) == (Cause.NOT_IN_FRONT, Severity.FAILING, 1)
+    assert document(made, found)["slowest_handshake_seconds"] is None
     assert "It serves no client in time" in found.sentence
 
 

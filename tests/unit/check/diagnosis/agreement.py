@@ -1,0 +1,103 @@
+"""What holds between headline, sentences, exit status, performance data and table of one check's document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from click import unstyle
+
+from ocsp_stapling.check import report
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.ocsp.finding import Outcome
+
+Document = dict[str, Any]
+
+
+def contradictions(found: Document) -> list[str]:
+    """Every way in which what is said does not fit the table below it."""
+    rules = _of_alarms(found) | _of_sentences(found) | _of_advice(found)
+    told = f"{found['monitoring_state']} {found['sentence']} [{found['slowest_handshake_seconds']}]"
+    return [f"{rule}: {told}" for rule, holds in rules.items() if not holds]
+
+
+def first_line_is_the_verdict(found: Document) -> bool:
+    """Say whether the text for a terminal begins with state and sentence."""
+    verdict = f"OCSP STAPLING {found['monitoring_state']} - {found['sentence'][:40]}"
+    return unstyle(as_text(found)).startswith(verdict)
+
+
+def _asked(found: Document) -> list[Document]:
+    return [each for each in found["handshakes"] if each["asked"]]
+
+
+def _slow(found: Document) -> list[Document]:
+    return [
+        each
+        for each in _asked(found)
+        if each["seconds"] >= STALL_SECONDS and each["failure"] in (None, "timeout")
+    ]
+
+
+def _aborted(found: Document) -> list[Document]:
+    return [each for each in _asked(found) if (each["failure"] or "").startswith("tls:")]
+
+
+def _is_down(found: Document) -> bool:
+    return found["cause"] in ("not-served", "no-cache")
+
+
+def _of_alarms(found: Document) -> dict[str, bool]:
+    critical, stalls = found["exit_status"] == report.CRITICAL, found["severity"] == "stalling"
+    slowest, slow, aborted = found["slowest_handshake_seconds"], _slow(found), _aborted(found)
+    return {
+        "it is critical exactly when visitors wait or Apache is down": critical
+        == (stalls or _is_down(found)),
+        "a stall has a slow or an aborted handshake": not stalls or bool(slow or aborted),
+        "performance data beyond its threshold is critical": slowest is None
+        or slowest < STALL_SECONDS
+        or critical,
+        "a stall without an alert shows in the performance data": not stalls
+        or bool(aborted)
+        or (slowest is not None and slowest >= STALL_SECONDS),
+    }
+
+
+def _of_sentences(found: Document) -> dict[str, bool]:
+    sentence, words = found["sentence"], " ".join((found["sentence"], *found["for"], *found["against"]))
+    quick = [each for each in _asked(found) if not each["failure"] and each["seconds"] < STALL_SECONDS]
+    bare = {each["site"] for each in _asked(found) if not each["failure"] and each["staple"] != "good"}
+    missed = re.search(r"no good staple came from (.+?)\.(?: |$)", sentence)
+    named = re.findall(r"[\w-]+(?:\.[\w-]+)+", missed[1]) if missed else []
+    return {
+        "whoever waits is in the table": "handshakes wait" not in words or bool(_slow(found)),
+        "whoever is turned away is in the table": not re.search("turned away|turns away|aborted", words)
+        or bool(_aborted(found)),
+        "quick is measured": not re.search(r"quickly|sites are quick", sentence) or bool(quick),
+        "nobody waits where sites are quick": "answer quickly" not in sentence
+        or found["severity"] != "stalling",
+        "a staple that is praised has come": "with staples" not in sentence
+        or any(each["staple"] == "good" for each in _asked(found)),
+        "a staple that is missed has not come": not re.search("no good staple came|sends no staple", sentence)
+        or bool(bare),
+        "who is said to have sent none did not": set(named) <= bare,
+        "who answers rightly is right in the table": not re.search(
+            r"([Aa]ll \d+|[Tt]he) responders? answers? rightly", sentence
+        )
+        or all(Outcome(one["outcome"]).is_good for one in found["responders"]),
+    }
+
+
+def _of_advice(found: Document) -> dict[str, bool]:
+    return {
+        "something is done about a stall": found["severity"] != "stalling" or found["advice"] != "nothing",
+        "what is off is not turned off": found["advice"] != "turn-off"
+        or found["configuration"]["stapling"] != "off"
+        or _is_down(found)
+        or found["cause"] == "not-in-front",
+        "must-staple sites are among the sites": set(found["must_staple_sites"])
+        <= set(found["sites_affected"]),
+        "what is asked of the table is in the table": {each["responder"] for each in found["handshakes"]}
+        <= {one["url"] for one in found["responders"]} | {""},
+    }
