@@ -18,7 +18,7 @@ from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import result
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, ShieldEvidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
@@ -302,6 +302,36 @@ def test_configuration_lines_are_text(showing: Shown, monkeypatch: pytest.Monkey
     text = text_of(showing(None), "p=configuration")
     assert "<script>alert" not in text
     assert "Stapling is on" in text
+
+
+def test_of_two_lines_the_one_in_force_and_the_one_overruled_are_told_apart_and_a_refused_configuration_is_said(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "SSLStaplingResponderTimeout"
+    lines = [
+        Directive(name, value, Path("/etc/a.conf"), line, None, (), True, False, f"{name} {value}")
+        for line, value in ((3, "3"), (9, "1"))
+    ]
+    tree = ConfigTree(Path("/c"), Path("/etc/apache2"), (), tuple(lines), (), (), (), Path("/u"))
+    here = SimpleNamespace(tree=tree, stapling=effective(tree))
+    monkeypatch.setattr(server, "look", lambda: here)
+    configuration = replace(made.healthy().configuration, refused="AH00526: Syntax error")
+    text = text_of(showing(replace(made.healthy(), configuration=configuration)), "p=configuration")
+    effects = re.findall(r'data-label="Effect">([^<]*)<', text)
+    assert effects == ["overruled by a later line", "in force"]
+    assert "Apache refuses its configuration" in text
+    assert "AH00526: Syntax error" in text
+
+
+def test_a_site_that_firefox_refuses_for_want_of_a_staple_is_not_marked_as_on(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites, "_rows", lambda: rows(3))
+    shielded = replace(made.healthy(), shield=ShieldEvidence(True, 2, 3, ("site0001.example",)))
+    text = text_of(showing(shielded), "p=sites")
+    assert text.index("site0001.example") < text.index("Firefox refuses it") < text.index("site0000.example")
+    assert "Waiting now" not in text
+    assert text_of(showing(made.healthy()), "p=sites").count("Firefox refuses it") == 0
 
 
 def rows(count: int) -> list[SiteRow]:

@@ -11,7 +11,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
-from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, is_other
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.watch.policy import HEALTHY_PASSES
@@ -20,6 +20,7 @@ from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
+from ocsp_stapling.web.pages.verdict import refused_by_firefox
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 
 blueprint = Blueprint("overview", __name__)
@@ -71,7 +72,7 @@ def show() -> str:
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
             "verdict": fresh.told(_verdict(seen, incident), seen),
-            "strict": _refused_while_off(seen.evidence),
+            "strict": refused_by_firefox(seen.evidence) if seen.evidence.configuration.on is False else (),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator and seen.diagnosis.cause not in _NO_SHIELD else None,
             "returning": standing(services().settings, time.time())
@@ -83,14 +84,6 @@ def show() -> str:
             ],
         }
     return render_template("overview.html", **values)
-
-
-def _refused_while_off(evidence: Evidence) -> tuple[str, ...]:
-    """The sites that Firefox refuses as long as stapling is off."""
-    if evidence.configuration.on is not False:
-        return ()
-    every = (site for one in evidence.responders for site in one.sites)
-    return tuple(dict.fromkeys(one.name for one in every if one.must_staple and not is_other(one.name)))
 
 
 def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:

@@ -51,7 +51,9 @@ class SiteRow:
     note: str
     door: Door
     mark: str = ""
-    """In an outage `causing` for a site whose certificate is at fault, `waiting` for one that waits for it."""
+    """In an outage `causing` for a site whose certificate is at fault, `waiting` for one that waits for it; `refused`
+    for one that Firefox does not open without a staple, and that has none.
+    """
     certificates: tuple[EndpointCertificate, ...] = ()
 
 
@@ -82,10 +84,12 @@ class Met:
     lines: tuple[str, ...]
 
 
-def marks(found: Diagnosis | None) -> Mapping[str, str]:
-    """Return the sites that cause an outage or wait in it, by name; none while nobody waits."""
-    if found is None or found.severity is not Severity.STALLING:
+def marks(found: Diagnosis | None, refused: Iterable[str] = ()) -> Mapping[str, str]:
+    """Return the sites that cause an outage or wait in it, by name, else those that Firefox refuses."""
+    if found is None:
         return {}
+    if found.severity is not Severity.STALLING:
+        return dict.fromkeys(refused, "refused")
     return dict.fromkeys(found.waiting, "waiting") | dict.fromkeys(found.causing, "causing")
 
 
@@ -94,7 +98,7 @@ def page(query: Query, visible: Visible, marked: Mapping[str, str] | None = None
     marked = marked or {}
     seen = (row for row in _rows() if visible.domain(row.name))
     every = [replace(row, mark=marked.get(row.name, "")) for row in seen]
-    every.sort(key=lambda row: ("causing", "waiting", "").index(row.mark))
+    every.sort(key=lambda row: ("causing", "waiting", "refused", "").index(row.mark))
     found = [row for row in every if _fits(row, query)]
     pages = max(-(-len(found) // PER_PAGE), 1)
     number = min(query.page, pages)
@@ -109,7 +113,7 @@ def page(query: Query, visible: Visible, marked: Mapping[str, str] | None = None
         "authority": query.authority,
         "show": query.show,
         "authorities": counts.most_common(200),
-        "filters": (*IN_AN_OUTAGE, *FILTERS) if marked else FILTERS,
+        "filters": (*IN_AN_OUTAGE, *FILTERS) if "waiting" in marked.values() else FILTERS,
         "retirement": retirement(one for row in every for one in row.certificates),
     }
 
@@ -142,7 +146,7 @@ def _fits(row: SiteRow, query: Query) -> bool:
             "responder": bool(row.host),
             "none": not row.host,
             "odd": bool(row.note),
-            "waiting": bool(row.mark),
+            "waiting": row.mark in ("waiting", "causing"),
             "causing": row.mark == "causing",
         }.get(query.show, True)
     )

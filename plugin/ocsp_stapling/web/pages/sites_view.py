@@ -10,6 +10,7 @@ from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, sites
+from ocsp_stapling.web.pages.verdict import refused_by_firefox
 from ocsp_stapling.web.visibility import visible_to
 
 blueprint = Blueprint("sites", __name__, url_prefix="/sites")
@@ -19,9 +20,10 @@ blueprint = Blueprint("sites", __name__, url_prefix="/sites")
 @operators_and_viewers
 def show() -> Response:
     """Show one page of the sites that fit `q`, `ca` and `show`; as JSON the table alone, for the search box."""
-    values = sites.page(
-        sites.Query.of(request.args.get), visible_to(caller()), sites.marks(picture.picture().diagnosis)
-    )
+    seen = picture.picture()
+    refused = refused_by_firefox(seen.evidence) if seen.evidence else ()
+    marked = sites.marks(seen.diagnosis, refused)
+    values = sites.page(sites.Query.of(request.args.get), visible_to(caller()), marked)
     if wants_json():
         return jsonify(html=render_template("sites_table.html", **values))
     name = request.args.get("met", "")
