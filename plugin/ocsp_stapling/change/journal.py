@@ -226,12 +226,13 @@ class Journal:
         self._write(write)
         self.step(operation, "return", {"armed": armed, "who": who})
 
-    def operations(self, limit: int = 50, state: str = "") -> list[Operation]:
-        """Return the newest operations first, of one state if wanted; by their order, for clocks can jump."""
+    def operations(self, limit: int = 50, state: str = "", since: float = 0.0) -> list[Operation]:
+        """Return the newest operations first, of one state or begun `since` then; by their order: clocks can jump."""
 
         def read(database: sqlite3.Connection) -> list[Operation]:
-            query = "SELECT * FROM operations WHERE ? IN ('', state) ORDER BY rowid DESC LIMIT ?"
-            return [_operation(row) for row in database.execute(query, (state, limit))]
+            wanted = "? IN ('', state) AND started >= ?"
+            query = f"SELECT * FROM operations WHERE {wanted} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - ours
+            return [_operation(row) for row in database.execute(query, (state, since, limit))]
 
         return self._read(read, [])
 

@@ -36,7 +36,8 @@ def look_taken(directory: Path, document: dict[str, Any], source: str) -> None:
 
 def brought_up_to_date(journal: Journal) -> None:
     """Take over what changes have done since the last look; without such nothing is written."""
-    if _followed(latest(journal), _changes(journal), None):
+    last = latest(journal)
+    if _followed(last, _changes(journal, _open_since(last)), None):
         _amended(journal, None)
 
 
@@ -82,15 +83,21 @@ def _amended(journal: Journal, look: Look | None) -> None:
     journal.amend_incidents(amend)
 
 
-def _changes(journal: Journal) -> list[Operation]:
-    return [one for one in reversed(journal.operations(_RECENT_CHANGES)) if one.state != RUNNING]
+def _changes(journal: Journal, since: float = 0.0) -> list[Operation]:
+    every = journal.operations(_RECENT_CHANGES, since=since)
+    return [one for one in reversed(every) if one.state != RUNNING]
+
+
+def _open_since(last: Incident | None) -> float:
+    """From when on a change can have a part in what comes after it."""
+    return 0.0 if last is None else (last.began if last.ended is None else last.ended) - 1
 
 
 def _followed(last: Incident | None, changes: Sequence[Operation], look: Look | None) -> list[Incident]:
     """Changes first, in their order: the look was taken after them."""
     found: dict[str, Incident] = {}
     for change in changes:
-        if last is not None and change.started < (last.began if last.ended is None else last.ended) - 1:
+        if change.started < _open_since(last):
             continue
         if (after := done(last, change)) is not None:
             last = found[after.id] = after
