@@ -286,6 +286,14 @@ def test_any_nft_rules_are_survived(rules: list[Any]) -> None:
     by_nft(*rules, packet=Packet(V6, 0, 0, "eth0"))
 
 
+@pytest.mark.parametrize("odd", [[], {}, None, 3])
+def test_what_stands_in_the_place_of_a_word_is_survived(odd: Any) -> None:
+    rules = [{"reject": {"type": odd}}], [{"xt": {"type": "target", "name": odd}}]
+    assert len(by_nft(*rules, chain={"policy": "drop"})) >= 1
+    for place in ("hook", "type", "policy", "family", "table", "name"):
+        by_nft([DROP], chain={place: odd})
+
+
 @given(JSON | st.lists(st.dictionaries(st.sampled_from(["chain", "rule", "set", "map"]), JSON)))
 def test_any_nft_document_is_a_ruleset_or_refused(document: Any) -> None:
     for text in (json.dumps(document), json.dumps({"nftables": document})):

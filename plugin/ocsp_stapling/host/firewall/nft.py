@@ -33,9 +33,9 @@ def parse(text: str, skip_tables: Collection[tuple[str, str]] = ()) -> tuple[Hoo
     try:
         listed = json.loads(text)["nftables"]
         objects = [(kind, body) for entry in listed for kind, body in entry.items() if isinstance(body, dict)]
+        return tuple(_hooks(objects, skip_tables))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a ruleset") from error
-    return tuple(_hooks(objects, skip_tables))
 
 
 def _hooks(objects: list[tuple[str, dict[str, Any]]], skip: Collection[tuple[str, str]]) -> Iterator[Hook]:
@@ -48,7 +48,7 @@ def _hooks(objects: list[tuple[str, dict[str, Any]]], skip: Collection[tuple[str
         family, table_name, name = _key(body, "name")
         if kind != "chain" or (family, table_name) in skip or family not in _FAMILIES:
             continue
-        if body.get("hook") in _HOOKS and body.get("type") in _TYPES:
+        if str(body.get("hook")) in _HOOKS and str(body.get("type")) in _TYPES:
             known = {n: tuple(rules) for n, rules in chains.get((family, table_name), {}).items()}
             policy = RuleAction.DROP if body.get("policy") == "drop" else RuleAction.ACCEPT
             where = f"table {family} {table_name}, chain {name}"
@@ -124,13 +124,13 @@ def _rules(body: dict[str, Any], sets: Sets) -> Iterator[FirewallRule]:
 
 def _xt_target(content: Any) -> bool:
     return (
-        isinstance(content, dict) and content.get("type") == "target" and content.get("name") in _XT_TARGETS
+        isinstance(content, dict) and content.get("type") == "target" and str(content.get("name")) in _XT_TARGETS
     )
 
 
 def _verdict(tests: tuple[Condition, ...], kind: str, content: Any, text: str) -> FirewallRule:
     options = content if isinstance(content, dict) else {}
-    implied = _REJECTS.get(options.get("type")) if kind == "reject" else None
+    implied = _REJECTS.get(str(options.get("type"))) if kind == "reject" else None
     return FirewallRule(
         (*tests, implied) if implied else tests, _VERDICTS[kind], str(options.get("target", "")), text
     )
