@@ -267,6 +267,7 @@ class _AddressProbe:
         self._url, self._family, self._address = url, family, address
         self._limits, self._pinger = limits, pinger
         self._reply = Reply()
+        self._connected = 0.0
         self.finding = AddressFinding(
             address, _FAMILIES[family], Outcome.DEADLINE, apache_accepts=False if target.asks else None
         )
@@ -322,6 +323,8 @@ class _AddressProbe:
             if error.outcome is Outcome.REPLY_TIMEOUT and self._reply.body:
                 self._judge()  # a good answer whose end Apache waits for in vain is worth knowing
                 self._note(apache_accepts=False)
+            if error.outcome in (Outcome.RESET, Outcome.EMPTY_REPLY) and self.finding.tcp_ms is not None:
+                self._note(http_ms=(time.perf_counter() - self._connected) * 1000)
             self._note(outcome=error.outcome, detail=error.detail)
         except asyncio.CancelledError:
             if self._reply.received:  # drop by drop: each read was in time, the whole was not
@@ -333,6 +336,7 @@ class _AddressProbe:
         started = time.perf_counter()
         await connect(opened, self._address, self._url.port, timeout)
         connected = time.perf_counter()
+        self._connected = connected
         self._note(tcp_ms=(connected - started) * 1000)
         try:
             await send(opened, request_bytes(self._url, self._question()), timeout)

@@ -35,8 +35,7 @@ _SHARE_FROM = 1000  # files; below that a second process costs more than it save
 
 def certificates_in(path: Path) -> tuple[bytes, ...]:
     """Return the DER of the certificates in a file; a private key in it is skipped. Raises OSError, ValueError."""
-    with os.fdopen(files.open_regular(path), "rb") as file:
-        return read_pem_chain(file.read(MAX_FILE_BYTES))
+    return read_pem_chain(_content(str(path))[0])
 
 
 def key_kind(path: Path) -> str:

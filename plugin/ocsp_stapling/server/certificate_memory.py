@@ -21,7 +21,7 @@ _VERSION = 2
 Pair = tuple[str, str]
 """A certificate file and its chain file ("" if the chain stands in the same file)."""
 Tag = tuple[int, int, int]
-"""inode, size, mtime in nanoseconds."""
+"""inode, size, ctime in nanoseconds: the time of the last write can be set back by whoever owns the file."""
 Tags = tuple[Tag, ...]
 """Of the files of a pair; empty if unknown: then nothing is remembered."""
 
@@ -80,7 +80,7 @@ def tags_of(pair: Pair) -> Tags:
 
 def tag_of(found: os.stat_result) -> Tag:
     """Return the tag of a file that was looked at."""
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _load(path: Path) -> dict[Pair, Entry]:

@@ -301,7 +301,7 @@ def matching(endpoints: Sequence[Endpoint], name: str) -> tuple[Endpoint, ...]:
     """
     wanted = host_name(name)
     _, colon, port = name.rpartition(":")
-    only = int(port) if colon and port.isdecimal() else 0
+    only = int(port) if colon and port.isdecimal() and len(port) <= 5 else 0
     parent = "*." + wanted.partition(".")[2]
     return tuple(
         one

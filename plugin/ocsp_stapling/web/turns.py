@@ -14,6 +14,7 @@ from ocsp_stapling.problem import Problem
 REQUESTS_OF_A_VIEWER = 3
 REQUESTS_OF_VIEWERS = 5  # of the service's eight threads: the rest is for root
 JOBS_OF_A_CALLER = 2
+JOBS_OF_VIEWERS = 4
 JOBS = 6
 _KEPT_SECONDS = 600.0
 _KEPT = 200
@@ -73,6 +74,7 @@ class Job(Generic[T]):
     """Something that takes seconds; `found` is what came of it, None while it runs or if it failed."""
 
     user: str
+    of_viewer: bool
     begun: float
     running: bool = True
     found: T | None = None
@@ -85,17 +87,22 @@ class Jobs(Generic[T]):
         self._lock = threading.Lock()
         self._jobs: OrderedDict[tuple[str, str], Job[T]] = OrderedDict()
 
-    def begin(self, user: str, name: str, work: Callable[[], T]) -> None:
-        """Begin a caller's work of that name unless it is under way. Raises Problem `too-many`."""
+    def begin(self, user: str, name: str, work: Callable[[], T], *, of_viewer: bool = False) -> None:
+        """Begin a caller's work of that name unless it is under way. Raises Problem `too-many`.
+
+        However many viewers there are, they leave room for root's.
+        """
         with self._lock:
             self._forget_old()
             if (known := self._jobs.get((user, name))) and known.running:
                 return
-            running = [one.user for one in self._jobs.values() if one.running]
-            if running.count(user) >= JOBS_OF_A_CALLER or len(running) >= JOBS:
+            running = [one for one in self._jobs.values() if one.running]
+            if of_viewer and sum(one.of_viewer for one in running) >= JOBS_OF_VIEWERS:
+                raise _too_many()
+            if sum(one.user == user for one in running) >= JOBS_OF_A_CALLER or len(running) >= JOBS:
                 raise _too_many()
             self._jobs.pop((user, name), None)
-            job = self._jobs[user, name] = Job[T](user, time.monotonic())
+            job = self._jobs[user, name] = Job[T](user, of_viewer, time.monotonic())
         threading.Thread(target=_carry_out, args=(job, work), daemon=True).start()
 
     def look(self, user: str, name: str) -> Job[T] | None:

@@ -225,6 +225,20 @@ def test_what_is_late_at_the_deadline_is_found_to_be_late() -> None:
     assert (found.outcome, found.route) == (Outcome.DEADLINE, True)
 
 
+@pytest.mark.parametrize("end", [reset, close_at_once])
+def test_how_long_nothing_took_to_come_is_told(end: Handler) -> None:
+    """A responder that lets Apache wait and then breaks off holds visitors up, though it seems to fail at once."""
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await end(reader, writer)
+
+    found = ask_one(late)
+    assert found.outcome in (Outcome.RESET, Outcome.EMPTY_REPLY)
+    assert found.http_ms is not None
+    assert found.http_ms >= 290
+
+
 def test_a_refused_connection() -> None:
     (found,) = ask(f"http://127.0.0.1:{closed_port()}/")
     assert found.outcome is Outcome.REFUSED

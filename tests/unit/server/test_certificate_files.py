@@ -103,6 +103,17 @@ def test_a_changed_file_is_read_again(tmp_path: Path, combined: list[bytes], cou
     assert sorted(counted) == ["0.pem", "1.pem", "2.pem"]
 
 
+def test_a_file_that_claims_to_be_unchanged_is_read_again(tmp_path: Path, combined: list[bytes]) -> None:
+    """Its owner can write into it, keep its size and set the time of the write back."""
+    (path,) = put(tmp_path, combined[:1])
+    before, kept = path.stat(), read([path], tmp_path)
+    with path.open("r+b") as file:
+        file.write(b"#" * len(combined[0]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert [one.problem for one in (*kept, *read([path], tmp_path))] == ["", "certificate-unreadable"]
+
+
 def test_a_changed_chain_file_is_read_again(tmp_path: Path, combined: list[bytes]) -> None:
     leaf, issuer = combined[0].split(b"-----END CERTIFICATE-----\n")[:2]
     path, chain = put(

@@ -102,6 +102,7 @@ def test_sites_are_found_by_name_and_alias(tmp_path: Path, files: list[Path]) ->
     assert inventory.matching(found, "www.b.test") == found[1:]
     assert inventory.matching(found, "x.wild.test") == found[1:]
     assert inventory.matching(found, "x.y.wild.test") == ()
+    assert inventory.matching(found, f"a.test:{'9' * 5000}") in ((), found[:1])
 
 
 def test_the_code_of_an_unreadable_certificate_is_told_whichever_it_is(

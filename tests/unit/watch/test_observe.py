@@ -13,11 +13,11 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, ResponderEvidence, Site
-from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
 from ocsp_stapling.settings import WatchSettings
 from ocsp_stapling.watch.observe import is_stalled, observe, reading
 from ocsp_stapling.watch.policy import ActionKind, Observation, State, Wishes, decide, switched
-from tests.unit.check.diagnosis.made import evidence, responder
+from tests.unit.check.diagnosis.made import V4, address, evidence, responder
 
 
 def healthy(directory: Path, *responders: ResponderEvidence) -> bool:
@@ -88,9 +88,13 @@ def test_what_one_customers_responder_does_at_once_keeps_nobodys_stapling_off(
     assert not healthy(tmp_path, responder("zeta"), responder(v4=outcome, shared=True))
 
 
-@pytest.mark.parametrize("outcome", [Outcome.REPLY_TIMEOUT, Outcome.CONNECT_TIMEOUT])
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome.REPLY_TIMEOUT, Outcome.CONNECT_TIMEOUT, address(V4, Outcome.TRY_LATER, http_ms=2700.0)],
+    ids=["silent", "unreachable", "answering at the last moment"],
+)
 def test_one_customers_hanging_responder_is_turned_off_alone_before_the_return(
-    tmp_path: Path, outcome: Outcome
+    tmp_path: Path, outcome: Outcome | AddressFinding
 ) -> None:
     his = replace(responder(v4=outcome, sites=1), sites=(Site("his.test", "mallory"),))
     found = evidence(

@@ -51,6 +51,20 @@ def test_a_job_runs_beside_its_form_once_and_few_of_them_at_a_time() -> None:
     assert jobs.look("two", "a") is None  # what one asked for is not another's to see
 
 
+def test_however_many_viewers_meet_sites_that_hang_root_may_meet_one() -> None:
+    jobs, gate = Jobs[str](), threading.Event()
+
+    def met() -> str:
+        return "met" if gate.wait(20) else ""
+
+    for number in range(turns.JOBS_OF_VIEWERS):
+        jobs.begin(f"viewer{number}", "a", met, of_viewer=True)
+    with pytest.raises(Problem):
+        jobs.begin("one more", "a", met, of_viewer=True)
+    jobs.begin("root", "a", met)
+    gate.set()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_job_that_fails_has_ended() -> None:
     jobs = Jobs[str]()

@@ -129,7 +129,8 @@ def _faulty(
     strict = queue.must_staple(evidence) if waits else bad
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
-    alone = _alone(evidence, found) if severity is Severity.STALLING or measured.aborted else _Alone()
+    hits = severity is Severity.STALLING or measured.aborted
+    alone = _alone(evidence, found, slow=measured.lasting) if hits else _Alone()
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
@@ -164,14 +165,18 @@ class _Alone(NamedTuple):
     alone_account: str = ""
 
 
-def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> _Alone:
+def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis], *, slow: bool = False) -> _Alone:
     """The sites of one customer whose responders alone can hold handshakes up, while another one answers.
+
+    `slow`: where nothing else can, one holds them up that answers rightly, but slowly, and for a moment only.
 
     Then turning stapling off for these ends it, and nobody else loses a staple. Whose fault it is has no part in
     whether others wait; only in what is done about it.
     """
     off = evidence.configuration.on is False
-    sites = [site for one in _guilty(evidence, found) for site in one.sites if site.stapling or off]
+    pairs = zip(evidence.responders, found, strict=True)
+    guilty = _guilty(evidence, found) or [one for one, why in pairs if slow and why.why.late]
+    sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return _Alone()
     names = tuple(dict.fromkeys(site.name for site in sites))

@@ -84,7 +84,13 @@ class Explanation:
 def can_hold_up(finding: ResponderFinding) -> bool:
     """Say whether asking this responder can make a handshake wait or break it; a quick failure cannot."""
     told = {finding.fault} if finding.fault else {address.outcome for address in finding.addresses}
-    return is_found_slowly(finding) or bool(told & _HOLDING_UP) or not told
+    waits = bool(told & _HOLDING_UP) or any(map(_fails_slowly, finding.addresses))
+    return waits or is_found_slowly(finding) or not told
+
+
+def _fails_slowly(found: AddressFinding) -> bool:
+    """Whatever it says in the end, and if that is nothing: who lets Apache wait just short of its time-out hangs."""
+    return not found.outcome.is_good and (found.tcp_ms or 0) + (found.http_ms or 0) >= SLOW_MS
 
 
 def is_found_slowly(finding: ResponderFinding) -> bool:

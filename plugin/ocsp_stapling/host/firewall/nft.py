@@ -124,7 +124,9 @@ def _rules(body: dict[str, Any], sets: Sets) -> Iterator[FirewallRule]:
 
 def _xt_target(content: Any) -> bool:
     return (
-        isinstance(content, dict) and content.get("type") == "target" and str(content.get("name")) in _XT_TARGETS
+        isinstance(content, dict)
+        and content.get("type") == "target"
+        and str(content.get("name")) in _XT_TARGETS
     )
 
 

@@ -42,7 +42,9 @@ def meet() -> Response:
     if found is None:
         raise Problem("not-found", "There is no such site on this server, or it is not yours.")
     # A site that hangs takes seconds: not those of a thread that answers requests.
-    services().meetings.begin(caller().user, name, lambda: sites.meet(found))
+    services().meetings.begin(
+        caller().user, name, lambda: sites.meet(found), of_viewer=not caller().is_operator
+    )
     query = {field: request.form.get(field, "")[:200] or None for field in ("q", "ca", "show", "page")}
     return routing.see_other("sites.show", met=name, **query)
 

@@ -12,7 +12,7 @@ import pytest
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
-from ocsp_stapling.check.diagnosis.explanation import Confidence
+from ocsp_stapling.check.diagnosis.explanation import Confidence, can_hold_up
 from ocsp_stapling.check.evidence import (
     AskedCertificates,
     AuthorityEvidence,
@@ -178,6 +178,23 @@ def test_where_one_customers_certificate_makes_others_wait_that_site_alone_is_tu
     )
     assert "ocsp-stapling off --site his.example" in found.advice
     assert any("account mallory" in reason and "httpd.conf:7" in reason for reason in found.reasons_for)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TRY_LATER, Outcome.EMPTY_REPLY, Outcome.REVOKED, Outcome.OK])
+@pytest.mark.parametrize("slow", [{"http_ms": 2700.0}, {"tcp_ms": 2700.0}])
+def test_who_answers_only_just_before_apache_gives_up_is_turned_off_alone_like_one_that_hangs(
+    outcome: Outcome, slow: dict[str, Any]
+) -> None:
+    """Whatever the answer is: one that is right, but for a moment only, is asked for again and again."""
+    his = replace(responder(v4=address(V4, outcome, **slow)), sites=ONE_OF_MALLORY)
+    waiting = tuple(meeting(FINE, seconds=3.0, error="timeout", staple=""))
+
+    found = diagnose(evidence(his, FINE, handshakes=waiting))
+
+    assert (found.action, found.alone) == (Action.TURN_OFF_SITE, ("his.example",))
+    assert can_hold_up(his.finding) is (outcome is not Outcome.OK)
+    quick = replace(responder(v4=address(V4, Outcome.TRY_LATER)), sites=ONE_OF_MALLORY)
+    assert not can_hold_up(quick.finding)
 
 
 def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
