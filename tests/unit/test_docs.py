@@ -46,6 +46,13 @@ def test_what_a_page_names_exists(path: Path) -> None:
     assert {check.__name__: found for check in CHECKS if (found := list(check(path)))} == {}
 
 
+def test_the_architecture_has_every_room_and_all_of_the_ground() -> None:
+    code, text = REPO / "plugin/ocsp_stapling", (DOCS / "architecture.md").read_text()
+    rooms = [f"{path.parent.relative_to(code)}/" for path in code.glob("*/**/__init__.py")]
+    ground = [path.name for path in code.glob("[a-z]*.py")]
+    assert [name for name in (*rooms, *ground) if f"`{name}`" not in text] == []
+
+
 def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
