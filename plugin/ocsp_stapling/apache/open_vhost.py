@@ -50,16 +50,19 @@ class OpenVhost:
         )
 
 
-def _name(vhost: OpenVhost, values: Sequence[bytes], _absolute: Resolver) -> None:
-    vhost.name = _text(values[0])
+_Taker = Callable[[OpenVhost, Sequence[bytes], Resolver], None]
+
+
+def _text_in(field: str) -> _Taker:
+    return lambda vhost, values, _absolute: setattr(vhost, field, _text(values[0]))
+
+
+def _path_in(field: str) -> _Taker:
+    return lambda vhost, values, absolute: setattr(vhost, field, Path(absolute(values[0])))
 
 
 def _alias(vhost: OpenVhost, values: Sequence[bytes], _absolute: Resolver) -> None:
     vhost.aliases.extend(map(_text, values))
-
-
-def _root(vhost: OpenVhost, values: Sequence[bytes], _absolute: Resolver) -> None:
-    vhost.document_root = _text(values[0])
 
 
 def _engine(vhost: OpenVhost, values: Sequence[bytes], _absolute: Resolver) -> None:
@@ -70,27 +73,15 @@ def _certificate(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) 
     vhost.certificates.append(Path(absolute(values[0])))
 
 
-def _chain(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> None:
-    vhost.chain_file = Path(absolute(values[0]))
-
-
-def _trusted_file(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> None:
-    vhost.trusted_file = Path(absolute(values[0]))
-
-
-def _trusted_path(vhost: OpenVhost, values: Sequence[bytes], absolute: Resolver) -> None:
-    vhost.trusted_path = Path(absolute(values[0]))
-
-
-VHOST_LINES: dict[bytes, Callable[[OpenVhost, Sequence[bytes], Resolver], None]] = {
-    b"servername": _name,
+VHOST_LINES: dict[bytes, _Taker] = {
+    b"servername": _text_in("name"),
     b"serveralias": _alias,
-    b"documentroot": _root,
+    b"documentroot": _text_in("document_root"),
     b"sslengine": _engine,
     b"sslcertificatefile": _certificate,
-    b"sslcertificatechainfile": _chain,
-    b"sslcacertificatefile": _trusted_file,
-    b"sslcacertificatepath": _trusted_path,
+    b"sslcertificatechainfile": _path_in("chain_file"),
+    b"sslcacertificatefile": _path_in("trusted_file"),
+    b"sslcacertificatepath": _path_in("trusted_path"),
 }
 
 
