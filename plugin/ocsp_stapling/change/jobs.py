@@ -104,8 +104,7 @@ class Operations:
             self._output(identity).unlink(missing_ok=True)
             raise Problem(
                 "start-failed",
-                "The change could not be started, so nothing was changed. Use ssh: ocsp-stapling "
-                + request.action.replace("-", " "),
+                f"The change could not be started, so nothing was changed. Use ssh: {request.command}",
                 (done.out + done.err)[-2000:],
             )
 
@@ -146,9 +145,9 @@ class Operations:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return False
         except OSError as error:
+            if path.exists():
+                return False
             raise Problem(
                 "start-failed", f"{path} cannot be written ({error.strerror}), so nothing was started."
             ) from error

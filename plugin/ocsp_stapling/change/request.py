@@ -87,6 +87,17 @@ class ChangeRequest:
             and not (self.return_when_healthy and self.action != OFF)
         )
 
+    @property
+    def _words(self) -> list[str]:
+        return self.action.removeprefix("site-").split("-")
+
+    @property
+    def command(self) -> str:
+        """What a person would type for the same."""
+        option, name = ("account", self.site[1:]) if self.site.startswith(ACCOUNT) else ("site", self.site)
+        of = [f"--{option} {name}"] if name else []
+        return " ".join(["ocsp-stapling", *self._words, *of])
+
     def arguments(self) -> list[str]:
         """Return the command's arguments; every value is glued to its option, so none can become an option."""
         given = {
@@ -102,7 +113,7 @@ class ChangeRequest:
             "--return": self.return_when_healthy,
         }
         return [
-            *self.action.removeprefix("site-").split("-"),
+            *self._words,
             "--yes",
             "--json",
             *[f"--{name}={value}" for name, value in given.items() if value],

@@ -16,8 +16,9 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.jobs import Operations, Progress
 from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.document import moment
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.run import Completed
+from ocsp_stapling.run import SAFE_PATH, Completed
 
 # Written out, for workers that share the tests must name them alike.
 FRESH = "20250101T000000-012345"
@@ -114,7 +115,17 @@ def test_the_change_is_nobodys_child_and_knows_nothing_of_our_environment(tmp_pa
     assert result is not None
     assert result["ppid"] != os.getpid()
     assert result["sid"] != os.getsid(0)
+    assert {"PATH": SAFE_PATH, "HOME": "/root", "LC_ALL": "C.UTF-8"}.items() <= result["env"].items()
     assert "the-password" not in str(result["env"])
+
+
+def test_where_the_place_of_the_output_is_a_file_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "operations").write_text("")
+    with pytest.raises(Problem) as caught:
+        Operations(tmp_path, lambda *_: pytest.fail("started")).start(off())
+    path = tmp_path / f"operations/{FRESH}.json"
+    assert caught.value.sentence.startswith(f"{path} cannot be written (")
+    assert caught.value.sentence.endswith("), so nothing was started.")
 
 
 def test_steps_come_from_the_journal_while_it_runs_and_its_end_too(tmp_path: Path) -> None:
@@ -131,6 +142,14 @@ def test_steps_come_from_the_journal_while_it_runs_and_its_end_too(tmp_path: Pat
     go_on.touch()
     progress = ended(found, identity)
     assert (progress.state, progress.result) == ("restored", {"sentence": "m"})
+    told = progress.as_json()
+    assert (told["operation"], told["state"], told["action"], told["ended"]) == (
+        identity,
+        "restored",
+        "off",
+        True,
+    )
+    assert told["finished"] == moment(progress.finished or 0)
 
 
 def test_a_killed_change_is_seen_as_interrupted(tmp_path: Path) -> None:
@@ -161,14 +180,17 @@ def test_a_command_that_breaks_is_told_with_its_last_words(tmp_path: Path) -> No
     found.start(off(identity))
     progress = ended(found, identity)
     assert progress.state == "interrupted"
-    assert "no such module" in str(progress.result)
+    assert progress.result is not None
+    error = progress.result["error"]
+    assert (error["code"], error["sentence"]) == ("no-result", "The change ended without a result.")
+    assert "no such module" in error["detail"]
 
 
 @pytest.mark.parametrize("identity", ["", "x", "../../etc/passwd", FRESH, f"{FRESH}\n"])
 def test_an_unknown_operation_is_unknown(tmp_path: Path, identity: str) -> None:
     with pytest.raises(Problem) as caught:
         operations(tmp_path, SAY).follow(identity)
-    assert caught.value.code == "operation-unknown"
+    assert (caught.value.code, caught.value.sentence) == ("operation-unknown", "There is no such operation.")
 
 
 @pytest.mark.parametrize(
@@ -191,14 +213,28 @@ def test_a_form_that_does_not_name_its_operation_starts_nothing(
     assert caught.value.code == "invalid-input"
 
 
-def test_a_start_that_fails_says_so_and_can_be_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("action", "site", "command"),
+    [
+        ("off", "", "ocsp-stapling off"),
+        ("cache-fit", "", "ocsp-stapling cache fit"),
+        ("site-off", "a.test", "ocsp-stapling off --site a.test"),
+        ("site-on", "@anna", "ocsp-stapling on --account anna"),
+    ],
+)
+def test_a_start_that_fails_says_so_names_the_command_and_can_be_tried_again(
+    tmp_path: Path, action: str, site: str, command: str
+) -> None:
     answers = [Completed(1, "", "no systemd"), Completed(0, "", "")]
     found = Operations(tmp_path, lambda _identity, _argv: answers.pop(0))
     identity = new_identity()
+    asked = ChangeRequest(action, "root (WHM)", identity=identity, site=site)
     with pytest.raises(Problem) as caught:
-        found.start(off(identity))
-    assert caught.value.code == "start-failed"
-    found.start(off(identity))
+        found.start(asked)
+    told = f"The change could not be started, so nothing was changed. Use ssh: {command}"
+    assert (caught.value.code, caught.value.sentence) == ("start-failed", told)
+    assert caught.value.detail == "no systemd"
+    found.start(asked)
     assert found.follow(identity).state == "starting"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_check_that_died_without_a_word_is_a_problem_too(tmp_path: Path) -> No
     ended(checks)
     problem = checks.state().problem
     assert problem is not None
-    assert problem.code == "no-result"
+    assert (problem.code, problem.sentence) == ("no-result", "The check ended without a result.")
 
 
 def test_what_was_pasted_reaches_the_check_as_a_private_file(tmp_path: Path) -> None:
@@ -94,6 +95,32 @@ def test_what_was_pasted_reaches_the_check_as_a_private_file(tmp_path: Path) -> 
     ended(checks)
     assert seen.read_text() == "OCSP-ELSEWHERE <b>"
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()} == {0}
+
+
+def test_a_check_for_the_page_tells_what_it_does_and_ends_with_a_document(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def noted(_identity: str, argv: Sequence[str]) -> Completed:
+        asked.extend(argv)
+        return Completed(0, "", "")
+
+    Checks(tmp_path, noted, Path("/bin/ocsp-stapling")).start("it answers there")
+    words = [
+        "/bin/ocsp-stapling",
+        "check",
+        "--json",
+        "--progress",
+        f"--elsewhere={tmp_path}/page-check.pasted",
+    ]
+    assert asked[-5:] == words
+
+
+def test_where_nothing_can_be_written_no_check_is_started_and_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(Problem) as caught:
+        Checks(tmp_path / "state", lambda *_: pytest.fail("started")).start()
+    assert caught.value.sentence.startswith(f"{tmp_path}/state/page-check.out cannot be written (")
+    assert caught.value.sentence.endswith("), so no check was started.")
 
 
 def test_where_nothing_can_be_started_it_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from ocsp_stapling.settings import Settings, WatchSettings
 from ocsp_stapling.web.pages import customer, sites
 from ocsp_stapling.web.pages.rehearsal import rehearse
 from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.words import moment
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 from tests.unit.web.asking import VIEWER, get
@@ -100,6 +102,34 @@ def test_while_apache_is_down_or_a_handshake_fails_nobody_is_told_that_the_site_
         assert "does not open at present" in found.reply
     untested = answer(DIGICERT, replace(made.healthy(), handshakes=()))
     assert (untested.word, untested.reply) == ("Not tested", "")
+
+
+QUICK = replace(made.stalling(), handshakes=made.handshakes((3.0, 0.008, 3.5)))
+CUT_OFF = replace(
+    made.stalling(), handshakes=tuple(replace(one, error="timeout") for one in made.stalling().handshakes)
+)
+ANSWERS: dict[str, tuple[str, Evidence, dict[str, object]]] = {
+    "causes the wait": (SECTIGO, made.stalling(), {}),
+    "causes it and did not open when tested": (SECTIGO, CUT_OFF, {}),
+    "only waits": (DIGICERT, made.stalling(), {}),
+    "waits at times": ("site001.digicert.example", QUICK, {}),
+    "opens": (SECTIGO, made.healthy(), {}),
+    "names no responder": ("quiet.example", made.stalling(), {"host": ""}),
+    "must staple while off": (SECTIGO, made.off_by_us(), {"must_staple": True}),
+    "Apache is down": (DIGICERT, made.apache_down(), {}),
+    "not tested": (DIGICERT, replace(made.healthy(), handshakes=()), {}),
+    "without a staple": ("site001.digicert.example", made.everything()["failing"], {}),
+}
+WORDS = Path(__file__).with_name("customers.txt")
+
+
+def test_what_is_told_to_us_and_to_the_customer() -> None:
+    told = []
+    for state, (site, evidence, more) in ANSWERS.items():
+        found = answer(site, evidence, **more)
+        told.append(f"== {state}: {found.tone}, {found.word}\n{found.sentence}\n\n{found.reply}")
+        told[-1] = told[-1].replace(moment(evidence.taken_at), "MOMENT")
+    assert "\n".join(told) == WORDS.read_text()
 
 
 def test_the_page_asks_answers_and_gives_a_reply(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,7 @@ def _waits(
     own = row.name in diagnosis.causing
     host = row.host if own else ""
     whose = f"its certificate's responder {host}" if own else "the responder of other sites' certificates"
-    service = (
-        f"{host}, a service of the certificate's authority," if own else "A certificate authority's service"
-    )
+    service = f"The service {host} of its authority" if own else "A certificate authority's service"
     quick = met is not None and is_quick(met)
     how = (
         "is slow to open or does not open, again and again," if quick else "is slow to open or does not open"
@@ -88,8 +86,8 @@ def _waits(
         told,
         _letter(
             f"https://{domain}/ {how} at present. Your site, its files and its "
-            f"certificate are in order. {service[0].upper() + service[1:]} does not answer this server, and the "
-            "web server waits for it. This is being worked on; nothing has to be changed on your side.",
+            f"certificate are in order. {service} does not answer this server, and the web server "
+            "waits for it. This is being worked on; nothing has to be changed on your side.",
             evidence.taken_at,
         ),
     )
