@@ -32,6 +32,7 @@ RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_global.conf"
 STATE = "/var/lib/ocsp-stapling"
 LOG = "/var/log/apache2/error_log"
+EMERGENCY = "emergency"
 PAGES = (
     "",
     "guide",
@@ -108,26 +109,58 @@ def browser(server: Machine, window: Open) -> Iterator[Window]:
         yield opened
 
 
-@pytest.fixture
-def whm(server: Machine) -> Machine:
-    """The machine as if new: nothing broken, nothing changed, nothing known."""
+def reset(server: Machine) -> None:
+    """Let the machine be as if new: nothing broken, nothing changed, nothing known."""
     server.heal()
     for name in ("global", "2"):
         server.path(f"/etc/apache2/conf.d/includes/pre_virtualhost_{name}.conf").write_bytes(b"")
     running = f"{STATE}/page-check.out"  # locked while a check that a page began is under way
     server.run("sh", "-c", f"[ ! -e {running} ] || timeout 60 flock -s {running} true", check=False)
-    server.run(
-        "sh", "-c", f"rm -rf {STATE}/*.sqlite* {STATE}/*check* {STATE}/operations; : >{LOG}; {RESTART} --hard"
-    )
+    known = " ".join(f"{STATE}/{each}" for each in ("*.sqlite*", "*check*", "operations", EMERGENCY))
+    server.run("sh", "-c", f"rm -rf {known}; : >{LOG}; {RESTART} --hard")
+
+
+@pytest.fixture
+def whm(server: Machine) -> Machine:
+    reset(server)
     return server
+
+
+def roots(browser: Window) -> Window:
+    return browser.scripts(allowed=True).size(1280, 900).dark(False).log_in()
 
 
 @pytest.fixture
 def page(whm: Machine, browser: Window) -> Iterator[Window]:
     """A window of root's, at the plugin's page; afterwards at none, for an open page has things checked."""
     assert whm.pid
-    yield browser.scripts(allowed=True).size(1280, 900).dark(False).log_in()
+    yield roots(browser)
     browser.driver.get("about:blank")
+
+
+@pytest.fixture
+def emergency(server: Machine, browser: Window) -> Iterator[Window]:
+    """The same while visitors wait and a check said so: one for tests beside each other that change nothing."""
+    kept = server.path(f"{STATE}/{EMERGENCY}")
+    if kept.exists():
+        be_of(server, minutes=0)
+        page = roots(browser)
+    else:
+        reset(server)
+        stall(server)
+        page = roots(browser).check()
+        kept.touch()
+    yield page
+    browser.driver.get("about:blank")
+
+
+def be_of(machine: Machine, minutes: float) -> None:
+    """Let the last check be so many minutes old."""
+    state = machine.path(STATE)
+    checked = result.load(state)
+    assert checked is not None
+    aged = replace(checked.evidence, taken_at=datetime.now(UTC) - timedelta(minutes=minutes))
+    result.store(state, result.judged(aged))
 
 
 def stall(machine: Machine) -> None:
@@ -198,89 +231,99 @@ def test_the_whole_story(whm: Machine, page: Window) -> None:
     assert page.complaints() == []
 
 
-def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(whm: Machine, page: Window) -> None:
-    stall(whm)
-    page.check()
+HOLDERS = ("region", "listitem", "option", "MenuListPopup")
+OPERATED = ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "DisclosureTriangle")
+
+
+def test_every_page_is_accessible_and_fits_a_phone_in_light_and_dark(
+    emergency: Window, request: pytest.FixtureRequest
+) -> None:
+    """Wide by day and narrow by night; `--long` has the other two as well."""
     pages = (*PAGES, "plan/off")
-    for dark in (False, True):
-        page.dark(dark)
-        for width in (1280, 380):
-            page.size(width, 900)
-            for name in pages:
-                page.open(name)
-                assert found_by_axe(page) == [], (name, width, dark)
-                assert ("ost-dark" in (page.one("#ost").get_attribute("class") or "")) is dark, name
-                assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
-                    name
-                )
-                assert page.driver.execute_script(CUT_LETTERS) == [], (name, width)
-                assert not page.driver.execute_script(SCROLLS_DOWN), (name, width)
-    page.dark(False).size(640, 450)  # 1280 x 900 at 200 %
+    looks = [(False, 1280), (True, 380)]
+    if request.config.getoption("--long"):
+        looks += [(False, 380), (True, 1280)]
+    for dark, width in looks:
+        emergency.dark(dark).size(width, 900)
+        for name in pages:
+            emergency.open(name)
+            assert found_by_axe(emergency) == [], (name, width, dark)
+            assert ("ost-dark" in (emergency.one("#ost").get_attribute("class") or "")) is dark, name
+            assert emergency.driver.execute_script("return document.documentElement.scrollWidth") <= width, (
+                name
+            )
+            assert emergency.driver.execute_script(CUT_LETTERS) == [], (name, width)
+            assert not emergency.driver.execute_script(SCROLLS_DOWN), (name, width)
+    emergency.dark(False).size(640, 450)  # 1280 x 900 at 200 %
     for name in pages:
-        page.open(name)
-        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 640, name
-    assert page.complaints() == []
+        emergency.open(name)
+        assert emergency.driver.execute_script("return document.documentElement.scrollWidth") <= 640, name
+    assert emergency.complaints() == []
 
 
 @pytest.mark.parametrize("size", [(1280, 900), PHONE])
-def test_in_an_emergency_the_button_is_above_the_fold(
-    whm: Machine, page: Window, size: tuple[int, int]
-) -> None:
-    stall(whm)
-    page.check().size(*size)
+def test_in_an_emergency_the_button_is_above_the_fold(emergency: Window, size: tuple[int, int]) -> None:
+    emergency.size(*size)
     for name in ("", "plan/off"):
-        page.open(name)
+        emergency.open(name)
         bottom = "return document.querySelector('#ost .ost-button-main').getBoundingClientRect().bottom"
-        assert page.driver.execute_script(bottom) <= size[1], name
-    page.open()
-    assert page.driver.title == "Visitors are waiting - OCSP Stapling"
+        assert emergency.driver.execute_script(bottom) <= size[1], name
+    emergency.open()
+    assert emergency.driver.title == "Visitors are waiting - OCSP Stapling"
     if size == PHONE:
         for name, pressed in (
             ("", ".ost-button-main"),
             ("plan/off", ".ost-button-main"),
             ("guide", ".ost-next a"),
         ):
-            page.open(name).driver.execute_script("scrollTo(0, document.documentElement.scrollHeight / 2)")
-            assert page.driver.execute_script(IN_SIGHT, pressed), (name, "stays in sight")
+            emergency.open(name).driver.execute_script(
+                "scrollTo(0, document.documentElement.scrollHeight / 2)"
+            )
+            assert emergency.driver.execute_script(IN_SIGHT, pressed), (name, "stays in sight")
 
 
 @pytest.mark.usefixtures("devtools")
-def test_the_tabs_stand_in_one_row_and_colours_that_the_reader_forces_hide_nothing(
-    whm: Machine, page: Window
-) -> None:
-    stall(whm)
-    page.check().size(1100, 900)
-    assert page.driver.execute_script(ROWS_OF_TABS) == 1
+def test_the_tabs_stand_in_one_row_and_colours_that_the_reader_forces_hide_nothing(emergency: Window) -> None:
+    emergency.size(1100, 900)
+    assert emergency.driver.execute_script(ROWS_OF_TABS) == 1
     forced = [{"name": "forced-colors", "value": "active"}]
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": forced})
-    page.open()
-    assert page.driver.execute_script("return matchMedia('(forced-colors: active)').matches")
-    paper = page.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    emergency.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": forced})
+    emergency.open()
+    assert emergency.driver.execute_script("return matchMedia('(forced-colors: active)').matches")
+    paper = emergency.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
     for selector, colour in (
         ("a.ost-button-main", "border-top-color"),
         ("#ost .ost-nav [aria-current]", "border-bottom-color"),
         ("#ost .ost-badge", "border-top-color"),
         ("#ost .ost-bars [class^=ost-fill]", "fill"),
     ):
-        assert page.one(selector).value_of_css_property(colour) != paper, selector
+        assert emergency.one(selector).value_of_css_property(colour) != paper, selector
 
 
 @pytest.mark.usefixtures("devtools")
 def test_on_paper_the_ticket_and_the_report_are_whole_dark_on_light_and_nothing_can_be_pressed(
-    whm: Machine, page: Window
+    emergency: Window,
 ) -> None:
-    stall(whm)
-    page.check().dark()
+    emergency.dark()
     for name in ("ticket", "history", ""):
-        page.open(name).driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        assert page.driver.execute_script(PRESSED_ON_PAPER) == [], name
-        assert page.driver.execute_script(CUT_ON_PAPER) == [], name
-        assert page.one("#ost").value_of_css_property("color") == "rgba(0, 0, 0, 1)", name
-        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        emergency.open(name).driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert emergency.driver.execute_script(PRESSED_ON_PAPER) == [], name
+        assert emergency.driver.execute_script(CUT_ON_PAPER) == [], name
+        assert emergency.one("#ost").value_of_css_property("color") == "rgba(0, 0, 0, 1)", name
+        emergency.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-HOLDERS = ("region", "listitem", "option", "MenuListPopup")
-OPERATED = ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "DisclosureTriangle")
+@pytest.mark.usefixtures("devtools")
+def test_what_a_screen_reader_is_given_has_names_levels_and_one_landmark(emergency: Window) -> None:
+    for name in (*PAGES, "plan/off"):
+        given = emergency.open(name).spoken()
+        nameless = [one for one in given if one.role in (*OPERATED, "image", "region") and not one.name]
+        assert nameless == [], name
+        strange = [one for one in given if one.focusable and one.role not in (*OPERATED, *HOLDERS)]
+        assert strange == [], name
+        assert [one.role for one in given].count("main") == 1, name
+        assert [one.level for one in given if one.role == "heading"][:1] == [2], name
+        assert [one.role for one in given].count("status") == 1, name
 
 
 @pytest.mark.usefixtures("devtools")
@@ -323,21 +366,12 @@ def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_c
     assert "alpha" in page.one("pre").text
 
 
-def grow_old(machine: Machine) -> None:
-    """Let the last check be three minutes old."""
-    state = machine.path(STATE)
-    checked = result.load(state)
-    assert checked is not None
-    aged = replace(checked.evidence, taken_at=checked.evidence.taken_at - timedelta(minutes=3))
-    result.store(state, result.judged(aged))
-
-
 def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_only_offers_to(
     whm: Machine, page: Window
 ) -> None:
     stall(whm)
     page.check().open("history")  # silent; the overview may still speak, half a second after it is there
-    grow_old(whm)
+    be_of(whm, minutes=3)
     earlier = len(page.heard())
     page.open().wait(lambda: page.all("[data-ost-poll]"))
     page.tab_to("Turn stapling off")
@@ -345,27 +379,12 @@ def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_o
     verdict = page.one("#ost-verdict-title").text
     page.wait(lambda: page.heard()[earlier:] == [verdict])
     assert page.driver.switch_to.active_element.text == "Turn stapling off…"
-    grow_old(whm)
+    be_of(whm, minutes=3)
     page.open("ticket").driver.execute_script("window.ostSame = true")
     page.wait_for("There is a newer check.")
     assert page.driver.execute_script("return window.ostSame"), "nothing was replaced under the reader"
     assert page.heard()[earlier:] == [verdict, "There is a newer check."]
     page.click("Show what it found").wait(lambda: not page.driver.execute_script("return window.ostSame"))
-
-
-@pytest.mark.usefixtures("devtools")
-def test_what_a_screen_reader_is_given_has_names_levels_and_one_landmark(whm: Machine, page: Window) -> None:
-    stall(whm)
-    page.check()
-    for name in (*PAGES, "plan/off"):
-        given = page.open(name).spoken()
-        nameless = [one for one in given if one.role in (*OPERATED, "image", "region") and not one.name]
-        assert nameless == [], name
-        strange = [one for one in given if one.focusable and one.role not in (*OPERATED, *HOLDERS)]
-        assert strange == [], name
-        assert [one.role for one in given].count("main") == 1, name
-        assert [one.level for one in given if one.role == "heading"][:1] == [2], name
-        assert [one.role for one in given].count("status") == 1, name
 
 
 def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine, page: Window) -> None:
