@@ -88,19 +88,22 @@ def cells() -> Iterator[Cell]:
                 yield Cell(kind, who, address, "", cause, _severity(kind, who, address), remedy, in_ci)
     for kind, pair in RESOLVER.items():
         for who, (cause, remedy) in zip(("one", "all"), pair, strict=True):
-            yield Cell(kind, who, "all", "", cause, _severity(kind, who, "all"), remedy, in_ci=True)
+            yield Cell(kind, who, "all", "", cause, _severity(kind, who, "all"), remedy, in_ci=who == "one")
     for kind in PACKETS:
         for who in ("one", "all"):
             for address in PLACES:
                 waits = address in WORKER_WAITS.get(kind, ())
                 severity = "stalling" if waits else "failing"
-                yield Cell(kind, who, address, "nobody", *_split(FIREWALL, severity), in_ci=address == "all")
+                in_ci = (who, address) == ("one", "all")
+                yield Cell(kind, who, address, "nobody", *_split(FIREWALL, severity), in_ci=in_ci)
 
 
 def _in_ci(kind: str, who: str, address: str) -> bool:
     """One cell of each sort; `--long` has them all."""
+    if kind == "drop":
+        return address != "4" or who == "one"
     if kind in (*PACKETS, "hang"):
-        return address != "4" or (kind, who) == ("drop", "one")
+        return address == "all" or (address, who) == ("6", "all")
     same = EVERYBODY[kind][0][0] == EVERYBODY[kind][1][0]
     return address == "all" and (who == "one" or not same or kind == "slow")
 

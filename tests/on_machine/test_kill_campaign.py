@@ -192,9 +192,9 @@ def test_a_switch_killed_at_any_journalled_step_is_recovered(campaign: Campaign,
 
 @pytest.mark.parametrize("action", ["off", "on"])
 def test_a_switch_killed_at_a_point_of_its_work_is_recovered(campaign: Campaign, action: str) -> None:
-    """Seven points of each action, spread over all of them; `--long` takes every one."""
+    """Four points of each action, spread over all of them; `--long` takes every one."""
     found = campaign.kill_points(action)
-    for point in range(found // 14, found, max(1, found // 7)):
+    for point in range(found // 8, found, max(1, found // 4)):
         campaign.kill_at(action, point)
     assert set(campaign.endings) == {"old", "wanted"}
 
@@ -230,7 +230,7 @@ def test_a_switch_killed_around_a_rebuild_of_httpd_conf_is_recovered(machine: Ma
     machine.run(REBUILD)
     machine.run(RESTART, "--hard")
     found = 2 * points(machine, "off", "--yes", "--json")
-    for point in range(found // 4, found, max(1, found // 8)):
+    for point in range(found // 4, found, max(1, found // 4)):
         for path in (GLOBAL, TWO):
             machine.path(path).unlink(missing_ok=True)
         machine.run(REBUILD)

@@ -293,7 +293,7 @@ def test_when_answers_end_in_an_outage_sites_go_on_quickly_without_a_staple(shie
         keep_anew(shielded)
 
 
-@pytest.mark.parametrize("size", [15_000, 60_000, 65_200])
+@pytest.mark.parametrize("size", [15_000, pytest.param(60_000, marks=pytest.mark.long), 65_200])
 def test_a_visitors_own_extensions_cost_nobody_a_staple(shielded: Machine, size: int) -> None:
     """mod_ssl hands them on in its own question; they hold somebody else's question, too."""
     site, other = "site0003.example.test", "site0004.example.test"

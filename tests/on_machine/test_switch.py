@@ -382,7 +382,10 @@ def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machin
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("mpm", ["event", "event-tight", "worker", "prefork"])
+@pytest.mark.parametrize(
+    "mpm",
+    ["event-tight", "prefork", *(pytest.param(each, marks=pytest.mark.long) for each in ("event", "worker"))],
+)
 def test_off_ends_a_stall_of_200_visitors_quickly(
     mpm: str, start_machine: Callable[[Shape], Machine]
 ) -> None:
