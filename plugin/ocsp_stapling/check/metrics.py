@@ -5,9 +5,12 @@ Source: Prometheus' documentation, "Exposition formats" and "Metric and label na
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime
@@ -30,7 +33,13 @@ def render(check: Mapping[str, Any] | None, operations: Iterable[Operation]) -> 
 
 
 def write(path: Path, text: str) -> None:
-    """Write a metrics file in one step, readable for node_exporter. Raises OSError."""
+    """Write a metrics file in one step, readable for node_exporter. Raises OSError.
+
+    What lies there and is no file stays: a device such as /dev/null, put aside by a rename, is gone for all programs.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,18 @@ def test_help_of_every_command_ends_well() -> None:
         assert call(command, "--help").returncode == 0
         if command not in ("cache", "shield"):  # groups: their commands take --json
             assert call(command, "--help", "--json").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["a link", "a pipe"])
+def test_metrics_put_nothing_aside_that_is_no_file(tmp_path: Path, kind: str) -> None:
+    """As /dev/null would be, for every program of the server."""
+    path = tmp_path / "device"
+    if kind == "a link":
+        path.symlink_to("/dev/null")
+    else:
+        os.mkfifo(path)
+    before = path.lstat()
+    done = call("metrics", "--output", str(path))
+    assert (done.returncode, "it is no regular file" in done.stderr) == (1, True)
+    assert path.lstat().st_ino == before.st_ino
+    assert list(tmp_path.iterdir()) == [path]
