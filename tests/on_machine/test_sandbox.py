@@ -239,7 +239,11 @@ def test_the_machines_usage_has_one_command_a_line_and_every_fault(machine: Mach
 
 @pytest.mark.parametrize(
     ("how", "number", "code"),
-    [("--serve", signal.SIGINT, 130), ("--tour", signal.SIGINT, 130), ("--serve", signal.SIGKILL, -9)],
+    [
+        ("--serve", signal.SIGINT, 130),
+        pytest.param("--tour", signal.SIGINT, 130, marks=pytest.mark.long),
+        ("--serve", signal.SIGKILL, -9),
+    ],
 )
 def test_however_it_is_stopped_nothing_is_left(how: str, number: signal.Signals, code: int) -> None:
     with serving(how) as found:

@@ -38,7 +38,7 @@ def write(path: Path, text: str) -> None:
     What lies there and is no file stays: a device such as /dev/null, put aside by a rename, is gone for all programs.
     """
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.lstat().st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
