@@ -19,7 +19,7 @@ NO_DOCUMENTS = ("common", "log")
 APART = ("log",)
 # Whole numbers that count nothing.
 MEASURES = {
-    *("line", "port", "begin", "end", "exit_status", "http_status"),
+    *("line", "port", "shield_port", "begin", "end", "exit_status", "http_status"),
     *("age_seconds", "availability_days", "failures_by_responder", "failures_by_kind"),
 }
 Shape = tuple[str, frozenset[str]]

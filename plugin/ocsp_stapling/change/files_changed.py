@@ -144,12 +144,19 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     lines = managed_block.shield_block(
         request.who, request.reason, request.now, cache, request.shield_port, not bare.stapling.on
     )
-    return _winning(lines, now, ours, _is_shielded)
+    changes = _winning(lines, now, ours, _is_shielded)
+    # Written anew it would say the same, and the restart would cost every staple.
+    return () if now.server.shielded and all(map(_says_the_same, changes)) else changes
 
 
 def shield_off(now: Situation) -> Changes:
-    """Return the changes after which no block of ours is left: the configuration decides as it did before."""
-    return tuple(_without_block(each) for each in managed(now))
+    """Return the changes after which the configuration decides as it did before; () where no block asks the relay.
+
+    So a block that keeps stapling off goes on doing that: only who turns it on meets the authorities again.
+    """
+    ours = managed(now)
+    shielded = any(managed_block.relay_port((each.content or b"").decode(errors="replace")) for each in ours)
+    return tuple(_without_block(each) for each in ours) if shielded else ()
 
 
 def relay_port(changes: Changes) -> int:
@@ -314,6 +321,16 @@ def _without_block(old: Snapshot) -> Change:
     rest = includes.remove(old.content or b"")
     # A file that held nothing but our block, and that is ours by name, goes as it came.
     return Change(old, None if not rest and old.path.name in managed_block.OF_SITES else rest)
+
+
+def _says_the_same(change: Change) -> bool:
+    """Whether only comments differ: who, when and why."""
+    old, new = change.old.content, change.content
+    return old is not None and new is not None and _without_comments(old) == _without_comments(new)
+
+
+def _without_comments(content: bytes) -> list[bytes]:
+    return [line for line in content.splitlines() if not line.startswith(b"#")]
 
 
 def _turns_on(found: Snapshot) -> bool:

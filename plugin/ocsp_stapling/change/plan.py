@@ -90,6 +90,8 @@ class Plan:
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
     outlook: Outlook = Outlook()
     """What is known beforehand; `warnings` hold its own."""
+    shielded: bool = False
+    """Whether Apache asks our relay now, so that no authority keeps anybody waiting."""
 
     @property
     def is_cold_after(self) -> bool:
@@ -158,10 +160,13 @@ def _in_vain(plan: Plan, before: Sequence[Handshake]) -> str:
     """The word for who turns off what does no harm; "" where a responder is known to fail or somebody waits."""
     turns_off = plan.action == "site-off" or (plan.stapling_now and not plan.stapling_then)
     quick = before and all(one.completed and one.seconds < _QUICK_SECONDS for one in before)
-    if not (turns_off and plan.changes and quick) or plan.outlook.failing or plan.outlook.healthy is False:
+    may_help = not plan.shielded and (plan.outlook.failing or plan.outlook.healthy is False)
+    if not (turns_off and plan.changes and quick) or may_help:
         return ""
     slowest = max(one.milliseconds for one in before)
     met = f"{counted(before, 'site')} tested just now answered within {slowest} ms"
+    if plan.shielded:
+        return f"This will not help: {met}, and the shield is on: no visitor waits for an authority."
     if plan.outlook.healthy:
         return (
             f"This will not help: {met}, and every responder answered when it was asked last. "
@@ -307,6 +312,7 @@ def _described(
         return_when_healthy=request.return_when_healthy,
         site=(site if site.startswith(ACCOUNT) else alone[0].name) if alone else "",
         others=_others(now, after, will, alone),
+        shielded=now.server.shielded,
     )
 
 

@@ -25,6 +25,7 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     return {
         **_stapling(state),
         "still_on": [] if state.on else [one.name for one in endpoints if one.stapling],
+        "shield_port": here.relay_port if here.shielded else None,
         "off_alone": [_off_alone(name, file) for name, file in turned_off(here).items()],
         "site_count": len(endpoints),
         "must_staple_count": len(strict),

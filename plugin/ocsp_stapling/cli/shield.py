@@ -118,11 +118,11 @@ def status(as_json: bool) -> None:
     from ocsp_stapling.shield.keeping import look
 
     here, found = look(settings.load())
-    in_force = here.shielded
+    in_force, stapling = here.shielded, here.stapling.on
     if as_json:
         emit_json("shield", {"on": bool(found.port), "in_force": in_force, **_facts(found)})
     else:
-        click.echo(_text(found, in_force))
+        click.echo(_text(found, in_force, stapling))
     sys.exit(0 if not found.port else 2 if not found.answering else int(bool(found.missing or found.revoked)))
 
 
@@ -153,14 +153,13 @@ def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
     return [{"failure": failure, "failure_count": count} for failure, count in counted]
 
 
-def _text(found: Any, in_force: bool) -> str:
+def _text(found: Any, in_force: bool, stapling: bool = True) -> str:
     from ocsp_stapling.cli.output import printable, table, wrapped
     from ocsp_stapling.text import listed, when
 
     if not found.port:
-        return wrapped(
-            "The shield is off: Apache asks the authorities itself. `ocsp-stapling shield on` changes that."
-        )
+        now = "Apache asks the authorities itself" if stapling else "stapling is off, too"
+        return wrapped(f"The shield is off: {now}. `ocsp-stapling shield on` changes that.")
     word = "answers" if found.answering else "DOES NOT ANSWER"
     rows = [
         ("Relay", f"127.0.0.1:{found.port}, {word}"),

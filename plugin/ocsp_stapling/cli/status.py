@@ -63,6 +63,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Decided by", decided),
         *_md_stapling(found["md_stapling"]),
+        *_shield(found["shield_port"]),
         ("Sites", f"{counted(found['site_count'], 'TLS site')}, {_strict(found)}"),
     ]
     if found["still_on"]:
@@ -91,6 +92,11 @@ def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:
             f"mod_md staples, so SSLUseStapling decides nothing: {line['name']} {line['value']} ({where})",
         )
     ]
+
+
+def _shield(port: int | None) -> list[tuple[str, str]]:
+    told = f"on: Apache asks the relay, 127.0.0.1:{port} (ocsp-stapling shield status)"
+    return [("Shield", told)] if port else []
 
 
 def _strict(found: Mapping[str, Any]) -> str:

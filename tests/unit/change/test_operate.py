@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import lock, operate
+from ocsp_stapling.change import lock, operate, plan
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.operate import Operator
 from ocsp_stapling.change.plan import Outlook, Plan
@@ -24,7 +24,7 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.following import Ending
-from tests.unit.change.made import site_wish, wish
+from tests.unit.change.made import carry_out, site_wish, wish
 from tests.unit.change.simulated import OLD, World, having, old_workers_hang, read
 
 KNOWN = "20260301T120000-abcdef"
@@ -312,7 +312,8 @@ def test_after_an_interruption_the_relay_is_seen_to(
     seen: list[bool] = []
     monkeypatch.setattr(operate, "reconcile", lambda _settings, *, forget: seen.append(forget))
     if action == "shield-off":
-        ask(here)  # a block of ours to take away
+        shield = replace(wish("shield-on"), shield_port=340)
+        carry_out(plan.make(shield, here.tree.situation()))  # a block to take away
     kill(here, step, action)
     settings = replace(Settings(), state_directory=here.tree.base / "state")
     (found,) = operate.recover(settings, here.watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ocsp_stapling.change import files_changed, plan
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.request import ChangeRequest
+from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.refresh import wanted
 from tests.unit.change.made import SSL, Tree, carry_out, wish
@@ -149,3 +151,40 @@ def test_only_the_one_form_that_apache_bears_is_taken_for_our_relay(tree: Tree) 
     for line in ("127.0.0.1", "https://127.0.0.1:340/", "http://192.0.2.1:340/", "http://127.0.0.1:340/x"):
         tree.conf(ssl=SSL + f"SSLStaplingForceURL {line}\n")
         assert tree.situation().server.relay_port == 0
+
+
+def test_turned_on_again_where_it_is_on_it_costs_nobody_a_staple(tree: Tree) -> None:
+    """Neither by `shield on` nor by `on`, which return to it: nothing but the time would be written anew."""
+    carry_out(plan.make(SHIELD, tree.situation()))
+    later = replace(SHIELD, now=SHIELD.now + timedelta(hours=1), reason="again")
+    assert plan.make(later, tree.situation()).changes == ()
+    assert plan.make(replace(later, action="on"), tree.situation()).changes == ()
+    assert (
+        files_changed.relay_port(plan.make(replace(later, shield_port=342), tree.situation()).changes) == 342
+    )
+
+
+def test_shield_off_turns_nothing_on_where_stapling_is_off(tree: Tree) -> None:
+    """Who turned stapling off in an outage does not want it back because the shield goes."""
+    carry_out(plan.make(SHIELD, tree.situation()))
+    carry_out(plan.make(wish("off"), tree.situation()))
+    found = plan.make(wish("shield-off"), tree.situation())
+    assert (found.changes, found.stapling_then) == ((), False)
+
+
+def test_shield_off_takes_a_block_out_that_apache_does_not_read_yet(tree: Tree) -> None:
+    """Else it would send Apache to a relay that is gone as soon as httpd.conf is written anew."""
+    carry_out(plan.make(SHIELD, tree.situation()))
+    tree.conf(named=())
+    assert tree.situation().server.relay_port == 0
+    assert plan.make(wish("shield-off"), tree.situation()).changes
+
+
+def test_under_the_shield_turning_off_is_said_not_to_help_also_while_a_responder_fails(tree: Tree) -> None:
+    carry_out(plan.make(SHIELD, tree.situation()))
+    off = plan.make(wish("off"), tree.situation()).knowing(
+        plan.Outlook(failing=("ocsp.a.test",), healthy=False)
+    )
+    told = off.met([Handshake(off.samples[0].door, True, 0.02)])
+    assert "This will not help" in told.warnings[0]
+    assert "shield is on" in told.warnings[0]
