@@ -11,7 +11,7 @@ import click
 from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
 from ocsp_stapling.cli.output import blocks, boxed, place_of, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted, duration, milliseconds, when
+from ocsp_stapling.text import counted, duration, listed, milliseconds, when
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -68,10 +68,22 @@ def _reasons(found: Document) -> list[str]:
         sure = confidence_words(str(found["confidence"]))
         facts.append(wrapped(f"Cause: {cause_words(str(found['cause']))}{sure}. [{found['cause']}]"))
         facts.append(wrapped(f"Effect: {harm_words(found)}."))
-    facts += map(wrapped, _names(found))
+    facts += map(wrapped, (*_names(found), *_refused(found)))
     facts += [wrapped(printable(text, 600), "  + ", "    ") for text in found["for"]]
     facts += [wrapped(printable(text, 600), "  - ", "    ") for text in found["against"]]
     return facts
+
+
+def _refused(found: Document) -> list[str]:
+    """Off is not harmless for everybody: what browsers refuse without a staple is said as long as it lasts."""
+    if found["configuration"]["stapling"] != "off":
+        return []
+    strict = [name for one in found["responders"] for name in one["must_staple_sites"]]
+    # Where some are concerned, the line of those names them already.
+    strict = [name for name in dict.fromkeys(strict) if name not in found["must_staple_sites"]]
+    return [
+        f"Firefox refuses {counted(strict, 'Must-Staple site')} while it is off: {listed(strict)}."
+    ] * bool(strict)
 
 
 def _names(found: Document) -> list[str]:

@@ -56,6 +56,12 @@ def test_verdict_and_next_step_come_first_in_a_box(state: str, width: int) -> No
     assert "slowest_handshake" not in rest
 
 
+def test_while_stapling_is_off_the_sites_that_firefox_refuses_are_named() -> None:
+    told = "Firefox refuses 3 Must-Staple sites while it is off: site007.sectigo.example, site007.digicert.example"
+    assert told in as_text(document("off-by-us"))
+    assert "Firefox refuses" not in as_text(document("healthy"))
+
+
 def test_off_a_terminal_lines_stay_whole() -> None:
     found = document("stalling")
     first = click.unstyle(as_text(found)).splitlines()[0]
