@@ -79,11 +79,14 @@ def test_who_was_quick_in_a_stall_when_tested_is_not_told_to_wait_milliseconds()
         ("stalling", {"name": "quiet.example", "host": ""}, "No", "names no responder"),
         ("off-by-us", {}, "No", "stapling is off"),
         ("off-by-us", {"must_staple": True}, "In Firefox only", "Must-Staple"),
+        ("shielded", {"must_staple": True}, "In Firefox only", "the shield has no staple for it yet"),
         ("failing", {"name": "site001.digicert.example"}, "Hardly", "without a staple"),
     ],
 )
 def test_the_answer_fits_the_state(state: str, more: dict[str, object], word: str, said: str) -> None:
-    found = answer(str(more.get("name", SECTIGO)), made.everything()[state], **more)
+    shielded = replace(made.healthy(), shield=ShieldEvidence(True, 119, 120, (SECTIGO,)))
+    evidence = shielded if state == "shielded" else made.everything()[state]
+    found = answer(str(more.get("name", SECTIGO)), evidence, **more)
     assert found.word == word
     assert said in found.sentence
     assert "As of " in found.reply

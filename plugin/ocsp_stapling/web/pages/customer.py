@@ -9,7 +9,7 @@ from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.pages.sites import SiteRow
-from ocsp_stapling.web.pages.verdict import apache_down, measured
+from ocsp_stapling.web.pages.verdict import apache_down, measured, refused_by_firefox
 from ocsp_stapling.web.words import Tone, duration, moment
 
 DOMAIN_LIMIT = 253
@@ -38,18 +38,21 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
     met = _met(row, evidence)
     if diagnosis.severity is Severity.STALLING and row.name in (*diagnosis.waiting, *diagnosis.causing):
         return _waits(domain, row, evidence, diagnosis, met)
-    if apache_down(evidence) or (met is not None and met.error):
-        return _closed(domain, evidence, met)
+    down = apache_down(evidence, diagnosis)
+    if down or (met is not None and met.error):
+        return _closed(domain, evidence, "" if down or met is None else met.error)
     if not measured(evidence):
         return CustomerAnswer("calm", "Not tested", f"The last check could test no site, {domain} neither.")
-    if evidence.configuration.on is False and row.must_staple:
+    off = evidence.configuration.on is False
+    if row.must_staple and (off or row.name in refused_by_firefox(evidence)):
+        why = "stapling is off" if off else "the shield has no staple for it yet"
         return CustomerAnswer(
             "warn",
             "In Firefox only",
-            f"{domain} opens at once, but not in Firefox: its certificate is Must-Staple, and stapling is off.",
+            f"{domain} opens at once, but not in Firefox: its certificate is Must-Staple, and {why}.",
             _letter(
                 f"https://{domain}/ opens, except in Firefox: the certificate asks for something that this server "
-                "has turned off for a while, because an authority's service is out of order. It works again when "
+                "does not send for a while, because an authority's service is out of order. It works again when "
                 "that is over. A certificate without the Must-Staple mark would open everywhere now.",
                 evidence.taken_at,
             ),
@@ -93,10 +96,8 @@ def _waits(
     )
 
 
-def _closed(domain: str, evidence: Evidence, met: HandshakeEvidence | None) -> CustomerAnswer:
-    why = "Apache does not run" if apache_down(evidence) else "its handshake failed when it was tested"
-    if met is not None and met.error and not apache_down(evidence):
-        why += f" ({met.error})"
+def _closed(domain: str, evidence: Evidence, error: str) -> CustomerAnswer:
+    why = f"its handshake failed when it was tested ({error})" if error else "Apache does not run"
     return CustomerAnswer(
         "bad",
         "Yes",

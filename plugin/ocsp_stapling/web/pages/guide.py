@@ -48,6 +48,10 @@ class _Case:
         return self.evidence.configuration.on is False
 
     @property
+    def down(self) -> bool:
+        return apache_down(self.evidence, self.diagnosis)
+
+    @property
     def shielded(self) -> bool:
         """Whether the shield ended the waiting in this outage, so that stapling stays on."""
         stalls = self.diagnosis.severity is Severity.STALLING
@@ -146,7 +150,7 @@ def _symptoms(case: _Case) -> GuideStep:
         told, buttons = words.experienced(case.incident), (Button("Its timeline", "history.show"),)
         return GuideStep(_TITLES[0], *_DONE, _then(case.incident), told, buttons)
     lines = [
-        "Apache does not run." if evidence.host.apache_running is False else "Apache runs.",
+        "Apache does not run." if case.down else "Apache runs.",
         sentence(
             evidence.host.load_sentence or f"load is {'normal' if evidence.host.load_normal else 'high'}"
         ),
@@ -243,7 +247,7 @@ def _decide(case: _Case) -> GuideStep:
     found = case.diagnosis
     if case.incident is not None and case.incident.sentence:
         return GuideStep(_TITLES[4], *_DONE, case.incident.sentence)
-    advice = (found.advice,) if case.operator and apache_down(case.evidence) else ()
+    advice = (found.advice,) if case.operator and case.down else ()
     return GuideStep(_TITLES[4], *_DONE, found.sentence, (*found.reasons_for[:4], *advice))
 
 
@@ -262,7 +266,7 @@ def _turn_off(case: _Case) -> GuideStep:
     if not wanted and case.diagnosis.severity is Severity.STALLING:
         return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
     if not wanted:
-        now = "Apache does not run" if apache_down(case.evidence) else "Sites are quick"
+        now = "Apache does not run" if case.down else "Sites are quick"
         why = f"{now}. Turning stapling off helps only while handshakes stall."
         return GuideStep(_TITLES[5], *_SPARED, why)
     why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."

@@ -128,9 +128,9 @@ def verdict_of(
     )
 
 
-def apache_down(evidence: Evidence) -> bool:
-    """Say whether Apache did not run when the evidence was taken."""
-    return evidence.host.apache_running is False
+def apache_down(evidence: Evidence, diagnosis: Diagnosis) -> bool:
+    """Say whether Apache did not run, or nothing served, when the evidence was taken."""
+    return evidence.host.apache_running is False or diagnosis.cause is Cause.NOT_SERVED
 
 
 def refused_by_firefox(evidence: Evidence) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def refused_by_firefox(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
-    if apache_down(evidence) and diagnosis.severity is not Severity.STALLING:
+    if apache_down(evidence, diagnosis) and diagnosis.severity is not Severity.STALLING:
         return "bad", "Apache is down"
     if diagnosis.severity is Severity.STALLING:
         return _BY_SEVERITY[Severity.STALLING]
@@ -183,6 +183,8 @@ def _advice(diagnosis: Diagnosis, evidence: Evidence, operator: bool) -> str:
         return f"{what} {then}".strip()
     if diagnosis.cause in _OFF and diagnosis.action is not Action.TURN_ON and diagnosis.reasons_for:
         return f"Keep it off for now: {uncapital(diagnosis.reasons_for[0])}"
+    if not operator and apache_down(evidence, diagnosis):
+        return "Someone with root privileges has to start Apache."
     if diagnosis.action is Action.TURN_ON:
         return f"{all_answer(evidence)}, so stapling can be turned on again."
     return diagnosis.advice.replace(
