@@ -34,6 +34,8 @@ _TRIED = 5
 _ISSUERS_PER_RESPONDER = 3
 _FURTHER, _FURTHER_OF_A_GROUP = 200, 60
 """Certificates asked about beside the first of an issuer and all that must staple: of a server's, of one issuer's."""
+_SUBJECT_SECONDS = 3.0
+"""What reading the first certificates may take; who comes later by turn, as those of one customer do, is left out."""
 _READING_SECONDS, _READING_BYTES = 0.5, 8 << 20
 """What reading the further certificates may take: customers can install any number of any size."""
 MAX_SUBJECTS = 200
@@ -96,10 +98,12 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     merged = _in_turn(sorted(_few_issuers(groups), key=_weight, reverse=True))
     names = labels(endpoints)
     merged, left_out = _within_bounds(merged)
+    subjects, late = _subjects(merged, names, directory, anywhere=anywhere)
+    left_out += late
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
-        _subjects(merged, names, directory, anywhere=anywhere),
+        subjects,
         tuple(_stapling(endpoints, names)),
         tuple(_site(one, names) for one in incomplete),
         tuple(
@@ -176,18 +180,18 @@ def _few_issuers(groups: dict[_Asked, _Group]) -> list[_Group]:
 
 def _subjects(
     merged: Sequence[_Group], names: Labels, directory: Directory, *, anywhere: bool
-) -> tuple[Subject, ...]:
-    """Each with the further certificates that are asked about, as far as there is room."""
+) -> tuple[tuple[Subject, ...], list[_Group]]:
+    """Each with the further certificates that are asked about, as far as there is room; and those out of time."""
     room = min(_FURTHER // max(len(merged), 1), _FURTHER_OF_A_GROUP)
-    chosen = [
-        (subject, _further(one, subject, room))
-        for turn, one in enumerate(merged)
-        if (subject := _subject(one, names, directory, turn, anywhere=anywhere))
-    ]
+    until, chosen, late = time.monotonic() + _SUBJECT_SECONDS, [], []
+    for turn, one in enumerate(merged):
+        if time.monotonic() > until:
+            late.append(one)
+        elif subject := _subject(one, names, directory, turn, anywhere=anywhere):
+            chosen.append((subject, _further(one, subject, room)))
     read = _read_in_turn([further for _, further in chosen], names)
-    return tuple(
-        replace(subject, others=tuple(others)) for (subject, _), others in zip(chosen, read, strict=True)
-    )
+    pairs = zip(chosen, read, strict=True)
+    return tuple(replace(subject, others=tuple(others)) for (subject, _), others in pairs), late
 
 
 def _subject(

@@ -27,6 +27,9 @@ MAX_BLOCKS = 2000
 MAX_URLS = 16
 MAX_URL_BYTES, MAX_FURTHER_URL_BYTES = 16_385, 2100
 """Of a longer URL this much is kept, one byte more than we ask at; of those that Apache does not ask, less."""
+MAX_BYTES, MAX_ACCESS_BYTES, MAX_ACCESSES, _MAX_PIECES_BYTES = 8192, 512 << 10, 256, 64 << 10
+"""Of a name or an extension, of the AuthorityInformationAccess: what has more is there to keep us busy or to fill our
+memory, and its certificate counts as unreadable."""
 _CACHED_BYTES = 4096
 MAX_SERIAL_BYTES = 128  # RFC 5280 section 4.1.2.2 allows 20; what is longer than this is no certificate
 
@@ -249,6 +252,8 @@ def _walk(der: bytes) -> _Parts:
     if serial.tag != asn1.INTEGER or serial.stop - serial.start > MAX_SERIAL_BYTES:
         raise DerError("no serial number")
     not_before, not_after = asn1.children(der, validity.start, validity.stop)
+    if max(issuer.stop - issuer.start, subject.stop - subject.start) > MAX_BYTES:
+        raise DerError("a name longer than any")
     last = fields[-1]
     return _Parts(
         int.from_bytes(der[serial.start : serial.stop], "big", signed=True),
@@ -269,6 +274,10 @@ def _extensions(der: bytes, wrapper: Element) -> dict[bytes, bytes]:
         oid_end = start + 2 + der[start + 1]  # an OID longer than 127 bytes is none of ours
         oid = der[start + 2 : oid_end]
         if oid in _WANTED and oid_end <= stop:
+            if stop - start > (MAX_ACCESS_BYTES if oid == _AUTHORITY_INFORMATION else MAX_BYTES):
+                if oid == _SUBJECT_ALT_NAME:  # only shown
+                    continue
+                raise DerError("an extension longer than any")
             found[oid] = b"" if oid in found else _extension_value(der, oid_end, stop)
     return found
 
@@ -292,6 +301,8 @@ def _ocsp_urls(value: bytes) -> tuple[str, ...]:
 def _read_urls(value: bytes) -> tuple[str, ...]:
     """Raises DerError for what is no DER: OpenSSL may read it (BER), so nobody knows whom Apache asks."""
     items = asn1.members(value) if value else []
+    if len(items) > MAX_ACCESSES:
+        raise DerError("more accesses than any")
     descriptions = [_description(value, item) for item in items]
     if None in descriptions:
         return ()
@@ -351,7 +362,7 @@ def _is_oid(oid: bytes) -> bool:
 
 def _joined(value: bytes, whole: Element, depth: int = 0) -> bytes:
     """A string in pieces (X.690 section 8.7.3), as OpenSSL joins them: whatever tags they have, five deep."""
-    if depth > _DEEPEST_STRING:
+    if depth > _DEEPEST_STRING or whole.stop - whole.start > _MAX_PIECES_BYTES:
         raise DerError("nested too deeply")
     return b"".join(
         _joined(value, piece, depth + 1) if piece.tag & 0x20 else value[piece.start : piece.stop]

@@ -161,8 +161,12 @@ def _has_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
 
 
 def _finds_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
+    """Raises ValueError where it may be the one that cannot be read: Apache may know better."""
     known = [certificate for der in chain if (certificate := _parsed(der))]
-    return issuer_of(_Wanted(named), known) is not None
+    found = issuer_of(_Wanted(named), known) is not None
+    if not found and len(known) < len(chain):
+        raise ValueError("a chain that cannot be read")
+    return found
 
 
 _knows_issuer = lru_cache(maxsize=1024)(_finds_issuer)

@@ -17,6 +17,7 @@ from ocsp_stapling.apache.native import NativeSwitch, read_native_switch, vhost_
 from ocsp_stapling.apache.stapling import StaplingState, asked_again, effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Place
 from ocsp_stapling.problem import not_root
+from ocsp_stapling.server.names import host_name
 from ocsp_stapling.server.sites import Endpoint, host_of, matching, take
 from ocsp_stapling.server.vhosts import TlsVhost, read_owners, tls_vhosts
 
@@ -109,8 +110,9 @@ class ServerState:
         return replace(self, tree=read_config(self.layout, self.binary, contents))
 
     def called(self, name: str) -> Endpoint | None:
-        """Return the endpoint of that name or alias, one that can staple first."""
-        return _best(matching(self.endpoints, name))
+        """Return the endpoint of that name, else of that alias, which anybody may add; one that can staple first."""
+        found = matching(self.endpoints, name)
+        return _best([one for one in found if one.name == host_name(name)] or found)
 
     def asking(self, responder: str) -> Endpoint | None:
         """Return an endpoint that asks this URL or host, so that there is a certificate to ask about."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +143,24 @@ def test_hundreds_of_responders_of_one_customer_do_not_crowd_out_that_of_another
 
     assert URL in [one.url for one in found.subjects]
     assert (len(found.subjects), found.left_out) == (2, 3)
+    assert {site.owner for site in found.unasked} == {"mallory"}
+
+
+def test_certificates_that_take_long_to_read_cost_their_own_turn(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count()  # each look at the clock is one later
+    monkeypatch.setattr(questions, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    for number in range(9):
+        tree.site(
+            f"flood{number}.test", url=f"http://flood{number}.test", more="DocumentRoot /home/mallory/x"
+        )
+    tree.site("anna.test", url=URL, more="DocumentRoot /home/anna/public_html")
+
+    found = tree.served()
+
+    assert URL in [one.url for one in found.subjects]
+    assert (len(found.subjects), found.left_out) == (3, 7)
     assert {site.owner for site in found.unasked} == {"mallory"}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -331,6 +334,68 @@ def test_a_torn_certificate_is_read_or_is_a_problem(size: int) -> None:
 
 def test_expiry_is_aware_and_in_the_future() -> None:
     assert parse(ORDINARY).not_after > NOW
+
+
+def _list(item: bytes, count: int) -> bytes:
+    return der.encode(der.SEQUENCE, item * count)
+
+
+_ACCESS = der.encode(
+    der.SEQUENCE, der.encode(der.OID, bytes.fromhex("2b06010505073001")), der.encode(0x86, b"http://x/")
+)
+_FEW = der.encode(der.SEQUENCE)
+_IN_PIECES = der.encode(
+    der.SEQUENCE,
+    der.encode(der.OID, bytes.fromhex("2b06010505073001")),
+    der.encode(0xA6, b"\x04\0" * 150_000),
+)
+_FLOODS = {
+    "names": ("2.5.29.17", _list(b"\x82\x01a", 300_000), True),
+    "long names": ("2.5.29.17", _list(der.encode(0x82, b"a" * 60_000), 20), True),
+    "URLs": ("1.3.6.1.5.5.7.1.1", _list(_ACCESS, 60_000), False),
+    "a URL in pieces": ("1.3.6.1.5.5.7.1.1", der.encode(der.SEQUENCE, _IN_PIECES), False),
+    "features": ("1.3.6.1.5.5.7.1.24", _list(b"\x02\x01\x05", 300_000), False),
+    "a key identifier": ("2.5.29.14", der.encode(der.OCTET_STRING, b"k" * 900_000), False),
+    "key usage": ("2.5.29.15", der.encode(der.BIT_STRING, b"\0" * 900_000), False),
+    "what is not wanted": ("1.2.3", _list(_FEW, 400_000), True),
+}
+
+
+@pytest.mark.parametrize("what", _FLOODS)
+@pytest.mark.parametrize("read", [parse, scan])
+def test_a_certificate_full_of_anything_is_read_soon_or_unreadable(
+    what: str, read: Callable[[bytes], object]
+) -> None:
+    oid, value, readable = _FLOODS[what]
+    builder = base(CA.certificate.subject, CA.certificate.subject, 2)
+    flood = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+    made = encoded(builder.add_extension(flood, False).sign(CA.private_key, hashes.SHA256()))
+    begin = time.process_time()
+    with contextlib.nullcontext() if readable else pytest.raises(Problem):
+        read(made)
+    assert time.process_time() - begin < 0.5
+
+
+def test_a_certificate_of_endless_names_or_extensions_is_unreadable_soon() -> None:
+    long = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "x" * 60) for _ in range(200)])
+    many = der.encode(der.SEQUENCE, der.encode(der.OID, b"\x2a\x03"), der.encode(der.OCTET_STRING)) * 100_000
+    begin = time.process_time()
+    with pytest.raises(Problem):
+        parse(encoded(base(long, long, 2).sign(CA.private_key, hashes.SHA256())))
+    with pytest.raises(Problem):
+        parse(_extended(many))
+    assert time.process_time() - begin < 0.5
+
+
+def _extended(more: bytes) -> bytes:
+    """A certificate with more extensions, its signature none."""
+    whole = encoded(issue(CA, URL))
+    body = der.children(whole, *der.children(whole, 0, len(whole))[0][1:])[0]
+    fields = der.children(whole, body.start, body.stop)
+    own = der.expect(whole, fields[-1].start, fields[-1].stop, der.SEQUENCE)
+    wrapped = der.encode(0xA3, der.encode(der.SEQUENCE, whole[own.start : own.stop] + more))
+    tbs = der.encode(der.SEQUENCE, whole[body.start : fields[-2].stop] + wrapped)
+    return der.encode(der.SEQUENCE, tbs + whole[body.stop :])
 
 
 def test_thousands_of_enormous_responder_urls_are_cut_to_what_can_be_shown() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -16,7 +18,7 @@ from ocsp_stapling.server.certificate_memory import CACHE_NAME, CertificateFiles
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.machine.pki import AuthorityKeys, new_key, new_rsa_key
 from tests.machine.shape import Authority, SitePlan
-from tests.unit.ocsp.authority import issue, make_authority, pem
+from tests.unit.ocsp.authority import base, issue, make_authority, pem
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +103,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path, combined: list[bytes], cou
     paths[0].unlink()
     assert [reading.problem for reading in read(paths, tmp_path)] == ["certificate-missing", "", ""]
     assert sorted(counted) == ["0.pem", "1.pem", "2.pem"]
+
+
+def test_an_issuer_that_cannot_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    """Apache may find it all the same, and ask."""
+    ca = make_authority()
+    flood = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.1"), b"0" * 600_000)
+    odd = base(ca.certificate.subject, ca.certificate.subject, 1).add_extension(flood, False)
+    issuer = odd.sign(ca.private_key, hashes.SHA256())
+    (found,) = read(put(tmp_path, [pem(issue(ca, URL)) + pem(issuer)]))
+    assert found.problem == "certificate-unreadable"
 
 
 def test_a_file_that_claims_to_be_unchanged_is_read_again(tmp_path: Path, combined: list[bytes]) -> None:

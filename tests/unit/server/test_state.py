@@ -95,6 +95,15 @@ def vhost(place: str, name: str, *lines: str) -> str:
     return f"<VirtualHost {place}>\nServerName {name}\nSSLEngine on\n{inner}\n</VirtualHost>"
 
 
+def test_a_name_is_its_own_sites_before_it_is_anybodys_alias(tmp_path: Path) -> None:
+    line = f"SSLCertificateFile {certificate(tmp_path, 'a')}"
+    none = f"SSLCertificateFile {certificate(tmp_path, 'b', url='')}"
+    alias = "ServerAlias anna.test *.test"
+    here = conf(tmp_path, vhost("*:443", "mallory.test", line, alias), vhost("*:443", "anna.test", none))
+    found = [here.called(name) for name in ("anna.test", "ANNA.test:443", "other.test")]
+    assert [one and one.name for one in found] == ["anna.test", "anna.test", "mallory.test"]
+
+
 def test_one_name_on_two_ports_is_two_endpoints(tmp_path: Path) -> None:
     line = f"SSLCertificateFile {certificate(tmp_path, 'a')}"
     here = conf(
