@@ -80,7 +80,7 @@ _SENTENCES = {
     Outcome.REFUSED: "The connection is refused: nothing listens there, or a firewall rejects it.",
     Outcome.CONNECT_TIMEOUT: "The connection times out: packets are dropped, mostly by a firewall on the way.",
     Outcome.RESET: "The connection is cut off: the responder, or something on the way, breaks it.",
-    Outcome.REPLY_TIMEOUT: "The responder accepts the connection, then stays silent; Apache waits in vain.",
+    Outcome.REPLY_TIMEOUT: "The responder accepts the connection, then stays silent; whoever asks waits in vain.",
     Outcome.SLOW: "The responder answers too slowly for a handshake.",
     Outcome.EMPTY_REPLY: "The responder closes the connection without an answer: it is broken or filtered.",
     Outcome.NOT_HTTP: "What answers there does not speak HTTP: it is no OCSP responder.",
