@@ -17,7 +17,8 @@ def examine(places: Places | None = None) -> tuple[DoctorCheck, ...]:
     found += [on_disk.configuration(places), on_disk.state(_settings())]
     if places.units:
         found += [running.units(places), running.service(places)]
-    found.append(running.mails(_settings().state_directory))
+    directory = _settings().state_directory
+    found += [running.mails(directory), *running.shield(directory)]
     return (*found, running.whm(), running.apache(), running.clock(places))
 
 

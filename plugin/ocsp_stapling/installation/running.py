@@ -14,6 +14,8 @@ from ocsp_stapling.apache.layout import read_layout
 from ocsp_stapling.installation.check import FAILED, OK, WARNING, DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
+from ocsp_stapling.shield import service as relay
+from ocsp_stapling.shield.standing import answers, wished_port
 from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.whm import api
 
@@ -72,6 +74,24 @@ def mails(directory: Path) -> DoctorCheck:
     if found.waiting:
         return DoctorCheck("mail", WARNING, found.sentence, "ocsp-stapling watch --test-mail")
     return DoctorCheck("mail", OK, "No mail of the watch waits to be delivered.")
+
+
+def shield(directory: Path) -> list[DoctorCheck]:
+    """Where the shield is wished for: does its relay answer, and may nobody else take its place?"""
+    port = wished_port(directory)
+    if not port:
+        return []
+    if port >= relay.first_open_port():
+        said = (
+            f"Any account may listen on port {port} while the relay is away, and hand Apache answers of its own: "
+            f"net.ipv4.ip_unprivileged_port_start was set to {relay.first_open_port()}."
+        )
+        mend = "sysctl net.ipv4.ip_unprivileged_port_start=1024, and take out what sets it (/etc/sysctl.d)"
+        return [DoctorCheck("shield", FAILED, said, mend)]
+    if not answers(port):
+        mend = f"systemctl restart {relay.UNIT}; journalctl -u {relay.UNIT}"
+        return [DoctorCheck("shield", FAILED, f"The relay does not answer on 127.0.0.1:{port}.", mend)]
+    return [DoctorCheck("shield", OK, f"The relay answers on 127.0.0.1:{port}, a port of root's alone.")]
 
 
 def whm() -> DoctorCheck:

@@ -80,16 +80,21 @@ def require_port(port: int) -> None:
 
 def _refuse_open_port(port: int) -> None:
     """Whoever can listen on that port can have anything stapled, or stall the server: it must be root's alone."""
-    try:
-        first = int(UNPRIVILEGED.read_text())
-    except (OSError, ValueError):
-        first = 1024
+    first = first_open_port()
     if port >= first:
         raise Problem(
             "shield-port",
             f"Any account of this server could listen on port {port} (ip_unprivileged_port_start is {first}) and "
             "hand Apache answers of its own. Nothing was touched; choose a smaller port, or raise that setting.",
         )
+
+
+def first_open_port() -> int:
+    """Return the first port that any account may listen on."""
+    try:
+        return int(UNPRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _write_port(port: int) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from ocsp_stapling.installation import FAILED, OK, WARNING, running
 from ocsp_stapling.installation.check import Places
+from ocsp_stapling.shield import service
+from ocsp_stapling.shield.standing import wish
 from ocsp_stapling.whm import api
 
 REPO = Path(__file__).resolve().parents[3]
@@ -91,3 +93,23 @@ def test_nobody_listening_or_an_open_directory_is_a_fault(tmp_path: Path) -> Non
     (tmp_path / "run/ocsp-stapling").mkdir(parents=True)
     (tmp_path / "run/ocsp-stapling").chmod(0o755)
     assert "open to others" in running.service(Places(root=tmp_path)).sentence
+
+
+@pytest.mark.parametrize(
+    ("first", "answering", "state", "said"),
+    [
+        ("1024", True, OK, "answers on 127.0.0.1:340"),
+        ("1024", False, FAILED, "does not answer"),
+        ("0", True, FAILED, "Any account may listen on port 340"),
+    ],
+)
+def test_a_relay_that_is_dead_or_whose_port_was_opened_to_all_since_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, answering: bool, state: str, said: str
+) -> None:
+    assert running.shield(tmp_path) == []
+    wish(tmp_path, 340)
+    (tmp_path / "first").write_text(first)
+    monkeypatch.setattr(service, "UNPRIVILEGED", tmp_path / "first")
+    monkeypatch.setattr(running, "answers", lambda _port: answering)
+    (found,) = running.shield(tmp_path)
+    assert (found.state, said in found.sentence) == (state, True)
