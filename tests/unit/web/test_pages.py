@@ -481,7 +481,7 @@ def test_the_card_says_what_the_shield_holds_and_lacks(
     card = text.partition('aria-labelledby="ost-shield"')[2].partition("</section>")[0]
     assert word in card
     assert said.lower() in card.lower()
-    assert "Turn the shield off…" in card
+    assert f"Turn the shield {'off' if in_force else 'on'}…" in card
 
 
 @pytest.mark.usefixtures("own_only")

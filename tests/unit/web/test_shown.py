@@ -378,6 +378,7 @@ def test_a_viewer_is_not_told_to_turn_on_again_while_anothers_responder_still_fa
     found = diagnose(viewer_of(site, made.off_by_us(healed=False)))
     assert "other customers" in found.advice
     assert found.action is not Action.TURN_ON
+    assert len(re.findall("other customers", repr((found.reasons_for, found.reasons_against)))) == 1
 
 
 def test_a_viewer_of_a_server_with_too_small_a_cache_learns_its_cause_and_no_number() -> None:

@@ -408,9 +408,13 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         and load not in verdict.reasons_for
     ):
         facts.append(load)
-    if (told := unseen.told(evidence)) and told not in verdict.sentence:
-        facts.append(told)
-    return [*facts, *evidence.problems]
+    return [*facts, *_unseen(evidence, verdict), *evidence.problems]
+
+
+def _unseen(evidence: Evidence, verdict: Diagnosis) -> list[str]:
+    """What a viewer is told of what they may not see, unless the verdict says so."""
+    told = unseen.told(evidence)
+    return [told] if told and told not in " ".join((verdict.sentence, *verdict.reasons_for)) else []
 
 
 def _unasked(evidence: Evidence) -> str:

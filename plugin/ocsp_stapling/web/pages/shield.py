@@ -52,7 +52,8 @@ def card() -> Card:
         )
     except Problem as problem:
         return Card("warn", "Not clear", (problem.sentence,), (), off)
-    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found)), off)
+    button = off if in_force else Button("Turn the shield on…", "plan.show", {"action": "shield-on"})
+    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found)), button)
 
 
 def _stamp(directory: Path) -> tuple[int, ...]:
@@ -88,7 +89,10 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
     if not found.answering:
         yield "Apache gets no answer from the relay. The watch starts it again; the system log says why it ended."
     elif not in_force:
-        yield "Apache does not ask the relay now: stapling is off, or another line decides."
+        yield (
+            "Apache does not ask the relay now: stapling is off, or another line decides. Stapling returns with the "
+            "shield; `ocsp-stapling shield off` ends that."
+        )
     if found.revoked:
         yield f"Revoked by the authority: {listed(found.revoked)}."
     if found.missing:
