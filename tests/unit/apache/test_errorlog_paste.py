@@ -7,6 +7,7 @@ import json
 import quopri
 import re
 import textwrap
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -134,12 +135,18 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "saved by Windows": lambda text: f"{text}\r\n",
     "indented": lambda text: f"\t\t{text}",
     "without its date": lambda text: text.partition("] ")[2],
+    "of logfmt": lambda text: f'time="03:04:05" level=error module=ssl msg="{text[text.index("AH0") :]}"',
+    "in a panel's columns": lambda text: f"2026-11-22 03:04:05\terror\tssl\t{text[text.index('AH0') :]}",
+    "in a panel's table": lambda text: f"<td>03:04:05</td><td>ssl:error</td><td>{text[text.index('AH0') :]}</td>",
     "cut at its beginning": lambda text: text[20:],
     "without its header": lambda text: text[text.index("AH0") :],
 }  # fmt: skip
 
 
-NUMBER_FIRST = ("without its header", "behind words", "behind a date without brackets")
+NUMBER_FIRST = (
+    *("without its header", "behind words", "behind a date without brackets"),
+    *("of logfmt", "in a panel's columns", "in a panel's table"),
+)
 
 
 def read(text: str | bytes) -> tuple[list[Entry], Paste]:
@@ -262,6 +269,34 @@ def test_a_failed_question_whose_visitor_was_refused_is_about_his_certificate() 
     found, paste = read(f"{line(UNREACHABLE)}\n{refused}\n")
     assert [one.stapling for one in found] == [False]
     assert (summarise(found, NOW, None).total, paste.clients) == (0, 1)
+
+
+@pytest.mark.parametrize("width", range(60, 190))
+def test_at_whatever_width_a_line_is_wrapped_its_responder_is_named(width: int) -> None:
+    text = line(UNREACHABLE)
+    wrapped = "\n".join(text[at : at + width] for at in range(0, len(text), width))
+    (found,) = read(f"{wrapped}\n{line('AH00094: Command line: httpd')}\n")[0]
+    assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
+
+
+def test_who_could_not_be_connected_to_is_enough_where_nothing_else_is_shown() -> None:
+    (found,) = read("could not connect to OCSP responder 'ocsp.example.com'\n")[0]
+    assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
+    assert not read("could not connect to OCSP responder\n")[0]
+
+
+@pytest.mark.parametrize("cells", ["1.2.3.4\tGET /", "php\terror", "03:04:05,user agent"])
+def test_columns_in_which_strangers_speak_make_no_message(cells: str) -> None:
+    assert not read(f"{cells}\t{SUMMARY}\n")[0]
+
+
+@pytest.mark.parametrize(
+    "piece", ["</td><td>", "\t", 'a=1 msg="', "(1)x: ", "[ssl:error] ", "AH01941: ", "( "]
+)
+def test_no_long_line_costs_more_than_its_length(piece: str) -> None:
+    begun = time.process_time()
+    read(f"{piece * 4000}stapling AH01941: x\n")
+    assert time.process_time() - begun < 2
 
 
 def test_lines_of_a_mail_that_are_broken_in_one_paragraph_are_told_apart() -> None:

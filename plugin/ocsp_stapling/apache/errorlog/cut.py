@@ -27,6 +27,7 @@ _WITHIN = re.compile(
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?: )?"
     rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?(?P<code>AH\d{5}):?[ \t]+"
 )
+_SENTENCE = 2000  # bytes: what stands in a longer line is no sentence
 _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
 )
@@ -35,11 +36,17 @@ _IN_A_PROGRAM = re.compile(rb"[(\[{=,][ \t]*[\"'`]{1,3}\Z|:[ \t]*[\"']\Z")
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 MENTION = re.compile(rb"stapling|OCSP|requesting certificate status", re.IGNORECASE)
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
+_NAMED = re.compile(rb"could not (?:connect to|resolve address of) OCSP responder \W{0,3}[\w-]+(?:\.[\w-]+)+")
 ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
 
 
-def cut_line(line: bytes, number: int) -> Entry | None:
-    """Return what a line says that was cut at its beginning or end, None if it is none of mod_ssl's or mod_md's.
+def whole_line(line: bytes, number: int) -> Entry | None:
+    """Return what a line says of which nothing but the beginning, blanks and quotes may be missing."""
+    return cut_line(line, number, whole=True)
+
+
+def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
+    """Return what a line says that was cut at its beginning or (unless `whole`) its end, None if it is none of ours.
 
     Apache before 2.4.1 wrote the same texts without a number; they count behind a header only.
     """
@@ -51,7 +58,7 @@ def cut_line(line: bytes, number: int) -> Entry | None:
     for rule in rules:
         if rule is None or not _may_have_written(rule, found):
             continue
-        kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"])
+        kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"], whole)
         if kind is not None:
             pid = _PID.search(found["brackets"])
             worker = (pid[1], pid[2]) if pid else (None, None)
@@ -64,7 +71,7 @@ def said_within(line: bytes, number: int) -> Entry | None:
 
     None where a log's line of somebody else, a visitor's words or a program's text stands before it.
     """
-    found = _WITHIN.search(line)
+    found = _WITHIN.search(line, 0, _SENTENCE)
     rule = RULES.get(found["code"]) if found else None
     if found is None or rule is None or not _may_be_quoted(line[: found.start()], rule):
         return None
@@ -96,7 +103,8 @@ def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
 def _is_quoted(found: re.Match[bytes], text: bytes) -> bool:
     """Whether a line is a message and nothing else, in words that only mod_ssl has, as articles quote it."""
     whole = found.start("brackets") == 0 and not found["brackets"].strip(b"[. ]\t")
-    return whole and bool(found["error"] or found["reason"] or _FUNCTION.match(text))
+    told = found["error"] or found["reason"] or _FUNCTION.match(text) or _NAMED.match(text)
+    return whole and bool(told)
 
 
 def _may_have_written(rule: Message, found: re.Match[bytes]) -> bool:
@@ -108,13 +116,15 @@ def _may_have_written(rule: Message, found: re.Match[bytes]) -> bool:
 
 
 def _said_or_cut(
-    rule: Message, text: bytes, os_error: bytes, by_ssl: bool
+    rule: Message, text: bytes, os_error: bytes, by_ssl: bool, whole: bool
 ) -> tuple[Kind | None, bytes | None]:
     """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):
         if found := pattern.match(text):
             return kind_of(rule, os_error), found.groupdict().get("responder")
+    if whole:
+        return None, None
     shown = ELLIPSIS.sub(b"", text)
     start, _, end = shown.partition(b"\xe2\x80\xa6")
     start, cut = start.rstrip(), shown != text

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from ocsp_stapling.apache.errorlog.codes import Scope
-from ocsp_stapling.apache.errorlog.cut import ELLIPSIS, GAP, MENTION, cut_line, said_within
+from ocsp_stapling.apache.errorlog.cut import ELLIPSIS, GAP, MENTION, cut_line, said_within, whole_line
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
 from ocsp_stapling.apache.errorlog.others import writer_of
 from ocsp_stapling.apache.errorlog.undress import (
@@ -110,9 +110,11 @@ class Paste:
     def _settle(self) -> Iterator[Entry]:
         """Have done with a line that began and was never understood."""
         pending, self._pending = self._pending, []
-        some = (pending[:number] for number in (1, *range(len(pending), 1, -1)) if pending)
-        ways = [joint.join(pieces) for pieces in some for joint in (b"", b" ")]
-        tries = ((read, way) for read in (cut_line, said_within) for way in ways)
+        some = [pending[:number] for number in range(len(pending), 0, -1)]
+        ways = [joint.join(pieces) for pieces in (*some[-1:], *some[:-1]) for joint in (b"", b" ")]
+        # A whole one may go on in the next piece (a name does); of a cut one nothing more is to come.
+        tries = [(whole_line, way) for way in (*ways[2:], *ways[:2])]
+        tries += [(read, way) for read in (cut_line, said_within) for way in ways]
         whole = next((entry for read, way in tries if (entry := read(way, self._number))), None)
         if whole:
             yield whole

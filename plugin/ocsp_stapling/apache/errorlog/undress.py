@@ -33,6 +33,7 @@ _TAG = re.compile(
     rb"|\{\{|\}\}|\{(?:noformat|code|quote)(?::[^{}]{0,60})?\}",
     re.IGNORECASE,
 )
+_CELL_END = re.compile(rb"</t[dh]>(?=<t[dh])", re.IGNORECASE)
 _LINK = re.compile(
     rb"\[([\w.:/-]{1,200})\]\((?:https?|mailto):[^()\s]{0,300}\)|<a href=[^<>]{0,300}>([^<>]{1,200})</a>"
 )
@@ -45,6 +46,11 @@ _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10
 """How journald begins what Apache says before it has opened its log."""
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
+_COLUMNS = re.compile(rb"(?:[\w:. /-]{0,40}[\t|;,]){1,8} *(?=AH\d{5}: )")
+"""Date, level, module and process in columns of their own, as panels show them."""
+_LOGFMT = re.compile(
+    rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
+)
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
 _TAIL = re.compile(rb"(?:<br ?/?>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
 _MESSAGES = (
@@ -90,7 +96,7 @@ def bare(raw: bytes) -> bytes:
     line = _BLANKS.sub(b" ", _INVISIBLE.sub(b"", _ANSI.sub(b"", raw[: 2 * MAX_LINE]))).strip()
     if line.startswith(b"{"):
         line = _message_of(line)
-    line = _unmarked(_first_cell(line))
+    line = _unmarked(_first_cell(_in_columns(line)))
     for _ in range(6):
         before = line
         for pattern in (_SYSLOG, _CELLS, _QUOTING, _NUMBER):
@@ -100,6 +106,17 @@ def bare(raw: bytes) -> bytes:
         if line == before:
             break
     return _TAIL.sub(b"", _without_prefix(line))
+
+
+def _in_columns(line: bytes) -> bytes:
+    """The message alone, where date, level and module stand in fields of their own."""
+    if (found := _LOGFMT.match(line)) and not quotes_strangers(line[: found.start(1)]):
+        return found[1]
+    line = _CELL_END.sub(b"\t", line)
+    columns = _COLUMNS.match(_TAG.sub(b"", line))
+    if columns is None or quotes_strangers(columns[0]):
+        return line
+    return _TAG.sub(b"", line)[columns.end() :]
 
 
 def _first_cell(line: bytes) -> bytes:
