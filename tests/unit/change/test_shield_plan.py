@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change import files_changed, plan
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.request import ChangeRequest
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.refresh import wanted
-from tests.unit.change.made import SSL, Tree, carry_out, wish
+from tests.unit.change.made import MODULES, SSL, Tree, carry_out, wish
 from tests.unit.ocsp.authority import issue, make_authority, pem
 
 SHIELD = replace(wish("shield-on"), shield_port=341)
@@ -188,3 +189,31 @@ def test_under_the_shield_turning_off_is_said_not_to_help_also_while_a_responder
     told = off.met([Handshake(off.samples[0].door, True, 0.02)])
     assert "This will not help" in told.warnings[0]
     assert "shield is on" in told.warnings[0]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_block_has_these_lines_and_no_other(tree: Tree, on: bool) -> None:
+    """Without a scheme Apache's children crash, and with longer time-outs visitors wait for a relay that hangs."""
+    native = "On" if on else "Off"
+    if not on:
+        tree.conf(ssl=SSL.replace("Stapling On", "Stapling Off"))
+    carry_out(plan.make(SHIELD, tree.situation(native=native)))
+    lines = [line.strip() for line in tree.pre[0].read_text().splitlines() if not line.startswith("#")]
+    assert lines == [
+        "<IfModule ssl_module>",
+        'SSLStaplingCache "shmcb:/run/apache2/ocsp_stapling_shield_shmcb(1048576)"',
+        "SSLStaplingForceURL http://127.0.0.1:341/",
+        "SSLStaplingResponderTimeout 1",
+        "SSLStaplingStandardCacheTimeout 3600",
+        "SSLStaplingErrorCacheTimeout 10",
+        "SSLStaplingReturnResponderErrors off",
+        "SSLStaplingFakeTryLater off",
+        *(() if on else ("SSLUseStapling On",)),
+        "</IfModule>",
+    ]
+
+
+@pytest.mark.parametrize(("certificates", "size"), [(50, 1_048_576), (256, 1_048_576), (500, 2_048_000)])
+def test_the_cache_of_the_block_holds_every_certificate(tree: Tree, certificates: int, size: int) -> None:
+    line = managed_block.cache_line(tree.situation().tree, MODULES, certificates, "ocsp_stapling_shield")
+    assert f"({size})" in line
