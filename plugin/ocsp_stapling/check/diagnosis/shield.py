@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from ocsp_stapling.check.diagnosis.advice import ADVICE, Action
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
@@ -16,6 +17,10 @@ from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.text import listed, uncapital, when
 
 _DAY = timedelta(days=1)
+_FETCH: dict[str, Any] = {
+    "action": Action.FIX_HERE,
+    "advice": "Ask for it now: ocsp-stapling shield refresh, which says why it fails.",
+}
 _OTHERWISE = (Cause.PROXY, Cause.FORCED_URL, Cause.CACHE_TOO_SMALL)
 """A line of the administrator's sends questions elsewhere, or a remedy of its own is smaller than the shield."""
 
@@ -143,6 +148,7 @@ def _loud(shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:
             severity=Severity.FAILING,
             sentence=f"{told} {found.sentence}",
             shield_trouble=trouble,
+            **_FETCH if found.cause is Cause.HEALTHY else {},
             must_staple=tuple(dict.fromkeys((*found.must_staple, *shield.missing_must_staple))),
         )
     if shield.revoked:

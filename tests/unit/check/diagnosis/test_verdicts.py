@@ -24,6 +24,7 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     OwnSwitch,
     ResponderEvidence,
+    ShieldEvidence,
     Site,
     SteeringLine,
 )
@@ -86,6 +87,17 @@ ONCE = replace(
 MADE: dict[str, Evidence] = {
     # one responder or several
     "all is well": evidence(FINE),
+    "all is well, and the authority's page says so": evidence(
+        FINE, authorities=(AuthorityEvidence("Zeta", Level.OPERATIONAL, "its page reports no trouble."),)
+    ),
+    "all is well again": evidence(FINE, log=LogEvidence(last_day=3), handshakes=met(FINE)),
+    "the relay is down": evidence(FINE, handshakes=met(FINE), shield=ShieldEvidence(False, 118, 120)),
+    "the shield lacks an answer that must be stapled": evidence(
+        FINE, handshakes=met(FINE), shield=ShieldEvidence(True, 119, 120, ("must.example",))
+    ),
+    "the shield holds a revocation": evidence(
+        FINE, handshakes=met(FINE), shield=ShieldEvidence(True, 120, 120, revoked=("r.example",))
+    ),
     "a stall": stalled(BAD),
     "a stall while another answers": beside(BAD),
     "a stall by two": stalled(BAD, responder("beta", SILENT)),
