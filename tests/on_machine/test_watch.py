@@ -121,12 +121,13 @@ def test_a_block_that_somebody_edited_is_left_alone(machine: Machine) -> None:
 def test_two_passes_never_run_at_once(machine: Machine) -> None:
     machine.fault("all", "drop")
     first = machine.popen("ocsp-stapling", "watch", "--json")
-    deadline = 50
-    lock = machine.path("/var/lib/ocsp-stapling/watch.lock")
-    while not lock.exists() and deadline:
-        deadline -= 1
-        machine.run("sleep", "0.05")
+    deadline, lock = time.monotonic() + 60, machine.path("/var/lib/ocsp-stapling/watch.lock")
+    while not lock.exists() or f":{lock.stat().st_ino} " not in machine.path("/proc/locks").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGSTOP)  # on a slow machine it would be over before the second has begun
     second = json.loads(machine.run("ocsp-stapling", "watch", "--json").stdout)
+    os.killpg(first.pid, signal.SIGKILL)
     first.communicate(timeout=60)
     assert second == {"schema": "ocsp-stapling/watch/1", "busy": True}
 
