@@ -35,7 +35,7 @@ class Surroundings:
     force_url: SteeringLine | None = None
     proxy: SteeringLine | None = None
     clock_ahead: float | None = None
-    """Seconds, from the dates of all who told one and agree; None if they do not."""
+    """Seconds, from the dates of most operators who told one, which agree; None if they do not."""
     some_good: bool = False
     """Whether any answer was right: then this server's clock is."""
     down_together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
         evidence.host.tracking_full,
         _of_server(evidence.configuration.force_url),
         _of_server(evidence.configuration.proxy),
-        _clock_ahead(witnesses),
+        _clock_ahead(operators),
         any(a.outcome.is_good for one in witnesses for a in one.finding.addresses),
         {host: names for group in operators if (names := _down(group)) for host in names},
     )
@@ -141,11 +141,13 @@ def _outcomes(one: ResponderEvidence) -> Iterable[Outcome]:
     return found | {one.finding.fault} if one.finding.fault else found
 
 
-def _clock_ahead(witnesses: Sequence[ResponderEvidence]) -> float | None:
-    told = [
-        found.clock_ahead
-        for one in witnesses
-        for found in one.finding.addresses
-        if found.clock_ahead is not None
-    ]
-    return median(told) if told and max(told) - min(told) <= _AGREEING_SECONDS else None
+def _clock_ahead(operators: Iterable[Sequence[ResponderEvidence]]) -> float | None:
+    """Each operator has one word: a single liar neither makes a wrong clock nor hides one."""
+    told = [median(dates) for group in operators if (dates := [*_dates(group)])]
+    agreeing = [one for one in told if abs(one - median(told)) <= _AGREEING_SECONDS]
+    return median(agreeing) if len(told) < 2 * len(agreeing) else None
+
+
+def _dates(group: Sequence[ResponderEvidence]) -> Iterable[float]:
+    every = (found.clock_ahead for one in group for found in one.finding.addresses)
+    return (ahead for ahead in every if ahead is not None)

@@ -250,6 +250,16 @@ def test_the_date_of_one_replys_header_suffices_where_only_one_authority_is_aske
 def test_one_lying_date_beside_right_ones_is_no_clock() -> None:
     both = told(Outcome.STALE, "alpha", HOURS), told(Outcome.OK, "beta", 0.0)
     assert diagnose(unstapled(*both)).cause is Cause.CA_BAD_ANSWER
+    assert diagnose(unstapled(*both, told(Outcome.OK, "gamma", 0.1))).cause is Cause.CA_BAD_ANSWER
+
+
+@pytest.mark.parametrize("lie", [0.0, -9e8, 9e8])
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.TRY_LATER])
+def test_one_lying_date_hides_no_wrong_clock(outcome: Outcome, lie: float) -> None:
+    right = (told(Outcome.STALE, name, HOURS) for name in ("alpha", "beta"))
+    found = diagnose(unstapled(*right, told(outcome, "his", lie)))
+    assert (found.cause, found.action) == (Cause.CLOCK, Action.FIX_HERE)
+    assert "2 hours ahead" in found.sentence
 
 
 @pytest.mark.parametrize(
