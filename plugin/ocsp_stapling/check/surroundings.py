@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Summary, summarise
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.read import entries_of_all, foreign_entries
@@ -58,10 +59,12 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
 def read_foreign(logs: ErrorLogs, local: datetime) -> LogEvidence:
     """Return what the logs say that others can write (`local` is naive): counted, but nothing of this very moment.
 
-    Who writes a log of their own must not make it look as if visitors waited just now.
+    Who writes a log of their own must not make it look as if visitors waited just now, or as if Apache, should it be
+    down, had died of stapling.
     """
     found = _told(summarise(foreign_entries(logs.foreign, local - _DAY), local, logs.client_checks))
-    return replace(found, last="", fresh_timeouts=0, fresh_unkept=0)
+    kinds = {kind: count for kind, count in found.kinds.items() if kind != Kind.NO_CACHE.value}
+    return replace(found, kinds=kinds, last="", fresh_timeouts=0, fresh_unkept=0)
 
 
 def _told(found: Summary) -> LogEvidence:

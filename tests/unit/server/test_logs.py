@@ -126,6 +126,7 @@ FORGED = (
     "to OCSP responder 'ocsp.example.com'\n"
     "[{when}] [ssl:error] [pid 9:tid 9] AH01941: stapling_renew_response: responder error\n"
     "[{when}] [ssl:error] [pid 9:tid 9] AH01945: stapling_renew_response: error caching response!\n"
+    "[{when}] [ssl:error] [pid 9:tid 9] AH01958: SSLStapling: no stapling cache available\n"
 )
 
 
@@ -152,8 +153,9 @@ def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
     found = logs(tmp_path, f"ServerRoot {tmp_path}", vhost(f"ErrorLog {home}/own.log"))
     told, of_watch = read_log(found, now), LogReader(tmp_path / "state")(found, now)
     assert told.last_day == of_watch.last_day == 10
-    fresh = [(one.fresh_timeouts > 1, one.fresh_unkept > 1) for one in (told, of_watch)]
-    assert fresh == [(whose == "root's", whose == "root's")] * 2
+    died = "startup-fatal-no-cache"
+    fresh = [(one.fresh_timeouts > 1, one.fresh_unkept > 1, died in one.kinds) for one in (told, of_watch)]
+    assert fresh == [(whose == "root's",) * 3] * 2
 
 
 def test_lines_forged_in_apaches_own_log_make_a_check_warn_and_do_no_more(tmp_path: Path) -> None:
