@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -350,6 +352,31 @@ def test_the_connection_is_made_by_the_user_named() -> None:
 
     assert ask_one(who_asks, uid=12345, gid=23456).outcome is Outcome.OK
     assert seen == ["12345"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+def test_who_asks_has_no_rights_and_can_gain_none() -> None:
+    seen: list[dict[str, str]] = []
+
+    def look() -> None:
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                found = dict(
+                    line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line
+                )
+                seen.extend([found] * found["Uid"].startswith("12345\t"))
+
+    async def who_asks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        await asyncio.to_thread(look)
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + GOOD)
+
+    assert ask_one(who_asks, uid=12345, gid=23456).outcome is Outcome.OK
+    assert seen
+    for one in seen:
+        assert one["NoNewPrivs"] == "1"
+        assert {int(one[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}
+        assert (one["Uid"].split(), one["Gid"].split()) == (["12345"] * 4, ["23456"] * 4)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
