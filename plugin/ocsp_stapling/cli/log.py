@@ -147,7 +147,7 @@ def _source(file: str | None, since: datetime | None, numbered: bool) -> Iterato
         with _open_stream(descriptor) as stream:
             yield _Source(entries_of_stream(stream, paste, since), None, paste)
     elif since is None:
-        yield _Source(pasted_entries(Path(file), paste), None, paste)
+        yield _Source(pasted_entries(Path(file), paste, numbered), None, paste)
     else:
         yield _Source(named_entries(Path(file), paste, since, numbered), None, paste)
 

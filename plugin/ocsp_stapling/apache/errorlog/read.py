@@ -102,16 +102,16 @@ def named_entries(path: Path, paste: Paste, since: datetime, numbered: bool) -> 
     found = entries(path, since, numbered)
     first = next(found, None)
     if first is None:
-        yield from (e for e in pasted_entries(path, paste) if not _before(e, since))
+        yield from (e for e in pasted_entries(path, paste, numbered) if not _before(e, since))
         return
     yield from chain((first,), found)
 
 
-def pasted_entries(path: Path, paste: Paste) -> Iterator[Entry]:
+def pasted_entries(path: Path, paste: Paste, numbered: bool = True) -> Iterator[Entry]:
     """Yield every stapling line of a file that somebody names, read as a paste if it is no larger than one.
 
-    What is not in Apache's form is counted in `paste`. Raises Problem when the file cannot be read, and
-    `log-not-a-log` when it is something else than a log.
+    What is not in Apache's form is counted in `paste`. Without `numbered`, line numbers of a long log are 0. Raises
+    Problem when the file cannot be read, and `log-not-a-log` when it is something else than a log.
     """
     with files.opened(path) as log:
         head = os.pread(log.fd, files.HEAD_BYTES, 0)
@@ -123,7 +123,7 @@ def pasted_entries(path: Path, paste: Paste) -> Iterator[Entry]:
                 f"{path} is {what}, not an error log. Name Apache's error log, or leave the name out.",
             )
         if not packed and log.size > MOST:
-            yield from prove(_of_file(log, 0, True))
+            yield from prove(_of_file(log, 0, numbered))
             return
         with files.reader(log, packed) as stream:
             yield from entries_of_stream(stream, paste)
