@@ -1,3 +1,3 @@
 """OCSP Stapling for WHM: why HTTPS hangs, and one switch that ends it safely."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
