@@ -235,6 +235,8 @@ class ShieldedResponder:
     """Whose answer ends first of those for which no new one has come for several questions."""
     stuck_end: datetime | None = None
     """When that is."""
+    ended_count: int = 0
+    """How many of those that are missing were held until they ended."""
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,7 @@ def _shield(one: ShieldEvidence | None, found: Diagnosis) -> dict[str, Any] | No
                 "host": each.host,
                 "held_count": each.held_count,
                 "missing_count": each.missing_count,
+                "ended_count": each.ended_count,
                 "failing_count": each.failing_count,
                 "earliest_end": each.earliest_end.isoformat() if each.earliest_end else None,
                 "stuck_site": each.stuck_site,

@@ -217,6 +217,7 @@ def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | Non
                 _moment(one.earliest_end),
                 one.stuck_site,
                 _moment(one.stuck_end),
+                one.ended_count,
             )
             for one in found.responders
         ),

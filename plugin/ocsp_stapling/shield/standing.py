@@ -39,6 +39,8 @@ class OfResponder:
     """Whose answer ends first of those for which no new one has come for several questions."""
     stuck_end: int | None = None
     """When that is."""
+    ended_count: int = 0
+    """How many of those that are missing were held until they ended."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def standing(
         oldest=min((each.this_update for each in valid.values()), default=None),
         failures=tuple(sorted(reasons.items(), key=lambda pair: -pair[1])),
         damaged=damaged,
-        responders=_of_responders(wanted, valid, attempts),
+        responders=_of_responders(wanted, held, valid, attempts),
         question_count=count,
         next_refresh=_next_refresh(wanted, valid, attempts, directory),
         last_failure=_last_failure(wanted, attempts),
@@ -156,7 +158,10 @@ def _last_failure(wanted: Sequence[Wanted], attempts: Mapping[str, Attempt]) -> 
 
 
 def _of_responders(
-    wanted: Sequence[Wanted], valid: Mapping[str, store.Kept], attempts: Mapping[str, Attempt]
+    wanted: Sequence[Wanted],
+    kept: Mapping[str, store.Kept],
+    valid: Mapping[str, store.Kept],
+    attempts: Mapping[str, Attempt],
 ) -> tuple[OfResponder, ...]:
     hosts: dict[str, list[Wanted]] = {}
     for one in wanted:
@@ -168,7 +173,9 @@ def _of_responders(
         stuck = [(until, one.site) for until, one in held if failures.get(one.cert_id, 0) >= STUCK_FAILURES]
         first = min((until for until, _ in held), default=None)
         end, site = min(stuck, default=(None, None))
-        found.append(OfResponder(host, len(held), len(every) - len(held), len(failures), first, site, end))
+        ended = sum(one.cert_id in kept for one in every) - len(held)
+        missing = len(every) - len(held)
+        found.append(OfResponder(host, len(held), missing, len(failures), first, site, end, ended))
     return tuple(found)
 
 

@@ -161,7 +161,12 @@ def _shield(found: ShieldEvidence | None, visible: Visible, own: Container[str])
     if found is None:
         return None
     responders = tuple(
-        ShieldedResponder(one.host, missing_count=min(one.missing_count, 1), earliest_end=one.earliest_end)
+        ShieldedResponder(
+            one.host,
+            missing_count=min(one.missing_count, 1),
+            earliest_end=one.earliest_end,
+            ended_count=min(one.ended_count, 1),
+        )
         for one in found.responders
         if one.host in own
     )

@@ -170,9 +170,8 @@ def test_of_the_shield_a_viewer_learns_that_it_is_on_and_what_their_own_certific
         None,
     )
     assert (found.missing_must_staple, found.revoked) == ((OWN,), (OWN,))
-    assert [(one.host, one.held_count, one.missing_count) for one in found.responders] == [
-        (f"{MARK}host", 0, 1)
-    ]
+    counts = [(one.host, one.held_count, one.missing_count, one.ended_count) for one in found.responders]
+    assert counts == [(f"{MARK}host", 0, 1, 1)]
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def _nobody_waits(
 
 
 def _ends_soon(one: ShieldedResponder, now: datetime) -> bool:
-    """Whether a staple ends within a day, or has ended."""
-    return bool(one.missing_count or (one.earliest_end and one.earliest_end - now < _DAY))
+    """Whether a staple ends within a day, or has ended. What was never held is as before the shield: nobody waits."""
+    return bool(one.ended_count or (one.earliest_end and one.earliest_end - now < _DAY))
 
 
 def _stuck(evidence: Evidence, shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:

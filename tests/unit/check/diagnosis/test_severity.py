@@ -278,9 +278,10 @@ def test_where_others_wait_beside_it_or_nobody_is_served_it_is_a_stall() -> None
         assert (found.severity, found.action) == (Severity.STALLING, Action.TURN_OFF)
 
 
-def shield(hours: float = 72, missing: int = 0, **more: Any) -> ShieldEvidence:
+def shield(hours: float = 72, missing: int = 0, ended: int = 0, **more: Any) -> ShieldEvidence:
     """The shield with answers of the responder that hangs which last so long, and of a healthy one for an hour."""
-    theirs = ShieldedResponder(host_of(HANGS.url), 2, missing, 0, NOW + timedelta(hours=hours))
+    last = NOW + timedelta(hours=hours)
+    theirs = ShieldedResponder(host_of(HANGS.url), 2, missing, 0, last, ended_count=ended)
     others = ShieldedResponder("ocsp.short-lived.example", 1, 0, 0, NOW + timedelta(hours=1))
     facts: dict[str, Any] = {
         "held_count": 3,
@@ -299,7 +300,9 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     assert found.shield_trouble == ()
     soon = diagnose(replace(made, shield=shield(20)))
     assert (soon.severity, exit_status(soon), soon.shield_trouble) == (Severity.FAILING, 1, ("ends-soon",))
-    ended = diagnose(replace(made, shield=shield(missing=1)))
+    never_held = diagnose(replace(made, shield=shield(missing=1)))
+    assert (exit_status(never_held), never_held.shield_trouble) == (0, ())
+    ended = diagnose(replace(made, shield=shield(missing=1, ended=1)))
     assert (exit_status(ended), ended.shield_trouble) == (1, ("ends-soon",))
     bare = diagnose(replace(made, shield=shield(missing_must_staple=("a.example",))))
     assert exit_status(bare) == 1
