@@ -24,6 +24,7 @@ from tests.machine.chromium import AXE, Window
 from tests.machine.cpanel import OPERATOR, SUPPORT, VIEWER
 from tests.machine.engines import ENGINES, Open
 from tests.machine.init import with_systemd
+from tests.machine.shape import SERVER_V4
 from tests.machine.whm import FORM, log_in, open_whm
 from tests.unit.web import made
 
@@ -385,6 +386,23 @@ def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_o
     assert page.driver.execute_script("return window.ostSame"), "nothing was replaced under the reader"
     assert page.heard()[earlier:] == [verdict, "There is a newer check."]
     page.click("Show what it found").wait(lambda: not page.driver.execute_script("return window.ostSame"))
+
+
+def test_a_customers_page_cannot_show_the_plugin_in_a_frame_to_have_it_clicked(
+    server: Machine, emergency: Window
+) -> None:
+    """Worst case: the customer knows the session's address, and the cookie comes along (the host is the same)."""
+    plan = emergency.open("plan/off").driver.current_url
+    site, root = f"https://{SERVER_V4}", server.path("/home/user0001/public_html")
+    (root / "own.html").write_text('<p id="ost">own</p>')
+    shown = {}
+    for inside in (f"{site}/own.html", plan):
+        (root / "frame.html").write_text(f'<iframe src="{inside.replace("&", "&amp;")}"></iframe>')
+        emergency.driver.get(f"{site}/frame.html?{len(shown)}")
+        emergency.driver.switch_to.frame(emergency.one("iframe"))
+        shown[inside] = len(emergency.all("#ost"))
+        emergency.driver.switch_to.default_content()
+    assert list(shown.values()) == [1, 0]
 
 
 def test_a_viewer_sees_their_own_sites_and_the_clicks(whm: Machine, page: Window) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ocsp_stapling import __version__
 from tests.machine import Machine, faults, init, moods, relay, tour, why_not_here
 from tests.machine.command import USAGE
 from tests.machine.machine import REPO
@@ -217,7 +218,7 @@ def test_the_shell_has_the_plugin_in_it_survives_ctrl_c_and_ends_cleanly() -> No
         time.sleep(0.3)
         shell.type("\x03")
         shell.type("machine fault alpha drop; machine show | grep drop; ocsp-stapling --version\n")
-        assert "alpha" in shell.read_until("version 0")
+        assert "alpha" in shell.read_until(f"version {__version__}")
         shell.type("readlink -f /usr/local/sbin/ocsp-stapling\n")
         shell.read_until("/opt/ocsp-stapling/releases/")
         shell.type("ocsp-stapling watch --test-mail; machine mail\n")
