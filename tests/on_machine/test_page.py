@@ -395,7 +395,7 @@ def test_a_customers_page_cannot_show_the_plugin_in_a_frame_to_have_it_clicked(
     plan = emergency.open("plan/off").driver.current_url
     site, root = f"https://{SERVER_V4}", server.path("/home/user0001/public_html")
     (root / "own.html").write_text('<p id="ost">own</p>')
-    shown = {}
+    shown: dict[str, int] = {}
     for inside in (f"{site}/own.html", plan):
         (root / "frame.html").write_text(f'<iframe src="{inside.replace("&", "&amp;")}"></iframe>')
         emergency.driver.get(f"{site}/frame.html?{len(shown)}")
