@@ -404,6 +404,8 @@ def _meetings(one: Endpoint, doors: Sequence[Door]) -> list[tuple[Door, Endpoint
 def _cost(request: ChangeRequest, now: Situation, rebuild: bool, whole: bool) -> str:
     if whole:
         return "Apache is stopped and started, for it does not survive a graceful restart without the stapling cache."
+    if not now.workers:
+        return "Apache is not running now; it is started."
     first = "cPanel rebuilds httpd.conf; then Apache" if rebuild else "Apache"
     cost = f"{first} reads its configuration anew ({now.workers} workers now); its cached staples are gone."
     if request.action != CACHE_FIT:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocsp_stapling.document import schema
+from ocsp_stapling.problem import not_root
 
 if TYPE_CHECKING:  # `status` reads the document alone, and starts in a tenth of a second
     from ocsp_stapling.check.diagnosis import Diagnosis
@@ -85,6 +86,12 @@ def load_document(directory: Path) -> dict[str, Any] | None:
         return {key: value for key, value in found.items() if key != _KEPT}
     check = load(directory) if found else None
     return check.document() if check else None
+
+
+def require_readable(directory: Path) -> None:
+    """Raise the Problem `not-root` where only root can read whether there is a last check."""
+    if os.geteuid() != 0 and not os.access(directory, os.R_OK | os.X_OK):
+        raise not_root()
 
 
 def _read(directory: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -13,7 +12,6 @@ from ocsp_stapling.check import metrics as exposition
 from ocsp_stapling.check import result
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
-from ocsp_stapling.problem import not_root
 
 
 @click.command()
@@ -22,8 +20,7 @@ from ocsp_stapling.problem import not_root
 def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory
-    if os.geteuid() != 0 and not os.access(directory, os.R_OK | os.X_OK):
-        raise not_root()  # empty metrics would say that nothing is wrong
+    result.require_readable(directory)  # empty metrics would say that nothing is wrong
     text = exposition.render(result.load_document(directory), _operations(directory))
     if output is not None:
         _write(output, text)

@@ -36,6 +36,7 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     configured = settings.load()
     found = result.load_document(configured.state_directory) if last else None
     if last and found is None:
+        result.require_readable(configured.state_directory)
         raise Problem("no-check", "There is no last check to write about: leave --last out.")
     if found is None:
         seconds = max(configured.probe.deadline_seconds, _TRACING_SECONDS)

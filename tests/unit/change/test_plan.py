@@ -183,6 +183,12 @@ def test_the_cache_of_our_own_block_stays_when_stapling_goes_off(tree: Tree) -> 
     assert "stopped and started" in gone.cost
 
 
+def test_of_an_apache_that_does_not_run_a_plan_says_that_it_is_started(tree: Tree) -> None:
+    assert "reads its configuration anew (3 workers now)" in plan.make(wish("off"), tree.situation()).cost
+    stopped = plan.make(wish("off"), replace(tree.situation(), workers=0))
+    assert stopped.cost == "Apache is not running now; it is started."
+
+
 def test_of_lines_that_keep_stapling_on_those_that_only_an_edit_ends_are_told_apart(tree: Tree) -> None:
     directory = tree.layout.userdata / "ssl/2_4/user/own.test"
     directory.mkdir(parents=True)

@@ -22,6 +22,7 @@ from ocsp_stapling.cli import output, status
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.history import _words
 from ocsp_stapling.cli.metrics import metrics
+from ocsp_stapling.cli.ticket import ticket
 from ocsp_stapling.problem import Problem
 from tests.unit.web import made
 
@@ -212,7 +213,7 @@ def test_colour_takes_no_room_when_a_line_is_wrapped(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_metrics_that_only_root_could_read_are_not_empty_for_anybody_else(
+def test_what_only_root_could_read_is_not_told_as_missing_to_anybody_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = tmp_path / "config.toml"
@@ -221,7 +222,10 @@ def test_metrics_that_only_root_could_read_are_not_empty_for_anybody_else(
     monkeypatch.setenv(settings.PATH_VARIABLE, str(written))
     monkeypatch.setattr(os, "geteuid", lambda: 99)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert isinstance(CliRunner().invoke(metrics, []).exception, Problem)
+    for command, words in ((metrics, []), (ticket, ["--last"])):
+        found = CliRunner().invoke(command, words).exception
+        assert isinstance(found, Problem)
+        assert found.code == "not-root"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     refused = CliRunner().invoke(metrics, ["--output", str(tmp_path / "none/x")]).exception
     assert isinstance(refused, OSError)

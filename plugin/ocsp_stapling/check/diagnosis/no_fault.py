@@ -91,9 +91,7 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         f"{all_answer(evidence)}, yet Apache sends no staple for {len(names)} of "
         f"{counted(len(tested), 'site')} tested ({listed(names)}), though quickly."
     )
-    advice = (
-        "Look again in a minute: Apache remembers a failed answer for 60 seconds. Then read its error log."
-    )
+    advice = f"Look again in {_patience(evidence)}. Then read its error log."
     return Diagnosis(
         Cause.UNKNOWN,
         Severity.FAILING,
@@ -143,6 +141,13 @@ def _nobody_met(evidence: Evidence, measured: Measured) -> Diagnosis:
     )
 
 
+def _patience(evidence: Evidence) -> str:
+    """How long a staple may be missing although its responder answers again, and why."""
+    if evidence.shield is not None:
+        return "five minutes: the shield asks again then (at once: ocsp-stapling shield refresh)"
+    return "a minute: Apache remembers a failed answer for 60 seconds"
+
+
 def found_anything(evidence: Evidence) -> bool:
     """Say whether any responder was asked or there was certainly none to ask."""
     return bool(evidence.responders) or not evidence.problems
@@ -160,7 +165,7 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
         against.append("A first handshake had to wait for the staple to be fetched; the next one was quick.")
     if measured.without_staple:
         names = listed([h.site for h in measured.without_staple])
-        against.append(f"No staple came from {names}; Apache remembers a failed answer for 60 seconds.")
+        against.append(f"No staple came from {names}; look again in {_patience(evidence)}.")
     if measured.unmet:
         names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
         against.append(f"Not reached, so not judged: {names}.")

@@ -607,7 +607,10 @@ def test_a_chain_without_its_issuer_is_named_when_nothing_is_worse() -> None:
 
 
 def test_staples_missing_although_responders_are_healthy() -> None:
-    assert seen(diagnose(unstapled(FINE))) == (Cause.UNKNOWN, Severity.FAILING, Action.NOTHING)
+    found = diagnose(unstapled(FINE))
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.NOTHING)
+    assert "Apache remembers a failed answer for 60 seconds" in found.advice
+    assert "Look again in five minutes: the shield" in diagnose(unstapled(FINE, shield=shield())).advice
 
 
 def test_a_sentence_about_several_responders_or_sites_has_their_number() -> None:
