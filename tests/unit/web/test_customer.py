@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ocsp_stapling.check.diagnosis import diagnose
+from ocsp_stapling.check.diagnosis import Cause, diagnose
 from ocsp_stapling.check.evidence import Evidence, ShieldEvidence, Unseen
+from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, WatchSettings
 from ocsp_stapling.web.pages import customer, sites
@@ -105,6 +106,30 @@ def test_while_apache_is_down_or_a_handshake_fails_nobody_is_told_that_the_site_
         assert "does not open at present" in found.reply
     untested = answer(DIGICERT, replace(made.healthy(), handshakes=()))
     assert (untested.word, untested.reply) == ("Not tested", "")
+
+
+def test_where_stapling_keeps_a_site_shut_nobody_says_that_it_is_no_matter_of_stapling() -> None:
+    dead = replace(
+        made.apache_down(), log=replace(made.apache_down().log, kinds={"startup-fatal-no-cache": 1})
+    )
+    dead = replace(dead, configuration=replace(dead.configuration, cache=None))
+    calm = made.healthy()
+    url = next(one for one in calm.responders if SECTIGO in {site.name for site in one.sites})
+    bad = replace(url, finding=replace(url.finding, fault=Outcome.URL_UNUSABLE, addresses=()))
+    shut = tuple(
+        replace(one, error="tls: internal error", staple="") if one.site == SECTIGO else one
+        for one in calm.handshakes
+    )
+    unusable = replace(
+        calm, responders=(bad, *(one for one in calm.responders if one is not url)), handshakes=shut
+    )
+    for evidence, cause in ((dead, Cause.NO_CACHE), (unusable, Cause.BAD_OCSP_URL)):
+        verdict = diagnose(evidence)
+        assert verdict.cause is cause
+        found = answer(SECTIGO, evidence)
+        assert "no matter of stapling" not in found.sentence
+        assert found.sentence.endswith(verdict.sentence)
+    assert "on your side" not in found.reply  # it may have to change its certificate
 
 
 QUICK = replace(made.stalling(), handshakes=made.handshakes((3.0, 0.008, 3.5)))

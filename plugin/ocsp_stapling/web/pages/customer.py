@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.pages.sites import SiteRow
@@ -40,7 +40,7 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
         return _waits(domain, row, evidence, diagnosis, met)
     down = apache_down(evidence, diagnosis)
     if down or (met is not None and met.error):
-        return _closed(domain, evidence, "" if down or met is None else met.error)
+        return _closed(domain, row, evidence, diagnosis, "" if down or met is None else met.error)
     if not measured(evidence):
         return CustomerAnswer("calm", "Not tested", f"The last check could test no site, {domain} neither.")
     off = evidence.configuration.on is False
@@ -96,16 +96,23 @@ def _waits(
     )
 
 
-def _closed(domain: str, evidence: Evidence, error: str) -> CustomerAnswer:
-    why = f"its handshake failed when it was tested ({error})" if error else "Apache does not run"
+def _closed(
+    domain: str, row: SiteRow, evidence: Evidence, diagnosis: Diagnosis, error: str
+) -> CustomerAnswer:
+    own = row.name in diagnosis.sites
+    why = f"its handshake failed when it was tested ({error}). " if error else "Apache does not run. "
+    if diagnosis.cause is Cause.NO_CACHE:
+        why = diagnosis.sentence
+    else:
+        why += diagnosis.sentence if own else "That is no matter of stapling."
+    # Whose own certificate is at fault may well have to change something.
+    calm = "" if own else "; nothing has to be changed on your side"
     return CustomerAnswer(
         "bad",
         "Yes",
-        f"{domain} does not open: {why}. That is no matter of stapling.",
+        f"{domain} does not open: {why}",
         _letter(
-            f"https://{domain}/ does not open at present. We are looking into it; nothing has to be changed on your "
-            "side.",
-            evidence.taken_at,
+            f"https://{domain}/ does not open at present. We are looking into it{calm}.", evidence.taken_at
         ),
     )
 
