@@ -75,7 +75,7 @@ class Served:
     """Sites with a certificate that could not be read."""
     authorities: tuple[Authority, ...]
     left_out: int
-    """Responders beyond `MAX_SUBJECTS` that are not asked."""
+    """Responders that are not asked: beyond `MAX_SUBJECTS`, or those whose certificates took too long to read."""
     unasked: tuple[Site, ...]
     """The sites whose responders those are: all of accounts that have many more than others."""
 

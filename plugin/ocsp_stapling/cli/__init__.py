@@ -128,8 +128,9 @@ def main() -> None:
     Exit status 1 for a Problem that no command handled and for an unexpected error, click's own for a mistake in the
     command line (2; 3 for `check`, whose 2 monitoring reads as critical).
     """
-    # What a large configuration is read into lives until the command ends: looking for cycles in it costs 5 % of it.
-    gc.set_threshold(50_000)
+    if "serve" not in sys.argv:
+        # What a large configuration is read into lives until the command ends: looking for cycles costs 5 % of it.
+        gc.set_threshold(50_000)
     as_json = "--json" in sys.argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -276,7 +276,8 @@ def _print_about(source: _Source) -> None:
         )
     if logs and len(logs.files) > 1:
         more = f"; {logs.left_out:,} more were not read" if logs.left_out else ""
-        say(f"Read, too: {counted(len(logs.files) - 1, 'log')} of virtual hosts{more}.", gap=True)
+        ends = "; of those that customers can write only the end" if logs.foreign else ""
+        say(f"Read, too: {counted(len(logs.files) - 1, 'log')} of virtual hosts{ends}{more}.", gap=True)
     if logs and (line := logs.hidden_by):
         place = printable(f"{line.file}:{line.line}")
         say(f"Apache does not log stapling's errors: {line.text.strip()} ({place}).", gap=True)

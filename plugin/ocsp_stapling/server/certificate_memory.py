@@ -59,8 +59,10 @@ class CertificateFiles:
         same = {pair: known[pair] for pair in wanted if pair in known and known[pair][0] == tags_of(pair)}
         missing = [pair for pair in wanted if pair not in same]
         entries = same | _read(missing) if missing else same
-        if self._path and (missing or len(known) > len(wanted)):
-            _store(self._path, entries)
+        # Files that are gone may stay a while: one look reads twice, first without the issuers found elsewhere.
+        many_gone = len(known) > 2 * len(wanted)
+        if self._path and (missing or many_gone):
+            _store(self._path, entries if many_gone else known | entries)
         return {pair: entries[pair][1] for pair in wanted}
 
 
@@ -106,8 +108,8 @@ def _ours(path: Path) -> bool:
 
 def _remembered(files: Iterable[Sequence[Any]], kinds: Sequence[_Kind]) -> Iterable[tuple[Pair, Entry]]:
     for certificate, chain, kind, not_after, *numbers in files:
-        inode, size, mtime, *more = numbers
-        tags: Tags = ((inode, size, mtime),)
+        inode, size, ctime, *more = numbers
+        tags: Tags = ((inode, size, ctime),)
         if more:
             tags = (*tags, (more[0], more[1], more[2]))
         yield (

@@ -187,6 +187,17 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, combined: list[bytes]
     assert len(json.loads((tmp_path / CACHE_NAME).read_bytes())["files"]) == 1
 
 
+def test_a_look_that_needs_fewer_files_than_the_one_before_forgets_none_and_writes_nothing(
+    tmp_path: Path, combined: list[bytes], counted: list[str]
+) -> None:
+    paths = put(tmp_path, combined)
+    read(paths, tmp_path)
+    written, opened = (tmp_path / CACHE_NAME).stat().st_ino, len(counted)
+    read(paths[:2], tmp_path)
+    read(paths, tmp_path)
+    assert ((tmp_path / CACHE_NAME).stat().st_ino, len(counted)) == (written, opened)
+
+
 def test_without_a_writable_state_directory_it_still_reads(tmp_path: Path, combined: list[bytes]) -> None:
     (tmp_path / "file").write_text("")
     assert read(put(tmp_path, combined[:1]), tmp_path / "file/below")[0].ocsp_urls == (URL,)

@@ -27,7 +27,7 @@ _WITHIN = re.compile(
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?: )?"
     rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?(?P<code>AH\d{5}):?[ \t]+"
 )
-_SENTENCE = 2000  # bytes: what stands in a longer line is no sentence
+_SENTENCE = 2000  # bytes of a line in which the number must stand
 _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
 )
