@@ -234,7 +234,7 @@ class ShieldedResponder:
     stuck_site: str | None = None
     """Whose answer ends first of those for which no new one has come for several questions."""
     stuck_end: datetime | None = None
-    """When that is."""
+    """When that is, or was."""
     ended_count: int = 0
     """How many of those that are missing were held until they ended."""
 

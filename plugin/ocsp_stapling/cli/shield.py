@@ -186,7 +186,7 @@ def _text(found: Any, in_force: bool, stapling: bool = True) -> str:
         at = f"{when(last.at)}, " if last.at else ""
         rows.append(("Last failure", f"{at}{printable(last.responder)} ({printable(last.site)})"))
     rows += [
-        ("No new one", f"for {printable(site)} from {printable(host)}; the one held ends {when(end)}")
+        ("No new one", f"for {printable(site)} from {printable(host)}; the last is valid until {when(end)}")
         for end, site, host in found.stuck[:3]
     ]
     rows += [("Failed", f"{count}: {printable(reason)}") for reason, count in found.failures[:3]]

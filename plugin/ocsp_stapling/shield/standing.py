@@ -38,7 +38,7 @@ class OfResponder:
     stuck_site: str | None = None
     """Whose answer ends first of those for which no new one has come for several questions."""
     stuck_end: int | None = None
-    """When that is."""
+    """When that is, or was."""
     ended_count: int = 0
     """How many of those that are missing were held until they ended."""
 
@@ -89,7 +89,7 @@ class Standing:
 
     @property
     def stuck(self) -> list[tuple[int, str, str]]:
-        """End, site and responder of answers for which no new one comes, the first of each responder, in order."""
+        """End (or past end), site and responder of answers without a new one, one per responder, in order."""
         return sorted(
             (one.stuck_end, one.stuck_site, one.host)
             for one in self.responders
@@ -170,7 +170,11 @@ def _of_responders(
     for host, every in hosts.items():
         held = [(valid[one.cert_id].until, one) for one in every if one.cert_id in valid]
         failures = {one.cert_id: attempts[one.cert_id].failures for one in every if one.cert_id in attempts}
-        stuck = [(until, one.site) for until, one in held if failures.get(one.cert_id, 0) >= STUCK_FAILURES]
+        stuck = [  # those that have ended, too: they are what the warning was about
+            (kept[one.cert_id].until, one.site)
+            for one in every
+            if one.cert_id in kept and failures.get(one.cert_id, 0) >= STUCK_FAILURES
+        ]
         first = min((until for until, _ in held), default=None)
         end, site = min(stuck, default=(None, None))
         ended = sum(one.cert_id in kept for one in every) - len(held)

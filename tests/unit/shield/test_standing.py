@@ -97,6 +97,9 @@ def test_whose_answer_no_new_one_has_come_for_is_named_with_its_end_after_severa
         seen.append((one.failing_count, one.stuck_site, one.stuck_end))
         world.now += 3600
     assert seen == [(1, None, None), (1, None, None), *[(1, "www.a.test", kept.until)] * 2]
+    world.now = kept.until + 1
+    (one,) = told(world).responders
+    assert (one.ended_count, one.stuck_site, one.stuck_end) == (1, "www.a.test", kept.until)
 
 
 def test_an_answer_that_was_held_until_it_ended_is_told_from_one_that_never_came(world: World) -> None:

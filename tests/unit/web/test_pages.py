@@ -462,7 +462,7 @@ def standing(**more: object) -> Standing:
             {"responders": (OfResponder("ocsp.test", 3, 0, 1, 9, "c.example", 1_790_000_000),)},
             True,
             "On",
-            "No new answer for c.example from ocsp.test; the one that is held ends 2026-09-21",
+            "No new answer for c.example from ocsp.test; the last one is valid until 2026-09-21",
         ),
     ],
 )

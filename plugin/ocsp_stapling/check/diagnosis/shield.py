@@ -114,11 +114,9 @@ def _stuck(evidence: Evidence, shield: ShieldEvidence, found: Diagnosis) -> Diag
     ]
     if not soon:
         return found
-    first = min(soon, key=lambda one: one.stuck_end or evidence.taken_at)
-    told = (
-        f"{first.host} gives no new answer for the certificate of {first.stuck_site}; its staple lasts until "
-        f"{when(first.stuck_end) if first.stuck_end else 'now'}."
-    )
+    end, first = min(((one.stuck_end or evidence.taken_at, one) for one in soon), key=lambda pair: pair[0])
+    ends = f"{'lasts until' if end > evidence.taken_at else 'ended at'} {when(end)}"
+    told = f"{first.host} gives no new answer for the certificate of {first.stuck_site}; its staple {ends}."
     mild = found.severity in (Severity.NONE, Severity.NOISE)
     trouble = tuple(dict.fromkeys((*found.shield_trouble, "ends-soon")))
     found = replace(

@@ -100,7 +100,7 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
     if found.missing_must_staple:
         yield f"Must-Staple among them, which Firefox refuses: {listed(found.missing_must_staple, 3)}."
     for end, site, host in found.stuck[:3]:
-        yield f"No new answer for {site} from {host}; the one that is held ends {when(end)}."
+        yield f"No new answer for {site} from {host}; the last one is valid until {when(end)}."
     if last := found.last_failure:
         failing = counted(sum(count for _, count in found.failures), "certificate")
         yield sentence(f"Last failure ({failing}), about {last.site} at {last.responder}: {last.reason}")

@@ -324,6 +324,9 @@ def test_under_the_shield_one_certificate_that_gets_no_new_answer_is_told_a_day_
     assert (soon.shield_trouble, soon.shield_ending) == (("ends-soon",), ("ocsp.fine.example",))
     assert "no new answer for the certificate of a.example" in soon.sentence
     assert "Not one visitor waits" in soon.sentence
+    over = diagnose(replace(made, shield=stuck(-1)))
+    assert (over.severity, over.shield_ending) == (Severity.FAILING, ("ocsp.fine.example",))
+    assert f"its staple ended at {NOW - timedelta(hours=1):%Y-%m-%d %H:%M}" in over.sentence
     both = diagnose(replace(made, shield=stuck(20, revoked=("r.example",))))
     assert both.cause is Cause.CERTIFICATE_REVOKED
     assert "a.example" in both.sentence
