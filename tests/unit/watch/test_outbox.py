@@ -9,7 +9,9 @@ import pytest
 
 from ocsp_stapling.installation import running
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.watch import outbox
+from ocsp_stapling.watch import outbox, tools
+from ocsp_stapling.watch.policy import ActionKind, Task
+from ocsp_stapling.watch.telling import Topic
 from ocsp_stapling.whm import notification
 from ocsp_stapling.whm.mail_fate import fate
 
@@ -58,6 +60,15 @@ def test_a_mail_that_was_not_taken_is_told_and_goes_when_it_can(tmp_path: Path, 
     assert "the ticket" in system.taken()[0] or "dGhlIHRpY2tldA" in system.taken()[0]
     assert outbox.post(tmp_path).sentence == ""
     assert running.mails(tmp_path).state == "ok"
+
+
+@pytest.mark.parametrize("end", ["", "."])
+def test_a_mail_begins_with_a_whole_sentence_however_its_reason_ends(end: str) -> None:
+    task = Task(
+        ActionKind.NOTIFY, f"a certificate is revoked: browsers refuse it{end}", Topic.REVOKED, "revoked"
+    )
+    body = tools._text(task, {"sentence": "Seen.", "advice_sentence": "Issue it anew."})
+    assert body.partition("\n")[0] == "A certificate is revoked: browsers refuse it."
 
 
 def test_old_mails_and_too_many_go_unsent(tmp_path: Path, system: MailSystem) -> None:
