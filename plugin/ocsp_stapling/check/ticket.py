@@ -156,12 +156,14 @@ class _Ticket:
         return rows + self._done() + self._sources()
 
     def _done(self) -> list[str]:
-        """What was turned off for some alone, and who waited all the same."""
-        if self.open_one is None or not self.open_one.singles:
+        """What was turned off for some alone, and for all where neither the outage's line nor the check tells it."""
+        one = self.open_one
+        if one is None:
             return []
         named = self.reader == "root" and not self.redact
-        told = words.singles(self.open_one) if named else [f"{words.singly(self.open_one)}."]
-        return [f"Done:     {each}" for each in told]
+        told = [] if self.incident or not self._old() else [words.switched(one, not self.redact)]
+        told += words.singles(one) if named else [words.singly(one)]
+        return [f"Done:     {capital(each)}" for each in told if each]
 
     def _old(self) -> bool:
         """Whether something was done after the check that the text is made from."""
@@ -195,7 +197,8 @@ class _Ticket:
         if self.reader == "ca":
             what = "failed, please tell us why" if self.healed else "fails, please check"
             return f"{urgent}your OCSP responder {what}{f' (seen from {host})' if host else ''}"
-        if stalling and (for_whom := _OFF_FOR.get(self.now["advice"])) is not None:
+        off = self.open_one is not None and self.open_one.off_since is not None
+        if stalling and not off and (for_whom := _OFF_FOR.get(self.now["advice"])) is not None:
             for_whom = "" if self._old() else for_whom
             return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off{for_whom}"
         what = "HTTPS sites hang" if stalling else "an outage" if self.incident else "findings"

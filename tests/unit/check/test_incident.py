@@ -403,7 +403,7 @@ def test_a_ticket_from_a_check_before_one_site_was_turned_off_says_so_and_that_n
     assert "nobody was seen to wait then" in text
     assert "Next step\n  Nobody waits any more" in text
     redacted = ticket(found, "datacenter", redact=True, incident=present(tmp_path))
-    assert "Done:     stapling turned off for 1 site alone" in redacted
+    assert "Done:     Stapling turned off for 1 site alone" in redacted
     assert "alpha0" not in redacted
 
 
@@ -420,6 +420,25 @@ def test_a_ticket_says_who_waits_although_one_site_was_turned_off(tmp_path: Path
     change(tmp_path, "site-on", 2, then="on", site="@shop")
     (one,) = incidents(tmp_path)
     assert not one.singles
+
+
+def test_a_ticket_after_an_off_that_left_some_waiting_asks_for_what_helps_and_not_for_the_off_again(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    change(tmp_path, "off", 1, still_waiting_names=["own.example"])
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, "root", incident=present(tmp_path))
+    assert text.startswith("Subject: URGENT: ")
+    assert "please turn OCSP stapling off" not in text
+    assert f"Done:     Stapling turned off {at(1, 0)} by root." in text
+    assert (
+        "Next step\n  Some still wait at sites that turn stapling on themselves: `ocsp-stapling off --ov"
+        in text
+    )
+    assert "leave stapling off" not in text
+    assert "root." not in ticket(found, "ca", redact=True, incident=present(tmp_path))
 
 
 def test_the_report_of_an_outage_that_no_check_has_seen_names_the_server(tmp_path: Path) -> None:

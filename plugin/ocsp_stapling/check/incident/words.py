@@ -43,7 +43,7 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
     Not `named`: without who turned stapling off.
     """
-    parts = [_visitors(one), _switched(one, named), singly(one), _since_then(one, passes)]
+    parts = [_visitors(one), switched(one, named), singly(one), _since_then(one, passes)]
     told = "; ".join(filter(None, parts))
     return capital(told)
 
@@ -108,7 +108,8 @@ def trouble(one: Trouble) -> str:
     return f"{one.sentence}{healed}"
 
 
-def _switched(one: Incident, named: bool) -> str:
+def switched(one: Incident, named: bool) -> str:
+    """Return what was done for all at once, by whom if `named`; "" if nothing was."""
     if one.off_since is None:
         return ""
     whom = f" by {one.off_by}" if named else ""
@@ -143,7 +144,7 @@ def singles(one: Incident) -> tuple[str, ...]:
 
 def relief(one: Incident, *, named: bool = True) -> str:
     """Return what ended the waiting of visitors, and when; "" if nothing was done."""
-    return capital("; ".join(filter(None, (_switched(one, named), singly(one)))))
+    return capital("; ".join(filter(None, (switched(one, named), singly(one)))))
 
 
 def _since_then(one: Incident, passes: int) -> str:
@@ -179,6 +180,11 @@ def advice(one: Incident) -> str:
         return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
     if one.off_since is None:
         return str(one.kept.get("advice_sentence", "")) or "Run `ocsp-stapling check`."
+    if one.relief == OFF and one.hits_now:
+        return (
+            "Some still wait at sites that turn stapling on themselves: `ocsp-stapling off --overrides` ends it "
+            "where that stands in userdata; elsewhere take SSLUseStapling On out by hand."
+        )
     if one.relief != OFF:
         return "Tell who can act (`ocsp-stapling ticket`); under the shield nobody waits meanwhile."
     if one.healed is None:
