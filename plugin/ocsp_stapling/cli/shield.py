@@ -66,7 +66,7 @@ def _change(action: str, port: int, options: dict[str, Any]) -> int:
 @shield.command()
 @json_option
 def refresh(as_json: bool) -> None:
-    """Ask for the answers that are due, and keep the good ones; nothing while the shield is off.
+    """Ask for the answers that are due or missing, and keep the good ones; nothing while the shield is off.
 
     The watch does it by itself, and so does a change of certificates that WHM tells of.
     """
@@ -103,7 +103,7 @@ def _refresh(seconds: float) -> Any:
     chosen = settings.load()
     if not wished_port(chosen.state_directory):
         return Pass(why_none="The shield is off, so there is nothing to fetch.")
-    return refresh_now(chosen, seconds)
+    return refresh_now(chosen, seconds, at_once=True)
 
 
 @shield.command()

@@ -28,10 +28,10 @@ def look(settings: Settings) -> tuple[ServerState, Standing]:
     return here, standing(wanted(here.endpoints, here.stapling.on), settings.state_directory, DIRECTORY)
 
 
-def refresh_now(settings: Settings, seconds: float) -> Pass:
+def refresh_now(settings: Settings, seconds: float, at_once: bool = False) -> Pass:
     """Make one pass over the answers that are due; an empty one if another is at it for all of `seconds`.
 
-    Raises Problem, or OSError if nothing can be kept.
+    `at_once` is as in `Refresher.run`. Raises Problem, or OSError if nothing can be kept.
     """
     end = time.monotonic() + seconds
     with _alone(settings.state_directory, seconds) as alone:
@@ -41,7 +41,7 @@ def refresh_now(settings: Settings, seconds: float) -> Pass:
         ask = asking(settings.probe, _identity(here))
         every = wanted(here.endpoints, here.stapling.on)
         left = max(0.5, end - time.monotonic())
-        return Refresher(DIRECTORY, settings.state_directory, ask).run(every, left)
+        return Refresher(DIRECTORY, settings.state_directory, ask).run(every, left, at_once)
 
 
 @contextlib.contextmanager

@@ -162,15 +162,18 @@ class Refresher:
         self._notes = state_directory / ATTEMPTS
         self._attempts = read_attempts(state_directory)
 
-    def run(self, every: Sequence[Wanted], seconds: float) -> Pass:
-        """Ask for what is due, for `seconds` at most, and keep what is good. Raises OSError if that cannot be."""
+    def run(self, every: Sequence[Wanted], seconds: float, at_once: bool = False) -> Pass:
+        """Ask for what is due, for `seconds` at most, and keep what is good. Raises OSError if that cannot be.
+
+        `at_once`: a person asks, so what is missing is asked for however lately that failed.
+        """
         kept, _ = store.load(self.directory)
         store.make_directory(self.directory)
         known = {one.cert_id for one in every}
         store.discard_ended(self.directory, known, self.clock())
         queues: dict[str, list[Wanted]] = {}
         for one in self._in_turn(every):
-            if self._is_due(one, kept.get(one.cert_id)):
+            if self._is_due(one, kept.get(one.cert_id), at_once):
                 queues.setdefault(host_of(one.url), []).append(one)
         found = self._rounds(queues, kept, self.clock() + seconds)
         self._remember({name: each for name, each in self._attempts.items() if name in known})
@@ -190,12 +193,16 @@ class Refresher:
         attempt = self._attempts.get(one.cert_id)
         return attempt.failures if attempt else 0
 
-    def _is_due(self, one: Wanted, kept: Kept | None) -> bool:
+    def _is_due(self, one: Wanted, kept: Kept | None, at_once: bool) -> bool:
         now = self.clock()
         attempt = self._attempts.get(one.cert_id)
-        if attempt and now < attempt.next_try <= now + _BACK_OFF_SECONDS[1]:  # later: the clock was set back
+        missing = kept is None or kept.until <= now
+        resting = (
+            attempt and now < attempt.next_try <= now + _BACK_OFF_SECONDS[1]
+        )  # later: the clock was set back
+        if resting and not (missing and at_once):
             return False
-        if kept is None or kept.until <= now:
+        if kept is None or missing:
             return True
         stored_at = store.stored_at(self.directory, kept)
         return now >= due_at(kept, stored_at) or stored_at > now  # the clock was set back

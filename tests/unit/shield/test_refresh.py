@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -14,12 +15,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from ocsp_stapling import settings
+from ocsp_stapling.cli.shield import _refresh
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.responder import Target
-from ocsp_stapling.shield import store
-from ocsp_stapling.shield.refresh import Refresher, Wanted, cert_id_of, due_at, read_attempts
+from ocsp_stapling.shield import keeping, standing, store
+from ocsp_stapling.shield.refresh import Pass, Refresher, Wanted, cert_id_of, due_at, read_attempts
 from ocsp_stapling.shield.relay import TRY_LATER, BookReader
 from tests.unit.ocsp.authority import DAY, NOW, answer, error_answer, issue, key, make_authority
 
@@ -64,12 +67,12 @@ class World:
         self.now += 6.0 if slow else 0.05  # the child's own deadline
         return found
 
-    def run(self, seconds: float = 60.0) -> object:
+    def run(self, seconds: float = 60.0, at_once: bool = False) -> object:
         def sleep(pause: float) -> None:
             self.now += pause
 
         refresher = Refresher(self.base / "store", self.base / "state", self.ask, lambda: self.now, sleep)
-        return refresher.run(self.certificates, seconds)
+        return refresher.run(self.certificates, seconds, at_once)
 
     def held(self) -> dict[str, store.Kept]:
         return store.load(self.base / "store")[0]
@@ -109,6 +112,47 @@ def test_a_failure_never_takes_a_valid_answer_away_and_is_tried_again_ever_later
     assert world.held()[one.cert_id] == kept
     assert waits == [5, 10, 20, 40, 60, 60]
     assert attempt.reason == Outcome.REPLY_TIMEOUT.sentence
+
+
+def test_a_person_who_asks_need_not_wait_for_the_next_try_where_no_valid_answer_is_held(world: World) -> None:
+    one = world.site("ocsp.a.test")
+    world.run()
+    (kept,) = world.held().values()
+    world.site("ocsp.b.test")
+    world.behaviour = {"ocsp.a.test": "hang", "ocsp.b.test": "hang"}
+    world.now = kept.this_update + 0.7 * (kept.until - kept.this_update)
+    for at_once, asked in ((False, ["ocsp.a.test", "ocsp.b.test"]), (False, []), (True, ["ocsp.b.test"])):
+        world.asked.clear()
+        world.run(at_once=at_once)
+        assert sorted(world.asked) == asked
+    world.now = kept.until - 60
+    world.run()
+    world.now = kept.until + 1
+    world.asked.clear()
+    world.run(at_once=True)
+    assert sorted(world.asked) == ["ocsp.a.test", "ocsp.b.test"]
+    assert one.cert_id in read_attempts(world.base / "state")
+
+
+def test_the_command_asks_at_once_and_the_watch_in_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    chosen = settings.Settings(state_directory=tmp_path)
+    here = SimpleNamespace(endpoints=(), stapling=SimpleNamespace(on=True), relay_port=0)
+    standing.wish(tmp_path, 340)
+    monkeypatch.setattr(settings, "load", lambda: chosen)
+    monkeypatch.setattr(keeping, "look_at_server", lambda _directory: here)
+    monkeypatch.setattr(keeping, "_identity", lambda _here: None)
+
+    def run(_self: Refresher, _every: object, _seconds: float, at_once: bool) -> Pass:
+        seen.append(at_once)
+        return Pass()
+
+    monkeypatch.setattr(Refresher, "run", run)
+    _refresh(1.0)
+    keeping.refresh_now(chosen, 1.0)
+    assert seen == [True, False]
 
 
 def by_a_customer(certificate: x509.Certificate) -> bytes:

@@ -144,7 +144,7 @@ def _nobody_met(evidence: Evidence, measured: Measured) -> Diagnosis:
 def _patience(evidence: Evidence) -> str:
     """How long a staple may be missing although its responder answers again, and why."""
     if evidence.shield is not None:
-        return "five minutes: the shield asks again then (at once: ocsp-stapling shield refresh)"
+        return "an hour: the shield asks again within it (at once: ocsp-stapling shield refresh)"
     return "a minute: Apache remembers a failed answer for 60 seconds"
 
 
