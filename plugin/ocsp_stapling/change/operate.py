@@ -12,12 +12,12 @@ from pathlib import Path
 from ocsp_stapling import files
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change import files_changed as the_changes
-from ocsp_stapling.change import lock, plan, recovery, single, transaction
+from ocsp_stapling.change import lock, plan, recovery, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation
 from ocsp_stapling.change.plan import Outlook, Plan
-from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest, already, called
+from ocsp_stapling.change.request import OFF, SHIELD_OFF, SHIELD_ON, UNDO, ChangeRequest
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.situation import Means, find_means, survey_server
 from ocsp_stapling.change.transaction import DONE, FAILED, REFUSED, RESTORED, ChangeTarget, Result, Watcher
@@ -152,9 +152,7 @@ class Operator:
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        where = f" for {called(made.site)}" if made.site else ""
-        is_on = not single.is_off(now.server, made.site) if made.site else made.stapling_now
-        sentence = f"{already(made.action, is_on)}{where} already; nothing was changed. {verdict.sentence}"
+        sentence = f"{made.already} already; nothing was changed. {verdict.sentence}"
         seconds = time.monotonic() - self.began
         settled = Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings

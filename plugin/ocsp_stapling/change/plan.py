@@ -20,7 +20,15 @@ from ocsp_stapling.change import files_changed as the_changes
 from ocsp_stapling.change import single
 from ocsp_stapling.change.files_changed import Changes
 from ocsp_stapling.change.model import Change, Situation, on_off
-from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, SHIELD_OFF, SHIELD_ON, ChangeRequest
+from ocsp_stapling.change.request import (
+    ACCOUNT,
+    CACHE_FIT,
+    OF_ONE_SITE,
+    SHIELD_OFF,
+    SHIELD_ON,
+    ChangeRequest,
+    already,
+)
 from ocsp_stapling.change.verify import Sample, any_staple
 from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
@@ -88,6 +96,8 @@ class Plan:
     """The only site that it concerns, "" for all."""
     others: tuple[Sample, ...] = ()
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
+    already: str = ""
+    """What holds already, for whom it concerns, where no file needs a change."""
     outlook: Outlook = Outlook()
     """What is known beforehand; `warnings` hold its own."""
     shielded: bool = False
@@ -275,12 +285,7 @@ def _refuse_without_cache(then: ServerState) -> None:
 
 
 def _described(
-    request: ChangeRequest,
-    now: Situation,
-    changes: Changes,
-    rebuild: bool,
-    then: ServerState,
-    site: str,
+    request: ChangeRequest, now: Situation, changes: Changes, rebuild: bool, then: ServerState, site: str
 ) -> Plan:
     before = now.server.stapling
     after = _after(changes, then) if rebuild and not site else then.stapling.on
@@ -289,6 +294,8 @@ def _described(
     affected, losing = _concerned(now.server, will)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     by_hand = _by_hand(then)
+    whom = (site if site.startswith(ACCOUNT) else alone[0].name) if alone else ""
+    now_on = any(one.stapling for one in alone) if alone else before.on
     return Plan(
         action=request.action,
         who=request.who,
@@ -310,7 +317,8 @@ def _described(
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
         warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
         return_when_healthy=request.return_when_healthy,
-        site=(site if site.startswith(ACCOUNT) else alone[0].name) if alone else "",
+        site=whom,
+        already=already(request.action, now_on, whom),
         others=_others(now, after, will, alone),
         shielded=now.server.shielded,
     )

@@ -21,13 +21,13 @@ ACCOUNT = "@"
 """Before an account's name: it stands for all sites of that account whose certificates name a responder."""
 
 
-def already(action: str, on: bool) -> str:
+def already(action: str, on: bool, site: str = "") -> str:
     """Return what holds already where there is nothing to write; `on`: whether stapling is, there."""
     if action == CACHE_FIT:
         return "The staple cache holds every staple"
     if action in (SHIELD_ON, SHIELD_OFF):
         return f"The shield is {'on' if action == SHIELD_ON else 'off'}"
-    return f"Stapling is {'on' if on else 'off'}"
+    return f"Stapling is {'on' if on else 'off'}{f' for {called(site)}' if site else ''}"
 
 
 def called(site: str) -> str:

@@ -14,7 +14,7 @@ import click
 from ocsp_stapling.change.checking import Checks
 from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, already, called
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, called
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
@@ -186,9 +186,7 @@ def who_is_here() -> str:
 def _plan_text(plan: Plan) -> str:
     beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        where = f" for {called(plan.site)}" if plan.site else ""
-        is_on = _SINGLE.get(plan.action, _on_off(plan.stapling_now)) == "on"
-        told = f"{already(plan.action, is_on)}{where} already; no file needs a change."
+        told = f"{plan.already} already; no file needs a change."
         return "\n".join(filter(None, [wrapped(told), table(beware)]))
     sites = [("Sites affected", f"{plan.sites_affected:,}")] if plan.sites_affected else []
     rows = [*sites, ("Restart", plan.cost), *beware]

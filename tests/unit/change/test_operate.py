@@ -123,10 +123,13 @@ def single(here: World) -> World:
 
 
 def test_what_is_so_already_for_one_site_names_it(single: World) -> None:
+    assert operator(single, site_wish("on", "a.test")).plan().already == "Stapling is on for a.test"
     assert operator(single, site_wish("off", "a.test")).run().state == "done"
     single.server.touch()
     again = operator(single, site_wish("off", "a.test")).run()
     assert again.sentence.startswith("Stapling is off for a.test already; nothing was changed.")
+    assert operator(single, site_wish("off", "a.test")).plan().already == "Stapling is off for a.test"
+    assert operator(single, wish("on")).plan().already == "Stapling is on"
 
 
 def test_what_is_so_already_of_the_shield_is_said_of_the_shield() -> None:

@@ -17,6 +17,7 @@ from flask import Flask
 from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence, ShieldEvidence
 from ocsp_stapling.ocsp.door import Door
@@ -25,13 +26,14 @@ from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.shield.standing import LastFailure, OfResponder, Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
-from ocsp_stapling.web.pages import errorlog, picture, sites
+from ocsp_stapling.web.pages import errorlog, picture, plan, sites
 from ocsp_stapling.web.pages import sites_view as sites_view
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 from tests.unit.web.asking import OPERATOR, VIEWER, get
 from tests.unit.web.conftest import Shown
+from tests.unit.web.walk import CHANGE
 
 PAGES = ("", "p=guide", "p=responders", "p=authorities", "p=ticket", "p=elsewhere", "p=history")
 STATES = sorted(made.everything())
@@ -617,3 +619,12 @@ def test_the_guide_says_that_it_is_solved(showing: Shown, tmp_path: Path) -> Non
     over = replace(made.healthy(), taken_at=datetime.now(UTC))
     result.store(tmp_path, result.judged(over))
     assert "<strong>Solved.</strong> Sites waited more than 3.5 s " in text_of(app, "p=guide")
+
+
+def test_the_plan_of_a_site_that_is_off_already_says_so_of_the_site(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = CHANGE | {"action": "site-off", "site": "a.test", "already": "Stapling is off for a.test"}
+    monkeypatch.setattr(plan, "_plan", lambda *_: Plan(**facts, changes=()))
+    text = text_of(showing(made.healthy()), "p=plan/site-off&site=a.test")
+    assert "Stapling is off for a.test already and no file needs a change." in text

@@ -17,7 +17,6 @@ from ocsp_stapling.change.request import (
     REASON_LIMIT,
     SHIELD_ON,
     ChangeRequest,
-    already,
     called,
 )
 from ocsp_stapling.check.diagnosis import Severity
@@ -85,7 +84,7 @@ def show(action: str) -> str:
     return render_template(
         "plan.html",
         plan=found,
-        already=already(action, plan.stapling_now),
+        already=plan.already,
         title=_TITLES[action],
         lead=_LEADS[action],
         confirm=_CONFIRM[action],
