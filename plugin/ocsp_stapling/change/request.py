@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from dataclasses import dataclass, field
 
 from ocsp_stapling.problem import Problem
@@ -92,11 +93,24 @@ class ChangeRequest:
         return self.action.removeprefix("site-").split("-")
 
     @property
+    def _choices(self) -> list[str]:
+        """The options that decide what it does: the same for a person and for us."""
+        flags = {
+            "--overrides": self.with_overrides,
+            "--write-on": self.write_on,
+            "--return": self.return_when_healthy,
+        }
+        port = [f"--port={self.shield_port}"] if self.action == SHIELD_ON and self.shield_port else []
+        return [*port, *[flag for flag, wanted in flags.items() if wanted]]
+
+    @property
     def command(self) -> str:
         """What a person would type for the same."""
         option, name = ("account", self.site[1:]) if self.site.startswith(ACCOUNT) else ("site", self.site)
-        of = [f"--{option} {name}"] if name else []
-        return " ".join(["ocsp-stapling", *self._words, *of])
+        of = [f"--{option}", name] if name else []
+        return shlex.join(
+            ["ocsp-stapling", *self._words, *of, *self._choices, *([self.undone] if self.undone else [])]
+        )
 
     def arguments(self) -> list[str]:
         """Return the command's arguments; every value is glued to its option, so none can become an option."""
@@ -107,17 +121,11 @@ class ChangeRequest:
             "tag": self.tag,
             "site": self.site,
         }
-        flags = {
-            "--overrides": self.with_overrides,
-            "--write-on": self.write_on,
-            "--return": self.return_when_healthy,
-        }
         return [
             *self._words,
             "--yes",
             "--json",
             *[f"--{name}={value}" for name, value in given.items() if value],
-            *([f"--port={self.shield_port}"] if self.action == SHIELD_ON and self.shield_port else []),
-            *[flag for flag, wanted in flags.items() if wanted],
+            *self._choices,
             *(["--", self.undone] if self.undone else []),
         ]

@@ -66,3 +66,18 @@ def test_a_site_is_an_option_of_off_and_on_and_can_become_no_other(action: str) 
     assert arguments[0] == action
     assert "--site=--overrides" in arguments
     assert "--overrides" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("fields", "typed"),
+    [
+        ({"action": "undo", "undone": "20250101T000000-abcdef"}, "undo 20250101T000000-abcdef"),
+        ({"action": "off", "with_overrides": True, "return_when_healthy": True}, "off --overrides --return"),
+        ({"action": "on", "write_on": True}, "on --write-on"),
+        ({"action": "shield-on", "shield_port": 341}, "shield on --port=341"),
+        ({"action": "site-off", "site": "@anna"}, "off --account anna"),
+        ({"action": "site-on", "site": "a.test; reboot"}, "on --site 'a.test; reboot'"),
+    ],
+)
+def test_what_a_person_would_type_does_the_same_and_nothing_else(fields: dict[str, Any], typed: str) -> None:
+    assert ChangeRequest(**({"who": "root"} | fields)).command == f"ocsp-stapling {typed}"
