@@ -247,7 +247,7 @@ def test_a_day_before_the_first_staple_ends_check_warns_metrics_have_it_and_a_ma
     age(shielded, "site0001.example.test", hours_left=20)
     shielded.run("ocsp-stapling", "watch", check=False)
     (mail,) = mails(shielded)[told_before:]
-    assert "staples end within a day: the responder ocsp.alpha-ca.test" in str(mail["Subject"])
+    assert "staples of ocsp.alpha-ca.test end within a day" in str(mail["Subject"])
     body = mail.get_body(("plain",))
     assert body is not None
     assert "staples last until" in body.get_content()

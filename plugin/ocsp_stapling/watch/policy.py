@@ -8,7 +8,7 @@ the next attempt waits twice as long, up to a day; people are told once about a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -190,18 +190,36 @@ def _shield(state: State, seen: Observation) -> Decision:
 
     Each responder and each site is told by itself, lest one that is dark for good hide the next.
     """
-    found, known = seen.shield_trouble, state.told.get(Topic.SHIELD, "").split()
+    state, relay = _relay(state, seen)
+    found = [one for one in seen.shield_trouble if one != RELAY_DEAD]
+    known = state.told.get(Topic.SHIELD, "").split()
     gone = [one for one in known if one not in found]
     state = told_about(state, Topic.SHIELD, " ".join(one for one in known if one in found)) if gone else state
-    if set(found) <= set(known):
-        return state, ()
-    told = say(state, seen.now, Topic.SHIELD, " ".join(found))
+    fresh = [one for one in found if one not in known]
+    told = say(state, seen.now, Topic.SHIELD, " ".join(found)) if fresh else None
     if told is None:
-        return state, ()
-    dead = RELAY_DEAD in found
-    sentence = "the shield's relay is dead and could not be replaced: ocsp-stapling shield off"
+        return state, relay
     about = " ".join(dict.fromkeys(one.partition(":")[0] for one in found))
-    return told, (Task(ActionKind.NOTIFY, sentence if dead else seen.sentence, Topic.SHIELD, about),)
+    return told, (*relay, Task(ActionKind.NOTIFY, _shield_words(fresh), Topic.SHIELD, about))
+
+
+def _relay(state: State, seen: Observation) -> Decision:
+    """A topic of its own: what a customer's certificates cause must not keep a dead relay quiet."""
+    if RELAY_DEAD not in seen.shield_trouble:
+        return forget(state, Topic.RELAY), ()
+    sentence = "the shield's relay is dead and could not be replaced: ocsp-stapling shield off"
+    return _say(state, seen, Topic.RELAY, RELAY_DEAD, sentence)
+
+
+def _shield_words(fresh: Sequence[str]) -> str:
+    """What is new. The check's own sentence is about all there is, and may begin with what was told long ago."""
+    hosts, sites = (
+        [name for kind, _, name in (one.partition(":") for one in fresh) if kind == wished]
+        for wished in ("ends-soon", "must-staple")
+    )
+    words = [f"staples of {listed(hosts)} end within a day, or have ended"] if hosts else []
+    words += [f"no staple is held for {listed(sites)}, which Firefox refuses without one"] if sites else []
+    return "; ".join(words)
 
 
 def _revocations(state: State, seen: Observation) -> Decision:

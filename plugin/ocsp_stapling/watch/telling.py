@@ -24,6 +24,7 @@ class Topic(StrEnum):
     SWITCH = "switch"
     HANDS_OFF = "hands-off"
     SHIELD = "shield"
+    RELAY = "relay"
     REVOKED = "revoked"
 
 

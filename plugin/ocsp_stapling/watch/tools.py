@@ -230,7 +230,6 @@ def noting(problems: list[str]) -> Any:
 
 _HEADLINES = {
     (Topic.STALL, "stalled"): "HTTPS sites wait: ",
-    (Topic.SHIELD, "ends-soon"): "staples end within a day: ",
 }
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ocsp_stapling.watch.policy import (
     DAY_SECONDS,
     LONGEST_WAIT_SECONDS,
+    RELAY_DEAD,
     ActionKind,
     Observation,
     State,
@@ -350,7 +351,32 @@ def test_under_the_shield_it_is_told_once_that_staples_end_within_a_day() -> Non
         trouble = ("ends-soon:ocsp.a.test",) if number > 10 else ()
         state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
         told += [(number, each.topic, each.reason) for each in actions]
-    assert told == [(11, Topic.SHIELD, "staples last until ...")]
+    assert told == [(11, Topic.SHIELD, "staples of ocsp.a.test end within a day, or have ended")]
+
+
+def test_a_mail_about_the_shield_names_what_is_new_and_not_what_the_check_names_first() -> None:
+    old, strict = "ends-soon:ocsp.old.test", ("must-staple:a.test", "must-staple:b.test")
+    state, _ = decide(State(), under_the_shield(0, old), Wishes())
+    seen = under_the_shield(DAY_SECONDS, old, "ends-soon:ocsp.new.test", *strict)
+    _, (mail,) = decide(state, seen, Wishes())
+    assert mail.reason == (
+        "staples of ocsp.new.test end within a day, or have ended; "
+        "no staple is held for a.test, b.test, which Firefox refuses without one"
+    )
+    assert mail.about == "ends-soon must-staple"
+
+
+def test_a_dead_relay_is_told_at_once_also_just_after_what_a_customer_causes_and_then_ever_more_rarely() -> (
+    None
+):
+    state, told = State(), []
+    for number in range(288):
+        trouble = [f"ends-soon:ocsp.h{number // 12}.test"]
+        trouble += [RELAY_DEAD] if number >= 3 and number % 2 else []
+        state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
+        told += [number * PASS for each in actions if each.about == RELAY_DEAD]
+    assert told[0] == 3 * PASS
+    assert len(told) <= 7
 
 
 def test_more_trouble_under_the_shield_is_told_again_and_a_later_outage_too() -> None:
@@ -378,7 +404,7 @@ def test_a_responder_that_is_dark_for_good_hides_no_other_whose_staples_end() ->
         trouble = max(one for one in spans if one[0] <= number)[1]
         state, actions = decide(state, under_the_shield(number * PASS, *trouble), Wishes())
         told += [(number, each.about) for each in actions]
-    assert told == [(0, "ends-soon"), (288, "ends-soon"), (900, "relay-dead ends-soon")]
+    assert told == [(0, "ends-soon"), (288, "ends-soon"), (900, "relay-dead")]
 
 
 def revoked(t: float, *sites: str, trouble: tuple[str, ...] = ()) -> Observation:
@@ -401,7 +427,7 @@ def test_each_revocation_is_told_at_once_and_once_also_just_after_another_word_o
 
     told = told_of(at(number * PASS) for number in range(600))
     assert [(hour * HOUR, reason.partition(":")[0]) for hour, reason in told] == [
-        (600, "staples last until ..."),
+        (600, "staples of ocsp.a.test end within a day, or have ended"),
         (900, "the authority has revoked the certificate of a.test"),
         (1200, "the authority has revoked the certificate of b.test"),
     ]
