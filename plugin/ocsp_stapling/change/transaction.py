@@ -18,7 +18,7 @@ from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import called
+from ocsp_stapling.change.request import SITE_OFF, called
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.change.whm_restart import Patience, RestartError
@@ -112,7 +112,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     attempt: FailedAttempt | None = None
     still_waiting: tuple[str, ...] = ()
-    """After an off for all: sites that turn stapling on themselves, and whose visitors wait all the same."""
+    """Whose visitors wait after an off: sites that turn stapling on themselves, or others than the single one."""
 
     @property
     def exit_code(self) -> int:
@@ -156,16 +156,22 @@ def execute(plan: Plan, server: ChangeTarget, identity: str = "", began: float |
 
 
 def with_still_waiting(done: Result, plan: Plan, patience: Patience) -> Result:
-    """Return how an off for all ended together with where visitors wait all the same: that is no plain success.
+    """Return how a change ended together with where visitors wait all the same: an off is no plain success then.
 
-    Who waits at first may wait for a worker of the generation that ends, so it is looked again.
+    Who waits at first may wait for a worker of the generation that ends, so it is looked again. Others than a single
+    site may wait for a responder of their own; that is not its change's to mend, nor a reason to undo it.
     """
-    names = [] if plan.site or plan.stapling_then or not plan.others else _waiting(plan.others, patience)
+    concerned = plan.others and (plan.site or not plan.stapling_then)
+    names = _waiting(plan.others, patience) if concerned else []
     if names:
         again = wait_until_served(plan.others, within=patience.stalled, quick=patience.quick)
         names = _timed_out(again.handshakes)
     if not names:
         return done
+    if plan.site:
+        told = f"Other sites still wait for a staple ({listed(names)}): ocsp-stapling check says for whom."
+        still = tuple(names) if plan.action == SITE_OFF else ()
+        return replace(done, warnings=(*done.warnings, told), still_waiting=still)
     told = f"Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
     if len(plan.by_hand) < len(plan.overrides):
         told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"
@@ -231,26 +237,18 @@ class _Run:
         if outcome.verdict.first_quick_at is not None:
             self.first_quick = outcome.verdict.first_quick_at - self.began
         self.step("verify", {"sentence": outcome.verdict.sentence, "seconds": time.monotonic() - began})
-        return replace(outcome, warnings=(*outcome.warnings, *self._others(old)))
+        self._free_others(old)
+        return outcome
 
-    def _others(self, old: Iterable[Process]) -> list[str]:
-        """After the change of a single site: end the workers that still wait for it, and tell who waits all the same.
-
-        Others may wait for a responder of their own; that is not this change's to mend, nor a reason to undo it.
-        """
-        if not self.plan.site or not self._waiting_others():
-            return []
+    def _free_others(self, old: Iterable[Process]) -> None:
+        """After the change of a single site: end the workers that still wait for it."""
+        if not self.plan.site or not _waiting(self.plan.others, self.server.patience):
+            return
         quick = self.server.patience.quick
         because = "Other sites still wait behind those that waited for this one."
         self._rung("restart", {"rung": "end-old-workers", "because": because})
         processes.end(old)
-        verdict = wait_until_served(self.plan.others, within=self.server.patience.ended, quick=quick)
-        slow = _timed_out(verdict.handshakes)
-        told = f"Other sites still wait for a staple ({listed(slow)}): ocsp-stapling check says for whom."
-        return [told] if slow else []
-
-    def _waiting_others(self) -> list[str]:
-        return _waiting(self.plan.others, self.server.patience)
+        wait_until_served(self.plan.others, within=self.server.patience.ended, quick=quick)
 
     def _rung(self, name: str, detail: Mapping[str, Any]) -> None:
         """A restart, and a harder one all the more, is worth it only while the files say what was planned."""

@@ -56,7 +56,8 @@ def off(**options: Any) -> None:
     the same for every site of an account whose certificate names a responder.
 
     Exit status: 0 done, 1 refused (nothing touched), 3 failed and restored, 4 failed and not restored, 5 done, but
-    visitors still wait at sites that turn stapling on themselves (then: off --overrides).
+    visitors still wait: at sites that turn stapling on themselves (then: off --overrides), or, after an off for one
+    site or account, at others (check says for whom).
     """
     sys.exit(carry_out("off", options))
 

@@ -122,7 +122,7 @@ def single(here: World) -> World:
     return here
 
 
-def test_what_is_so_already_for_one_site_names_it(single: World) -> None:
+def test_what_is_so_already_for_one_site_names_it_and_who_else_waits(single: World) -> None:
     assert operator(single, site_wish("on", "a.test")).plan().already == "Stapling is on for a.test"
     assert operator(single, site_wish("off", "a.test")).run().state == "done"
     single.server.touch()
@@ -130,6 +130,10 @@ def test_what_is_so_already_for_one_site_names_it(single: World) -> None:
     assert again.sentence.startswith("Stapling is off for a.test already; nothing was changed.")
     assert operator(single, site_wish("off", "a.test")).plan().already == "Stapling is off for a.test"
     assert operator(single, wish("on")).plan().already == "Stapling is on"
+    assert again.exit_code == 0
+    having(single.server, hangs=lambda server: server.met.name == "b.test")
+    found = operator(single, site_wish("off", "a.test")).run()
+    assert (found.state, found.still_waiting, found.exit_code) == ("done", ("b.test",), 5)
 
 
 def test_what_is_so_already_of_the_shield_is_said_of_the_shield() -> None:

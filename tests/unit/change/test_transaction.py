@@ -285,6 +285,7 @@ def test_after_the_change_of_one_site_others_that_wait_behind_it_are_freed_or_to
     assert world.server.ended == set(OLD)
     told = "Other sites still wait for a staple (b.test): ocsp-stapling check says for whom."
     assert (told in found.warnings) is for_good
+    assert (found.still_waiting, found.exit_code) == ((("b.test",), 5) if for_good else ((), 0))
     assert "turn stapling on themselves" not in found.sentence
 
 

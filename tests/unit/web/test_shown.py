@@ -89,6 +89,17 @@ def test_an_operations_steps_carry_the_time_since_it_began_and_why_it_climbed() 
 
 
 @pytest.mark.parametrize(
+    ("action", "fields"), [("site-off", {"action": "off"}), ("off", {"overrides": "yes"})]
+)
+def test_an_off_after_which_visitors_wait_offers_first_what_ends_it(
+    action: str, fields: dict[str, str]
+) -> None:
+    view = operation_view(replace(progress("done", still_waiting_names=["b.example"]), action=action))
+    assert view.title.endswith(", but some visitors still wait")
+    assert view.acts[0].values == {"action": "off"} | fields
+
+
+@pytest.mark.parametrize(
     ("state", "title"),
     [
         ("running", "Turning stapling off…"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
+from ocsp_stapling.change.request import SITE_OFF
 from ocsp_stapling.change.verify import paired
 from ocsp_stapling.check.incident.words import DOING
 from ocsp_stapling.web.pages.verdict import Fact
@@ -64,6 +65,7 @@ _TOO = Act(
     "where their own line stands in userdata",
     {"action": "off", "overrides": "yes"},
 )
+_FOR_ALL = Act("Turn it off for all…", "plan.show", "ends the waiting of the others, too", {"action": "off"})
 _UNDO = "puts every file back as it was before this change, byte for byte"
 _ON_AGAIN = "takes out this plugin's lines alone; what others changed since stays"
 
@@ -72,7 +74,7 @@ def next_acts(found: Progress, first: Sequence[Act] = ()) -> tuple[Act, ...]:
     """Return what to do once a change has ended, the most urgent first; `first` comes before all if it went well."""
     acts = [*first] if found.state == "done" else []
     if (found.result or {}).get("still_waiting_names"):
-        acts.insert(0, _TOO)
+        acts.insert(0, _FOR_ALL if found.action == SITE_OFF else _TOO)
     acts.append(_BACK if found.state == "done" else replace(_BACK, words=""))
     if found.state == "done" and found.action in UNDOABLE and found.steps:
         acts.append(Act("Undo…", "plan.show", _UNDO, {"action": "undo", "undone": found.identity}))
