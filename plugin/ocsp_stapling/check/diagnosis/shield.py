@@ -14,7 +14,7 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, S
 from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.server.sites import host_of
-from ocsp_stapling.text import listed, uncapital, when
+from ocsp_stapling.text import counted, listed, uncapital, when
 
 _DAY = timedelta(days=1)
 _FETCH: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _nobody_waits(
     )
     leading = next((one for one in dark if host_of(one.url) == first), dark[0])
     told = f"{leading.why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
-    told += f"; staples last until {when(ends)}." if ends else "."
+    told += f"{_lasting(evidence, theirs, ends)}."
     if ending := tuple(one.host for one in theirs if _ends_soon(one, evidence.taken_at)):
         trouble = (*found.shield_trouble, "ends-soon")
         return replace(
@@ -98,6 +98,15 @@ def _nobody_waits(
         sites=(),
         must_staple=(),
     )
+
+
+def _lasting(evidence: Evidence, theirs: Sequence[ShieldedResponder], ends: datetime | None) -> str:
+    """What has ended comes first: that others last for days is no comfort to those sites."""
+    ended = sum(one.ended_count for one in theirs)
+    if not ended:
+        return f"; staples last until {when(ends)}" if ends else ""
+    gone = "staples" if evidence.unseen is not None else counted(ended, "staple")  # how many is not told
+    return f"; {gone} ended without a new one{f', the others last until {when(ends)}' if ends else ''}"
 
 
 def _ends_soon(one: ShieldedResponder, now: datetime) -> bool:

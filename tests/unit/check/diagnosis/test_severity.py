@@ -304,6 +304,9 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     assert (exit_status(never_held), never_held.shield_trouble) == (0, ())
     ended = diagnose(replace(made, shield=shield(missing=1, ended=1)))
     assert (exit_status(ended), ended.shield_trouble) == (1, ("ends-soon",))
+    last = f"{NOW + timedelta(hours=72):%Y-%m-%d %H:%M}"
+    assert f"1 staple ended without a new one, the others last until {last}" in ended.sentence
+    assert "staples last until" not in ended.sentence
     bare = diagnose(replace(made, shield=shield(missing_must_staple=("a.example",))))
     assert exit_status(bare) == 1
 
