@@ -152,12 +152,19 @@ class Operator:
         good = verdict.served and verdict.as_wanted
         if not good and not (made.stapling_now and _has_read(now.tree, server.apache)):
             return None
-        sentence = f"{made.already} already; nothing was changed. {verdict.sentence}"
+        sentence = f"{made.nothing_written} {verdict.sentence}"
         seconds = time.monotonic() - self.began
         settled = Result(
             "", made.action, DONE, sentence, verdict=verdict, seconds=seconds, warnings=made.warnings
         )
-        return transaction.with_still_waiting(settled, made, server.patience)
+        settled = transaction.with_still_waiting(settled, made, server.patience)
+        if made.ends_shield:
+            # Without a file it is nothing to take back, so the result names no operation; who did it is kept.
+            begun = server.journal.begin(
+                made.action, made.who, made.reason, made.as_json(), (), self.request.identity
+            )
+            server.journal.finish(begun.id, DONE, settled.as_json())
+        return settled
 
     def _tell_recovered(self, results: Sequence[Result]) -> None:
         for each in results:

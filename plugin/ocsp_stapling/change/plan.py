@@ -98,6 +98,8 @@ class Plan:
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
     already: str = ""
     """What holds already, for whom it concerns, where no file needs a change."""
+    ends_shield: bool = False
+    """Whether all that it does is to end a shield that Apache does not ask, as while stapling is off."""
     outlook: Outlook = Outlook()
     """What is known beforehand; `warnings` hold its own."""
     shielded: bool = False
@@ -107,6 +109,20 @@ class Plan:
     def is_cold_after(self) -> bool:
         """Whether visitors may wait for staples right after it, with nothing wrong: each is fetched once more."""
         return self.action == CACHE_FIT
+
+    @property
+    def nothing_to_write(self) -> str:
+        """What there is to say of a plan without changes."""
+        if self.ends_shield:
+            return f"The shield ends; stapling stays {on_off(self.stapling_now)}, and no file needs a change."
+        return f"{self.already} already; no file needs a change."
+
+    @property
+    def nothing_written(self) -> str:
+        """The same when it is done."""
+        if self.ends_shield:
+            return f"The shield is ended; stapling stays {on_off(self.stapling_now)}, and no file needed a change."
+        return f"{self.already} already; nothing was changed."
 
     @property
     def tag(self) -> str:
@@ -319,6 +335,7 @@ def _described(
         return_when_healthy=request.return_when_healthy,
         site=whom,
         already=already(request.action, now_on, whom),
+        ends_shield=request.action == SHIELD_OFF and request.shield_port > 0 and not changes,
         others=_others(now, after, will, alone),
         shielded=now.server.shielded,
     )

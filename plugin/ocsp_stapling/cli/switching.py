@@ -187,8 +187,7 @@ def who_is_here() -> str:
 def _plan_text(plan: Plan) -> str:
     beware = [("Beware", warning) for warning in plan.warnings]
     if not plan.changes:
-        told = f"{plan.already} already; no file needs a change."
-        return "\n".join(filter(None, [wrapped(told), table(beware)]))
+        return "\n".join(filter(None, [wrapped(plan.nothing_to_write), table(beware)]))
     sites = [("Sites affected", f"{plan.sites_affected:,}")] if plan.sites_affected else []
     rows = [*sites, ("Restart", plan.cost), *beware]
     files = [change.diff() or f"{change.old.path}: created\n" for change in plan.changes]

@@ -22,7 +22,7 @@ from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.change.whm_restart import Patience
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.shield import service
+from ocsp_stapling.shield import service, standing
 from ocsp_stapling.shield.following import Ending
 from tests.unit.change.made import carry_out, site_wish, wish
 from tests.unit.change.simulated import OLD, World, having, old_workers_hang, read
@@ -375,3 +375,20 @@ def test_stapling_that_hangs_is_no_reason_to_say_already(here: World) -> None:
     ask(here)
     having(here.server, workers=OLD, whm=[(1.0, read)], hangs=old_workers_hang)
     assert "end-old-workers" in ask(here).rungs
+
+
+def test_an_end_of_the_shield_while_stapling_is_off_is_told_and_kept_in_the_history(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(service, "stop", lambda: stopped.append("relay"))
+    ask(here)
+    state = here.tree.base / "state"
+    standing.wish(state, 341)
+    assert operator(here, wish("shield-off")).plan().nothing_to_write.startswith("The shield ends;")
+    ended = ask(here, "shield-off")
+    assert ended.sentence.startswith("The shield is ended; stapling stays off, and no file needed a change. ")
+    assert (ended.operation, stopped, standing.wished_port(state)) == ("", ["relay"], 0)
+    assert operations(here) == [("shield-off", "done"), ("off", "done")]
+    assert ask(here, "shield-off").sentence.startswith("The shield is off already; nothing was changed.")
+    assert len(operations(here)) == 2

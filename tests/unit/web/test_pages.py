@@ -627,4 +627,16 @@ def test_the_plan_of_a_site_that_is_off_already_says_so_of_the_site(
     facts = CHANGE | {"action": "site-off", "site": "a.test", "already": "Stapling is off for a.test"}
     monkeypatch.setattr(plan, "_plan", lambda *_: Plan(**facts, changes=()))
     text = text_of(showing(made.healthy()), "p=plan/site-off&site=a.test")
-    assert "Stapling is off for a.test already and no file needs a change." in text
+    assert "Stapling is off for a.test already; no file needs a change." in text
+
+
+def test_a_shield_that_apache_does_not_ask_can_be_ended_on_the_page(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = CHANGE | {"action": "shield-off", "stapling_now": False, "ends_shield": True}
+    monkeypatch.setattr(plan, "_plan", lambda *_: Plan(**facts, changes=()))
+    text = text_of(showing(made.healthy()), "p=plan/shield-off")
+    assert "The shield ends; stapling stays off, and no file needs a change." in text
+    assert ">Turn the shield off</button>" in text
+    assert "will be written" not in text
+    assert "already" not in text

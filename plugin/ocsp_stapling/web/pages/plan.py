@@ -84,7 +84,8 @@ def show(action: str) -> str:
     return render_template(
         "plan.html",
         plan=found,
-        already=plan.already,
+        nothing_to_write=plan.nothing_to_write,
+        ends_shield=plan.ends_shield,
         title=_TITLES[action],
         lead=_LEADS[action],
         confirm=_CONFIRM[action],
