@@ -34,7 +34,7 @@ _DID = {
     "on": "Stapling is on",
     "undo": "The change was taken back",
     "shield-on": "The shield is on: stapling stays on through outages",
-    "shield-off": "The shield is off: Apache asks the authorities itself",
+    "shield-off": "The shield is off",
     "site-off": "Stapling is off for that site alone",
     "site-on": "Stapling is on for that site again",
     "cache-fit": "The staple cache holds every staple",
