@@ -6,6 +6,7 @@ one a restart. It signals the parent without testing the configuration first: wh
 documented, and this is the harsher case.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,8 +49,12 @@ def start() -> int:
 
 
 def _is_there() -> bool:
-    """Whether any process of Apache is there, if it has written no pid file yet."""
-    return any(os.path.realpath(exe) == HTTPD for exe in Path("/proc").glob("[0-9]*/exe"))
+    """Whether an Apache of root's is there, which may come up; workers whose parent was killed live on for long."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if os.path.realpath(each / "exe") == HTTPD and "\nUid:\t0\t" in (each / "status").read_text():
+                return True
+    return False
 
 
 def stop() -> int:
