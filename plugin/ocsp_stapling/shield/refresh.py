@@ -196,14 +196,12 @@ class Refresher:
     def _is_due(self, one: Wanted, kept: Kept | None, at_once: bool) -> bool:
         now = self.clock()
         attempt = self._attempts.get(one.cert_id)
-        missing = kept is None or kept.until <= now
-        resting = (
-            attempt and now < attempt.next_try <= now + _BACK_OFF_SECONDS[1]
-        )  # later: the clock was set back
-        if resting and not (missing and at_once):
+        # A try that is further away than any rest lasts was noted before the clock was set back.
+        rests = attempt is not None and now < attempt.next_try <= now + _BACK_OFF_SECONDS[1]
+        if kept is None or kept.until <= now:
+            return at_once or not rests
+        if rests:
             return False
-        if kept is None or missing:
-            return True
         stored_at = store.stored_at(self.directory, kept)
         return now >= due_at(kept, stored_at) or stored_at > now  # the clock was set back
 
