@@ -27,6 +27,7 @@ def behind() -> Iterator[Machine]:
         nginx.put_in_front(machine)
         machine.fault("all", "drop")
         machine.run(RESTART, "--hard")
+        open_whm(machine)
         yield machine
 
 
@@ -65,7 +66,6 @@ def off_and_on(behind: Machine) -> None:
 def test_without_stapling_of_its_own_it_lets_nobody_wait_and_check_page_off_and_on_say_who_is_in_front(
     behind: Machine,
 ) -> None:
-    open_whm(behind)
     nobody_waits(behind)
     off_and_on(behind)
     assert not visits(behind)[0]["stapled"]
