@@ -54,9 +54,19 @@ def held() -> Iterator[None]:
         raise problem
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def settled() -> None:
+    """From now on a signal changes nothing: what was done is being taken back already, or it stands."""
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        _ignore()
+
+
+def _ignore() -> None:
     for each in _ENDING:
         signal.signal(each, signal.SIG_IGN)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _ignore()
     problem = Problem("interrupted", f"The change was interrupted ({signal.Signals(number).name}).")
     if not _State.held:
         raise problem

@@ -14,7 +14,7 @@ from ocsp_stapling import files
 from ocsp_stapling.apache import includes, managed_block, processes
 from ocsp_stapling.apache.processes import Process
 from ocsp_stapling.change import restart, single
-from ocsp_stapling.change.interruption import held
+from ocsp_stapling.change.interruption import held, settled
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
@@ -210,6 +210,7 @@ class _Run:
         self.operation = begun.id
         try:
             outcome = self._forward()
+            settled()
         except (Problem, RestartError) as error:
             return self._finished(self._back(error))
         except Exception as error:  # whatever it is, the server must not be left half changed
@@ -285,6 +286,7 @@ class _Run:
 
     def _back(self, error: Problem | RestartError) -> Result:
         """Undo what was written; then make sure that Apache runs with it."""
+        settled()
         problem = error.problem if isinstance(error, RestartError) else error
         self.attempt = attempted(self.plan, error.verdict) if isinstance(error, RestartError) else None
         if not self.written and problem.code == "changed-meanwhile":

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from ocsp_stapling.change.interruption import held, taken_back
+from ocsp_stapling.change.interruption import held, settled, taken_back
 from ocsp_stapling.problem import Problem
 
 
@@ -33,3 +33,14 @@ def test_it_waits_until_a_file_is_whole() -> None:
 def test_a_lost_terminal_is_ignored() -> None:
     with taken_back():
         os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_once_it_is_settled_how_it_ends_a_signal_changes_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with taken_back():
+        settled()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(signal.SIGTERM) == before
+    settled()
+    assert signal.getsignal(signal.SIGTERM) == before

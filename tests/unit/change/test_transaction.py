@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import plan, transaction
+from ocsp_stapling.change import plan, recovery, transaction
+from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.plan import Outlook, Plan
+from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, site_wish
 from tests.unit.change.simulated import OLD, SITE, Server, World, having, old_workers_hang, read, stopped
@@ -182,6 +186,29 @@ def test_an_edit_that_leaves_the_block_alone_does_not(world: World) -> None:
 
     having(world.server, whm=[(1.0, edit)], hangs=old_workers_hang)
     assert world.run().state == "done"
+
+
+@pytest.mark.parametrize("words", [[], ["Bad", ""]])
+def test_a_first_signal_on_the_way_back_or_after_the_last_step_changes_nothing(
+    world: World, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the call would say that nothing was touched, while half of it is put back and its end is open."""
+
+    def interrupted(done: Result, *_: object) -> Result:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done
+
+    def configtest() -> str:
+        if "restore" in world.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return words.pop(0) if words else ""
+
+    monkeypatch.setattr(transaction, "with_still_waiting", interrupted)
+    wanted, world.configtest = "restored" if words else "done", configtest
+    with taken_back():
+        found = world.run()
+    assert found.state == wanted
+    assert not recovery.is_needed(world.journal)
 
 
 def test_an_error_that_nobody_thought_of_takes_everything_back_and_is_named(world: World) -> None:
