@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,19 @@ from ocsp_stapling.run import run
 from ocsp_stapling.whm import scripts
 
 TICK = 0.03
+NEVER_SECONDS = 3600.0
+"""What restarts, stops or starts Apache is not ended by us: that could be between stop and start."""
 BUSY_TICKS = 5
 """Of its processor time: a parent that uses so many is reading its files."""
 _QUIET_SECONDS = 1.0
 _SETTLED_SECONDS = 0.3
 _READING_SECONDS = 30.0
 _STOP_SECONDS = 12.0
-_START_SECONDS = 15.0
+_START_SECONDS = 180.0
+"""WHM allows Apache so long to start: thousands of sites are read before the parent is there."""
+_LOOK_SECONDS = 0.2
+_NO_SIGN_SECONDS = 15.0
+"""Without any httpd of root's, what was called to start it does not."""
 _RESET_SECONDS = 5.0
 _STEADY_SECONDS = 2.0
 
@@ -66,10 +73,25 @@ def start(apache: Apache) -> bool:
     processes.end(_orphans(apache))
     # After five starts in ten seconds systemd refuses the sixth, and the script with it.
     run(["systemctl", "reset-failed", "httpd.service"], timeout=_RESET_SECONDS)
-    scripts.start_httpd(_START_SECONDS)
+    _until_started(apache, scripts.start_httpd)
     if steady_parent(apache) is None:
-        run([str(apache.httpd), "-f", str(apache.conf), "-k", "start"], timeout=_START_SECONDS)
+        _until_started(apache, lambda seconds: run(_httpd_start(apache), timeout=seconds))
     return steady_parent(apache) is not None
+
+
+def _until_started(apache: Apache, begin: Callable[[float], object]) -> None:
+    """Wait for what starts Apache, for as long as an httpd of root's is there that may come up."""
+    thread = threading.Thread(target=begin, args=(NEVER_SECONDS,), daemon=True)
+    begun = sign = time.monotonic()
+    thread.start()
+    while thread.is_alive() and time.monotonic() < min(begun + _START_SECONDS, sign + _NO_SIGN_SECONDS):
+        if processes.root_runs(apache.httpd.name):
+            sign = time.monotonic()
+        thread.join(_LOOK_SECONDS)
+
+
+def _httpd_start(apache: Apache) -> Sequence[str]:
+    return [str(apache.httpd), "-f", str(apache.conf), "-k", "start"]
 
 
 def _orphans(apache: Apache) -> frozenset[Process]:

@@ -12,6 +12,7 @@ from ocsp_stapling.apache import processes
 from ocsp_stapling.apache.processes import Process
 from ocsp_stapling.change.running import (
     BUSY_TICKS,
+    NEVER_SECONDS,
     TICK,
     Apache,
     Mark,
@@ -28,7 +29,6 @@ from ocsp_stapling.whm import api, scripts
 Report = Callable[[str, Mapping[str, Any]], None]
 
 _LOOK_SECONDS = 0.1
-_NEVER_SECONDS = 3600.0
 _WORD_SECONDS = 20.0
 """How long WHM's answer is waited for once Apache serves."""
 _HELP_SECONDS = 2.0
@@ -80,7 +80,7 @@ class _WhmCall:
 
     def _run(self) -> None:
         try:
-            self.said = api.restart_httpd(_NEVER_SECONDS)
+            self.said = api.restart_httpd(NEVER_SECONDS)
         except Problem as problem:
             self.failure = problem
 

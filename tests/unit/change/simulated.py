@@ -230,7 +230,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     scripts = SimpleNamespace(
         RESTART=RESTART,
         stop_httpd=server.stop_httpd,
-        start_httpd=server.start_httpd,
+        start_httpd=lambda seconds: server.start_httpd(seconds),
         rebuild_httpd_conf=lambda: server.rebuild(server),
     )
     for room in (running, whm_restart):

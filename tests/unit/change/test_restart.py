@@ -176,6 +176,35 @@ def test_where_cpanels_script_cannot_start_it_httpd_is_called(server: Server) ->
     assert server.parent == NEXT
 
 
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_a_start_is_waited_for_while_an_httpd_comes_up_and_is_never_ended(
+    server: Server, comes_up: bool
+) -> None:
+    """Thousands of sites are read for longer than anybody would wait for a script that does nothing."""
+    go, given = threading.Event(), []
+
+    def start_slowly(seconds: float) -> None:
+        given.append(seconds)
+        if go.wait(30) and comes_up:
+            started(server)
+
+    def looked_for(now: Server, program: str) -> bool:
+        now.now += 10.0 if program == "httpd" else 0.0
+        if now.now > 1100:
+            go.set()
+        return comes_up and program == "httpd"
+
+    having(server, parent=None, start_httpd=start_slowly, root_runs=looked_for)
+    try:
+        assert running.start(server.apache)
+    finally:
+        go.set()
+    assert given[0] > 600
+    by_itself = "httpd -f httpd.conf -k start"
+    assert (server.did[-1] == by_itself) is not comes_up
+    assert (server.now < 1060) is not comes_up
+
+
 def test_an_apache_that_cannot_be_started_at_all_is_an_error_that_says_dead(server: Server) -> None:
     error = refused(having(server, whm=[(0.5, stopped)], starts=False, httpd_starts=False))
     assert (error.problem.code, error.reloaded) == ("httpd-dead", True)
