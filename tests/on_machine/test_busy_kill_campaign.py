@@ -31,6 +31,7 @@ from tests.on_machine.admin import (
     GLOBAL,
     REBUILD,
     RESTART,
+    RESTART_MOOD,
     STATE,
     TWO,
     call,
@@ -47,7 +48,6 @@ from tests.on_machine.admin import (
 from tests.on_machine.editors import Editor, by_rename, in_place, now_and_then
 
 pytestmark = pytest.mark.machine
-RESTART_MOOD = "/run/machine/restart.mood"
 FOREIGN = (
     (GLOBAL, in_place, b"# mine\nSSLUseStapling on\n# no line end at the end"),
     (TWO, by_rename, b"LogLevel warn\r\n"),

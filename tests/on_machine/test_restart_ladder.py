@@ -15,6 +15,7 @@ from tests.on_machine.admin import (
     PID_FILE,
     REBUILD,
     RESTART,
+    RESTART_MOOD,
     kill,
     parent,
     processes,
@@ -53,9 +54,6 @@ def test_a_parent_that_died_leaves_orphans_which_are_ended_before_apache_is_star
     machine.run(RESTART, "--check")
 
 
-MOOD = "/run/machine/restart.mood"
-
-
 def stall(machine: Machine) -> None:
     machine.fault("alpha", "hang")
     machine.run(RESTART, "--hard")
@@ -64,7 +62,7 @@ def stall(machine: Machine) -> None:
 def test_a_restart_that_stops_apache_for_long_is_waited_for_and_never_ended(machine: Machine) -> None:
     """Twelve seconds between stop and start, as reported of WHM: ended there, Apache would stay stopped."""
     stall(machine)
-    machine.path(MOOD).write_text("stop-start 12")
+    machine.path(RESTART_MOOD).write_text("stop-start 12")
     called = switch(machine, "off")
     assert called.code == 0, called.told
     assert "whm-api" in called.document["rungs"]
@@ -78,7 +76,7 @@ def test_a_stop_does_not_wait_for_workers_that_hang(machine: Machine) -> None:
         "openssl", "s_client", "-connect", "44.128.1.2:443", "-servername", machine.sites[0].name, "-status"
     )
     try:
-        machine.path(MOOD).write_text("stop-start")
+        machine.path(RESTART_MOOD).write_text("stop-start")
         called = switch(machine, "off")
     finally:
         waiting.kill()
@@ -89,7 +87,7 @@ def test_a_stop_does_not_wait_for_workers_that_hang(machine: Machine) -> None:
 
 def test_a_restart_that_whm_puts_off_is_taken_into_our_hands_while_visitors_wait(machine: Machine) -> None:
     stall(machine)
-    machine.path(MOOD).write_text("deferred 40")
+    machine.path(RESTART_MOOD).write_text("deferred 40")
     called = switch(machine, "off")
     assert called.code == 0, called.told
     assert called.document["rungs"][:3] == ["whm-api", "end-old-workers", "signal-parent"]
@@ -214,11 +212,19 @@ def test_a_lost_terminal_does_not_stop_the_change(machine: Machine) -> None:
 
 
 def test_a_restart_that_outlives_its_failed_call_reads_the_restored_files(machine: Machine) -> None:
-    """WHM's API is killed after it started a restart: Apache must not keep what was taken back."""
-    for delay in ("0", "0.02", "0.05", "0.1", "0.2"):
+    """WHM's API is killed after it started a restart: Apache must not keep what was taken back.
+
+    One that comes within the second that a signal is given is no failure: Apache has read what was wanted.
+    """
+    whms = machine.path(WHMAPI1).read_bytes()
+    for delay in ("0.1", "0.9", "1.0", "1.1", "1.3", "1.6", "2"):
         script = f"#!/bin/sh\n(sleep {delay}; {RESTART}) >/dev/null 2>&1 &\nexit 1\n"
         write(machine, WHMAPI1, script.encode(), 0o755)
         called = switch(machine, "off")
-        assert (called.code, called.error) == (3, "whmapi-failed"), called.told
+        assert (called.code, called.error) in ((0, ""), (3, "whmapi-failed")), called.told
+        assert called.code == 3 or float(delay) < 1.5, called.told
         machine.run("sleep", "0.5")
-        assert stapled(machine), delay
+        assert stapled(machine) is (called.code == 3), delay
+        if called.code == 0:
+            write(machine, WHMAPI1, whms, 0o755)
+            assert switch(machine, "undo").code == 0

@@ -16,6 +16,7 @@ from tests.on_machine.admin import (
     INCLUDES,
     REBUILD,
     RESTART,
+    RESTART_MOOD,
     TWO,
     Called,
     call,
@@ -311,6 +312,7 @@ def test_a_configtest_that_fails_after_the_write_restores_and_never_restarts(mac
         ("hang", "whmapi-timeout"),
         ("silent", "whmapi-failed"),
         ("garbage", "whmapi-failed"),
+        ("page", "whmapi-failed"),
     ],
 )
 def test_an_api_that_misbehaves_is_named_and_everything_is_put_back(
@@ -353,6 +355,35 @@ def test_an_api_that_restarts_apache_but_never_answers_does_not_bring_the_stall_
     assert_done(called)
     assert any("did not answer" in each for each in called.document["warnings"])
     assert not stapled(quick_machine)
+
+
+@pytest.mark.parametrize("mode", ["page-after", "error-after"])
+def test_an_api_that_restarts_apache_and_says_that_it_failed_does_not_bring_the_stall_back(
+    machine: Machine, mode: str
+) -> None:
+    machine.path(API_MODE).write_text(mode)
+    called = switch(machine, "off")
+    assert_done(called)
+    assert any("restarted all the same" in each for each in called.document["warnings"])
+    assert not stapled(machine)
+
+
+def test_an_api_that_answers_before_it_restarts_apache_is_not_waited_for_in_vain(machine: Machine) -> None:
+    """Apache is signalled by us; that WHM stops it a moment later is survived, whoever starts it."""
+    machine.path(API_MODE).write_text("answer-first")
+    machine.path(RESTART_MOOD).write_text("stop-start 3")
+    assert_done(switch(machine, "off"))
+    machine.run("sleep", "6")
+    assert not stapled(machine)
+
+
+def test_whms_words_are_shown_without_their_control_characters(machine: Machine) -> None:
+    told = call(machine, "off", "--yes").told
+    assert "gut, äußerst schnell" in told
+    assert "\x1b" not in told
+    history = call(machine, "history", "last").told
+    assert "Waiting for “httpd”" in history
+    assert "\x1b" not in history
 
 
 def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machine: Machine) -> None:

@@ -105,24 +105,24 @@ def through_whm(
     end = time.monotonic() + patience.api
     call = _WhmCall()
     mark = _until_reloaded(apache, mark, call, end, samples if stalled else (), patience, report)
-    if not call.is_running and call.failure and apache.parent() is not None:
-        _refuse_failed(call.failure)
-    # WHM may say that it is done, yet nothing was read anew. It may only signal: give the signal a moment.
+    # WHM may say that it is done, or that it failed, when it only signalled: give the signal a moment.
     read = reloaded(apache, mark) if call.is_running else wait_until_read(apache, mark)
+    _refuse_failed(apache, mark, call)
     verdict = watched(apache, samples, patience.after(stalled) if read else 0.0, patience)
     good = verdict.served and verdict.as_wanted and reloaded(apache, mark)
     call.wait(min(_WORD_SECONDS, patience.api) if good or not stalled else 0.0)
-    if call.said:
-        report("whm-said", {"said": call.said.strip()[-500:]})
-    if call.is_running:
-        waited = round(time.monotonic() + patience.api - end)
-        told = f"WHM's API did not answer restartservice within {waited} seconds."
-        if not good and not stalled and not reloaded(apache, mark):
-            raise RestartError(Problem("whmapi-timeout", told), True)
-        return verdict, mark, (f"Apache restarted and serves, but {told}",) if good else (told,)
-    if call.failure and apache.parent() is not None:
-        _refuse_failed(call.failure)
-    return verdict, mark, ()
+    _refuse_failed(apache, mark, call)
+    if said := call.said or (call.failure.detail if call.failure else ""):
+        report("whm-said", {"said": said.strip()[-500:]})
+    if call.failure:
+        return verdict, mark, (f"Apache was restarted all the same, but {call.failure.sentence}",)
+    if not call.is_running:
+        return verdict, mark, ()
+    waited = round(time.monotonic() + patience.api - end)
+    told = f"WHM's API did not answer restartservice within {waited} seconds."
+    if not good and not stalled and apache.parent() is not None and not reloaded(apache, mark):
+        raise RestartError(Problem("whmapi-timeout", told), True)
+    return verdict, mark, (f"Apache restarted and serves, but {told}",) if good else (told,)
 
 
 def _until_reloaded(
@@ -180,9 +180,14 @@ def _end_idle(workers: Collection[Process], samples: Sequence[Sample]) -> None:
     processes.end(each for each in workers if each.pid not in busy)
 
 
-def _refuse_failed(failure: Problem) -> None:
-    # However the call ended, it may have started a restart that outlives it.
-    raise RestartError(failure, failure.code != "whmapi-missing")
+def _refuse_failed(apache: Apache, mark: Mark, call: _WhmCall) -> None:
+    """A failure counts while Apache has not read its files: what was restarted is judged by what visitors meet.
+
+    However the call ended, it may have started a restart that outlives it. An Apache that it left stopped is started.
+    """
+    failure = call.failure
+    if failure and apache.parent() is not None and not reloaded(apache, mark):
+        raise RestartError(failure, failure.code != "whmapi-missing")
 
 
 def watched(apache: Apache, samples: Sequence[Sample], within: float, patience: Patience) -> Verification:

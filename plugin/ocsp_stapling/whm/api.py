@@ -46,7 +46,8 @@ def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: 
     document = _document(done.out)
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
-        raise _failed(function, f"exit status {done.code}", done.out + done.err)
+        told = f"it printed something else than an answer (exit status {done.code})"
+        raise _failed(function, told, done.out + done.err)
     # Integers may come as strings.
     if str(metadata.get("result")) != "1" or done.code != 0:
         raise _failed(function, str(metadata.get("reason") or f"exit status {done.code}"), done.err)

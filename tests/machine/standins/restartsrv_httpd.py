@@ -61,16 +61,17 @@ def stop() -> int:
     pid = parent()
     if pid is None:
         return 0
+    slow = MOOD.read_text().split() if MOOD.exists() else []
+    pause = float(slow[1]) if slow[:1] == ["stop-start"] and len(slow) > 1 else 0.0
     if REAL_SYSTEMD.exists():
-        return systemd("stop")
+        code = systemd("stop")
+        time.sleep(pause)
+        return code
     os.kill(pid, signal.SIGTERM)
     # The pid file goes first; the children, and with them the ports, only with the parent itself.
-    slow = MOOD.read_text().split() if MOOD.exists() else []
-    if slow[:1] == ["stop-start"] and len(slow) > 1:
-        _wait(lambda: not Path(f"/proc/{pid}").exists(), 15)
-        time.sleep(float(slow[1]))  # what systemd, hooks and a loaded server need between stop and start
     if not _wait(lambda: not Path(f"/proc/{pid}").exists(), 15):
         os.kill(pid, signal.SIGKILL)
+    time.sleep(pause)  # what systemd, hooks and a loaded server need between stop and start
     return 0
 
 
@@ -125,6 +126,8 @@ def main() -> int:
         return 2
     code = ACTIONS[options[0]]() if options else graceful()
     if not options or options[0] in ("graceful", "reload", "hard", "start"):
+        # cPanel's texts have typographic quotes, and what Apache and hooks print stands among them as it came.
+        print("Waiting for “httpd” to restart … \x1b[32mgut, äußerst schnell\x1b[0m")
         print("httpd restarted successfully." if code == 0 else "httpd failed to start.")
     return code
 

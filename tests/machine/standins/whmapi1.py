@@ -2,8 +2,10 @@
 
 Follows "Use WHM API to restart services: restartservice", "servicestatus", "version",
 "get_appconfig_application_list", "fetch_ssl_vhosts" and "Guide to WHM API 1 - Return data"
-(api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail, hang, silent,
-garbage, lie. How a restart goes is set in /run/machine/restart.mood: WHM's may be a stop and start
+(api.docs.cpanel.net). Faults of the API itself are set in /run/machine/whmapi1.mode: fail (it refuses), hang,
+silent, garbage, lie, page (a page for browsers instead of JSON, as without a licence); page-after and error-after, in
+which what was asked for is done first; answer-first, in which it is done two seconds after the answer. How a restart
+goes is set in /run/machine/restart.mood: WHM's may be a stop and start
 (`stop-start PAUSE BEFORE`: seconds between the two, and before both), and it may be put off ("Minimum time
 between Apache graceful restarts" of Tweak Settings). As observed of WHM 11.120, `result` is 1 for a restart that
 failed, and the text stands in `metadata.output.raw`; registered applications are listed by service, with lists of
@@ -11,6 +13,7 @@ addresses and privileges.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +22,7 @@ from pathlib import Path
 RESTART = "/usr/local/cpanel/scripts/restartsrv_httpd"
 APPS = Path("/var/cpanel/apps")
 MODE = Path("/run/machine/whmapi1.mode")
+PAGE = "<!DOCTYPE html>\n<html><head><title>No licence</title></head><body>This page is for browsers.</body></html>"
 VERSION = "11.132.0.9"
 
 
@@ -27,6 +31,14 @@ def restartservice(args: dict[str, str]) -> tuple[dict[str, object], str]:
         return {}, "The service is not known."
     if mode() == "lie":
         return {"service": "httpd"}, ""
+    if mode() == "answer-first":
+        if os.fork():
+            RAW.append("Apache restart queued.\n")
+            return {"service": "httpd"}, ""
+        os.setsid()
+        for descriptor in (1, 2):  # whoever asked is not kept waiting for what goes on without them
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        time.sleep(2)
     action = mood("restart")
     if action.startswith("deferred"):
         time.sleep(float(action.partition(" ")[2] or 25))
@@ -95,10 +107,23 @@ def misbehave() -> int | None:
         time.sleep(600)
     if mode() == "silent":
         return 1
+    if mode() == "page":
+        print(PAGE)
+        return 0
     if mode() == "garbage":
         print("Can't locate object method via package at line 1.")
         return 0
     return None
+
+
+def asked(name: str, args: dict[str, str]) -> tuple[dict[str, object], str]:
+    function = FUNCTIONS.get(name)
+    if mode() == "fail":
+        return {}, "The request failed on purpose."
+    if not function:
+        return {}, f"Unknown app (“{name}”) requested for this version (1)."
+    data, reason = function(args)
+    return ({}, "500 Internal Server Error") if mode() == "error-after" else (data, reason)
 
 
 def main() -> int:
@@ -110,12 +135,10 @@ def main() -> int:
     code = misbehave()
     if code is not None:
         return code
-    function = FUNCTIONS.get(name)
-    data, reason = (
-        function(args) if function else ({}, f"Unknown app (“{name}”) requested for this version (1).")
-    )
-    if mode() == "fail":
-        data, reason = {}, "The request failed on purpose."
+    data, reason = asked(name, args)
+    if mode() == "page-after":
+        print(PAGE)
+        return 0
     metadata = {"command": name, "version": 1, "result": int(not reason), "reason": reason or "OK"}
     if RAW:
         metadata["output"] = {"raw": RAW[-1]}

@@ -214,7 +214,6 @@ UNMOVED = {"whm": [], "obeys": False, "stops": False, "starts": False, "end": la
 FAILURES: dict[str, tuple[bool, Mapping[str, Any], str, bool]] = {
     "no API": (False, {"whm": [], "failure": Problem("whmapi-missing", "None.")}, "whmapi-missing", False),
     "an API that refuses": (False, {"whm": [], "failure": Problem("whmapi-failed", "No.")}, "whmapi-failed", True),
-    "one that refuses after it acted": (False, {"failure": Problem("whmapi-failed", "No.")}, "whmapi-failed", True),
     "no answer and no restart": (False, {"whm": [], "answers": NEVER}, "whmapi-timeout", True),
     "no restart, whatever is done": (False, UNMOVED, "restart-without-effect", False),
     "sites that hang whatever is done": (True, {"hangs": always, "plain_hangs": always}, "still-stalling", True),
@@ -232,9 +231,38 @@ def test_a_restart_that_failed_says_why_and_whether_apache_may_have_read_its_fil
     assert (error.verdict is not None) is (code in ("still-stalling", "no-staple"))
 
 
-def test_an_api_that_fails_is_forgiven_where_apache_died_meanwhile(server: Server) -> None:
-    outcome = restarted(having(server, whm=[(0.5, stopped)], failure=Problem("whmapi-failed", "No.")))
+PAGE = Problem("whmapi-failed", "WHM's API refused it.", "<html>503</html>")
+ACTED: dict[str, tuple[bool, Mapping[str, Any], tuple[str, ...]]] = {
+    "it died meanwhile": (False, {"whm": [(0.5, stopped)]}, ("whm-api", "start")),
+    "it read its files": (False, {}, ("whm-api",)),
+    "it does so a moment later": (False, {"whm": [(2.0, read)]}, ("whm-api",)),
+    "it read them, and its workers hang on": (
+        True,
+        {"hangs": old_workers_hang},
+        ("whm-api", "end-old-workers"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACTED)
+def test_an_api_that_fails_is_forgiven_where_apache_was_restarted_all_the_same(
+    server: Server, case: str
+) -> None:
+    """Taking back what visitors have been seen to be served with would bring the outage back."""
+    stalled, facts, rungs = ACTED[case]
+    outcome = restarted(having(server, **facts, failure=PAGE), stalled=stalled)
+    assert (outcome.rungs, outcome.verdict.served) == (rungs, True)
+    assert outcome.warnings[0] == "Apache was restarted all the same, but WHM's API refused it."
+    assert {"name": "whm-said", "said": "<html>503</html>"} in server.reports
+
+
+def test_an_apache_that_whm_stopped_and_never_starts_is_started_after_the_limit(server: Server) -> None:
+    having(server, whm=[(0.5, stopped)], answers=NEVER)
+    begun = server.now
+    outcome = restarted(server)
     assert outcome.rungs == ("whm-api", "start")
+    assert PATIENCE.api < server.now - begun < PATIENCE.api + 60
+    assert any("did not answer" in each for each in outcome.warnings)
 
 
 @pytest.mark.parametrize("stalled", [False, True])
