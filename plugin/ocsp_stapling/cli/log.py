@@ -20,7 +20,7 @@ import click
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Failure, Summary, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
-from ocsp_stapling.apache.errorlog.others import SENTENCES
+from ocsp_stapling.apache.errorlog.others import sentence_of
 from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import (
     entries,
@@ -96,6 +96,7 @@ WORDS = {
     Kind.LOCK: "Apache could not use the lock of stapling",
 }
 _UNNAMED = "not named"
+_WRITERS = 6  # of lines in another form that are told
 
 
 @dataclass
@@ -266,8 +267,8 @@ def _print_about(source: _Source) -> None:
             f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's.",
             gap=True,
         )
-    for writer in paste.writers if paste else ():
-        say(SENTENCES[writer])
+    for writer, _ in paste.writers.most_common(_WRITERS) if paste else ():
+        say(sentence_of(writer))
     if paste and paste.clients:
         verb = "is" if paste.clients == 1 else "are"
         say(

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import failures, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
-from ocsp_stapling.apache.errorlog.others import SENTENCES
+from ocsp_stapling.apache.errorlog.others import sentence_of
 from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import entries_of_stream
 from ocsp_stapling.cli.log import log
@@ -138,6 +138,10 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "of logfmt": lambda text: f'time="03:04:05" level=error module=ssl msg="{text[text.index("AH0") :]}"',
     "in a panel's columns": lambda text: f"2026-11-22 03:04:05\terror\tssl\t{text[text.index('AH0') :]}",
     "in a panel's table": lambda text: f"<td>03:04:05</td><td>ssl:error</td><td>{text[text.index('AH0') :]}</td>",
+    "in signs as wide as Chinese ones": lambda text: text.translate({ord(c): ord(c) + 0xFEE0 for c in "[]:()"}),
+    "with garbled quotes": lambda text: text.replace("'", "\u00e2\u20ac\u2122"),
+    "its number misread": lambda text: text.replace("AH0", "AH O"),
+    "an error of a build": lambda text: f"##[error]{text}",
     "cut at its beginning": lambda text: text[20:],
     "without its header": lambda text: text[text.index("AH0") :],
 }  # fmt: skip
@@ -211,13 +215,9 @@ def test_a_message_without_number_and_header_counts_where_only_mod_ssl_says_so()
     (found,) = read(told)[0]
     assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
     assert [one.kind for one in read("stapling_renew_response: responder error\n")[0]] == [Kind.SUMMARY]
-    for other in (
-        "Failed to decode OCSP response data",
-        "It says `stapling_renew_response: responder error`",
-    ):
-        nothing, paste = read(f"{other}\n")
-        assert not nothing
-        assert paste.unclear == 1
+    nothing, paste = read("Failed to decode OCSP response data\n")
+    assert not nothing
+    assert paste.unclear == 1
 
 
 SENTENCES_WITH_A_MESSAGE = (
@@ -229,6 +229,15 @@ SENTENCES_WITH_A_MESSAGE = (
     "AH01941 stapling_renew_response responder error",
     "ah01941: stapling_renew_response: responder error",
     "Stapling_renew_response: responder error",
+    "It says `stapling_renew_response: responder error`",
+    "It fills the log (`stapling_renew_response: responder error`)",
+    'Since Monday "stapling_renew_response: responder error" comes again and again.',
+    "He wrote \u201estapling_renew_response: responder error\u201c, no more.",
+    "Only stapling_renew_response: responder error, ten times a minute.",
+    "We see (70007)The timeout specified has expired: error reading response from OCSP server a lot.",
+    f"<p>Is <code>{SUMMARY}</code> bad?</p>",
+    "| `AH01941: stapling_renew_response: resp` | the responder is down | turn it off |",
+    "| `AH01941: responder error` | the responder is down | turn it off |",
 )
 
 
@@ -236,6 +245,32 @@ SENTENCES_WITH_A_MESSAGE = (
 def test_a_message_within_a_sentence_or_a_title_counts(told: str) -> None:
     (found,) = read(f"Hello,\n{told}\nthanks\n")[0]
     assert found.kind in (Kind.SUMMARY, Kind.TIMEOUT)
+
+
+def test_a_sentence_may_quote_several_messages() -> None:
+    told = f"First `{UNREACHABLE}`, then `{SUMMARY}`, or just stapling_renew_response: responder error.\n"
+    found, _ = read(told)
+    assert [entry.code for entry in found] == ["AH01974", "AH01941", "AH01941"]
+    assert found[0].responder == "ocsp.example.com"
+
+
+def test_what_stands_behind_an_empty_line_is_no_part_of_anothers_line() -> None:
+    other = line("AH00094: Command line: httpd").replace("ssl:error", "core:notice")
+    found, _ = read(f"{other}\n\nAnd often `{SUMMARY}` as well.\n")
+    assert [entry.kind for entry in found] == [Kind.SUMMARY]
+    nginx = "2026/11/22 03:04:05 [error] 1#1: OCSP responder timed out while requesting certificate status"
+    _, paste = read(f"{other}\n{nginx}\n{nginx}\n")
+    assert paste.writers == {"nginx": 2}
+
+
+def test_a_sentence_about_client_certificates_is_said_to_be_so() -> None:
+    nothing, paste = read("Logins fail with `AH01925: failed to verify the OCSP response` since Monday.\n")
+    assert (nothing, paste.clients, paste.unclear) == ([], 1, 0)
+
+
+def test_a_number_alone_looks_like_stapling(tmp_path: Path) -> None:
+    (tmp_path / "paste").write_text("Since the update I get AH01941 all the time.\n")
+    assert "1 line looks like" in call(str(tmp_path / "paste")).output
 
 
 @pytest.mark.parametrize(
@@ -248,6 +283,12 @@ def test_a_message_within_a_sentence_or_a_title_counts(told: str) -> None:
         f'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /x HTTP/1.1" 200 5 "-" "words {SUMMARY}"',
         f"warnings.push('{SUMMARY}');",
         f"return fail('{SUMMARY}');",
+        f"problems.push(`{SUMMARY}`);",
+        '                     "stapling_renew_response: responder error");',
+        'log(s, "stapling_renew_response: responder error")',
+        "filter -v 'AH01941' | # stapling_renew_response: responder error",
+        "Error: stapling_renew_response: responder error???",
+        "[Sun Nov 22 03:04:05 2026] [php:notice] [pid 1] words `stapling_renew_response: responder error`",
         "Error: AH01941: stapling_renew_response: responder errors may have many reasons",
     ],
 )
@@ -344,6 +385,17 @@ def test_a_file_saved_as_utf_16_is_read_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "error.txt"
     path.write_bytes(f"{line(TIMEOUT)}\r\n{line(SUMMARY)}\r\n".encode("utf-16"))
     assert "1 stapling failure in the whole file" in CliRunner().invoke(log, [str(path)]).output
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_piece_of_a_file_in_utf_16_needs_no_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "error.txt").write_bytes(f"{line(SUMMARY)}\n".encode(encoding))
+    assert "1 stapling failure in the whole file" in call(str(tmp_path / "error.txt")).output
+
+
+def test_a_log_that_was_emptied_under_its_writer_is_a_log(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(bytes(5000) + f"{line(SUMMARY)}\n".encode())
+    assert "1 stapling failure in the whole file" in call(str(tmp_path / "log")).output
 
 
 def test_the_last_ones_of_several_logs_are_the_latest_in_order() -> None:
@@ -547,6 +599,24 @@ WRITTEN_BY_OTHERS = {
     ),
     "AH00526: Syntax error\nSSLStaplingCache cannot occur within <VirtualHost> section": "configuration",
     "OCSP response: no response sent": "openssl",
+    "Nov 22 03:04:05 web1 hitch[7]: {ocsp} request to ocsp.example.com:80 failed": "hitch",
+    "Nov 22 03:04:05 web1 h2o[7]: OCSP stapling: updater failed": "h2o",
+    "22/Nov/2026:03:04:05 +0100 PID7 [WARN] shrpx_connection_handler.cc:1 ocsp query failed": "nghttpx",
+    "[Nov 22 03:04:05.123]  ERROR: no connection to OCSP server; host=ocsp.example.com": "Traffic Server",
+    "[Nov 22 03:04:05.123] [ET_TASK 1] NOTE: stapling is ready for a.crt": "Traffic Server",
+    "2026.11.22 03:04:05 LOG3[0]: OCSP: no answer": "stunnel",
+    "Nov 22 03:04:05 mx postfix/smtpd[7]: warning: no OCSP stapling": "Postfix",
+    "Nov 22 03:04:05 imap-login: Error: OCSP response is stale": "Dovecot",
+    "2026-11-22 03:04:05 TLS error: tls_ocsp_file /etc/exim4/a.ocsp": "Exim",
+    "2026-11-22 03:04:05: (mod_openssl.c.900) OCSP stapling file is too old": "lighttpd",
+    '{"level":"warn","ts":1795316645.1,"msg":"stapling OCSP","identifiers":["a.example"]}': "Caddy",
+    "[lua] certificate.lua:1: no OCSP responder, context: ngx.timer": "nginx",
+    "* schannel: the OCSP server was offline": "Windows",
+    "Error code: SEC_ERROR_OCSP_SERVER_ERROR": "browser",
+    "java.security.cert.CertPathValidatorException: no OCSP response": "Java",
+    "Nov 22 03:04:05 box syslog-ng[7]: OCSP stapling verification failed": "syslog-ng",
+    "<27>1 2026-11-22T03:04:05.1Z web1 prosody 7 - - OCSP response is too old": "prosody",
+    '{"SYSLOG_IDENTIFIER":"ejabberd","MESSAGE":"OCSP response is too old"}': "ejabberd",
 }
 
 
@@ -555,4 +625,4 @@ def test_what_others_write_is_said_to_be_theirs(tmp_path: Path, told: str, write
     _, paste = read(f"{told}\n")
     assert paste.writers == {writer: 1}
     (tmp_path / "paste").write_text(f"{told}\n")
-    assert SENTENCES[writer] in " ".join(call(str(tmp_path / "paste")).output.split())
+    assert sentence_of(writer) in " ".join(call(str(tmp_path / "paste")).output.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import islice
 
 from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
 from ocsp_stapling.apache.errorlog.line import Entry, entry_of, time_of
@@ -25,16 +26,30 @@ _CUT = re.compile(
 )
 _WITHIN = re.compile(
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?: )?"
-    rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?(?P<code>AH\d{5}):?[ \t]+"
+    rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?"
+    # Without a number it is a message where it begins with a function of mod_ssl's, or with an error, or in quotes.
+    rb"(?:(?P<code>[Aa][Hh]\d{5}):?[ \t]+|(?<!\d{5}: )(?<!\d{5} )(?=(?:ssl_)?stapling_[a-z_]{2,30}: )"
+    rb"|(?(error)(?=could not |failed reading |error reading )|(?<=[`\"'\x9c\x98\x9e])(?=could not )))"
 )
 _SENTENCE = 2000  # bytes of a line in which the number must stand
+_TRIES = 12  # places in a sentence at which a message may begin
+_IN_QUOTES = re.compile(rb"[^`|\"]{1,200}(?=[`|\"])")
+_ENDS = re.compile(rb"[`\"').,;:|\s\xe2\xc2]|\Z")
+_NAMELESS = [rule for rule in RULES.values() if not rule.formats[0].endswith(("%s", "%w"))]
+"""Rules whose message can be told from what follows it without a number."""
 _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
 )
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
-_IN_A_PROGRAM = re.compile(rb"[(\[{=,][ \t]*[\"'`]{1,3}\Z|:[ \t]*[\"']\Z")
+_IN_A_PROGRAM = re.compile(rb"(?:\w\(|[\[{=])[ \t]*[\"'`]{1,3}\Z|[,:(][ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z")
+_GOES_ON_AS_A_PROGRAM = re.compile(rb"[\"'][ \t]*(?:\)+[;{]?\Z|[;+]|\\n|,\Z)")
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
-MENTION = re.compile(rb"stapling|OCSP|requesting certificate status", re.IGNORECASE)
+MENTION = re.compile(
+    rb"stapling|OCSP|requesting certificate status|\bAH(?:"
+    + b"|".join(code[2:] for code, rule in RULES.items() if rule.kind)
+    + rb")\b",
+    re.IGNORECASE,
+)
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
 _NAMED = re.compile(rb"could not (?:connect to|resolve address of) OCSP responder \W{0,3}[\w-]+(?:\.[\w-]+)+")
 ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
@@ -66,22 +81,48 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
     return None
 
 
-def said_within(line: bytes, number: int) -> Entry | None:
-    """Return what a sentence quotes: a number with its whole text, behind mod_ssl's header or behind mere words.
+def said_within(line: bytes, number: int) -> list[Entry]:
+    """Return what a sentence quotes: messages with their whole text, behind mod_ssl's header or behind mere words.
 
-    None where a log's line of somebody else, a visitor's words or a program's text stands before it.
+    None of those before which a log's line of somebody else, a visitor's words or a program's text stands.
     """
-    found = _WITHIN.search(line, 0, _SENTENCE)
-    rule = RULES.get(found["code"]) if found else None
-    if found is None or rule is None or not _may_be_quoted(line[: found.start()], rule):
-        return None
-    for pattern in _lenient(rule, whole=False):
-        if said := pattern.match(line, found.end()):
-            kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, 0, found.start())
-            worker = (pid[1], pid[2]) if pid else (None, None)
-            responder = said.groupdict().get("responder")
-            return entry_of(rule, kind, responder, number, time_of(line), *worker) if kind else None
-    return None
+    said: list[Entry] = []
+    end = 0
+    for found in islice(_WITHIN.finditer(line, 0, _SENTENCE), _TRIES):
+        if found.start() < end:
+            continue  # of the message before
+        entry, end = _quoted(line, found, end, number)
+        said += [entry] if entry else []
+    return said
+
+
+def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tuple[Entry | None, int]:
+    """The message that a sentence quotes at a place, and where it ends; before `begin` stands another message."""
+    rules = [RULES.get(found["code"].upper())] if found["code"] else _NAMELESS
+    for rule in rules:
+        if rule is None or not _may_be_quoted(line[begin : found.start()], rule):
+            continue
+        said = next(
+            (way for each in _lenient(rule, whole=False) if (way := each.match(line, found.end()))), None
+        )
+        said = said or (_shortened(rule, line, found.end()) if found["code"] else None)
+        if said is None or not (found["code"] or _ENDS.match(line, said.end())):
+            continue
+        if _GOES_ON_AS_A_PROGRAM.match(line, said.end()):
+            continue
+        kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, begin, found.start())
+        worker = (pid[1], pid[2]) if pid else (None, None)
+        responder = said.groupdict().get("responder")
+        return entry_of(rule, kind, responder, number, time_of(line), *worker), said.end()
+    return None, begin
+
+
+def _shortened(rule: Message, line: bytes, at: int) -> re.Match[bytes] | None:
+    """The beginning of a rule's text, where a quotation mark or a cell ends it."""
+    shown = _IN_QUOTES.match(line, at)
+    text = shown[0].strip() if shown else b""
+    long = len(text) >= _SHORTEST_TEXT
+    return shown if long and any(_frames(fixed, text, b"", cut=False) for fixed in rule.formats) else None
 
 
 def _may_be_quoted(before: bytes, rule: Message) -> bool:
@@ -139,6 +180,9 @@ def _frames(fixed: str, start: bytes, end: bytes, cut: bool) -> bool:
 
     One whose end was `cut` visibly may end within what differs from line to line, a name mostly.
     """
+    function, text = _function_and_text(fixed)
+    if function and not function.encode().startswith(start[: len(function)]):
+        fixed = text
     head, tail = fixed.partition("%")[0].encode(), fixed.rpartition("%")[2][1:].encode()
     named = cut and len(head) >= _SHORTEST_TEXT and len(head) < len(fixed) and start.startswith(head)
     return (named or head.startswith(start)) and (not end or end.endswith(tail) or tail.endswith(end))
@@ -160,6 +204,16 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
 
     end = rb"[ .]*\Z" if whole else rb"(?!\w)"
     return tuple(
-        re.compile(b"".join(map(piece, re.split(r"(%[uswrc]|')", text))) + end, re.DOTALL | re.IGNORECASE)
-        for text in rule.formats
+        re.compile(
+            b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[uswrc]|')", text))) + end,
+            re.DOTALL | re.IGNORECASE,
+        )
+        for function, text in map(_function_and_text, rule.formats)
     )
+
+
+def _function_and_text(text: str) -> tuple[str, str]:
+    """The name of mod_ssl's function that a format begins with, which people leave out, and the rest."""
+    function = _FUNCTION.match(text.encode())
+    at = function.end() if function else 0
+    return text[:at], text[at:]

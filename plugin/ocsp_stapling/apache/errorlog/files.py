@@ -123,6 +123,7 @@ def is_packed(head: bytes) -> bool:
 
 def what_else(head: bytes) -> str:
     """Return what a file that begins so is, if it is no log; "" if it may be one."""
+    head = head.lstrip(b"\0")  # left by a rotation that emptied a file which somebody went on writing
     for what, pattern in _ELSE[:3]:
         if pattern.match(head):
             return what

@@ -4,60 +4,115 @@ from __future__ import annotations
 
 import re
 
-_ASIDE = "it fetches staples beside its visitors, and none waits for it."
-_WRITERS: tuple[tuple[str, str, re.Pattern[bytes]], ...] = (
+_ASIDE = "it fetches staples beside its visitors, and none waits for it"
+_OTHER = "it is another server than Apache"
+_WRITERS: tuple[tuple[str, str, bytes], ...] = (
+    ("mod_md", f"Apache's mod_md's: {_ASIDE}", rb"\[md:\w+\]|\bmod_md\b|\bmd_ocsp\.c\b"),
+    ("mod_gnutls", "Apache's mod_gnutls's: it takes mod_ssl's place", rb"\[gnutls:\w+\]|\bGnuTLSOCSP"),
     (
-        "nginx",
-        f"nginx wrote some of them: {_ASIDE}",
-        re.compile(
-            rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|nginx(?:\[\d+\])?: |\[\w+\] \d+#\d+: "
-            rb"|while requesting certificate status|\bssl_stapling(?:_\w+)?\b(?![_:(])"
-        ),
+        "client certificates",
+        "about OCSP for client certificates, not about stapling",
+        rb"\[ssl:\w+\].{0,200}SSL Library Error",
     ),
+    ("h2o", f"h2o's: {_ASIDE}", rb"\bh2o\["),
+    ("hitch", f"hitch's: {_ASIDE}", rb"\bhitch\b|\{ocsp\} "),
+    ("nghttpx", f"nghttpx's: {_ASIDE}", rb"\bnghttpx|\bshrpx_"),
+    (
+        "Traffic Server",
+        f"Traffic Server's: {_ASIDE}",
+        rb"\[\w{3} [ \d]\d \d\d:\d\d:\d\d\.\d+\] (?:\[ET_\w+ \d+\]|\{0x\w+\})? ?[A-Z]{4,7}: "
+        rb"|\btraffic_server\b|\[ET_\w+ \d+\]|\bssl_multicert\b|\bproxy\.config\.ssl\b",
+    ),
+    ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
+    ("Postfix", f"Postfix's: {_OTHER}", rb"(?i:\bpostfix\b)"),
+    ("Dovecot", f"Dovecot's: {_OTHER}", rb"(?i:\bdovecot\b)|\b(?:imap|pop3|submission)-login: "),
+    ("Exim", f"Exim's: {_OTHER}", rb"(?i:\bexim4?\b)|\btls_ocsp_file\b"),
+    ("lighttpd", f"lighttpd's: {_ASIDE}", rb"(?i:\blighttpd\b)|\(mod_\w+\.c\.\d+\) |\bssl\.stapling-file\b"),
     (
         "HAProxy",
-        f"HAProxy wrote some of them: {_ASIDE}",
-        re.compile(rb"<OCSP-UPDATE>|haproxy|OCSP auto-update", re.IGNORECASE),
+        f"HAProxy's: {_ASIDE}",
+        rb"<OCSP-UPDATE>|(?i:haproxy)|OCSP auto-update|\bocsp-update\b|\bOCSP Certid\b",
+    ),
+    ("Envoy", f"Envoy's: {_OTHER}", rb"(?i:\benvoy\b)|\bocsp_staple"),
+    ("Traefik", f"Traefik's: {_OTHER}", rb"(?i:\btraefik\b)"),
+    (
+        "Caddy",
+        f"Caddy's (or of a program with its library, certmagic): {_ASIDE}",
+        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)|no OCSP server specified in certificate",
     ),
     (
         "LiteSpeed",
-        "LiteSpeed wrote some of them: it is another server than Apache.",
-        re.compile(
-            rb"\[(?:ERROR|WARN|NOTICE|INFO|DEBUG)\] (?:\[\S{1,80}\] ){0,3}\[SSL\w*\]|litespeed|lshttpd",
-            re.IGNORECASE,
-        ),
+        f"LiteSpeed's: {_OTHER}",
+        rb"\[(?:ERROR|WARN|NOTICE|INFO|DEBUG)\] (?:\[\S{1,80}\] ){0,3}\[(?:SSL|OCSP)\w*\]"
+        rb"|(?i:litespeed|lshttpd|\blsws\b)",
     ),
     (
-        "Caddy",
-        f"Caddy wrote some of them: {_ASIDE}",
-        re.compile(rb"\"logger\": ?\"tls|\btls(?:\.\w+)*[ \t]+stapling OCSP"),
-    ),
-    ("mod_md", f"Apache's mod_md wrote some of them: {_ASIDE}", re.compile(rb"\[md:\w+\]|\bmod_md\b")),
-    (
-        "mod_gnutls",
-        "Apache's mod_gnutls wrote some of them: it takes mod_ssl's place.",
-        re.compile(rb"\[gnutls:\w+\]"),
+        "nginx",
+        f"nginx's: {_ASIDE}",
+        rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|(?i:nginx|openresty)|\[\w+\] \d+#\d+: |\[lua\]"
+        rb"|_by_lua\b|while requesting certificate status"
+        rb"|\bssl_(?:stapling(?:_(?:verify|file|responder))?|ocsp)\b(?![_:(])"
+        rb"|OCSP_(?:basic_verify|response_find_status|check_validity)\(\) failed|Read OCSP response file"
+        rb"|OCSP responder (?:timed out|prematurely closed|sent invalid)|host not found in OCSP responder",
     ),
     (
-        "client certificates",
-        "Some of them are about OCSP for client certificates, not about stapling.",
-        re.compile(rb"\[ssl:\w+\].{0,200}SSL Library Error", re.DOTALL),
+        "Windows",
+        "Windows's (Schannel, IIS): it is another program than Apache",
+        rb"(?i:\bschannel\b)|CRYPT_E_|CERT_TRUST_|Microsoft-Windows|\bcertutil\b|\bIIS\b|\bCAPI2\b|0x8009201[23]",
     ),
     (
         "configuration",
-        "Some of them are directives, or about one. What this server's configuration says: ocsp-stapling config",
-        re.compile(rb"\b(?:SSL(?:UseStapling|Stapling[A-Z]\w+|OCSP[A-Z]\w+)|MDStapl\w+)\b", re.IGNORECASE),
+        "directives, or about one. What this server's configuration says: ocsp-stapling config",
+        rb"(?i:\b(?:SSL(?:UseStapling|Stapling[A-Z]\w+|OCSP[A-Z]\w+)|MDStapl\w+)\b)",
+    ),
+    (
+        "browser",
+        "what a browser says",
+        rb"SEC_ERROR_|MOZILLA_PKIX_|\bSSL_ERROR_[A-Z]|NET::ERR_|\bERR_CERT",
+    ),
+    (
+        "Java",
+        "what a Java program says",
+        rb"\bjavax?\.|\bsun\.security\b|CertPathValidator|\bPKIX path\b",
     ),
     (
         "openssl",
-        "Some of them are what the openssl command says.",
-        re.compile(rb"OCSP [Rr]esponse(?: Data| Status)?:|Error querying OCSP responder|\bopenssl ocsp\b"),
+        "what the openssl command or library says",
+        rb"OCSP [Rr]esponse(?: Data| Status)?:|Error querying OCSP responder|\bopenssl ocsp\b|OCSP routines"
+        rb"|fetch-ocsp-response|Responder Error: |Response [Vv]erify|-status\b.*s_client|s_client\b.*-status",
     ),
+    ("curl", "what curl says", rb"\bcurl: \(|certificate status verification|No OCSP response received"),
+)  # fmt: skip
+_PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITERS}
+_SENTENCES = {name: f"Some of them are {whose}." for name, whose, _ in _WRITERS}
+_MOST = 2000  # bytes of a line in which its writer must show
+_NAME = rb"[A-Za-z][\w./-]{1,40}"
+_PROGRAM = re.compile(
+    rb"(?:\A|[ \t])(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\dT\S{8,30})[ \t]+"
+    rb"[\w.:-]{1,80}[ \t]+(?:("
+    + _NAME
+    + rb")(?:\[\d{1,10}\])?: |("
+    + _NAME
+    + rb") (?:\d{1,10}|-) \S{1,40} [-\[])"
+    rb"|\"(?:SYSLOG_IDENTIFIER|_COMM)\": ?\"(" + _NAME + rb")\""
 )
-SENTENCES = {name: sentence for name, sentence, _ in _WRITERS}
-"""What to say of each writer's lines."""
+"""The program in syslog's and journald's forms."""
 
 
-def writer_of(line: bytes) -> str | None:
-    """Return who wrote a line, None if nobody known."""
-    return next((name for name, _, pattern in _WRITERS if pattern.search(line)), None)
+def writer_of(*lines: bytes) -> str | None:
+    """Return who wrote a line (given with and without what stood around it), None if that is nobody known."""
+    lines = tuple(line[:_MOST] for line in lines)
+    for name, pattern in _PATTERNS.items():
+        if any(pattern.search(line) for line in lines):
+            return name
+    for line in lines:
+        found = _PROGRAM.search(line)
+        program = next((one for one in found.groups() if one), b"") if found else b""
+        if program and not re.search(rb"httpd|apache", program, re.IGNORECASE):
+            return program.decode("ascii")
+    return None
+
+
+def sentence_of(writer: str) -> str:
+    """Return what to say of a writer's lines."""
+    return _SENTENCES.get(writer, f"Some of them are of {writer}, another program than Apache.")

@@ -33,6 +33,7 @@ _PIECES = 12  # physical lines of one wrapped line
 _GAPS = 4  # whose joints are tried both ways, with and without a blank
 
 _CODE = re.compile(rb"AH\d{5}: ")
+_NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[")
 _BREAK = re.compile(
     rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"], ?['\"](?=\[[A-Z][a-z]{2} )", re.IGNORECASE
 )
@@ -41,8 +42,6 @@ _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
 )
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""How a file begins that an editor of Windows has saved so."""
 
 
 class Paste:
@@ -57,6 +56,8 @@ class Paste:
         """Lines that are about client certificates."""
         self._pending: list[bytes] = []
         self._number = 0
+        self._raw = self._begun = b""  # the line at hand as it stood there, and that of the pending one
+        self._apart = 0  # how many pieces of the pending one stood before an empty line
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
         """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read."""
@@ -67,6 +68,7 @@ class Paste:
         yield from self._settle()
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
+        self._raw = raw
         if messages := _messages(unlinked(raw), number):
             yield from self._settle()
             yield from messages
@@ -75,8 +77,9 @@ class Paste:
             yield from self._take_bare(bare(line), number)
 
     def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
-        if not line:
-            return  # an empty line between the pieces of a wrapped one is a form's doing
+        if not line:  # between the pieces of a wrapped one it is a form's doing
+            self._apart = self._apart or len(self._pending)
+            return
         if self._pending and not self._is_new(line):
             self._pending.append(line)
             if entry := _joined(self._pending, self._number):
@@ -94,38 +97,43 @@ class Paste:
         if entry := _joined([line], number) or (None if goes_on else cut_line(line, number)):
             yield entry
         elif begins(line):
-            self._pending, self._number = [line], number
-        elif entry := said_within(line, number):
-            yield entry
+            self._pending, self._number, self._begun, self._apart = [line], number, self._raw, 0
         else:
-            self._note(line)
+            yield from self._said_or_noted(line, number, self._raw)
+
+    def _said_or_noted(self, line: bytes, number: int, raw: bytes) -> Iterator[Entry]:
+        """Yield what a sentence quotes; one that only speaks of stapling is counted."""
+        if messages := said_within(line, number):
+            yield from messages
+        elif MENTION.search(line):
+            self.unclear += 1
+            if writer := writer_of(line, raw):
+                self.writers[writer] += 1
 
     def _is_new(self, line: bytes) -> bool:
         """Whether a line begins here: a header without its date may be the rest of one whose date stands before."""
-        if HEADER.match(line):
+        if HEADER.match(line) or _NGINX.match(line):
             return True
         before = b" ".join(self._pending)
         return begins(line) and bool(_CODE.search(before) or (line[:1] == b"[" and MODULE.search(before)))
 
     def _settle(self) -> Iterator[Entry]:
-        """Have done with a line that began and was never understood."""
+        """Have done with a line that began and was never understood; behind an empty line stands something else."""
         pending, self._pending = self._pending, []
+        if not pending:
+            return
         some = [pending[:number] for number in range(len(pending), 0, -1)]
         ways = [joint.join(pieces) for pieces in (*some[-1:], *some[:-1]) for joint in (b"", b" ")]
         # A whole one may go on in the next piece (a name does); of a cut one nothing more is to come.
-        tries = [(whole_line, way) for way in (*ways[2:], *ways[:2])]
-        tries += [(read, way) for read in (cut_line, said_within) for way in ways]
+        tries = [(whole_line, way) for way in (*ways[2:], *ways[:2])] + [(cut_line, way) for way in ways]
         whole = next((entry for read, way in tries if (entry := read(way, self._number))), None)
         if whole:
             yield whole
             return
-        self._note(b" ".join(pending))
-
-    def _note(self, line: bytes) -> None:
-        if MENTION.search(line):
-            self.unclear += 1
-            if writer := writer_of(line):
-                self.writers[writer] += 1
+        own = pending[: self._apart or None]
+        yield from self._said_or_noted(b" ".join(own), self._number, self._begun)
+        for line in pending[len(own) :]:
+            yield from self._said_or_noted(line, self._number, line)
 
 
 def _lines_within(raw: bytes) -> list[bytes]:
@@ -139,10 +147,21 @@ def _lines(readline: Callable[[], bytes]) -> Iterator[bytes]:
     """Yield at most MOST bytes of lines; UTF-16 is read as such."""
     lines = _limited(readline)
     first = next(lines, b"")
-    if not first.startswith(UTF_16):
+    encoding = utf_16(first)
+    if not encoding:
         yield from itertools.chain((first,) if first else (), lines)
         return
-    yield from b"".join((first, *lines)).decode("utf-16", "replace").encode("utf-8", "replace").split(b"\n")
+    yield from b"".join((first, *lines)).decode(encoding, "replace").encode("utf-8", "replace").split(b"\n")
+
+
+def utf_16(head: bytes) -> str:
+    """Return which UTF-16 a text that begins so is in, as Windows saves it; "" if in none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    first, second = head[:64:2], head[1:64:2]
+    if len(first) < 8 or bool(first.strip(b"\0")) == bool(second.strip(b"\0")):
+        return ""
+    return "utf-16-le" if first.strip(b"\0") else "utf-16-be"
 
 
 def _without_soft_breaks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

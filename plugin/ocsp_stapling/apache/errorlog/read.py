@@ -21,7 +21,7 @@ from ocsp_stapling.apache.errorlog.codes import NEEDLES
 from ocsp_stapling.apache.errorlog.files import Bookmark, LogFile
 from ocsp_stapling.apache.errorlog.line import Entry, moment, parse
 from ocsp_stapling.apache.errorlog.parts import read_parts
-from ocsp_stapling.apache.errorlog.paste import MOST, UTF_16, Paste
+from ocsp_stapling.apache.errorlog.paste import MOST, Paste, utf_16
 from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
 from ocsp_stapling.problem import Problem
 
@@ -116,7 +116,7 @@ def pasted_entries(path: Path, paste: Paste, numbered: bool = True) -> Iterator[
     with files.opened(path) as log:
         head = os.pread(log.fd, files.HEAD_BYTES, 0)
         packed = files.is_packed(head)
-        readable = packed or (head.startswith(UTF_16) and log.size <= MOST)
+        readable = packed or (utf_16(head) and log.size <= MOST)
         if not readable and (what := files.what_else(head)):
             raise Problem(
                 "log-not-a-log",

@@ -25,6 +25,12 @@ _NUMBERED = re.compile(rb"\bAH\d{5}: ")
 _ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
 _INVISIBLE = re.compile(rb"\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|\xc2\xad")
 _BLANKS = re.compile(rb"\xc2\xa0|\xe2\x80[\x80-\x8a\xaf]")
+_WIDE = re.compile(rb"\xef(?:\xbc[\x81-\xbf]|\xbd[\x80-\x9e])")
+"""Letters and signs of ASCII as wide as Chinese ones."""
+_GARBLED = re.compile(rb"\xc3\xa2\xe2\x82\xac(?:\xe2\x84\xa2|\xcb\x9c|\xc5\x93|\xc2\x9d)")
+"""A typographic quotation mark whose bytes were read as Windows-1252."""
+_MISREAD = re.compile(rb"\bA[Hh] ?[0Oo](\d{4})(?=: )")
+"""A number as a reader of pictures sees it."""
 _ENTITY = re.compile(rb"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
 _TAG = re.compile(
     rb"</?(?:a|b|blockquote|code|div|em|font|i|li|mark|ol|p|pre|span|strong|table|tbody|td|th|tr|u|ul)"
@@ -39,7 +45,9 @@ _LINK = re.compile(
 )
 _ESCAPED = re.compile(rb"\\([\[\]_*`'\"().#>~|<-])")
 _BOLD = re.compile(rb"(?:\*\*|__)(?=AH\d|\[|\(\d|stapling|OCSP)|(?<=[\w:!\])'])(?:\*\*|__)(?=[\s:]|\Z)")
-_QUOTING = re.compile(rb"(?:[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*")
+_QUOTING = re.compile(
+    rb"(?:#{2}\[(?:error|warning)\]|[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*"
+)
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
 _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: )")
@@ -94,6 +102,7 @@ _STRANGERS = re.compile(
 def bare(raw: bytes) -> bytes:
     """Return a line without what stands around it."""
     line = _BLANKS.sub(b" ", _INVISIBLE.sub(b"", _ANSI.sub(b"", raw[: 2 * MAX_LINE]))).strip()
+    line = _MISREAD.sub(rb"AH0\1", _GARBLED.sub(b"'", _WIDE.sub(_narrow, line)))
     if line.startswith(b"{"):
         line = _message_of(line)
     line = _unmarked(_first_cell(_in_columns(line)))
@@ -106,6 +115,10 @@ def bare(raw: bytes) -> bytes:
         if line == before:
             break
     return _TAIL.sub(b"", _without_prefix(line))
+
+
+def _narrow(wide: re.Match[bytes]) -> bytes:
+    return bytes([ord(wide[0].decode()) - 0xFEE0])
 
 
 def _in_columns(line: bytes) -> bytes:
