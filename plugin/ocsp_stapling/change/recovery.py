@@ -11,7 +11,17 @@ from ocsp_stapling.change import restart, whm_restart
 from ocsp_stapling.change.journal import RUNNING, FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import sample_from_json
-from ocsp_stapling.change.transaction import DONE, FAILED, RESTORED, ChangeTarget, Result, put_back, rebuild
+from ocsp_stapling.change.transaction import (
+    DONE,
+    FAILED,
+    RESTORED,
+    ChangeTarget,
+    Result,
+    after_the_way_back,
+    put_back,
+    rebuild,
+    unexpected,
+)
 from ocsp_stapling.change.verify import Sample
 from ocsp_stapling.change.whm_restart import RestartError
 from ocsp_stapling.files import Snapshot
@@ -25,7 +35,8 @@ def recover(server: ChangeTarget) -> list[Result]:
     The caller holds the lock, so whoever began them is gone. Wherever all files hold what was wanted the
     operation goes forward (it may just have ended a stall); otherwise every file goes back.
     """
-    return [_recover(server, operation) for operation in server.journal.operations(state=RUNNING)]
+    found = (_recover(server, operation) for operation in server.journal.operations(state=RUNNING))
+    return [each for each in found if each]
 
 
 def is_needed(journal: Journal) -> bool:
@@ -33,9 +44,20 @@ def is_needed(journal: Journal) -> bool:
     return bool(journal.operations(limit=1, state=RUNNING))
 
 
-def _recover(server: ChangeTarget, operation: Operation) -> Result:
+def _recover(server: ChangeTarget, operation: Operation) -> Result | None:
+    """Returns None where it was left alone."""
     server.watcher("recover", {"sentence": _beginning(operation, server)}, 0.0)
     whm_restart.await_whm(server.apache, server.patience)
+    try:
+        return _brought_to_its_end(server, operation)
+    except Problem:
+        raise  # an interruption: the next command goes on
+    except Exception as error:  # whatever it is, it must not end every command from now on
+        problem = unexpected(error)
+        return _ended(server, operation, FAILED, problem.sentence, problem)
+
+
+def _brought_to_its_end(server: ChangeTarget, operation: Operation) -> Result | None:
     records = server.journal.files(operation.id)
     for record in records:
         _settle_leftover(record)
@@ -45,6 +67,11 @@ def _recover(server: ChangeTarget, operation: Operation) -> Result:
         return _ended(server, operation, FAILED, problem.sentence, problem)
     wanted = all(found.content == record.after for found, record in zip(now, records, strict=True))
     server.journal.step(operation.id, "recover", {"direction": "forward" if wanted else "back"})
+    if server.journal.lost:
+        # Its end could not be kept, so Apache would be restarted for it at each look from now on.
+        told = f"'{operation.action}' is not brought to its end: {server.journal.lost}. Free space, then look again."
+        server.watcher("recover", {"sentence": told}, 0.0)
+        return None
     if wanted:
         return _forward(server, operation, now, records)
     return _back(server, operation, now, records, None)
@@ -100,7 +127,11 @@ def _loses_cache(operation: Operation, before: str, after: str) -> bool:
 
 
 def _samples(operation: Operation) -> list[Sample]:
-    return [sample_from_json(each) for each in operation.plan.get("verification", [])]
+    """Whom to meet; nobody where the plan was written by a version that says it otherwise."""
+    try:
+        return [sample_from_json(each) for each in operation.plan.get("verification", [])]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _back(
@@ -120,18 +151,19 @@ def _back(
             )
         )
     ]
-    reload = bool(steps & {"restart", "restore", "rebuild"})
+    reload, samples = bool(steps & {"restart", "restore", "rebuild"}), _samples(operation)
     alive = not server.configtest() and restart.ensure_running(
         server.apache,
-        _samples(operation),
+        samples,
         server.patience,
         reload=reload,
         whole=_loses_cache(operation, "cache_then", "cache_now"),
     )
-    if alive and not failures:
+    silent = after_the_way_back(server.apache, samples, server.patience)[1] if alive and reload else ""
+    if alive and not failures and not silent:
         sentence = f"'{operation.action}' was interrupted and taken back; everything is as it was before it."
         return _ended(server, operation, RESTORED, sentence, problem)
-    told = " ".join(failures) or "Apache does not run with the restored files."
+    told = " ".join(failures) or silent or "Apache does not run with the restored files."
     sentence = f"'{operation.action}' was interrupted and could not be taken back: {told}"
     return _ended(server, operation, FAILED, sentence, problem)
 

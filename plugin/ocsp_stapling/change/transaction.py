@@ -21,7 +21,7 @@ from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import SITE_OFF, called
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
-from ocsp_stapling.change.whm_restart import Patience, RestartError
+from ocsp_stapling.change.whm_restart import Patience, RestartError, await_whm
 from ocsp_stapling.document import versioned
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
@@ -214,7 +214,7 @@ class _Run:
         except (Problem, RestartError) as error:
             return self._finished(self._back(error))
         except Exception as error:  # whatever it is, the server must not be left half changed
-            return self._finished(self._back(_unexpected(error)))
+            return self._finished(self._back(unexpected(error)))
         return self._finished(self._done(outcome))
 
     def _forward(self) -> restart.RestartOutcome:
@@ -309,11 +309,9 @@ class _Run:
         ):
             told = "It could not be put right: Apache does not run with the restored files."
             return self._result(FAILED, f"{problem.sentence} {told}", problem)
-        seen = wait_until_served(any_staple(self.plan.samples), within=patience.stalled, quick=patience.quick)
-        if (down := _down(seen.handshakes)) and not _down(self.before.cut()):
-            names = ", ".join(sorted({each.door.site for each in down})[:3])
-            told = f"The files are as they were before, but no site answers ({names}). Try: {scripts.RESTART}"
-            return self._result(FAILED, f"{problem.sentence} {told}", problem, seen)
+        seen, silent = after_the_way_back(apache, self.plan.samples, patience)
+        if silent and not _nobody_answers(self.before.cut()):
+            return self._result(FAILED, f"{problem.sentence} {silent}", problem, seen)
         told = f"Everything is as it was before. {seen.sentence}"
         return self._result(RESTORED, f"{problem.sentence} {told}", problem, seen)
 
@@ -403,13 +401,31 @@ class _Before:
         return self._cut
 
 
-def _down(met: Sequence[Handshake]) -> Sequence[Handshake]:
-    """The handshakes, if at none of the places anybody answered; else none."""
-    nobody = met and all(each.error in ("refused", "unreachable", "reset") for each in met)
-    return met if nobody else ()
+def after_the_way_back(
+    apache: Apache, samples: Sequence[Sample], patience: Patience
+) -> tuple[Verification, str]:
+    """Return what visitors meet once the files are as they were, and a sentence that says so if no site answers.
+
+    While somebody else restarts Apache none does, so that is waited for.
+    """
+    within, quick = patience.stalled, patience.quick
+    seen = wait_until_served(any_staple(samples), within=within, quick=quick)
+    if _nobody_answers(seen.handshakes):
+        await_whm(apache, patience)
+        seen = wait_until_served(any_staple(samples), within=within, quick=quick)
+    if not _nobody_answers(seen.handshakes):
+        return seen, ""
+    names = ", ".join(sorted({each.door.site for each in seen.handshakes})[:3])
+    told = f"The files are as they were before, but no site answers ({names}). Try: {scripts.RESTART}"
+    return seen, told
 
 
-def _unexpected(error: Exception) -> Problem:
+def _nobody_answers(met: Sequence[Handshake]) -> bool:
+    return bool(met) and all(each.error in ("refused", "unreachable", "reset") for each in met)
+
+
+def unexpected(error: Exception) -> Problem:
+    """Return the Problem for an error that nobody thought of."""
     sentence = "The change ran into an error that it was not made for; please report the text below."
     return Problem("unexpected", sentence, f"{type(error).__name__}: {error}"[:4000])
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import plan, recovery
+from ocsp_stapling.change import plan, recovery, verify
 from ocsp_stapling.change.journal import FileRecord
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.transaction import Result
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, site_wish
-from tests.unit.change.simulated import IDENTITY, NEXT, Server, World, having, read, stopped
+from tests.unit.change.simulated import IDENTITY, NEVER, NEXT, Server, World, having, read, stopped
 
 RESET = "systemctl reset-failed httpd.service"
 
@@ -133,6 +135,61 @@ def test_an_apache_that_is_down_is_started_on_the_way_back(world: World) -> None
     stopped(world.server)
     assert recovered(world).state == "restored"
     assert world.server.parent == NEXT
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_without_a_site_that_answers_after_the_way_back_it_says_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """Unless somebody else's restart is under way, which is waited for."""
+    killed(world, "restart")
+    world.tree.pre[0].write_bytes(b"# an editor's\n")
+    until = world.server.now + 9 if restarts else NEVER
+    having(world.server, root_runs=lambda server, _program: restarts and server.now < until)
+    met = verify.handshakes
+
+    def refused(doors: Sequence[Door], **how: Any) -> Sequence[Handshake]:
+        world.server.sleep(0.1)
+        down = world.server.now < until
+        return [Handshake(each, True, 0.0, "refused") for each in doors] if down else met(doors, **how)
+
+    monkeypatch.setattr(verify, "handshakes", refused)
+    found = recovered(world)
+    assert found.state == ("restored" if restarts else "failed")
+    assert ("no site answers" in found.sentence) is not restarts
+    assert ("Try: /usr/local/cpanel/scripts/restartsrv_httpd" in found.sentence) is not restarts
+
+
+def test_where_its_end_cannot_be_kept_apache_is_not_restarted_at_each_look(world: World) -> None:
+    killed(world, "verify")
+    before, database = world.bytes, world.journal._database
+    assert database is not None
+    database.execute("PRAGMA query_only = ON")
+    assert recovery.recover(world.target) == []
+    assert (world.server.did, world.bytes) == ([], before)
+    assert any(
+        "is not brought to its end" in detail["sentence"]
+        for name, detail, _ in world.shown
+        if name == "recover"
+    )
+
+
+def test_what_goes_wrong_in_a_way_that_nobody_thought_of_does_not_stand_in_every_commands_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(world, "restart")
+    monkeypatch.setattr(recovery.restart, "restart", lambda *_, **__: 1 // 0)
+    found = recovered(world)
+    assert found.problem is not None
+    assert (found.state, found.problem.code) == ("failed", "unexpected")
+
+
+def test_a_plan_that_another_version_wrote_is_brought_to_its_end_too(world: World) -> None:
+    killed(world, "restart")
+    database = world.journal._database
+    assert database is not None
+    database.execute("UPDATE operations SET plan = ?", ('{"verification": [{"where": "a.test"}, 7]}',))
+    assert recovered(world).state == "done"
 
 
 def test_what_cannot_be_put_back_is_told_and_never_called_restored(world: World) -> None:
