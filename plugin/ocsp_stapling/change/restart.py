@@ -40,6 +40,7 @@ from ocsp_stapling.problem import Problem
 
 _COLD_SECONDS = 20.0
 """How long a server is watched whose staples all have to be fetched once more."""
+_SIGNALS = 3
 _WAS_STARTED = "WHM's restart left Apache stopped; it was started with what its files say now."
 _LAST_CACHE = (
     "The files have no SSLStaplingCache any more, and Apache does not survive that at a graceful restart."
@@ -149,12 +150,27 @@ def ensure_running(
     if whole:
         stop(apache)
         return start(apache)
-    wait_until_quiet(apache)
-    before = apache.mark()
-    signal_graceful(apache, before)
+    before = _read_anew(apache)
+    if before is None:
+        stop(apache)
+        return start(apache)
     if not wait_until_served(any_staple(samples), within=patience.stalled, quick=patience.quick).served:
         end_workers(apache, before.workers, any_staple(samples), patience)
     return steady_parent(apache) is not None or start(apache)
+
+
+def _read_anew(apache: Apache) -> Mark | None:
+    """Have Apache read its files by a signal and return what it was before; None if it does not, whatever is sent.
+
+    Apache forgets a signal that comes while it reads them.
+    """
+    for _ in range(_SIGNALS):
+        wait_until_quiet(apache)
+        before = apache.mark()
+        signal_graceful(apache, before)
+        if reloaded(apache, before) or apache.parent() is None:
+            return before
+    return None
 
 
 def _mend_pid_file(apache: Apache, mark: Mark, report: Report) -> list[str]:

@@ -265,7 +265,8 @@ class _Run:
         try:
             write(change)
         except Problem as problem:
-            if problem.code == "changed-meanwhile":
+            # Where somebody saved the file in the middle of the exchange, our block can be in what they saved.
+            if problem.code == "changed-meanwhile" and _edited_away(change):
                 self.written.remove(change)
             raise
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import plan, recovery, verify
+from ocsp_stapling.change import plan, recovery, restart, verify
 from ocsp_stapling.change.journal import FileRecord
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.transaction import Result
@@ -146,7 +146,7 @@ def test_without_a_site_that_answers_after_the_way_back_it_says_failed(
     world.tree.pre[0].write_bytes(b"# an editor's\n")
     until = world.server.now + 9 if restarts else NEVER
     having(world.server, root_runs=lambda server, _program: restarts and server.now < until)
-    met = verify.handshakes
+    met = world.server.handshakes
 
     def refused(doors: Sequence[Door], **how: Any) -> Sequence[Handshake]:
         world.server.sleep(0.1)
@@ -178,7 +178,7 @@ def test_what_goes_wrong_in_a_way_that_nobody_thought_of_does_not_stand_in_every
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed(world, "restart")
-    monkeypatch.setattr(recovery.restart, "restart", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr(restart, "restart", lambda *_, **__: 1 // 0)
     found = recovered(world)
     assert found.problem is not None
     assert (found.state, found.problem.code) == ("failed", "unexpected")

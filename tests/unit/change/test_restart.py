@@ -394,6 +394,12 @@ BACK: dict[str, tuple[Mapping[str, Any], Mapping[str, bool], list[str], bool]] =
         False,
     ),
     "it read what is taken back": ({}, {"reload": True}, ["SIGUSR1"], True),
+    "it reads nothing, whatever it is sent": (
+        {"obeys": False},
+        {"reload": True},
+        [*["SIGUSR1"] * 3, "stop", "end", "systemctl reset-failed httpd.service", "start"],
+        True,
+    ),
     "its old workers hang": ({"hangs": old_workers_hang}, {"reload": True}, ["SIGUSR1", "end"], True),
     "a cache goes with it": (
         {},
@@ -415,6 +421,15 @@ def test_on_the_way_back_apache_runs_and_no_more_is_done_to_it_than_that_takes(
     found = restart.ensure_running(server.apache, [SITE], PATIENCE, reload=how["reload"], whole=whole)
     assert (found, server.did) == (runs, did)
     assert server.ended <= OLD
+
+
+def test_on_the_way_back_a_signal_that_apache_forgot_is_sent_again(server: Server) -> None:
+    def obey(now: Server) -> None:
+        now.obeys = True
+
+    having(server, obeys=False).after(1.0, obey)
+    assert restart.ensure_running(server.apache, [SITE], PATIENCE, reload=True)
+    assert server.did == ["SIGUSR1", "SIGUSR1"]
 
 
 def test_on_the_way_back_staples_are_no_matter(server: Server) -> None:

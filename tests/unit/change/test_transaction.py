@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from ocsp_stapling import files
 from ocsp_stapling.change import plan, recovery, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.transaction import Result
+from ocsp_stapling.files import Snapshot, Tag
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, site_wish
 from tests.unit.change.simulated import OLD, SITE, Server, World, having, old_workers_hang, read, stopped
@@ -150,6 +152,26 @@ def test_a_file_that_was_saved_before_the_first_write_is_a_refusal_and_nothing_i
     assert (found.state, found.exit_code, world.bytes) == ("refused", 1, before)
     assert world.steps == ["write"]
     assert world.server.did == []
+
+
+def test_a_file_that_was_saved_in_the_middle_of_the_exchange_keeps_no_block_of_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file was saved, so the exchange fails; and so was the new one, with our block in it."""
+    replace_file = files.replace
+    struck: list[Snapshot] = []
+
+    def replace_and_save(old: Snapshot, content: bytes, *mode: int) -> Tag:
+        if struck:
+            return replace_file(old, content, *mode)
+        struck.append(old)
+        old.path.write_bytes(b"# an editor's\n" + content)
+        raise files.changed_meanwhile(old.path)
+
+    monkeypatch.setattr(files, "replace", replace_and_save)
+    found = world.run()
+    assert (found.state, found.exit_code) == ("restored", 3)
+    assert world.bytes[world.tree.pre[0].name] == b"# an editor's\n# theirs\n"
 
 
 def test_a_file_that_was_saved_before_the_second_write_keeps_its_editors_bytes(world: World) -> None:
