@@ -77,9 +77,11 @@ class Story:
         then = "off" if action == "off" else "on"
         cut = {"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}
         before = [cut] * self.chance.randint(0, 2)
+        attempt = {"sentence": "In the attempt a did not answer (cut off at 0.3 s).", "handshakes": [cut]}
+        failed = {"attempt": attempt} if state == "restored" and self.chance.random() < 0.5 else {}
         with Journal(self.directory, clock=lambda: self.now) as journal:
             made = journal.begin(action, "root", "why", {"stapling_then": then}, ())
-            journal.finish(made.id, state, {"sentence": "2 sites tested.", "before": before})
+            journal.finish(made.id, state, {"sentence": "2 sites tested.", "before": before, **failed})
         if state == "done" and action != "shield-on":
             self.off = action == "off"
 

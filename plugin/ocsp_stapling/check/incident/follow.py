@@ -9,7 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
-from ocsp_stapling.change.request import OFF, SHIELD_ON, SITE_OFF
+from ocsp_stapling.change.request import (
+    CACHE_FIT,
+    OFF,
+    ON,
+    SHIELD_OFF,
+    SHIELD_ON,
+    SITE_OFF,
+    SITE_ON,
+    UNDO,
+)
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.incident.look import Look
 from ocsp_stapling.check.incident.model import SERVER, Incident, Note, SingleRelief, Span, Trouble, Wait
@@ -27,6 +36,16 @@ _TOLD_SECONDS = 0.1
 _RANK = {"": 0, "none": 1, "noise": 2, "failing": 3, "stalling": 4}
 _TURNED = (OFF, SHIELD_ON)
 """Changes that end the waiting of all visitors."""
+_TURNING = {
+    OFF: "turned stapling off",
+    ON: "turned stapling on",
+    UNDO: "took a change back",
+    SITE_OFF: "turned stapling off for one site",
+    SITE_ON: "turned stapling on for one site",
+    CACHE_FIT: "made the staple cache fit",
+    SHIELD_ON: "turned the shield on",
+    SHIELD_OFF: "turned the shield off",
+}
 
 
 def seen(latest: Incident | None, look: Look) -> list[Incident]:
@@ -40,7 +59,8 @@ def seen(latest: Incident | None, look: Look) -> list[Incident]:
 def _goes_on(latest: Incident, look: Look) -> bool:
     """Whether a look belongs to it: it is open, or has ended a moment ago and the same fails again."""
     subjects = {one.url for one in latest.troubles}
-    same = bool(subjects & set(look.troubles)) or (not subjects and look.off)
+    unknown = not subjects and (look.off or latest.hits_now)
+    same = bool(subjects & set(look.troubles)) or unknown
     if latest.ended is not None:
         return look.opens and same and 0 <= look.at - latest.ended <= MERGED_SECONDS
     if latest.off_since is not None and look.off:
@@ -207,29 +227,50 @@ def _noted(now: Incident, *notes: tuple[float, str, str]) -> Incident:
 def done(latest: Incident | None, operation: Operation) -> Incident | None:
     """Return the incident as a change that has ended leaves it, None if the change has no part in one.
 
-    Turning off while visitors wait is the first sign of an incident that no check has seen.
+    Visitors who waited when somebody acted, or in an attempt that was put back, are the first sign of an incident
+    that no check has seen.
     """
-    waited = _waited(operation.result.get("before"), operation.started)
-    waited = waited if operation.action in _TURNED else None
-    if latest is None or latest.ended is not None:
-        if operation.state != "done" or waited is None:
-            return None
-        latest = _begun_by(operation)
-    if operation.id in latest.operations:
+    if latest is not None and operation.id in latest.operations:
         return None
-    latest = replace(latest, operations=(*latest.operations, operation.id))
+    before, attempt = _waited_before(operation), _waited_in_the_attempt(operation)
+    waited = before or attempt
+    if latest is None or not _takes_part(latest, operation, again=before is None and attempt is not None):
+        if waited is None:
+            return None
+        latest = _begun_by(operation, attempt if before is None else None)
+    latest = replace(latest, operations=(*latest.operations, operation.id), ended=None, ending="")
     if waited is not None:
         latest = _hit(replace(latest, wait=latest.wait or waited, severity="stalling"), operation.started)
-    return _after_change(latest, operation, operation.finished or operation.started)
+    at = operation.finished or operation.started
+    if before is None and attempt is not None and operation.state == "restored":
+        return _put_back(latest, at)
+    return _after_change(latest, operation, at)
 
 
-def _begun_by(change: Operation) -> Incident:
-    """No check has seen it: what visitors met when somebody acted is the first sign."""
+def _takes_part(latest: Incident, operation: Operation, *, again: bool) -> bool:
+    """Whether a change belongs to it: it is open, or another attempt (`again`) stalls as the last one did."""
+    if latest.ended is None:
+        return True
+    return again and not latest.troubles and 0 <= operation.started - latest.ended <= MERGED_SECONDS
+
+
+def _begun_by(change: Operation, attempt: Wait | None) -> Incident:
+    """No check has seen it: what visitors met when somebody acted, or in that attempt, is the first sign."""
     at = change.started
-    what = "the shield on" if change.action == SHIELD_ON else "stapling off"
-    told = f"Sites did not answer when {change.who} turned {what}."
+    what = _TURNING.get(change.action, "changed how Apache staples")
+    told = f"Sites did not answer when {change.who} {what}."
+    if attempt is not None:
+        told = " ".join([told, str(change.result["attempt"].get("sentence") or "")]).rstrip()
     one = Incident(_identity(at), at, "change", at, at, severity="stalling", sentence=told)
     return _noted(one, (at, "sign", told))
+
+
+def _put_back(now: Incident, at: float) -> Incident:
+    """The change itself made visitors wait, and is put back: what was open before it still is."""
+    now = _relieved(now, at)
+    if now.troubles or now.off_since is not None:
+        return now
+    return _over(replace(now, healed=at), at, "The change was put back; nobody waits any more.")
 
 
 def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
@@ -264,8 +305,20 @@ def _after_single(now: Incident, operation: Operation, site: str, at: float) -> 
     return now if still else _relieved(now, at)
 
 
-def _waited(before: Any, at: float) -> Wait | None:
-    met = [one for one in before if isinstance(one, Mapping)] if isinstance(before, list) else []
+def _waited_before(change: Operation) -> Wait | None:
+    """Who waited before a change, with stapling on: without it nobody waits for a staple."""
+    if change.action not in _TURNED and change.plan.get("stapling_now") != "on":
+        return None
+    return _waited(change.result.get("before"), change.started)
+
+
+def _waited_in_the_attempt(change: Operation) -> Wait | None:
+    attempt = change.result.get("attempt")
+    return _waited(attempt.get("handshakes"), change.started) if isinstance(attempt, Mapping) else None
+
+
+def _waited(handshakes: Any, at: float) -> Wait | None:
+    met = [one for one in handshakes if isinstance(one, Mapping)] if isinstance(handshakes, list) else []
     slow = [one for one in met if one.get("failure") == "timeout"]
     if not slow:
         return None

@@ -16,7 +16,7 @@ _SIGNS = {
     "check": "a check by an administrator",
     "page": "a check on the page",
     "watch": "the watch",
-    "change": "the administrator who turned stapling off",
+    "change": "the administrator who made a change then",
 }
 _SHOWN = 50
 _UNSEEN = "not seen"
