@@ -217,6 +217,80 @@ def test_a_ticket_written_once_stapling_is_off_leads_with_the_outage_before(tmp_
     assert "by root" not in ticket(found, incident=present(tmp_path), redact=True)
 
 
+CUT = {"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}
+ATTEMPT = {
+    "sentence": "In the attempt a did not answer (cut off at 0.3 s), for ocsp.alpha.example, which failed before.",
+    "handshakes": [CUT, CUT | {"site": "b", "failure": None}],
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "then", "told"),
+    [
+        ("on", "on", "Sites did not answer when root turned stapling on. In the attempt a did not answer"),
+        ("undo", "on", "Sites did not answer when root took a change back."),
+        ("shield-off", "on", "Sites did not answer when root turned the shield off."),
+        ("off", "off", "Sites did not answer when root turned stapling off."),
+        ("cache-fit", "on", "Sites did not answer when root made the staple cache fit."),
+    ],
+)
+def test_a_change_that_stalls_visitors_itself_and_is_put_back_is_an_incident_that_is_over(
+    tmp_path: Path, action: str, then: str, told: str
+) -> None:
+    made = change(tmp_path, action, 0, then=then, state="restored", attempt=ATTEMPT)
+    (one,) = incidents(tmp_path)
+    assert (one.sign, one.severity, one.operations) == ("change", "stalling", (made,))
+    assert one.sentence.startswith(told)
+    assert "ocsp.alpha.example" in one.sentence
+    assert one.wait is not None
+    assert (one.wait.waiting, one.wait.met, one.wait.cut) == (1, 2, True)
+    assert one.ended == START
+    assert "put back" in one.ending
+    assert words.sentence(one).startswith("Sites did not answer ")
+    assert "over since" in words.sentence(one)
+
+
+def test_attempts_that_follow_each_other_are_one_incident_and_the_next_day_is_another(tmp_path: Path) -> None:
+    for minutes in (0, 5, 9, 24 * 60):
+        change(tmp_path, "on", minutes, then="on", state="restored", attempt=ATTEMPT)
+    newer, older = incidents(tmp_path)
+    assert (len(older.operations), len(older.hits)) == (3, 3)
+    assert len(newer.operations) == 1
+
+
+def test_an_attempt_that_stalls_while_the_outage_is_open_is_a_time_of_waiting_in_its_story(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 5)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 10)
+    change(tmp_path, "on", 12, then="on", state="restored", attempt=ATTEMPT)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 15)
+    (one,) = incidents(tmp_path)
+    assert [span.began - START for span in one.hits] == [0.0, 720.0]
+    assert not one.hits_now
+    assert (one.ended, one.off_since) == (None, START + 300)
+
+
+def test_an_off_that_fails_while_visitors_wait_opens_the_incident_that_the_next_look_goes_on_with(
+    tmp_path: Path,
+) -> None:
+    change(tmp_path, "off", 0, state="restored", before=[CUT], attempt=ATTEMPT)
+    look(tmp_path, stalled(DEAD), 2)
+    (one,) = incidents(tmp_path)
+    assert one.sign == "change"
+    assert one.hits_now
+    assert [each.cause for each in one.troubles] == ["network-block"]
+
+
+def test_a_change_has_a_part_in_one_incident_alone(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 5, state="refused", before=[CUT])
+    look(tmp_path, evidence(FINE), 300)
+    (one,) = incidents(tmp_path)
+    assert len(one.operations) == 1
+
+
 def test_a_queue_is_told_as_visitors_live_through_it(tmp_path: Path) -> None:
     one, other, third = (
         replace(each, asked=True, repeated=False) for each in stalled(DEAD, FINE, BETA).handshakes[1::2]
