@@ -49,6 +49,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
     several = len(operators) > 1
     sets = [{outcome for one in group for outcome in _outcomes(one)} for group in operators]
     shared = frozenset(set.intersection(*sets)) if several else frozenset()
+    some_good = any(a.outcome.is_good for one in witnesses for a in one.finding.addresses)
     answers = {a.family for one in evidence.responders for a in one.finding.addresses if a.tcp_ms is not None}
     return Surroundings(
         len(operators),
@@ -60,8 +61,8 @@ def surroundings(evidence: Evidence) -> Surroundings:
         evidence.host.tracking_full,
         _of_server(evidence.configuration.force_url),
         _of_server(evidence.configuration.proxy),
-        _clock_ahead(operators),
-        any(a.outcome.is_good for one in witnesses for a in one.finding.addresses),
+        _clock_ahead(operators, some_good),
+        some_good,
         {host: names for group in operators if (names := _down(group)) for host in names},
     )
 
@@ -74,8 +75,9 @@ def _of_server(line: SteeringLine | None) -> SteeringLine | None:
 def by_operator(responders: Sequence[ResponderEvidence]) -> list[list[ResponderEvidence]]:
     """Group responders by who runs them.
 
-    One whose operator is not known belongs to those with which it shares an address or the end of its name: that
-    the organisations in the certificates differ makes them no independent witnesses.
+    One whose operator is not known belongs to those with which it shares an address or the end of its name, and to
+    those that the same customer alone names: that the organisations in the certificates differ makes them no
+    independent witnesses.
     """
     groups: list[list[ResponderEvidence]] = []
     for one in sorted(responders, key=lambda each: not each.operator):
@@ -99,8 +101,11 @@ def _related(one: ResponderEvidence, group: Sequence[ResponderEvidence]) -> bool
 
 
 def _marks(one: ResponderEvidence) -> frozenset[str]:
-    host = one.finding.host
-    return frozenset([*(found.address for found in one.finding.addresses), _end_of(host)]) - {""}
+    owners = {site.owner for site in one.sites}
+    alone = [f"account {owner}" for owner in owners if owner and len(owners) == 1]
+    return frozenset(
+        [*(found.address for found in one.finding.addresses), _end_of(one.finding.host), *alone]
+    ) - {""}
 
 
 def _end_of(host: str) -> str:
@@ -141,11 +146,15 @@ def _outcomes(one: ResponderEvidence) -> Iterable[Outcome]:
     return found | {one.finding.fault} if one.finding.fault else found
 
 
-def _clock_ahead(operators: Iterable[Sequence[ResponderEvidence]]) -> float | None:
-    """Each operator has one word: a single liar neither makes a wrong clock nor hides one."""
+def _clock_ahead(operators: Iterable[Sequence[ResponderEvidence]], some_good: bool) -> float | None:
+    """Each operator has one word: a single liar neither makes a wrong clock nor hides one.
+
+    Where answers are right by this clock, one word alone is not enough against it.
+    """
     told = [median(dates) for group in operators if (dates := [*_dates(group)])]
     agreeing = [one for one in told if abs(one - median(told)) <= _AGREEING_SECONDS]
-    return median(agreeing) if len(told) < 2 * len(agreeing) else None
+    alone = some_good and len(told) == 1
+    return median(agreeing) if len(told) < 2 * len(agreeing) and not alone else None
 
 
 def _dates(group: Sequence[ResponderEvidence]) -> Iterable[float]:

@@ -253,6 +253,36 @@ def test_one_lying_date_beside_right_ones_is_no_clock() -> None:
     assert diagnose(unstapled(*both, told(Outcome.OK, "gamma", 0.1))).cause is Cause.CA_BAD_ANSWER
 
 
+def test_one_word_about_the_clock_is_not_enough_where_answers_are_right_by_it() -> None:
+    found = diagnose(unstapled(told(Outcome.STALE, "his", HOURS), told(Outcome.OK, "beta")))
+    assert found.cause is Cause.CA_BAD_ANSWER
+
+
+@pytest.mark.parametrize("ahead", [HOURS, None])
+def test_one_customers_authorities_make_no_clock_wrong_however_many_they_are(ahead: float | None) -> None:
+    """A customer can run authorities of his own: their stale answers and their dates are one word."""
+    mine = [of_customer(told(Outcome.STALE, f"his{number}", ahead)) for number in range(3)]
+    found = diagnose(unstapled(*mine, told(Outcome.OK, "alpha", 0.0)))
+    assert found.cause is Cause.CA_BAD_ANSWER
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.REDIRECT])
+def test_one_customers_authorities_are_no_several_that_do_not_fail_together(outcome: Outcome) -> None:
+    mine = [of_customer(told(outcome, f"his{number}")) for number in range(3)]
+    found = diagnose(stalled(*mine))
+    assert found.confidence is not Confidence.HIGH
+    assert not any("do not fail together" in why for why in found.reasons_for)
+
+
+def of_customer(one: ResponderEvidence) -> ResponderEvidence:
+    """The same, at an address of its own, its operator not known, named by certificates of one account alone."""
+    sites = tuple(replace(site, owner="mallory") for site in one.sites)
+    found = tuple(
+        replace(each, address=f"198.51.100.{int(one.finding.host[8]) + 20}") for each in one.finding.addresses
+    )
+    return replace(one, sites=sites, operator="", finding=replace(one.finding, addresses=found))
+
+
 @pytest.mark.parametrize("lie", [0.0, -9e8, 9e8])
 @pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.TRY_LATER])
 def test_one_lying_date_hides_no_wrong_clock(outcome: Outcome, lie: float) -> None:
