@@ -101,7 +101,8 @@ def _shield(port: int | None) -> list[tuple[str, str]]:
 
 def _strict(found: Mapping[str, Any]) -> str:
     count = found["must_staple_count"]
-    refused = ", which Firefox refuses while stapling is off" if found["stapling"] == "off" else ""
+    off = found["stapling"] == "off" and not found["md_stapling"]
+    refused = ", which Firefox refuses while stapling is off" if off else ""
     names = _few(found["must_staple_sites"])
     return f"{count} of them Must-Staple{refused}: {names}" if count else "none Must-Staple"
 

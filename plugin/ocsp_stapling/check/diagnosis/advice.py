@@ -82,13 +82,15 @@ def turning_off(configuration: ConfigurationEvidence) -> str:
 
 def turning_off_alone(sites: Sequence[str], account: str) -> str:
     """Return how stapling is turned off for these sites, or for all of their account's, and for no other."""
+    whom = f"the sites of account {account}" if account else listed(sites)
+    return f"Turn stapling off for {whom} alone, all others keep their staples: {single_commands(sites, account)}."
+
+
+def single_commands(sites: Sequence[str], account: str) -> str:
+    """Return the commands that turn stapling off for these sites alone, or for all of their account's."""
     if account:
-        return (
-            f"Turn stapling off for the sites of account {account} alone, all others keep their staples: "
-            f"ocsp-stapling off --account {account}."
-        )
-    commands = ", ".join(f"ocsp-stapling off --site {name}" for name in sites)
-    return f"Turn stapling off for {listed(sites)} alone, all others keep their staples: {commands}."
+        return f"ocsp-stapling off --account {account}"
+    return ", ".join(f"ocsp-stapling off --site {name}" for name in sites)
 
 
 def remedy(why: Explanation) -> Action:

@@ -17,6 +17,7 @@ from ocsp_stapling.check.diagnosis.advice import (
     Action,
     advised,
     remedy,
+    single_commands,
     turning_off,
     turning_off_alone,
 )
@@ -43,6 +44,7 @@ _NAMED_AT_MOST = 3
 """Sites of one customer that are turned off by name; of more all of the account's are."""
 _BOTH = 2
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
+_UNKNOWN = "unknown"
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -54,7 +56,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     verdict = offered(evidence, shielded(evidence, verdict, [one for one in found if not one.ok], measured))
     verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
-        verdict = replace(verdict, **_alone(evidence, found)._asdict())
+        verdict = replace(verdict, **_alone(evidence, found, _guilty(evidence, found))._asdict())
     reasons = (*verdict.reasons_for, *measured.sentences)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
@@ -71,6 +73,7 @@ def _responder(one: ResponderEvidence, why: Explanation) -> ResponderDiagnosis:
 
 def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured) -> Diagnosis:
     leading = _leading(found, evidence)
+    keeping = [one for one in found if keeps_off(one)]
     to_blame = leading is not None and not _slow_without_them(evidence, found, measured)
     return (
         beside.not_served(evidence, measured)
@@ -78,7 +81,9 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or beside.mod_md(evidence, measured)
         or unseen.verdict(evidence, measured, own=bool(_guilty(evidence, found)))
         or beside.not_applicable(evidence, measured)
-        or beside.off(evidence, _leading([one for one in found if keeps_off(one)], evidence), measured)
+        or beside.off(
+            evidence, _leading(keeping, evidence), measured, lambda one: _with_others(one, keeping, found)
+        )
         or (
             _faulty(evidence, leading, found, measured)
             if leading is not None and to_blame and not (leading.why.late and overflowing(evidence))
@@ -130,7 +135,8 @@ def _faulty(
     cure = remedy(leading.why)
     handed_on = _errors_handed_on(measured, leading)
     hits = severity is Severity.STALLING or measured.aborted
-    alone = _alone(evidence, found, slow=measured.lasting) if hits else _Alone()
+    guilty = _handing_on(evidence, found, measured) if handed_on else _guilty(evidence, found)
+    alone = _alone(evidence, found, guilty, slow=measured.lasting) if hits or handed_on else _Alone()
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
@@ -140,7 +146,15 @@ def _faulty(
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
-        _faulty_advice(action, cure, leading.why, will_wait, evidence, alone),
+        _faulty_advice(
+            action,
+            cure,
+            leading.why,
+            will_wait,
+            evidence,
+            alone,
+            _meanwhile(evidence, leading, found, measured, handed_on),
+        ),
         (
             *leading.why.reasons_for,
             leading.concerning,
@@ -165,7 +179,13 @@ class _Alone(NamedTuple):
     alone_account: str = ""
 
 
-def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis], *, slow: bool = False) -> _Alone:
+def _alone(
+    evidence: Evidence,
+    found: Sequence[ResponderDiagnosis],
+    guilty: Sequence[ResponderEvidence],
+    *,
+    slow: bool = False,
+) -> _Alone:
     """The sites of one customer whose responders alone can hold handshakes up, while another one answers.
 
     `slow`: where nothing else can, one holds them up that answers rightly, but slowly, and for a moment only.
@@ -175,7 +195,7 @@ def _alone(evidence: Evidence, found: Sequence[ResponderDiagnosis], *, slow: boo
     """
     off = evidence.configuration.on is False
     pairs = zip(evidence.responders, found, strict=True)
-    guilty = _guilty(evidence, found) or [one for one, why in pairs if slow and why.why.late]
+    guilty = guilty or [one for one, why in pairs if slow and why.why.late]
     sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return _Alone()
@@ -227,6 +247,37 @@ def _errors_handed_on(measured: Measured, leading: ResponderDiagnosis) -> bool:
     return any(h.responder == leading.url and h.staple in _ERROR_STAPLES for h in measured.bad_staple)
 
 
+def _handing_on(
+    evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured
+) -> list[ResponderEvidence]:
+    """The responders whose errors Apache staples."""
+    pairs = zip(evidence.responders, found, strict=True)
+    return [one for one, why in pairs if not why.ok and _errors_handed_on(measured, why)]
+
+
+def _unknown_handed_on(measured: Measured, one: ResponderDiagnosis) -> bool:
+    """Whether Apache staples an authority's word that it does not know a certificate: it does so whatever is set."""
+    return any(h.responder == one.url and h.staple == _UNKNOWN for h in measured.bad_staple)
+
+
+def _meanwhile(
+    evidence: Evidence,
+    leading: ResponderDiagnosis,
+    found: Sequence[ResponderDiagnosis],
+    measured: Measured,
+    handed_on: bool,
+) -> str:
+    """What lets Firefox open the sites meanwhile, other than what is advised first."""
+    if handed_on:
+        return " With those two directives off instead no error is handed on, and all good staples stay."
+    if not _unknown_handed_on(measured, leading):
+        return ""
+    pairs = zip(evidence.responders, found, strict=True)
+    alone = _alone(evidence, found, [one for one, why in pairs if _unknown_handed_on(measured, why)])
+    command = single_commands(*alone) if alone.alone else "ocsp-stapling off"
+    return f" Until then Firefox opens these sites with stapling turned off: {command}."
+
+
 def _severity(holding_up: bool, broken: Sequence[ResponderDiagnosis], measured: Measured) -> Severity:
     """Waiting once for a first fetch is no stall, unless a responder is at fault that can make them wait again."""
     serving = [one for one in broken if _serves_apache_alone(one, measured)]
@@ -254,20 +305,30 @@ def _faulty_words(
     measured: Measured,
     causes: tuple[str, ...],
 ) -> str:
-    same, other = _besides(leading, found)
+    same, other = _besides(leading, found, found)
     if severity is Severity.STALLING and measured.slow:
         effect = _stall_words(evidence, leading, causes, "them" if same else "it")
     else:
-        effect = _effect(evidence, severity, leading, measured)
+        alike = [one for one in found if not one.ok and one.cause is leading.cause]
+        effect = _effect(evidence, severity, leading, alike, measured)
     return f"{leading.why.sentence}{same} {effect}{other}"
 
 
-def _besides(leading: ResponderDiagnosis, found: Sequence[ResponderDiagnosis]) -> tuple[str, str]:
-    """What else fails, and how many of all responders that makes: for the same reason, or for another one.
+def _with_others(
+    leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
+) -> str:
+    """Say what fails, and what else of those `told` does."""
+    return leading.why.sentence + "".join(_besides(leading, told, found))
+
+
+def _besides(
+    leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
+) -> tuple[str, str]:
+    """What else fails of those `told`, and how many of all that makes: for the same reason, or for another one.
 
     The other reason comes behind what the first one does to visitors, so that "it" is the first.
     """
-    broken = [one for one in found if not one.ok]
+    broken = [one for one in told if not one.ok]
     hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
     if not hosts:
         return "", ""
@@ -299,7 +360,13 @@ def _lives_on_old_staples(evidence: Evidence, leading: ResponderDiagnosis, measu
     return hangs and _is_stapled(measured, leading)
 
 
-def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis, measured: Measured) -> str:
+def _effect(
+    evidence: Evidence,
+    severity: Severity,
+    leading: ResponderDiagnosis,
+    alike: Sequence[ResponderDiagnosis],
+    measured: Measured,
+) -> str:
     if severity is not Severity.STALLING and measured.aborted and not measured.slow:
         return f"Apache turns away whoever asks {listed(sorted(leading.sites))} for a staple; other sites are served."
     if severity is Severity.STALLING:
@@ -313,6 +380,8 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
             "Apache hands the error on as a staple, and Firefox opens no site with one "
             "(SSLStaplingReturnResponderErrors, SSLStaplingFakeTryLater)."
         )
+    if _unknown_handed_on(measured, leading):
+        return "Apache staples its word that it does not know these certificates, and Firefox opens no such site."
     if measured.once_only:
         return "The first visitor waits until a staple is fetched; those after him are served at once."
     if severity is Severity.NOISE:
@@ -321,7 +390,7 @@ def _effect(evidence: Evidence, severity: Severity, leading: ResponderDiagnosis,
         return "The sites answer quickly and with staples, from the address that Apache tries first."
     if _lives_on_old_staples(evidence, leading, measured):
         return "Sites answer quickly now, from staples Apache still has; they will wait when these run out."
-    return _quick_words(leading, measured)
+    return _quick_words(leading, alike, measured)
 
 
 def _stall_words(
@@ -333,9 +402,9 @@ def _stall_words(
     return f"Visitors' handshakes wait{f' for {for_whom}' if guilty else ''}{f': {who}' if who else ''}."
 
 
-def _quick_words(leading: ResponderDiagnosis, measured: Measured) -> str:
-    """What the table of handshakes shows of this responder's sites, and no more."""
-    if bare := _bare(leading, measured):
+def _quick_words(leading: ResponderDiagnosis, alike: Sequence[ResponderDiagnosis], measured: Measured) -> str:
+    """What the table of handshakes shows of the sites of this responder and of those that fail alike, and no more."""
+    if bare := [site for one in (leading, *alike) for site in _bare(one, measured)]:
         return f"The sites answer quickly, but no good staple came from {listed(bare)}."
     return f"The sites answer quickly{' and with staples' if _is_stapled(measured, leading) else ''}."
 
@@ -346,14 +415,20 @@ def _bare(one: ResponderDiagnosis, measured: Measured) -> list[str]:
 
 
 def _faulty_advice(
-    action: Action, cure: Action, why: Explanation, will_wait: bool, evidence: Evidence, alone: _Alone
+    action: Action,
+    cure: Action,
+    why: Explanation,
+    will_wait: bool,
+    evidence: Evidence,
+    alone: _Alone,
+    meanwhile: str,
 ) -> str:
     then = f"Then: {uncapital(advised(why, cure))}"
     if action is Action.TURN_OFF_SITE:
-        return f"{turning_off_alone(*alone)} {then}"
+        return f"{turning_off_alone(*alone)}{meanwhile} {then}"
     if action is Action.TURN_OFF:
-        return f"{turning_off(evidence.configuration)} {then}"
-    advice = advised(why, cure)
+        return f"{turning_off(evidence.configuration)}{meanwhile} {then}"
+    advice = advised(why, cure) + meanwhile
     if will_wait:
         advice += " Until then do not restart Apache, which empties its staples; if sites begin to hang, turn it off."
     return advice

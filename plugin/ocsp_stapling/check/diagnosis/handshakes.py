@@ -227,6 +227,8 @@ def _slow_words(measured: Measured) -> str:
     waited = listed([f"{h.seconds:.1f} s" for h in measured.slow if not h.error])
     cut = sorted({f"more than {h.seconds:.1f} s" for h in measured.slow if h.error})
     waited = " or ".join(filter(None, [waited, *cut[-1:]]))
+    if not measured.plain_quick:
+        return f"Handshakes wait {waited}, whether they ask for a staple or not."
     plain = (
         "; clients that ask for none are served at once"
         if measured.plain_quick and measured.plain_met

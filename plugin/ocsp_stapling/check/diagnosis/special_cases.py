@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ocsp_stapling.apache.stapling import Origin
@@ -152,7 +152,7 @@ def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) ->
         )
     if measured.stalling and not measured.plain_quick:
         severity, action = Severity.FAILING, Action.FIX_HERE
-        sentence += " It serves no client in time, whatever that asks for."
+        sentence += " It serves no client in time, asked for a staple or not: no matter of stapling."
         advice += " Look at its own error log and at the load."
     elif measured.stalling:
         severity, action = Severity.STALLING, Action.FIX_HERE
@@ -288,8 +288,16 @@ def not_all_asked(evidence: Evidence, measured: Measured) -> Diagnosis:
     )
 
 
-def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measured) -> Diagnosis | None:
-    """Stapling is off already: is it time to turn it on again? `leading` is what speaks against it."""
+def off(
+    evidence: Evidence,
+    leading: ResponderDiagnosis | None,
+    measured: Measured,
+    told_of: Callable[[ResponderDiagnosis], str],
+) -> Diagnosis | None:
+    """Stapling is off already: is it time to turn it on again? `leading` is what speaks against it.
+
+    `told_of` says what fails, that one first.
+    """
     configuration = evidence.configuration
     if configuration.on is not False or not evidence.responders:
         return None
@@ -315,8 +323,9 @@ def off(evidence: Evidence, leading: ResponderDiagnosis | None, measured: Measur
             advice += f" Not all were asked: {unasked_words(evidence.unasked)}"
         return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
     action = remedy(leading.why)
-    advice = f"Keep it off for now: {uncapital(leading.why.sentence)} {advised(leading.why, action)}"
-    reasons = (leading.why.sentence, *leading.why.reasons_for, leading.concerning)
+    fails = told_of(leading)
+    advice = f"Keep it off for now: {uncapital(fails)} {advised(leading.why, action)}"
+    reasons = (fails, *leading.why.reasons_for, leading.concerning)
     return Diagnosis(
         cause, Severity.NONE, Confidence.HIGH, action, sentence, advice, reasons, afterwards=Action.TURN_ON
     )

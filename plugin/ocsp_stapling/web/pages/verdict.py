@@ -138,7 +138,11 @@ def refused_by_firefox(evidence: Evidence) -> tuple[str, ...]:
     if evidence.configuration.on is not False:
         names: Iterable[str] = evidence.shield.missing_must_staple if evidence.shield else ()
     else:
-        names = (site.name for one in evidence.responders for site in one.sites if site.must_staple)
+        stapled = {
+            each.site for each in evidence.handshakes if each.staple == "good"
+        }  # by mod_md, or in front
+        strict = (site.name for one in evidence.responders for site in one.sites if site.must_staple)
+        names = (name for name in strict if name not in stapled)
     return tuple(dict.fromkeys(name for name in names if not is_other(name)))
 
 

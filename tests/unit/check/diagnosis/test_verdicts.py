@@ -128,6 +128,19 @@ MADE: dict[str, Evidence] = {
         responder(v4=Outcome.TRY_LATER),
         handshakes=met(responder(v4=Outcome.TRY_LATER), staple="try-later"),
     ),
+    "one customer's error is handed on": evidence(
+        theirs(responder(v4=Outcome.TRY_LATER)),
+        FINE,
+        handshakes=met(responder(v4=Outcome.TRY_LATER), staple="try-later"),
+    ),
+    "an unknown certificate is stapled": evidence(
+        responder(v4=Outcome.UNKNOWN), FINE, handshakes=met(responder(v4=Outcome.UNKNOWN), staple="unknown")
+    ),
+    "one customer's unknown certificate is stapled": evidence(
+        theirs(responder(v4=Outcome.UNKNOWN)),
+        FINE,
+        handshakes=met(responder(v4=Outcome.UNKNOWN), staple="unknown"),
+    ),
     "old staples": evidence(BAD, handshakes=met(BAD)),
     "the first address works": evidence(
         responder(v4=address(V4, SILENT), v6=address(V6, Outcome.OK)),
@@ -199,6 +212,10 @@ MADE: dict[str, Evidence] = {
         set_to(unstapled(FINE), **OFF), unasked=(Site("many.example", owner="anna"),)
     ),
     "off, and it still fails": set_to(unstapled(BAD, FINE), **OFF),
+    "off, and two still fail": set_to(
+        unstapled(BAD, responder("gamma", Outcome.CONNECT_TIMEOUT), FINE), **OFF
+    ),
+    "off, and all still fail alike": set_to(unstapled(BAD, responder("gamma", SILENT)), **OFF),
     "off, and a customer's still fails": set_to(unstapled(theirs(BAD), FINE), **OFF),
     "off, slow": set_to(stalled(FINE), **OFF),
     "off, slow where it is on": set_to(
