@@ -78,6 +78,7 @@ def _last_check(settings: Settings, now: datetime) -> dict[str, Any] | None:
     return brief | {
         "age_seconds": _age(found, now),
         "sites_affected_count": len(found.get("sites_affected", [])),
+        "stapling": found.get("configuration", {}).get("stapling"),
     }
 
 

@@ -45,6 +45,7 @@ HARM = {
     "noise": "messages in the log; visitors notice nothing",
     "none": "visitors notice nothing",
 }
+_DOWN = ("no-cache", "not-served")
 _UNMET = {
     "failing": "something fails; whether visitors wait was not measured",
     "noise": "messages in the log; whether visitors notice anything was not measured",
@@ -64,6 +65,8 @@ def confidence_words(confidence: str) -> str:
 def harm_words(found: Mapping[str, Any]) -> str:
     """Return what visitors notice, of a check's document; nothing is said of them where none was met."""
     severity = str(found["severity"])
+    if found["cause"] in _DOWN and all(one["failure"] for one in found["handshakes"]):
+        return "no site is served"
     if not found["handshakes"] and severity in _UNMET:
         return _UNMET[severity]
     return HARM.get(severity, severity)

@@ -72,7 +72,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     rows += [("Off alone", f"{printable(one['site'])}{_since_of(one)}") for one in found["off_alone"]]
     rows.append(("Last check", _last_check(found["last_check"])))
-    if step := _next_step(found["last_check"], found["last_operation"]):
+    if step := _next_step(found["last_check"], found["last_operation"], found["stapling"]):
         rows.append(("Next step", step))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
     if pending := found["pending_operation"]:
@@ -118,13 +118,18 @@ def _last_check(one: Mapping[str, Any] | None) -> str:
     return f"{one['monitoring_state']}, {_local(one['checked_at'])}: {one['sentence']}"
 
 
-def _next_step(check: Mapping[str, Any] | None, change: Mapping[str, Any] | None) -> str:
-    """What the last check advised, unless something was changed since: then that may be done already."""
+def _next_step(check: Mapping[str, Any] | None, change: Mapping[str, Any] | None, now: str) -> str:
+    """What the last check advised, unless something was changed since: then that may be done already.
+
+    `now`: whether stapling is on; somebody may have changed that by hand.
+    """
     if check is None:
         return ""
     changed = datetime.fromisoformat(change["started"]) if change else None
     if changed and changed > datetime.fromisoformat(check["checked_at"]):
         return "ocsp-stapling check: the last one was made before the last change."
+    if check["stapling"] not in (None, now):
+        return f"ocsp-stapling check: stapling was {check['stapling']} when the last one was made."
     return "" if check["monitoring_state"] == "OK" else str(check["advice_sentence"])
 
 

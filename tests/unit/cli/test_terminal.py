@@ -255,6 +255,18 @@ def test_what_a_check_advised_is_no_next_step_after_a_change(
         "monitoring_state": state,
         "checked_at": "2026-11-24T03:45:00+00:00",
         "advice_sentence": "Turn stapling off now.",
+        "stapling": "on",
     }
-    told = status._next_step(last, {"started": changed} if changed else None)
+    told = status._next_step(last, {"started": changed} if changed else None, "on")
     assert step in told if step else told == ""
+
+
+def test_what_a_check_advised_is_no_next_step_after_somebody_turned_stapling_off_by_hand() -> None:
+    last = {
+        "monitoring_state": "CRITICAL",
+        "checked_at": "2026-11-24T03:45:00+00:00",
+        "advice_sentence": "Turn stapling off now.",
+        "stapling": "on",
+    }
+    assert "stapling was on when the last one was made" in status._next_step(last, None, "off")
+    assert status._next_step(last | {"stapling": None}, None, "off") == "Turn stapling off now."

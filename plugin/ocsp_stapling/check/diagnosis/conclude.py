@@ -140,27 +140,16 @@ def _faulty(
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
+    whose = (*_whose(evidence, found, alone.alone), _through(evidence))
+    meanwhile = _meanwhile(evidence, leading, found, measured, handed_on)
     return Diagnosis(
         leading.cause,
         severity,
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
-        _faulty_advice(
-            action,
-            cure,
-            leading.why,
-            will_wait,
-            evidence,
-            alone,
-            _meanwhile(evidence, leading, found, measured, handed_on),
-        ),
-        (
-            *leading.why.reasons_for,
-            leading.concerning,
-            *_whose(evidence, found, alone.alone),
-            _through(evidence),
-        ),
+        _faulty_advice(action, cure, leading.why, will_wait, evidence, alone, meanwhile),
+        (*leading.why.reasons_for, leading.concerning, *whose),
         (*leading.why.reasons_against, *_warnings(action, strict)),
         waits or causes,
         causes,

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
-from ocsp_stapling.text import listed
+from ocsp_stapling.text import duration, listed
 
 STALL_SECONDS = 1.0
 """A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
 _TENTH = 10
+_MINUTES = 300.0
+"""Seconds from which on a wait is told in minutes."""
 _QUEUED = 1.5
 """The longest wait of several at once is so many times the shortest where one waits for the other."""
 
@@ -199,7 +201,9 @@ def queue_words(each: float) -> str:
     """Return what a queue means for visitors, "" where there is none."""
     if each < STALL_SECONDS:
         return ""
-    return f"{rounded(each)} s each, one after the other: the tenth waits {each * _TENTH:.0f} s"
+    tenth = each * _TENTH
+    waits = f"{tenth:.0f} s" if tenth < _MINUTES else duration(tenth)
+    return f"{rounded(each)} s each, one after the other: the tenth waits {waits}"
 
 
 def rounded(seconds: float) -> str:

@@ -305,23 +305,8 @@ def off(
     sentence = _off_words(evidence)
     if measured.stalling:
         return _off_and_slow(evidence, cause, sentence)
-    if leading is None and (told := unseen.told(evidence)):
-        advice = f"Keep it off for now: {uncapital(told)}"
-        return Diagnosis(
-            cause,
-            Severity.NONE,
-            Confidence.HIGH,
-            Action.NOTHING,
-            sentence,
-            advice,
-            (told,),
-            afterwards=Action.TURN_ON,
-        )
     if leading is None:
-        advice = f"{all_answer(evidence)}: turn stapling on again."
-        if evidence.unasked:
-            advice += f" Not all were asked: {unasked_words(evidence.unasked)}"
-        return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
+        return _off_and_well(evidence, cause, sentence)
     action = remedy(leading.why)
     fails = told_of(leading)
     advice = f"Keep it off for now: {uncapital(fails)} {advised(leading.why, action)}"
@@ -329,6 +314,19 @@ def off(
     return Diagnosis(
         cause, Severity.NONE, Confidence.HIGH, action, sentence, advice, reasons, afterwards=Action.TURN_ON
     )
+
+
+def _off_and_well(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
+    """Nothing that may be seen speaks against turning it on."""
+    if told := unseen.told(evidence):
+        advice, then = f"Keep it off for now: {uncapital(told)}", Action.TURN_ON
+        return Diagnosis(
+            cause, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice, (told,), afterwards=then
+        )
+    advice = f"{all_answer(evidence)}: turn stapling on again."
+    if evidence.unasked:
+        advice += f" Not all were asked: {unasked_words(evidence.unasked)}"
+    return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
 
 
 def _off_words(evidence: Evidence) -> str:

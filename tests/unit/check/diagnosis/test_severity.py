@@ -13,6 +13,7 @@ from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, diagnose
 from ocsp_stapling.check.diagnosis.explanation import Confidence, can_hold_up
+from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import (
     AskedCertificates,
     AuthorityEvidence,
@@ -29,6 +30,7 @@ from ocsp_stapling.check.evidence import (
     SteeringLine,
 )
 from ocsp_stapling.check.report import document, exit_status
+from ocsp_stapling.check.words import harm_words
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.server.sites import host_of
@@ -1074,3 +1076,15 @@ def test_of_a_site_with_two_certificates_only_the_url_at_fault_is_said_to_stand_
         "http://ocsp.rsa.example stands in the certificate of both.example (account account, "
         "/etc/apache2/conf/httpd.conf:57)."
     ]
+
+
+@pytest.mark.parametrize(("each", "tenth"), [(3.0, "30 s"), (27.0, "270 s"), (120.0, "20 minutes")])
+def test_the_wait_of_the_tenth_is_told_in_the_unit_that_fits(each: float, tenth: str) -> None:
+    assert queue_words(each).endswith(f"the tenth waits {tenth}")
+
+
+def test_the_effect_of_an_apache_that_does_not_run_is_that_no_site_is_served() -> None:
+    down = HostEvidence(front=Server.NOBODY, apache_running=False)
+    refused = tuple(replace(each, error="refused", staple="") for each in evidence(FINE).handshakes)
+    made = evidence(FINE, host=down, handshakes=refused)
+    assert harm_words(document(made, diagnose(made))) == "no site is served"
