@@ -236,7 +236,7 @@ class ShieldedResponder:
     stuck_end: datetime | None = None
     """When that is, or was."""
     ended_count: int = 0
-    """How many of those that are missing were held until they ended."""
+    """How many of those that are missing were held until they ended, within the last week."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ PORT = 340
 WISH = "shield.json"
 STUCK_FAILURES = 3
 """After so many in a row, more than half an hour, an answer is not expected to be replaced by itself."""
+_LAMENTED_SECONDS = 7 * 86400
+"""So long an answer that has ended is missed; afterwards it is as if it had never been held: nobody waits for it."""
 _ASK_SECONDS = 1.0
 _REPLY_BYTES = 4096
 _COUNT = re.compile(rb"\r\n%b: (\d{1,20})\r\n" % relay.COUNT_HEADER.encode())
@@ -40,7 +42,7 @@ class OfResponder:
     stuck_end: int | None = None
     """When that is, or was."""
     ended_count: int = 0
-    """How many of those that are missing were held until they ended."""
+    """How many of those that are missing were held until they ended, within the last week."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def standing(
     """Return how the shield stands for these certificates."""
     moment = time.time() if now is None else now
     kept, damaged = store.load(directory)
-    held = {one.cert_id: kept[one.cert_id] for one in wanted if one.cert_id in kept}
+    missed = moment - _LAMENTED_SECONDS
+    held = {one.cert_id: each for one in wanted if (each := kept.get(one.cert_id)) and each.until > missed}
     valid = {cert_id: each for cert_id, each in held.items() if each.until > moment}
     attempts = read_attempts(state_directory)
     reasons: dict[str, int] = {}

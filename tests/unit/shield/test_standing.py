@@ -112,3 +112,21 @@ def test_an_answer_that_was_held_until_it_ended_is_told_from_one_that_never_came
     world.now = kept.until + 1
     (one,) = told(world).responders
     assert (one.held_count, one.missing_count, one.ended_count) == (0, 2, 1)
+
+
+def test_an_authority_that_never_answers_again_is_lamented_for_a_week_and_no_longer(world: World) -> None:
+    world.site("ocsp.a.test", "www.a.test")
+    world.run()
+    (kept,) = world.held().values()
+    world.behaviour["ocsp.a.test"] = "hang"
+    world.now = kept.until - 3 * 3600
+    for _ in range(4):
+        world.run()
+        world.now += 3600
+    seen = []
+    for days in (6, 8):
+        world.now = kept.until + days * 86_400
+        found = told(world)
+        (one,) = found.responders
+        seen.append((one.missing_count, one.ended_count, one.stuck_site, len(found.stuck)))
+    assert seen == [(1, 1, "www.a.test", 1), (1, 0, None, 0)]
