@@ -29,7 +29,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     can_hold_up,
 )
 from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
-from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity, besides
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, waited_just_now
 from ocsp_stapling.check.diagnosis.shield import offered, shielded
 from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
@@ -42,7 +42,6 @@ from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, u
 
 _NAMED_AT_MOST = 3
 """Sites of one customer that are turned off by name; of more all of the account's are."""
-_BOTH = 2
 _ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 _UNKNOWN = "unknown"
 
@@ -53,7 +52,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
-    verdict = offered(evidence, shielded(evidence, verdict, [one for one in found if not one.ok], measured))
+    verdict = offered(evidence, shielded(evidence, verdict, found, measured))
     verdict = beside.with_never_stapled(evidence, verdict)
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, **_alone(evidence, found, _guilty(evidence, found))._asdict())
@@ -294,7 +293,7 @@ def _faulty_words(
     measured: Measured,
     causes: tuple[str, ...],
 ) -> str:
-    same, other = _besides(leading, found, found)
+    same, other = besides(leading, _by_host(found), found)
     if severity is Severity.STALLING and measured.slow:
         effect = _stall_words(evidence, leading, causes, "them" if same else "it")
     else:
@@ -307,31 +306,11 @@ def _with_others(
     leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
 ) -> str:
     """Say what fails, and what else of those `told` does."""
-    return leading.why.sentence + "".join(_besides(leading, told, found))
+    return leading.why.sentence + "".join(besides(leading, _by_host(told), found))
 
 
-def _besides(
-    leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
-) -> tuple[str, str]:
-    """What else fails of those `told`, and how many of all that makes: for the same reason, or for another one.
-
-    The other reason comes behind what the first one does to visitors, so that "it" is the first.
-    """
-    broken = [one for one in told if not one.ok]
-    hosts = sorted({host_of(one.url) for one in broken} - {host_of(leading.url)})
-    if not hosts:
-        return "", ""
-    every = {host_of(one.url) for one in found}
-    number = _all_or_some(len(hosts) + 1, len(every))
-    if all(one.cause is leading.cause for one in broken):
-        return f" The same holds for {listed(hosts)}: {number}.", ""
-    return "", f" There is trouble with {listed(hosts)}, too: {number}."
-
-
-def _all_or_some(failing: int, every: int) -> str:
-    if failing < every:
-        return f"{failing} of {counted(every, 'responder')} fail"
-    return "both responders fail" if every == _BOTH else f"all {every:,} responders fail"
+def _by_host(responders: Sequence[ResponderDiagnosis]) -> list[ResponderDiagnosis]:
+    return sorted(responders, key=lambda one: host_of(one.url))
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:

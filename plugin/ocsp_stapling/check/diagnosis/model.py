@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, Explanation
+from ocsp_stapling.text import counted, host_of, listed
+
+_BOTH = 2
 
 
 class Severity(Enum):
@@ -45,6 +49,30 @@ class ResponderDiagnosis:
     def ok(self) -> bool:
         """Whether nothing is wrong with it."""
         return self.why.cause is Cause.HEALTHY
+
+
+def besides(
+    leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
+) -> tuple[str, str]:
+    """Return what else fails of those `told`, and how many of all that makes: for the same reason, or for another one.
+
+    They are named in their order. The other reason comes behind what the first one does to visitors, so that
+    "it" is the first.
+    """
+    broken = [one for one in told if not one.ok]
+    hosts = [host for one in broken if (host := host_of(one.url)) != host_of(leading.url)]
+    if not hosts:
+        return "", ""
+    number = _all_or_some(len(set(hosts)) + 1, len({host_of(one.url) for one in found}))
+    if all(one.cause is leading.cause for one in broken):
+        return f" The same holds for {listed(hosts)}: {number}.", ""
+    return "", f" There is trouble with {listed(hosts)}, too: {number}."
+
+
+def _all_or_some(failing: int, every: int) -> str:
+    if failing < every:
+        return f"{failing} of {counted(every, 'responder')} fail"
+    return "both responders fail" if every == _BOTH else f"all {every:,} responders fail"
 
 
 @dataclass(frozen=True)

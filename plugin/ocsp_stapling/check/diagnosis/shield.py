@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ocsp_stapling.check.diagnosis.advice import ADVICE, Action
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
-from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
+from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity, besides
 from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.server.sites import host_of
-from ocsp_stapling.text import counted, listed, uncapital, when
+from ocsp_stapling.text import counted, host_of, listed, uncapital, when
 
 _DAY = timedelta(days=1)
 _FETCH: dict[str, Any] = {
@@ -26,7 +25,7 @@ _OTHERWISE = (Cause.PROXY, Cause.FORCED_URL, Cause.CACHE_TOO_SMALL)
 
 
 def shielded(
-    evidence: Evidence, found: Diagnosis, broken: Sequence[ResponderDiagnosis], measured: Measured
+    evidence: Evidence, found: Diagnosis, each: Sequence[ResponderDiagnosis], measured: Measured
 ) -> Diagnosis:
     """Under the shield a responder's trouble holds up nobody, so it is no alarm until its answers end."""
     shield = evidence.shield
@@ -36,9 +35,9 @@ def shielded(
         return _down(_held(evidence, shield), found, measured)
     if measured.stalling:
         return found
-    dark = [one for one in broken if one.cause is not Cause.CERTIFICATE_REVOKED]
-    if dark and found.severity in (Severity.FAILING, Severity.NOISE):
-        found = _nobody_waits(evidence, shield, found, dark)
+    others = [one for one in each if one.cause is not Cause.CERTIFICATE_REVOKED]
+    if not all(one.ok for one in others) and found.severity in (Severity.FAILING, Severity.NOISE):
+        found = _nobody_waits(evidence, shield, found, others)
     return _loud(shield, _stuck(evidence, shield, found))
 
 
@@ -73,17 +72,19 @@ def _held(evidence: Evidence, shield: ShieldEvidence) -> str:
 
 
 def _nobody_waits(
-    evidence: Evidence, shield: ShieldEvidence, found: Diagnosis, dark: Sequence[ResponderDiagnosis]
+    evidence: Evidence, shield: ShieldEvidence, found: Diagnosis, each: Sequence[ResponderDiagnosis]
 ) -> Diagnosis:
     """The answers of responders that do not answer: how long they last is how long nothing needs to be done."""
-    hosts = {host_of(one.url) for one in dark}
-    theirs = [one for one in shield.responders if one.host in hosts]
-    ends, first = min(
-        ((one.earliest_end, one.host) for one in theirs if one.earliest_end), default=(None, "")
+    dark = {host_of(one.url) for one in each if not one.ok}
+    theirs = sorted((one for one in shield.responders if one.host in dark), key=_end)
+    turn = {one.host: number for number, one in enumerate(theirs)}
+    every = sorted(each, key=lambda one: turn.get(host_of(one.url), len(turn)))
+    leading = next(one for one in every if not one.ok)
+    same, other = besides(leading, every, every)
+    told = (
+        f"{leading.why.sentence}{same} Not one visitor waits, for the shield is on: "
+        f"{_held(evidence, shield)}{_lasting(evidence, theirs)}.{other}"
     )
-    leading = next((one for one in dark if host_of(one.url) == first), dark[0])
-    told = f"{leading.why.sentence} Not one visitor waits, for the shield is on: {_held(evidence, shield)}"
-    told += f"{_lasting(evidence, theirs, ends)}."
     if ending := tuple(one.host for one in theirs if _ends_soon(one, evidence.taken_at)):
         trouble = (*found.shield_trouble, "ends-soon")
         return replace(
@@ -94,24 +95,52 @@ def _nobody_waits(
         severity=Severity.NOISE,
         action=Action.NOTHING,
         sentence=told,
-        advice="Nothing needs to be done now: the watch asks again until it answers.",
+        advice=f"Nothing needs to be done now: the watch asks again until {_they(dark)}.",
         sites=(),
         must_staple=(),
     )
 
 
-def _lasting(evidence: Evidence, theirs: Sequence[ShieldedResponder], ends: datetime | None) -> str:
-    """What has ended comes first: that others last for days is no comfort to those sites."""
-    ended = sum(one.ended_count for one in theirs)
-    if not ended:
-        return f"; staples last until {when(ends)}" if ends else ""
-    gone = "staples" if evidence.unseen is not None else counted(ended, "staple")  # how many is not told
-    return f"; {gone} ended without a new one{f', the others last until {when(ends)}' if ends else ''}"
+def _they(hosts: Collection[str]) -> str:
+    return "it answers" if len(hosts) == 1 else "they answer"
+
+
+def _end(one: ShieldedResponder) -> datetime:
+    """When the first of its staples ends that are still valid; those of whom none is, last."""
+    return one.earliest_end or datetime.max.replace(tzinfo=UTC)
+
+
+def _lasting(evidence: Evidence, theirs: Sequence[ShieldedResponder]) -> str:
+    """What has ended comes first: that others last for days is no comfort to those sites.
+
+    `theirs` stand in the order in which they end; of several those are named that matter.
+    """
+    several = len(theirs) > 1
+    gone = [one for one in theirs if one.ended_count]
+    told = []
+    if gone:
+        # How many is not told to everybody.
+        hidden = evidence.unseen is not None
+        count = "staples" if hidden else counted(sum(one.ended_count for one in gone), "staple")
+        told.append(f"{count}{_of(gone) if several else ''} ended without a new one")
+    if lasting := [one for one in theirs if one.earliest_end]:
+        first, whose = when(_end(lasting[0])), "the others" if gone else "staples"
+        soon = [one for one in lasting if _end(one) - evidence.taken_at < _DAY]
+        if several and soon:
+            whose = "those" if gone else "staples"
+            told.append(f"{whose}{_of(soon)} end within a day, the first at {first}")
+        else:
+            told.append(f"{whose} last until {first}{' at least' if several else ''}")
+    return f"; {', '.join(told)}" if told else ""
+
+
+def _of(responders: Sequence[ShieldedResponder]) -> str:
+    return f" of {listed([one.host for one in responders])}"
 
 
 def _ends_soon(one: ShieldedResponder, now: datetime) -> bool:
     """Whether a staple ends within a day, or has ended. What was never held is as before the shield: nobody waits."""
-    return bool(one.ended_count or (one.earliest_end and one.earliest_end - now < _DAY))
+    return bool(one.ended_count) or _end(one) - now < _DAY
 
 
 def _stuck(evidence: Evidence, shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:

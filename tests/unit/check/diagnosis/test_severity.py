@@ -313,6 +313,63 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     assert exit_status(bare) == 1
 
 
+def under_the_shield(*ends: int | None, ended: int = 0) -> Diagnosis:
+    """Of as many responders that hang the answers last so many hours (None: none is held); another one is well."""
+    names = "abcdefgh"[: len(ends)]
+    dark = [responder(name, Outcome.REPLY_TIMEOUT) for name in names]
+    theirs = [
+        ShieldedResponder(
+            f"ocsp.{name}.example",
+            2,
+            0,
+            1,
+            None if hours is None else NOW + timedelta(hours=hours),
+            ended_count=ended,
+        )
+        for name, hours in zip(names, ends, strict=True)
+    ]
+    made = evidence(*dark, FINE, handshakes=tuple(meeting(FINE)), shield=shield(responders=tuple(theirs)))
+    return diagnose(made)
+
+
+def test_under_the_shield_every_dark_responder_counts_and_those_whose_answers_end_first_are_named() -> None:
+    found = under_the_shield(90, 72, 80, 100, 60)
+    assert found.sentence.startswith("The responder ocsp.e.example ")
+    assert (
+        " The same holds for ocsp.b.example, ocsp.c.example, ocsp.a.example and 1 more: 5 of 6 responders fail."
+        in found.sentence
+    )
+    assert f"staples last until {NOW + timedelta(hours=60):%Y-%m-%d %H:%M}" in found.sentence
+    assert found.sentence.endswith(" at least.")
+    assert found.advice.endswith("the watch asks again until they answer.")
+    assert (exit_status(found), found.shield_ending) == (0, ())
+
+
+def test_under_the_shield_all_are_named_whose_staples_end_soon_or_have_ended() -> None:
+    soon = under_the_shield(72, 20, None, 5)
+    first = f"{NOW + timedelta(hours=5):%Y-%m-%d %H:%M}"
+    assert (
+        f"; staples of ocsp.d.example, ocsp.b.example end within a day, the first at {first}" in soon.sentence
+    )
+    assert soon.shield_ending == ("ocsp.d.example", "ocsp.b.example")
+    over = under_the_shield(None, 20, ended=1)
+    assert (
+        "; 2 staples of ocsp.b.example, ocsp.a.example ended without a new one, those of ocsp.b.example end within"
+        in over.sentence
+    )
+    assert set(over.shield_ending) == {"ocsp.a.example", "ocsp.b.example"}
+    assert "not one visitor waits" in over.sentence.lower()
+
+
+def test_under_the_shield_another_kind_of_trouble_is_told_behind_the_first() -> None:
+    dark, other = responder("a", Outcome.REPLY_TIMEOUT), responder("b", Outcome.BAD_SIGNATURE)
+    theirs = tuple(
+        ShieldedResponder(f"ocsp.{letter}.example", 2, 0, 1, NOW + timedelta(hours=72)) for letter in "ab"
+    )
+    found = diagnose(evidence(dark, other, handshakes=(), shield=shield(responders=theirs)))
+    assert found.sentence.endswith(" There is trouble with ocsp.b.example, too: both responders fail.")
+
+
 def test_under_the_shield_one_certificate_that_gets_no_new_answer_is_told_a_day_before_its_staple_ends() -> (
     None
 ):
