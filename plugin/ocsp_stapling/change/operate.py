@@ -103,6 +103,8 @@ class Operator:
                     "The server's configuration changed since the plan was shown, so nothing was done. "
                     "Look at the new plan, then confirm it.",
                 )
+            if made.acts and not agreed:
+                raise needs_consent()
             settled = None if made.changes else self._settled(made, server, surroundings.situation)
             if not (settled or agreed):
                 raise needs_consent()

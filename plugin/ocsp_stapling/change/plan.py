@@ -106,6 +106,11 @@ class Plan:
     """Whether Apache asks our relay now, so that no authority keeps anybody waiting."""
 
     @property
+    def acts(self) -> bool:
+        """Whether it does anything, so that somebody has to agree to it."""
+        return bool(self.changes) or self.ends_shield
+
+    @property
     def is_cold_after(self) -> bool:
         """Whether visitors may wait for staples right after it, with nothing wrong: each is fetched once more."""
         return self.action == CACHE_FIT

@@ -154,17 +154,17 @@ def _dry_run(operator: Operator, as_json: bool) -> int:
 
 
 def _needing_none(operator: Operator) -> Plan:
-    """Return the plan if nothing has to be written. Raises Problem, else `needs-consent`."""
+    """Return the plan if it does nothing. Raises Problem, else `needs-consent`."""
     plan = operator.plan()
-    if plan.changes:
+    if plan.acts:
         raise needs_consent()
     return plan
 
 
 def _consented(operator: Operator) -> Plan:
-    """Show the plan, ask, and return what was agreed to; where no file needs a change there is nothing to ask."""
+    """Show the plan, ask, and return what was agreed to; where it does nothing there is nothing to ask."""
     plan = operator.plan()
-    if plan.changes:
+    if plan.acts:
         click.echo(_plan_text(plan))
         if not click.confirm("Do it?", default=False):
             raise Problem("not-confirmed", "Nothing was changed.")

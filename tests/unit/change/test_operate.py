@@ -386,6 +386,9 @@ def test_an_end_of_the_shield_while_stapling_is_off_is_told_and_kept_in_the_hist
     state = here.tree.base / "state"
     standing.wish(state, 341)
     assert operator(here, wish("shield-off")).plan().nothing_to_write.startswith("The shield ends;")
+    with pytest.raises(Problem) as caught:
+        operator(here, wish("shield-off")).run(agreed=False)
+    assert (caught.value.code, stopped, standing.wished_port(state)) == ("needs-consent", [], 341)
     ended = ask(here, "shield-off")
     assert ended.sentence.startswith("The shield is ended; stapling stays off, and no file needed a change. ")
     assert (ended.operation, stopped, standing.wished_port(state)) == ("", ["relay"], 0)

@@ -85,7 +85,7 @@ def show(action: str) -> str:
         "plan.html",
         plan=found,
         nothing_to_write=plan.nothing_to_write,
-        ends_shield=plan.ends_shield,
+        acts=plan.acts,
         title=_TITLES[action],
         lead=_LEADS[action],
         confirm=_CONFIRM[action],

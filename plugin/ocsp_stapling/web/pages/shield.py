@@ -25,6 +25,9 @@ _OFF = (
     "authority is out of reach, no visitor waits and sites keep their staples for days."
 )
 
+_ON_BUTTON = Button("Turn the shield on…", "plan.show", {"action": "shield-on"})
+_OFF_BUTTON = Button("Turn the shield off…", "plan.show", {"action": "shield-off"})
+
 
 @dataclass(frozen=True)
 class Card:
@@ -34,7 +37,7 @@ class Card:
     word: str
     lines: tuple[str, ...]
     facts: tuple[Fact, ...]
-    button: Button
+    buttons: tuple[Button, ...]
 
 
 def card() -> Card:
@@ -42,18 +45,15 @@ def card() -> Card:
     settings = services().settings
     port = wished_port(settings.state_directory)
     if not port:
-        return Card(
-            "calm", "Off", (_OFF,), (), Button("Turn the shield on…", "plan.show", {"action": "shield-on"})
-        )
-    off = Button("Turn the shield off…", "plan.show", {"action": "shield-off"})
+        return Card("calm", "Off", (_OFF,), (), (_ON_BUTTON,))
     try:
         in_force, found = _look(
             settings, port, _stamp(settings.state_directory), int(time.time()) // _KEPT_SECONDS
         )
     except Problem as problem:
-        return Card("warn", "Not clear", (problem.sentence,), (), off)
-    button = off if in_force else Button("Turn the shield on…", "plan.show", {"action": "shield-on"})
-    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found)), button)
+        return Card("warn", "Not clear", (problem.sentence,), (), (_OFF_BUTTON,))
+    buttons = (_OFF_BUTTON,) if in_force else (_ON_BUTTON, _OFF_BUTTON)
+    return Card(*_state(found, in_force), tuple(_lines(found, in_force)), tuple(_facts(found)), buttons)
 
 
 def _stamp(directory: Path) -> tuple[int, ...]:
@@ -91,7 +91,7 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
     elif not in_force:
         yield (
             "Apache does not ask the relay now: stapling is off, or another line decides. Stapling returns with the "
-            "shield; `ocsp-stapling shield off` ends that."
+            "shield, unless that is turned off here."
         )
     if found.revoked:
         yield f"Revoked by the authority: {listed(found.revoked)}."
