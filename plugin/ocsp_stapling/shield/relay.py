@@ -55,6 +55,8 @@ _RECORD = struct.Struct("=QqqI")
 """Before each answer in a book: its file's number and time, until when it may be handed out, its length."""
 _CHUNK = 16 * 1024
 _HEAD_BYTES = 8 * 1024
+_CERT_ID_WITHIN = 1024
+"""So far from its begin a question is searched for a CertID; Apache's stands in the first hundred bytes."""
 # CertID: two hashes of twenty bytes and the serial number, as SHA-1 has them (RFC 6960 section 4.1.1). The first one
 # is Apache's: what a visitor adds stands in the extensions, which follow.
 _CERT_ID = re.compile(rb"\x04\x14(.{20})\x04\x14(.{20})\x02([\x01-\x7f])", re.DOTALL)
@@ -64,7 +66,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 
 def cert_id_of(question: bytes) -> str:
     """Return the CertID asked about, in hexadecimal, "" if there is none."""
-    found = _CERT_ID.search(question)
+    found = _CERT_ID.search(question, 0, _CERT_ID_WITHIN)
     if found is None:
         return ""
     serial = question[found.end() : found.end() + found[3][0]]

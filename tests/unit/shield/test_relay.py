@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -108,6 +109,41 @@ def test_what_is_held_is_handed_out_and_anything_else_is_try_later(running: Rela
 def test_a_visitors_own_extensions_do_not_matter_whatever_they_hold(running: Relay, size: int) -> None:
     crafted = ocsp_request(certificate(), ISSUER)  # somebody else's CertID, where a visitor can put it
     assert running.ask(QUESTION, crafted + os.urandom(size)) == ANSWER
+
+
+def test_a_cert_id_far_behind_is_nobodys_question(running: Relay) -> None:
+    """It would be looked for in 70,000 bytes, milliseconds each, by whoever sends hundreds of those a second."""
+    assert running.ask(b"\x04\x14" * 30_000 + QUESTION) == TRY_LATER
+    assert running.ask(os.urandom(200) + QUESTION) == ANSWER
+
+
+def test_of_several_questions_on_one_connection_the_first_is_answered_and_it_ends(running: Relay) -> None:
+    request = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(QUESTION) + QUESTION
+    assert running.send(request + request[:40]) == ANSWER
+
+
+@pytest.mark.parametrize(("sent", "answer"), [(1.0, ANSWER), (0.5, TRY_LATER), (0.0, None)])
+def test_who_has_closed_his_half_is_answered_at_once(
+    running: Relay, sent: float, answer: bytes | None
+) -> None:
+    request = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(QUESTION) + QUESTION
+    with socket.create_connection(("127.0.0.1", running.port), 5) as opened:
+        opened.sendall(request[: round(sent * len(request))])
+        opened.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: opened.recv(65536), b""))
+    assert reply.endswith(answer or TRY_LATER)
+
+
+def test_who_breaks_off_in_any_moment_harms_nobody(running: Relay) -> None:
+    before = running.workers()
+    request = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(QUESTION) + QUESTION
+    for length in range(0, len(request) + 1, 7):
+        opened = socket.create_connection(("127.0.0.1", running.port), 5)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        opened.sendall(request[:length])
+        opened.close()  # with a reset
+        assert running.ask(QUESTION) == ANSWER
+    assert running.workers() == before
 
 
 def test_a_question_by_get_is_answered_too(running: Relay) -> None:
