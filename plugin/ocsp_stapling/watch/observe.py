@@ -14,6 +14,7 @@ from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import WatchSettings
+from ocsp_stapling.text import shown
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.watch.policy import RELAY_DEAD, Observation
 
@@ -47,7 +48,7 @@ def observe(
         returned_at=(last.finished or last.started) if last else 0.0,
         waits_for=_named(unhealthy),
         shield_trouble=_shield_trouble(check, relay_dead),
-        revoked=tuple(map(str, check["shield"]["revoked"])) if check.get("shield") else None,
+        revoked=tuple(map(_word, check["shield"]["revoked"])) if check.get("shield") else None,
     )
 
 
@@ -55,10 +56,15 @@ def _shield_trouble(check: Document, relay_dead: bool) -> tuple[str, ...]:
     """What of the shield needs somebody. Revocations are told by themselves, and a dead relay is started anew."""
     shield = check.get("shield") or {"trouble": ()}
     found = [RELAY_DEAD] if relay_dead else []
-    found += [f"ends-soon:{host}" for host in shield.get("ending_hosts", ())]
+    found += [f"ends-soon:{_word(host)}" for host in shield.get("ending_hosts", ())]
     if "must-staple" in shield["trouble"]:
-        found += [f"must-staple:{site}" for site in shield["missing_must_staple"]]
+        found += [f"must-staple:{_word(site)}" for site in shield["missing_must_staple"]]
     return tuple(found)
+
+
+def _word(name: str) -> str:
+    """A name out of a certificate as one short word: what was told is remembered as words."""
+    return "?".join(shown(name).split())
 
 
 def reading(check: Document, now: float) -> Reading:

@@ -121,6 +121,24 @@ def test_a_stall_that_one_customer_causes_costs_that_customer_alone_a_staple() -
     assert "his.test alone" in actions[0].reason
 
 
+def test_names_out_of_certificates_are_one_word_each_for_the_memory_of_what_was_told(tmp_path: Path) -> None:
+    """Else a responder with a blank in its URL (a user name is passed over) would be new at every pass."""
+    found = evidence(responder())
+    check = report.document(found, diagnose(found))
+    check["shield"] = {
+        "trouble": ("ends-soon", "must-staple"),
+        "ending_hosts": ["a b@ocsp.test", "x" * 9000],
+        "missing_must_staple": ["c d.test"],
+        "revoked": ["e f.test"],
+    }
+    with Journal(tmp_path) as journal:
+        seen = observe(check, journal, WatchSettings(), 0.0)
+    assert seen.revoked == ("e?f.test",)
+    first, second, third = seen.shield_trouble
+    assert (first, third) == ("ends-soon:a?b@ocsp.test", "must-staple:c?d.test")
+    assert len(second) < 200
+
+
 def test_one_customers_many_sites_are_turned_off_as_one_account(tmp_path: Path) -> None:
     many = tuple(Site(f"his{number}.test", "mallory") for number in range(9))
     his = replace(responder(v4=Outcome.REPLY_TIMEOUT, sites=1), sites=many)
