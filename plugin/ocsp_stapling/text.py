@@ -48,8 +48,16 @@ def duration(seconds: float) -> str:
 
 
 def local(at: datetime | float) -> datetime:
-    """Return a moment (seconds since the epoch, or a time with its zone) in the server's zone."""
-    return (at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)).astimezone()
+    """Return a moment (seconds since the epoch, or a time with its zone) in the server's zone.
+
+    The first and the last day of time, which anybody can write into an answer, are left in UTC where they would lie
+    outside of it.
+    """
+    moment = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
 
 
 def when(at: datetime | float) -> str:
