@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import islice
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -25,6 +26,7 @@ from ocsp_stapling.ocsp.request import certificate_id
 
 TOLERANCE = timedelta(seconds=300)  # mod_ssl's SSLStaplingResponseTimeSkew
 MAX_ANSWER_BYTES = 10_240  # what mod_ssl keeps of an answer
+_SIGNERS_AT_MOST = 3
 
 _DIGESTS = {"sha1", "sha224", "sha256", "sha384", "sha512"}
 
@@ -173,8 +175,12 @@ def _find_signer(
 
 
 def _named_signers(response: ocsp.OCSPResponse, authority: x509.Certificate) -> Iterator[x509.Certificate]:
-    """Yield the issuer and the enclosed certificates that the ResponderID names (RFC 6960, 4.2.2.3)."""
-    yield from (one for one in (authority, *_enclosed(response)) if _is_named(response, one))
+    """Yield the issuer and the enclosed certificates that the ResponderID names (RFC 6960, 4.2.2.3), a few at most.
+
+    An answer has room for dozens of one name, each of which would cost a signature to be verified.
+    """
+    named = (one for one in (authority, *_enclosed(response)) if _is_named(response, one))
+    yield from islice(named, _SIGNERS_AT_MOST)
 
 
 def _enclosed(response: ocsp.OCSPResponse) -> list[x509.Certificate]:

@@ -22,7 +22,7 @@ from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.answer import Verdict, verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate, parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
-from ocsp_stapling.ocsp.issuer import issuer_of
+from ocsp_stapling.ocsp.issuer import is_signed_by, issuer_of
 from ocsp_stapling.ocsp.request import certificate_id
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
@@ -31,12 +31,15 @@ from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, host_of
 from ocsp_stapling.settings import ProbeSettings
 from ocsp_stapling.shield import store
 from ocsp_stapling.shield.store import Kept
+from ocsp_stapling.text import shown
 
 DIRECTORY = Path("/var/lib/ocsp-stapling-shield")
 ATTEMPTS = "shield-attempts.json"
 AT_ONCE = 5
 """Questions to one responder side by side; two rounds a second make ten."""
 _ROUND_SECONDS = 0.5
+_READ_AT_MOST = 4
+"""Answers about one certificate that are verified, of those that its responder's addresses gave."""
 _REST_AFTER = 3
 """Failures in a row after which a responder rests for the pass."""
 _HANGING = (Outcome.DNS_TIMEOUT, Outcome.CONNECT_TIMEOUT, Outcome.REPLY_TIMEOUT, Outcome.DEADLINE)
@@ -46,8 +49,8 @@ _WITHOUT_END_SECONDS = 12 * 3600
 _WITHOUT_END_KEPT_SECONDS = 7 * 86400
 _REVOKED_SECONDS = 3600
 _SAME_AGAIN_SECONDS = 3600.0
-_ROUND_QUESTIONS = 100
-"""In one round, to all responders together: the child puts as many side by side and ends in time."""
+_ROUND_QUESTIONS = 60
+"""In one round, to all responders together: the child looks as many names up side by side, so none waits."""
 
 Ask = Callable[[Sequence[Target]], Sequence[ResponderFinding]]
 
@@ -106,8 +109,20 @@ def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> list[Wanted]
             if pair is not None:
                 url = _usable(one.ocsp_urls)
                 each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple)
-                found.setdefault(each.cert_id, each)
+                if each.cert_id not in found or _is_forged(found[each.cert_id], each):
+                    found[each.cert_id] = each
     return list(found.values())
+
+
+def _is_forged(one: Wanted, other: Wanted) -> bool:
+    """Whether two certificates share a CertID, and the first is not its issuer's.
+
+    Anybody can write issuer and serial number of another customer's certificate into one of his own, with a
+    responder of his own.
+    """
+    return one.certificate.der != other.certificate.der and not is_signed_by(
+        one.certificate.der, one.issuer.der
+    )
 
 
 def _usable(urls: Sequence[str]) -> str:
@@ -231,7 +246,7 @@ class Refresher:
         """Keep the answer that counts of those of all addresses; return "" or why there is none."""
         reason = finding.sentence if finding.fault or not finding.addresses else ""
         usable = []
-        for address in finding.addresses:
+        for address in _worth_reading(finding.addresses):
             made, told = self._verified(one, finding, address)
             if made is None:
                 reason = reason or told
@@ -252,7 +267,7 @@ class Refresher:
         shortest, longest = _BACK_OFF_SECONDS
         wait = min(shortest * 2 ** (failures - 1), longest) if failures < 10 else longest
         now = self.clock()
-        self._attempts[one.cert_id] = Attempt(failures, now + wait, reason, host_of(one.url), now)
+        self._attempts[one.cert_id] = Attempt(failures, now + wait, reason, shown(host_of(one.url)), now)
 
     def _verified(
         self, one: Wanted, finding: ResponderFinding, address: AddressFinding
@@ -278,7 +293,7 @@ class Refresher:
         until = ends if ends is not None else round(now) + _WITHOUT_END_KEPT_SECONDS
         status = "good" if said.verdict is Verdict.GOOD else "revoked"
         return Kept(
-            one.cert_id, answer, round(said.this_update.timestamp()), ends, until, status, finding.url
+            one.cert_id, answer, round(said.this_update.timestamp()), ends, until, status, shown(finding.url)
         ), ""
 
     def _remember(self, attempts: Mapping[str, Attempt]) -> None:
@@ -287,6 +302,21 @@ class Refresher:
         fresh = self._notes.with_name(f".{self._notes.name}.{os.getpid()}")
         fresh.write_text(text)
         fresh.replace(self._notes)
+
+
+def _worth_reading(addresses: Sequence[AddressFinding]) -> list[AddressFinding]:
+    """The addresses of which one answer may be kept or one reason told: a few, for hostile ones cost time to verify.
+
+    The child has read them: a revocation comes first, then the newest.
+    """
+    differing = {each.answer: each for each in reversed(addresses) if each.answer}
+    silent = [each for each in addresses if not each.answer]
+    answered = sorted(differing.values(), key=lambda each: (each.outcome is Outcome.REVOKED, _signed(each)))
+    return [*reversed(answered), *silent][:_READ_AT_MOST]
+
+
+def _signed(address: AddressFinding) -> float:
+    return address.this_update.timestamp() if address.this_update else 0.0
 
 
 def _count(in_a_row: dict[str, int], who: str, failed: bool) -> None:

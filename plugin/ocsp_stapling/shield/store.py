@@ -38,7 +38,7 @@ class Kept:
     status: str
     """`good` or `revoked`."""
     url: str
-    """The responder that gave it."""
+    """The responder that gave it, as much of it as a sentence can hold."""
 
 
 class Damaged(ValueError):  # noqa: N818 - what the file is

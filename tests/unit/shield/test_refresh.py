@@ -302,7 +302,7 @@ def test_very_many_hosts_are_asked_a_bounded_number_at_a_time(world: World) -> N
     world.ask = lambda targets: sizes.append(len(targets)) or ask(targets)  # type: ignore[method-assign,func-returns-value]
     every = [world.site(f"ocsp{number}.test") for number in range(250)]
     world.run()
-    assert sizes == [100, 100, 50]
+    assert sizes == [60, 60, 60, 60, 10]
     assert len(world.held()) == len(every)
 
 

@@ -13,7 +13,8 @@ from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity, besides
 from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.text import counted, host_of, listed, uncapital, when
+from ocsp_stapling.server.sites import host_of
+from ocsp_stapling.text import counted, listed, shown, uncapital, when
 
 _DAY = timedelta(days=1)
 _FETCH: dict[str, Any] = {
@@ -135,7 +136,7 @@ def _lasting(evidence: Evidence, theirs: Sequence[ShieldedResponder]) -> str:
 
 
 def _of(responders: Sequence[ShieldedResponder]) -> str:
-    return f" of {listed([one.host for one in responders])}"
+    return f" of {listed([shown(one.host) for one in responders])}"
 
 
 def _ends_soon(one: ShieldedResponder, now: datetime) -> bool:
@@ -154,7 +155,7 @@ def _stuck(evidence: Evidence, shield: ShieldEvidence, found: Diagnosis) -> Diag
         return found
     end, first = min(((one.stuck_end or evidence.taken_at, one) for one in soon), key=lambda pair: pair[0])
     ends = f"{'lasts until' if end > evidence.taken_at else 'ended at'} {when(end)}"
-    told = f"{first.host} gives no new answer for the certificate of {first.stuck_site}; its staple {ends}."
+    told = f"{shown(first.host)} gives no new answer for the certificate of {first.stuck_site}; its staple {ends}."
     mild = found.severity in (Severity.NONE, Severity.NOISE)
     trouble = tuple(dict.fromkeys((*found.shield_trouble, "ends-soon")))
     found = replace(
