@@ -54,7 +54,7 @@ class ResponderDiagnosis:
 def besides(
     leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
 ) -> tuple[str, str]:
-    """Return what else fails of those `told`, and how many of all that makes: for the same reason, or for another one.
+    """Return what else fails of those `told`, how many of all that makes, for the same reason or for another one.
 
     They are named in their order. The other reason comes behind what the first one does to visitors, so that
     "it" is the first.
