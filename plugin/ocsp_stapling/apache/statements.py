@@ -22,6 +22,7 @@ NAMES = {
     for name in (
         "DocumentRoot",
         "ErrorLog",
+        "ErrorLogFormat",
         "Group",
         "Listen",
         "LogLevel",

@@ -50,7 +50,9 @@ def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:
     """Return the stapling failures of the last day in Apache's error logs; never raises."""
     local = now.astimezone().replace(tzinfo=None)
     try:
-        own = _told(summarise(entries_of_all(logs.roots, local - _DAY), local, logs.client_checks))
+        own = _told(
+            summarise(entries_of_all(logs.roots, local - _DAY, forms=logs.forms), local, logs.client_checks)
+        )
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence)
     return together([own, read_foreign(logs, local)]) if logs.foreign else own
@@ -62,7 +64,9 @@ def read_foreign(logs: ErrorLogs, local: datetime) -> LogEvidence:
     Who writes a log of their own must not make it look as if visitors waited just now, or as if Apache, should it be
     down, had died of stapling.
     """
-    found = _told(summarise(foreign_entries(logs.foreign, local - _DAY), local, logs.client_checks))
+    found = _told(
+        summarise(foreign_entries(logs.foreign, local - _DAY, logs.forms), local, logs.client_checks)
+    )
     kinds = {kind: count for kind, count in found.kinds.items() if kind != Kind.NO_CACHE.value}
     return replace(found, kinds=kinds, last="", fresh_timeouts=0, fresh_unkept=0)
 

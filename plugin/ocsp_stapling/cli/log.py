@@ -164,7 +164,7 @@ def _of_this_server(since: datetime | None, numbered: bool) -> _Source:
         logs = error_logs(server.look(layout=layout))
     except Problem:
         return _Source(entries(layout.error_log, since, numbered), None, here=True)
-    lines = entries_of_all(logs.roots, since, logs.foreign, numbered)
+    lines = entries_of_all(logs.roots, since, logs.foreign, numbered, logs.forms)
     return _Source(lines, logs.client_checks, logs=logs, here=True)
 
 

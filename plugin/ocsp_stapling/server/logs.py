@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocsp_stapling import files
+from ocsp_stapling.apache.errorlog.form import Form, forms_of
 from ocsp_stapling.apache.tree import ConfigTree, Directive
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
@@ -35,6 +36,9 @@ class ErrorLogs:
     foreign: tuple[Path, ...] = ()
     """Those of them that others than root could have written: what they say of this very moment proves nothing."""
 
+    forms: tuple[Form, ...] = ()
+    """How to read lines of the server's own ErrorLogFormats."""
+
     @property
     def roots(self) -> tuple[Path, ...]:
         """Those that nobody but root can have written."""
@@ -55,6 +59,7 @@ def error_logs(server: ServerState) -> ErrorLogs:
         _hiding(server.tree),
         len(own) - len(read),
         tuple(path for path in read if own[path]),
+        forms_of(_formats(server.tree)),
     )
 
 
@@ -72,6 +77,12 @@ def _is_foreign(log: Path) -> bool:
 
 def _lines(tree: ConfigTree) -> Iterator[Directive]:
     return (line for line in tree.directives if line.name == "ErrorLog" and line.certain)
+
+
+def _formats(tree: ConfigTree) -> Iterator[str]:
+    """The formats of messages; a virtual host's own may stand in the server's log as well."""
+    found = (line.value for line in tree.directives if line.name == "ErrorLogFormat")
+    return (value for value in found if value.lower() not in ("connection", "request"))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -9,13 +9,14 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.errorlog.failures import OTHERS, summarise
+from ocsp_stapling.apache.errorlog.form import Form
 from ocsp_stapling.apache.errorlog.read import Bookmark, new_entries
 from ocsp_stapling.check.evidence import LogEvidence
 from ocsp_stapling.check.surroundings import read_foreign, read_log, together
@@ -48,7 +49,7 @@ class LogReader:
             with Memory(self._directory) as memory:
                 for number, path in enumerate(logs.roots):
                     name = f"{NAME} {path}" if number else NAME
-                    one, known = read_on(path, memory.recall(name), local, logs.client_checks)
+                    one, known = read_on(path, memory.recall(name), local, logs.client_checks, logs.forms)
                     if known is not None:
                         memory.remember(name, known)
                     found.append(one)
@@ -65,7 +66,11 @@ class LogReader:
 
 
 def read_on(
-    path: Path, known: Mapping[str, Any], now: datetime, client_checks: bool = True
+    path: Path,
+    known: Mapping[str, Any],
+    now: datetime,
+    client_checks: bool = True,
+    forms: Sequence[Form] = (),
 ) -> tuple[LogEvidence, dict[str, Any] | None]:
     """Return what the log says of the last day, and what to know next time (None: nothing new, it is unreadable).
 
@@ -73,7 +78,7 @@ def read_on(
     """
     bookmark, failures, kinds, last = _unpacked(known)
     try:
-        lines, following = new_entries(path, bookmark, now - _DAY)
+        lines, following = new_entries(path, bookmark, now - _DAY, forms)
     except Problem as problem:
         return LogEvidence(unreadable=problem.sentence), None
     fresh = summarise(lines, now, client_checks)

@@ -276,3 +276,19 @@ def _private(directory: Path) -> None:
     """Nobody but root may have written anything above, which pytest does not see to everywhere."""
     above = [each for each in directory.parents if each.stat().st_uid != 0]
     assert not above, above
+
+
+def test_a_log_of_the_servers_own_form_is_read_by_check_watch_and_page(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    stamp = f"{now.astimezone():%Y-%m-%d %H:%M:%S.%f}"
+    found = logs(
+        tmp_path,
+        f"ServerRoot {tmp_path}",
+        'ErrorLogFormat "<%{cu}t> %l %m %P %M"',
+        'ErrorLogFormat request "%{X}i"',
+    )
+    assert len(found.forms) == 1
+    found.files[0].parent.mkdir(parents=True)
+    found.files[0].write_text(f"<{stamp}> error ssl 7 AH01941: stapling_renew_response: responder error\n")
+    assert read_log(found, now).last_hour == 1
+    assert LogReader(tmp_path)(found, now).last_hour == 1

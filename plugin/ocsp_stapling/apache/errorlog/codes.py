@@ -196,7 +196,7 @@ _MD = {
 }
 
 # Every message above contains one of these, so a search for them finds every line worth parsing.
-NEEDLES = (b"stapling", b" OCSP ", b" AH0197")
+NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
 
 # Log viewers and pages turn straight quotes into typographic ones: UTF-8, or a single byte in Windows-1252.
 _QUOTE = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)"

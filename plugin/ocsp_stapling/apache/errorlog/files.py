@@ -7,7 +7,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from ocsp_stapling import files
-from ocsp_stapling.apache.errorlog.line import moment, time_of
+from ocsp_stapling.apache.errorlog.form import Form, time_of
+from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
 from ocsp_stapling.problem import Problem
 
@@ -157,22 +158,22 @@ class _Filled(io.RawIOBase):
         return self._fill(memoryview(buffer))
 
 
-def first_time(log: LogFile) -> datetime | None:
+def first_time(log: LogFile, forms: Sequence[Form] = ()) -> datetime | None:
     """Return the latest time among the lines of the first 64 KiB, None if none is dated."""
     if not log.packed:
-        return _latest(os.pread(log.fd, _PROBE, 0))
+        return _latest(os.pread(log.fd, _PROBE, 0), forms)
     with unpacked(log) as fill:
         buffer = bytearray(_PROBE)
-        return _latest(bytes(buffer[: fill(memoryview(buffer))]))
+        return _latest(bytes(buffer[: fill(memoryview(buffer))]), forms)
 
 
-def _latest(data: bytes) -> datetime | None:
+def _latest(data: bytes, forms: Sequence[Form]) -> datetime | None:
     """Return the latest time a line begins with: one line with an invented past must not hide the others."""
-    times = (moment(time) for line in data.split(b"\n") if (time := time_of(line.lstrip(b"\0"))))
+    times = (moment(time) for line in data.split(b"\n") if (time := time_of(line.lstrip(b"\0"), forms)))
     return max((when for when in times if when), default=None)
 
 
-def offset_of(log: LogFile, since: datetime) -> int:
+def offset_of(log: LogFile, since: datetime, forms: Sequence[Form] = ()) -> int:
     """Return the offset of a line from which on nothing of the period is missed, by bisection over the times.
 
     0 if the lines carry no times. Some lines before `since` may follow the offset; filter them.
@@ -183,7 +184,7 @@ def offset_of(log: LogFile, since: datetime) -> int:
         middle = (low + high) // 2
         data = os.pread(log.fd, _PROBE, middle)
         begin = data.find(b"\n") + 1
-        latest = _latest(data[begin:]) if begin else None
+        latest = _latest(data[begin:], forms) if begin else None
         if latest is None:  # 64 KiB without a time: not worth being clever
             break
         if latest < wanted:
@@ -193,7 +194,7 @@ def offset_of(log: LogFile, since: datetime) -> int:
     return low
 
 
-def neighbours(log: LogFile, since: datetime) -> list[Path]:
+def neighbours(log: LogFile, since: datetime, forms: Sequence[Form] = ()) -> list[Path]:
     """Return the rotated files of a log that reach into the period, oldest first.
 
     Known names: error_log.1, error_log.2.gz, error_log-20261101, error_log-20261101.gz, beside the log or in
@@ -206,7 +207,7 @@ def neighbours(log: LogFile, since: datetime) -> list[Path]:
             if (older.device, older.inode) == (log.device, log.inode) or (head and _head(older) == head):
                 continue  # the log itself, or the copy that "copytruncate" is about to make of it
             chosen.append(path)
-            begin = first_time(older)
+            begin = first_time(older, forms)
             if begin and begin < since - SLACK:
                 break
     return chosen[::-1]

@@ -8,6 +8,7 @@ log lines.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -112,14 +113,26 @@ def _parse_unusual(line: bytes, line_number: int) -> Entry | None:
     """Read every format of the header, the usual one included."""
     if not (match := _HEADER.match(line)):
         return None
-    header = match.groupdict()
-    text = _DOCKER_TAIL.sub(b"", line[match.end() :])
-    said = _said(header["code"], text, header["error1"] or header["error2"])
+    found = match.groupdict()
+    header = {
+        **found,
+        "text": _DOCKER_TAIL.sub(b"", line[match.end() :]),
+        "error": found["error1"] or found["error2"],
+        "time": found["time"] or found["outer"],  # Apache's own, else that of a prefix (if it names the year)
+        "pid": found["pid1"] or found["pid2"],
+        "tid": found["tid1"] or found["tid2"] or found["tid3"],
+    }
+    return said_entry(header, line_number)
+
+
+def said_entry(header: Mapping[str, bytes | None], line_number: int) -> Entry | None:
+    """Return what a line says of whose parts (code, text, error, time, pid, tid, module, file, client) these are."""
+    get = header.get
+    said = _said(get("code") or b"", get("text") or b"", get("error"))
     if said is None or not _written_by_apache(said[0], header):
         return None
-    outer = header["time"] or header["outer"]  # Apache's own, else that of a prefix (if it names the year)
-    pid, tid = header["pid1"] or header["pid2"], header["tid1"] or header["tid2"] or header["tid3"]
-    return _entry(said, line_number, _iso_time(outer) if outer else None, pid, tid, header["client"])
+    time = get("time")
+    return _entry(said, line_number, iso_time(time) if time else None, get("pid"), get("tid"), get("client"))
 
 
 Said = tuple[Message, Kind | None, str | None]
@@ -171,14 +184,14 @@ def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
     return rule, kind_of(rule, os_error or b""), _text(responder or b"")
 
 
-def _written_by_apache(rule: Message, header: dict[str, bytes | None]) -> bool:
+def _written_by_apache(rule: Message, header: Mapping[str, bytes | None]) -> bool:
     """Return whether the header can be mod_ssl's own, not that of a module that logs what scripts say."""
-    if module := header["module"]:
+    if module := header.get("module"):
         return module == rule.module
-    if file := header["file"]:
+    if file := header.get("file"):
         return file.rpartition(b"/")[2].startswith((b"ssl_", b"mod_md_"))
     # Only a level ("[error]"): any module may have written it, but mod_ssl's stapling part never has a client.
-    return rule.scope is not Scope.STAPLING or not header["client"]
+    return rule.scope is not Scope.STAPLING or not header.get("client")
 
 
 def _text(raw: bytes) -> str | None:
@@ -186,7 +199,8 @@ def _text(raw: bytes) -> str | None:
     return raw.decode("utf-8", "replace").strip()[:1000] or None
 
 
-def _iso_time(raw: bytes) -> str | None:
+def iso_time(raw: bytes) -> str | None:
+    """Return one of the times that httpd writes as ISO 8601, None if it is none."""
     match = _APACHE_TIME.match(raw)
     if match is None:
         return _checked(raw.decode("ascii", "replace").replace(",", "."))
@@ -202,9 +216,12 @@ def _apache_day(year: bytes, month: bytes, day: bytes) -> str | None:
         return None
 
 
+_BLANK_BEFORE_ZONE = re.compile(r" (?=[+-]\d\d:?\d\d\Z)")
+
+
 def _checked(text: str) -> str | None:
     """Return an ISO 8601 time if it is one (a custom ErrorLogFormat, or a container's prefix)."""
-    text = text.replace(" UTC", "Z")
+    text = _BLANK_BEFORE_ZONE.sub("", text.replace(" UTC", "Z"))
     try:
         datetime.fromisoformat(text)
     except ValueError:
@@ -218,7 +235,7 @@ _DATED = re.compile(rb"\[(?P<time>[A-Z][a-z]{2} [\w :.]{15,40})\]|^(?P<iso>" + _
 def time_of(line: bytes) -> str | None:
     """Return the time any line of the log begins with, as ISO 8601, or None: what a search by time needs."""
     match = _DATED.search(line[:300])
-    return _iso_time(match["time"] or match["iso"]) if match else None
+    return iso_time(match["time"] or match["iso"]) if match else None
 
 
 @lru_cache(maxsize=4096)

@@ -7,12 +7,13 @@ import os
 import signal
 import struct
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple, NoReturn
 
 from ocsp_stapling.apache.errorlog.codes import NEEDLES, Kind, Scope
-from ocsp_stapling.apache.errorlog.line import Entry, parse
+from ocsp_stapling.apache.errorlog.form import Form, parse
+from ocsp_stapling.apache.errorlog.line import Entry
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill, Scanner
 
 PART = 4 * BLOCK
@@ -31,8 +32,8 @@ class LogPart(NamedTuple):
 class Reader:
     """Reads the lines of a file that begin within one part of start..end."""
 
-    def __init__(self, fd: int, start: int, end: int, numbered: bool) -> None:
-        self._fd, self._start, self._end, self._numbered = fd, start, end, numbered
+    def __init__(self, fd: int, start: int, end: int, numbered: bool, forms: Sequence[Form] = ()) -> None:
+        self._fd, self._start, self._end, self._numbered, self._forms = fd, start, end, numbered, forms
         self._scanner = Scanner(NEEDLES)
 
     def parts(self) -> range:
@@ -44,7 +45,7 @@ class Reader:
         first = self._line_from(self._start + number * PART) if number else self._start
         last = self._line_from(self._start + (number + 1) * PART)
         lines = self._scanner.lines(filler(self._fd, first, last), self._numbered)
-        found = [entry for at, line in lines if (entry := parse(line, at + before))]
+        found = [entry for at, line in lines if (entry := parse(line, at + before, self._forms))]
         return LogPart(found, self._scanner.newlines)
 
     def _line_from(self, offset: int) -> int:
@@ -70,9 +71,11 @@ def filler(fd: int, start: int, end: int) -> Fill:
     return fill
 
 
-def read_parts(fd: int, start: int, end: int, numbered: bool) -> Generator[Entry, None, None]:
+def read_parts(
+    fd: int, start: int, end: int, numbered: bool, forms: Sequence[Form] = ()
+) -> Generator[Entry, None, None]:
     """Yield what the lines between two offsets say, in order; line numbers (if wanted) are those of the file."""
-    reader = Reader(fd, start, end, numbered)
+    reader = Reader(fd, start, end, numbered, forms)
     helpers = _start_helpers(reader) if _worth_help(end - start) else []
     try:
         lines = _newlines_before(fd, start) if numbered else 0

@@ -19,7 +19,8 @@ from ocsp_stapling.apache.errorlog import files
 from ocsp_stapling.apache.errorlog.attribution import prove
 from ocsp_stapling.apache.errorlog.codes import NEEDLES
 from ocsp_stapling.apache.errorlog.files import Bookmark, LogFile
-from ocsp_stapling.apache.errorlog.line import Entry, moment, parse
+from ocsp_stapling.apache.errorlog.form import Form, parse
+from ocsp_stapling.apache.errorlog.line import Entry, moment
 from ocsp_stapling.apache.errorlog.parts import read_parts
 from ocsp_stapling.apache.errorlog.paste import MOST, Paste, utf_16
 from ocsp_stapling.apache.errorlog.scan import Fill, Scanner
@@ -40,38 +41,46 @@ FOREIGN_BYTES = 4 << 20
 """Of all logs that others than root can write together; what is full of failures takes half a second to read."""
 
 
-def entries(path: Path, since: datetime | None = None, numbered: bool = True) -> Iterator[Entry]:
+def entries(
+    path: Path, since: datetime | None = None, numbered: bool = True, forms: Sequence[Form] = ()
+) -> Iterator[Entry]:
     """Yield every stapling line of a log, in the order written.
 
     `since` (naive local time) limits it to a period; rotated and gzipped neighbours are read if the period begins
     before the log does; a gzipped log (by its name) is read alone. Lines without a time are kept: nothing says that
-    they are old. Without `numbered`, line numbers are 0 and the scan is faster. Raises Problem when the log cannot
-    be read.
+    they are old. Without `numbered`, line numbers are 0 and the scan is faster. `forms` are those of the server's
+    own ErrorLogFormat. Raises Problem when the log cannot be read.
     """
     with files.opened(path, packed=path.suffix == ".gz") as log:
         if log.packed:
-            yield from (e for e in prove(_of_packed(log)) if since is None or not _before(e, since))
+            yield from (e for e in prove(_of_packed(log, forms)) if since is None or not _before(e, since))
         elif since is None:
-            yield from prove(_of_file(log, 0, numbered))
+            yield from prove(_of_file(log, 0, numbered, forms))
         else:
-            yield from (e for e in prove(_of_period(log, since, numbered)) if not _before(e, since))
+            yield from (e for e in prove(_of_period(log, since, numbered, forms)) if not _before(e, since))
 
 
 def entries_of_all(
-    paths: Sequence[Path], since: datetime | None, foreign: Sequence[Path] = (), numbered: bool = False
+    paths: Sequence[Path],
+    since: datetime | None,
+    foreign: Sequence[Path] = (),
+    numbered: bool = False,
+    forms: Sequence[Form] = (),
 ) -> Iterator[Entry]:
     """Yield the stapling lines since then of several logs, one log after the other, those of `foreign` at last.
 
     Raises Problem when the first, the server's own, cannot be read; others that cannot be are passed over.
     """
-    yield from entries(paths[0], since, numbered)
+    yield from entries(paths[0], since, numbered, forms)
     for path in paths[1:]:
         with suppress(Problem, OSError):
-            yield from entries(path, since, numbered)
-    yield from foreign_entries(foreign, since)
+            yield from entries(path, since, numbered, forms)
+    yield from foreign_entries(foreign, since, forms)
 
 
-def foreign_entries(paths: Sequence[Path], since: datetime | None) -> Iterator[Entry]:
+def foreign_entries(
+    paths: Sequence[Path], since: datetime | None, forms: Sequence[Form] = ()
+) -> Iterator[Entry]:
     """Yield the stapling lines since then at the end of logs that anybody may have written; numbers are 0.
 
     How much is read of all together is bounded, whatever a log has become since it was looked at: an account holder
@@ -80,7 +89,7 @@ def foreign_entries(paths: Sequence[Path], since: datetime | None) -> Iterator[E
     for path in paths:
         with suppress(Problem, OSError), files.opened(path) as log:
             begin = max(0, log.size - FOREIGN_BYTES // len(paths))
-            found = prove(_of_file(log, begin, numbered=False))
+            found = prove(_of_file(log, begin, False, forms))
             yield from (e for e in found if since is None or not _before(e, since))
 
 
@@ -130,7 +139,7 @@ def pasted_entries(path: Path, paste: Paste, numbered: bool = True) -> Iterator[
 
 
 def new_entries(
-    path: Path, bookmark: Bookmark | None, since: datetime | None = None
+    path: Path, bookmark: Bookmark | None, since: datetime | None = None, forms: Sequence[Form] = ()
 ) -> tuple[list[Entry], Bookmark]:
     """Return the stapling lines written after `bookmark`, and the next bookmark; line numbers are 0.
 
@@ -140,18 +149,21 @@ def new_entries(
     with files.opened(path) as log:
         end = files.end_of_lines(log)
         if bookmark and files.fits(log, bookmark):
-            found = list(prove(_of_file(log, bookmark.offset, False, end)))
+            found = list(prove(_of_file(log, bookmark.offset, False, forms, end)))
         elif bookmark and (old := files.copy_with(path, bookmark)):
-            found = [*_rest(old, bookmark), *prove(_of_file(log, 0, False, end))]
+            found = [*_rest(old, bookmark, forms), *prove(_of_file(log, 0, False, forms, end))]
         else:
-            lines = prove(_of_period(log, since, False, end) if since else _of_file(log, 0, False, end))
+            whole = (
+                _of_period(log, since, False, forms, end) if since else _of_file(log, 0, False, forms, end)
+            )
+            lines = prove(whole)
             found = [e for e in lines if since is None or not _before(e, since)]
         return found, files.mark(log, end)
 
 
-def _rest(path: Path, bookmark: Bookmark) -> list[Entry]:
+def _rest(path: Path, bookmark: Bookmark, forms: Sequence[Form]) -> list[Entry]:
     with files.opened(path) as log:
-        return list(prove(_of_file(log, bookmark.offset, False)))
+        return list(prove(_of_file(log, bookmark.offset, False, forms)))
 
 
 def _before(entry: Entry, since: datetime) -> bool:
@@ -159,41 +171,45 @@ def _before(entry: Entry, since: datetime) -> bool:
     return when is not None and when < since
 
 
-def _of_period(log: LogFile, since: datetime, numbered: bool, end: int | None = None) -> Iterator[Entry]:
+def _of_period(
+    log: LogFile, since: datetime, numbered: bool, forms: Sequence[Form], end: int | None = None
+) -> Iterator[Entry]:
     """Yield the lines of a log from about `since` on, those of rotated files first."""
-    begin = files.first_time(log)
+    begin = files.first_time(log, forms)
     if begin is None or begin > since:
-        for path in files.neighbours(log, since):
+        for path in files.neighbours(log, since, forms):
             # A neighbour may vanish or be packed at any moment; what it said is then lost to this pass only.
             with suppress(Problem, OSError), files.opened(path, packed=path.suffix == ".gz") as older:
                 yield from (
-                    _of_packed(older)
+                    _of_packed(older, forms)
                     if older.packed
-                    else _of_file(older, files.offset_of(older, since), numbered)
+                    else _of_file(older, files.offset_of(older, since, forms), numbered, forms)
                 )
-    yield from _of_file(log, files.offset_of(log, since), numbered, end)
+    yield from _of_file(log, files.offset_of(log, since, forms), numbered, forms, end)
     if end is None:
-        yield from _of_successor(log, numbered)
+        yield from _of_successor(log, numbered, forms)
 
 
-def _of_successor(log: LogFile, numbered: bool) -> Iterator[Entry]:
+def _of_successor(log: LogFile, numbered: bool, forms: Sequence[Form]) -> Iterator[Entry]:
     """Yield the lines of the file that took the log's place if it was rotated while it was read."""
     with suppress(Problem, OSError), files.opened(log.path) as now:
         if (now.device, now.inode) != (log.device, log.inode):
-            yield from _of_file(now, 0, numbered)
+            yield from _of_file(now, 0, numbered, forms)
 
 
-def _of_packed(log: LogFile) -> Iterator[Entry]:
+def _of_packed(log: LogFile, forms: Sequence[Form]) -> Iterator[Entry]:
     with files.unpacked(log) as fill:
-        yield from _of_stream(fill)
+        yield from _of_stream(fill, forms)
 
 
-def _of_file(log: LogFile, start: int, numbered: bool, end: int | None = None) -> Iterator[Entry]:
+def _of_file(
+    log: LogFile, start: int, numbered: bool, forms: Sequence[Form] = (), end: int | None = None
+) -> Iterator[Entry]:
     """Yield the lines of a plain file between two offsets."""
-    return read_parts(log.fd, start, log.size if end is None else end, numbered)
+    return read_parts(log.fd, start, log.size if end is None else end, numbered, forms)
 
 
-def _of_stream(fill: Fill) -> Iterator[Entry]:
+def _of_stream(fill: Fill, forms: Sequence[Form] = ()) -> Iterator[Entry]:
     for number, line in Scanner(NEEDLES).lines(fill):
-        if entry := parse(line, number):
+        if entry := parse(line, number, forms):
             yield entry

@@ -23,7 +23,8 @@ _DAY = timedelta(days=1)
 def show() -> str:
     """Show the failures of the last day. Raises Problem if the log cannot be read."""
     logs, now = error_logs(server.look()), datetime.now()
-    found = summarise(entries_of_all(logs.roots, now - _DAY, logs.foreign), now, logs.client_checks)
+    lines = entries_of_all(logs.roots, now - _DAY, logs.foreign, forms=logs.forms)
+    found = summarise(lines, now, logs.client_checks)
     return render_template(
         "errorlog.html",
         summary=found,
