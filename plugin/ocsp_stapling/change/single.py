@@ -29,10 +29,12 @@ DEPTH = 4
 def endpoints(server: ServerState, site: str) -> tuple[Endpoint, ...]:
     """Return the endpoints of one virtual host's name: by its own name, else of the first that has the alias.
 
-    Of an account (`@NAME`): those of its sites whose certificates name a responder.
+    Of an account (`@NAME`): those of its sites whose certificates name a responder, or may for all that is known.
     """
     if site.startswith(ACCOUNT):
-        return tuple(one for one in server.endpoints if one.owner == site[1:] and one.responder)
+        return tuple(
+            one for one in server.endpoints if one.owner == site[1:] and (one.responder or one.problem)
+        )
     found = matching(server.endpoints, site)
     own = tuple(one for one in found if one.name == host_name(site))
     return own or tuple(one for one in found if one.name == found[0].name)

@@ -44,6 +44,7 @@ from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
+from ocsp_stapling.text import counted
 
 _T = TypeVar("_T")
 _Met = TypeVar("_Met", Subject, Single)
@@ -252,9 +253,10 @@ def _refused(tested: ConfigTestResult) -> str:
 
 
 def _left_out(served: Served) -> tuple[str, ...]:
-    if not served.left_out:
+    if not served.unasked:
         return ()
-    return (f"{served.left_out} responders were not asked: {unasked_words(served.unasked)}",)
+    sites = counted(len({site.name for site in served.unasked}), "site")
+    return (f"The responders of {sites} were not asked: {unasked_words(served.unasked)}",)
 
 
 def _asking(served: Served) -> str:

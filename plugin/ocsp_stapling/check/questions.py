@@ -22,6 +22,7 @@ from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import certificates_in, key_kind
+from ocsp_stapling.server.certificate_memory import NOT_READ
 from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, in_the_queue, labels
 from ocsp_stapling.settings import Authority
@@ -34,7 +35,7 @@ _TRIED = 5
 _ISSUERS_PER_RESPONDER = 3
 _FURTHER, _FURTHER_OF_A_GROUP = 200, 60
 """Certificates asked about beside the first of an issuer and all that must staple: of a server's, of one issuer's."""
-_SUBJECT_SECONDS = 3.0
+_SUBJECT_SECONDS = 1.0
 """What reading the first certificates may take; who comes later by turn, as those of one customer do, is left out."""
 _READING_SECONDS, _READING_BYTES = 0.5, 8 << 20
 """What reading the further certificates may take: customers can install any number of any size."""
@@ -74,10 +75,10 @@ class Served:
     unreadable: tuple[Site, ...]
     """Sites with a certificate that could not be read."""
     authorities: tuple[Authority, ...]
-    left_out: int
-    """Responders that are not asked: beyond `MAX_SUBJECTS`, or those whose certificates took too long to read."""
     unasked: tuple[Site, ...]
-    """The sites whose responders those are: all of accounts that have many more than others."""
+    """Sites whose responders are not asked: beyond `MAX_SUBJECTS`, or their certificates took too long to read.
+
+    All are of accounts that have many more than others."""
 
 
 def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywhere: bool = False) -> Served:
@@ -99,7 +100,8 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     names = labels(endpoints)
     merged, left_out = _within_bounds(merged)
     subjects, late = _subjects(merged, names, directory, anywhere=anywhere)
-    left_out += late
+    not_read = [one for one in alone if one.certificate.problem == NOT_READ and one.endpoint.stapling]
+    unasked = [*not_read, *(one for group in (*left_out, *late) for one in group)]
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
         len(endpoints),
@@ -109,10 +111,13 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
         tuple(
             _site(one, names) for one in alone if one.certificate.must_staple and not one.certificate.expired
         ),
-        tuple(_site(one, names) for one in alone if one.certificate.problem and one.endpoint.stapling),
+        tuple(
+            _site(one, names)
+            for one in alone
+            if one.certificate.problem not in ("", NOT_READ) and one.endpoint.stapling
+        ),
         _authorities(asking, directory),
-        len(left_out),
-        tuple(_site(one, names) for group in left_out for one in group),
+        tuple(_site(one, names) for one in unasked),
     )
 
 

@@ -1,12 +1,18 @@
-"""Reads certificate files (key, certificate, chain) as Apache does; many at once are shared between two processes."""
+"""Reads certificate files (key, certificate, chain) as Apache does; many at once are shared between two processes.
+
+What reading costs is bounded: the cheapest account comes first, so nobody's files keep others' from being read.
+"""
 
 from __future__ import annotations
 
 import marshal
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from heapq import heappop, heappush
+from itertools import chain as chained
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -16,6 +22,7 @@ from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, parse, read
 from ocsp_stapling.ocsp.issuer import issuer_of, name_hash
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_memory import (
+    NOT_READ,
     CertificateReading,
     Entry,
     Pair,
@@ -27,10 +34,15 @@ from ocsp_stapling.server.certificate_memory import (
 
 MAX_FILE_BYTES = 8 << 20
 MAX_CHAIN = 64
-"""Certificates beside the leaf in one file; with more it counts as unreadable, which is said and forbids OK."""
+MAX_CHAIN_BYTES = 256 << 10
+"""Certificates beside the leaf in one file, and their bytes; with more (real ones have four, of 2 KiB each) it counts
+as unreadable, which is said and forbids OK."""
 _MOST_OF_ONE_HASH = 20
 _CACHED_CHAIN_BYTES = 32 << 10
 _SHARE_FROM = 1000  # files; below that a second process costs more than it saves
+_SECONDS, _SECONDS_A_FILE, _SECONDS_A_BYTE = 1.0, 0.0005, 1e-8
+"""What reading may cost: ordinary files take a fifth of their own share. Time of the processor, so that a busy
+machine reads them all the same; a byte counts for what a slow disk would take."""
 
 
 def certificates_in(path: Path) -> tuple[bytes, ...]:
@@ -66,31 +78,62 @@ def named_for_issuer(certificate: Path, directory: Path) -> list[Path]:
     return list(takewhile(os.path.exists, files))
 
 
-def read_all(pairs: Sequence[Pair]) -> list[Entry]:
-    """Read files, in two processes where that pays and is safe (a process with threads must not fork)."""
+def read_all(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, Entry]:
+    """Read files, in two processes where that pays and is safe (a process with threads must not fork).
+
+    One whose turn does not come within the bound has the problem NOT_READ and no tags: the next look goes on there.
+    """
     cores = len(os.sched_getaffinity(0))
+    accounts = list(_by_account(pairs, owners).values())
     if len(pairs) < _SHARE_FROM or cores < 2 or threading.active_count() > 1:
-        return list(map(_read, pairs))
-    middle = len(pairs) // 2
+        return _read_in_turn(accounts)
+    # Dealt out file by file: half of each account's for each process.
+    mine, others = [each[::2] for each in accounts], [each[1::2] for each in accounts]
     pipe, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _answer(writer, pairs[middle:])
+        _answer(writer, others)
     os.close(writer)
-    mine = list(map(_read, pairs[:middle]))
+    found = _read_in_turn(mine)
     with os.fdopen(pipe, "rb") as file:
         answer = file.read()
     if os.waitpid(child, 0)[1] != 0:  # the helper was killed: its half is read here
-        return mine + list(map(_read, pairs[middle:]))
-    return mine + [(tags, CertificateReading(*row)) for tags, row in marshal.loads(answer)]  # noqa: S302 - our own child's
+        return found | _read_in_turn(others)
+    theirs = marshal.loads(answer)  # noqa: S302 - our own child's
+    return found | {pair: (tags, CertificateReading(*row)) for pair, tags, row in theirs}
 
 
-def _answer(writer: int, pairs: Sequence[Pair]) -> NoReturn:
+def _by_account(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[str, list[Pair]]:
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(owners.get(pair, ""), []).append(pair)
+    return found
+
+
+def _read_in_turn(accounts: Sequence[Sequence[Pair]]) -> dict[Pair, Entry]:
+    """Next is always a file of the account whose files have cost least by now."""
+    found: dict[Pair, Entry] = {}
+    bound = _SECONDS + _SECONDS_A_FILE * sum(map(len, accounts))
+    spent, turns = 0.0, [(0.0, number, 0) for number, pairs in enumerate(accounts) if pairs]
+    while turns and spent < bound:
+        cost, number, at = heappop(turns)
+        pair, began = accounts[number][at], time.thread_time()
+        entry = found[pair] = _read(pair)
+        took = time.thread_time() - began + _SECONDS_A_BYTE * sum(size for _, size, _ in entry[0])
+        spent += took
+        if at + 1 < len(accounts[number]):
+            heappush(turns, (cost + took, number, at + 1))
+    left = (accounts[number][at:] for _, number, at in turns)
+    return found | dict.fromkeys(chained.from_iterable(left), ((), CertificateReading(problem=NOT_READ)))
+
+
+def _answer(writer: int, accounts: Sequence[Sequence[Pair]]) -> NoReturn:
     """The helper process: write the entries and leave without running anything of the parent's."""
     status = 1
     try:
         with os.fdopen(writer, "wb") as file:
-            file.write(marshal.dumps([(tags, tuple(reading)) for tags, reading in map(_read, pairs)]))
+            read = _read_in_turn(accounts).items()
+            file.write(marshal.dumps([(pair, tags, tuple(reading)) for pair, (tags, reading) in read]))
         status = 0
     finally:
         os._exit(status)
@@ -102,7 +145,7 @@ def _read(pair: Pair) -> Entry:
         content, tag = _content(pair[0])
         tags = (tag,)
         leaf, *chain = read_pem_chain(content)
-        if len(chain) > MAX_CHAIN:
+        if len(chain) > MAX_CHAIN or sum(map(len, chain)) > MAX_CHAIN_BYTES:
             return tags, CertificateReading(problem="certificate-unreadable")
         if pair[1]:
             tags = tags_of(pair)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 CACHE_NAME = "certificates.json"
 MAX_CACHE_BYTES = 64 << 20
 _VERSION = 2
+NOT_READ = "certificate-not-read"
+"""The problem of a file whose turn did not come: reading those of its account takes far longer than of others."""
 
 Pair = tuple[str, str]
 """A certificate file and its chain file ("" if the chain stands in the same file)."""
@@ -52,13 +54,18 @@ class CertificateFiles:
     def __init__(self, state_directory: Path | None) -> None:
         self._path = state_directory / CACHE_NAME if state_directory else None
 
-    def read(self, pairs: Iterable[Pair]) -> dict[Pair, CertificateReading]:
-        """Return what each file says; a file that cannot be read has a `problem`, nothing is raised."""
+    def read(
+        self, pairs: Iterable[Pair], owners: Mapping[Pair, str] | None = None
+    ) -> dict[Pair, CertificateReading]:
+        """Return what each file says; a file that cannot be read has a `problem`, nothing is raised.
+
+        `owners` tells whose a file is: one account's files that take long to read keep nobody else's from it.
+        """
         wanted = dict.fromkeys(pairs)
         known = _load(self._path) if self._path else {}
         same = {pair: known[pair] for pair in wanted if pair in known and known[pair][0] == tags_of(pair)}
         missing = [pair for pair in wanted if pair not in same]
-        entries = same | _read(missing) if missing else same
+        entries = same | _read(missing, owners or {}) if missing else same
         # Files that are gone may stay a while: one look reads twice, first without the issuers found elsewhere.
         many_gone = len(known) > 2 * len(wanted)
         if self._path and (missing or many_gone):
@@ -66,10 +73,10 @@ class CertificateFiles:
         return {pair: entries[pair][1] for pair in wanted}
 
 
-def _read(pairs: Sequence[Pair]) -> dict[Pair, Entry]:
+def _read(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, Entry]:
     from ocsp_stapling.server.certificate_files import read_all  # mostly all is remembered
 
-    return dict(zip(pairs, read_all(pairs), strict=True))
+    return read_all(pairs, owners)
 
 
 def tags_of(pair: Pair) -> Tags:

@@ -271,10 +271,12 @@ def take(
     arguments of every Listen.
     """
     found = list(vhosts)
-    files, pairs = CertificateFiles(state_directory), [pair for vhost in found for pair in _pairs(vhost)]
-    readings = files.read(pairs)
-    if further := [pair for vhost in found for pair in _further_pairs(vhost, readings)]:
-        readings = files.read([*pairs, *further])
+    files = CertificateFiles(state_directory)
+    owners = {pair: vhost.owner or "" for vhost in found for pair in _pairs(vhost)}
+    readings = files.read(owners, owners)
+    further = {pair: vhost.owner or "" for vhost in found for pair in _further_pairs(vhost, readings)}
+    if further:
+        readings = files.read([*owners, *further], owners | further)
     moment = int((now or datetime.now(UTC)).timestamp())
     return tuple(each for vhost in found for each in _endpoints(vhost, listen, readings, moment))
 

@@ -155,3 +155,16 @@ def test_no_name_leads_out_of_the_userdata_directory(tree: Tree, name: str) -> N
         for change in found.changes:
             assert change.old.path.is_relative_to(tree.layout.userdata)
             assert len(change.old.path.relative_to(tree.layout.userdata).parts) == 5
+
+
+def test_a_site_whose_certificate_cannot_be_read_is_off_with_its_account(tree: Tree) -> None:
+    """Nobody knows whom Apache asks about it; off for the account is what ends that."""
+    for name in ("a.test", "b.test"):
+        include(tree, "user", name)
+    sites(tree, "a.test", "b.test")
+    own = tree.layout.userdata / "b.pem"
+    own.write_text("no certificate")
+    conf = tree.layout.conf.read_text().partition("ServerName b.test")
+    kept = conf[2].replace("SSLCertificateFile", f'SSLCertificateFile "{own}"\n#', 1)
+    tree.layout.conf.write_text(conf[0] + conf[1] + kept)
+    assert len(plan.make(site_wish("off", "@user"), tree.situation()).changes) == 2

@@ -15,6 +15,7 @@ from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
 from ocsp_stapling.check import questions
 from ocsp_stapling.check.questions import Served, sort_endpoints
+from ocsp_stapling.server import certificate_files
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.settings import Authority
@@ -142,7 +143,7 @@ def test_hundreds_of_responders_of_one_customer_do_not_crowd_out_that_of_another
     found = tree.served()
 
     assert URL in [one.url for one in found.subjects]
-    assert (len(found.subjects), found.left_out) == (2, 3)
+    assert (len(found.subjects), len(found.unasked)) == (2, 6)
     assert {site.owner for site in found.unasked} == {"mallory"}
 
 
@@ -150,6 +151,7 @@ def test_certificates_that_take_long_to_read_cost_their_own_turn(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = count()  # each look at the clock is one later
+    monkeypatch.setattr(questions, "_SUBJECT_SECONDS", 3.0)
     monkeypatch.setattr(questions, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
     for number in range(9):
         tree.site(
@@ -160,8 +162,26 @@ def test_certificates_that_take_long_to_read_cost_their_own_turn(
     found = tree.served()
 
     assert URL in [one.url for one in found.subjects]
-    assert (len(found.subjects), found.left_out) == (3, 7)
+    assert (len(found.subjects), len(found.unasked)) == (3, 7)
     assert {site.owner for site in found.unasked} == {"mallory"}
+
+
+def test_certificates_that_were_not_read_for_want_of_time_are_told_as_not_asked(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        tree.site(
+            f"flood{number}.test", url=f"http://flood{number}.test", more="DocumentRoot /home/mallory/x"
+        )
+    tree.site("anna.test", url=URL, more="DocumentRoot /home/anna/public_html")
+    monkeypatch.setattr(certificate_files, "_SECONDS", 1e-9)
+    monkeypatch.setattr(certificate_files, "_SECONDS_A_FILE", 0.0)
+    monkeypatch.setattr(certificate_files, "_SECONDS_A_BYTE", 1.0)
+
+    found = tree.served()  # nothing but the first file
+
+    assert {site.owner for site in found.unasked} == {"mallory", "anna"}
+    assert (len(found.unasked), found.unreadable, found.subjects[1:]) == (9, (), ())
 
 
 def test_each_of_the_responders_beyond_the_bound_is_asked_at_some_time(

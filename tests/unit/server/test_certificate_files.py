@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ocsp_stapling.server import certificate_files, certificate_memory
-from ocsp_stapling.server.certificate_memory import CACHE_NAME, CertificateFiles, CertificateReading
+from ocsp_stapling.server.certificate_memory import CACHE_NAME, NOT_READ, CertificateFiles, CertificateReading
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.machine.pki import AuthorityKeys, new_key, new_rsa_key
 from tests.machine.shape import Authority, SitePlan
@@ -258,6 +258,61 @@ def test_a_file_that_is_to_keep_us_busy_costs_no_time(tmp_path: Path, names: lis
     (found,) = read(path)
     assert found.problem == problem
     assert time.process_time() - begin < 0.2
+
+
+def test_one_accounts_files_that_take_long_keep_nobody_elses_from_being_read(
+    tmp_path: Path, combined: list[bytes]
+) -> None:
+    """Hundreds of the largest size that is read; what was not read this time is the next time."""
+    (large,) = put(tmp_path, [_as_large_as_can_be(combined[0])])
+    flood = [tmp_path / f"flood{number}" for number in range(400)]
+    for path in flood:
+        path.hardlink_to(large)
+    (tmp_path / "others").mkdir()
+    others = put(tmp_path / "others", combined[1:])
+    owners = {(str(path), ""): "mallory" for path in flood}
+    owners |= {(str(path), ""): f"user{number}" for number, path in enumerate(others)}
+
+    begin = time.process_time()
+    found = CertificateFiles(tmp_path).read(owners, owners)
+    took = time.process_time() - begin
+
+    assert [found[str(path), ""].problem for path in others] == ["", ""]
+    left = [pair for pair, reading in found.items() if reading.problem == NOT_READ]
+    assert 0 < len(left) < 400
+    assert took < 4  # all of them: more than ten
+    again = CertificateFiles(tmp_path).read(owners, owners)
+    assert sum(reading.problem == NOT_READ for reading in again.values()) < len(left)
+
+
+def _as_large_as_can_be(combined: bytes) -> bytes:
+    """Behind it comes what is no certificate and must be decoded to be known for none."""
+    room = (certificate_files.MAX_FILE_BYTES - len(combined) - 100) // 65
+    return (
+        combined
+        + b"-----BEGIN CERTIFICATE-----\n"
+        + (b"A" * 64 + b"\n") * room
+        + b"-----END CERTIFICATE-----\n"
+    )
+
+
+def test_many_ordinary_files_are_all_read_at_once(tmp_path: Path, combined: list[bytes]) -> None:
+    """Of one account, and however many: the bound is far beyond what they cost."""
+    first = put(tmp_path, combined)[0]
+    paths = [tmp_path / f"more{number}" for number in range(3000)]
+    for path in paths:
+        path.hardlink_to(first)
+    assert {reading.problem for reading in read(paths)} == {""}
+
+
+def test_a_chain_of_more_bytes_than_any_is_unreadable(tmp_path: Path) -> None:
+    ca = make_authority()
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"0" * 90_000)
+    large = base(ca.certificate.subject, ca.certificate.subject, 1).add_extension(odd, False)
+    more = pem(large.sign(ca.private_key, hashes.SHA256()))
+    leaf = pem(issue(ca, URL)) + pem(ca.certificate)
+    found = read(put(tmp_path, [leaf + more, leaf + more * 3]))
+    assert [one.problem for one in found] == ["", "certificate-unreadable"]
 
 
 def test_the_kind_of_key_is_that_of_the_first_certificate(tmp_path: Path, combined: list[bytes]) -> None:

@@ -32,7 +32,7 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return _answers_us_only(evidence, measured)
     if evidence.incomplete_chains:
         return _chain_incomplete(evidence, measured)
-    if not found_anything(evidence):
+    if not found_anything(evidence) and not evidence.unasked:
         sentence = "Too little could be found out for a diagnosis."
         return Diagnosis(
             Cause.UNKNOWN,

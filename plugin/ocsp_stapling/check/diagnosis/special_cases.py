@@ -258,10 +258,12 @@ def unreadable(evidence: Evidence) -> Diagnosis:
 
 
 def unasked_words(sites: Sequence[Site]) -> str:
-    """Return whose certificates name more responders than are asked, the account with most sites first."""
+    """Return whose certificates name more responders than are asked or take too long, who has most sites first."""
     owners = Counter(site.owner for site in sites)
     named = [f"account {owner}" if owner else "no account" for owner, _ in owners.most_common()]
-    return f"the certificates of {listed(named)} name far more than those of others."
+    return (
+        f"the certificates of {listed(named)} name far more than those of others, or take far longer to read."
+    )
 
 
 def not_all_asked(evidence: Evidence, measured: Measured) -> Diagnosis:
@@ -274,10 +276,8 @@ def not_all_asked(evidence: Evidence, measured: Measured) -> Diagnosis:
     quick = (
         "Visitors were not seen to wait." if measured.judged else "Whether visitors wait was not measured."
     )
-    sentence = (
-        f"Not every responder could be asked: {unasked_words(evidence.unasked)} All that were asked answer rightly. "
-        f"{quick}"
-    )
+    asked = "All that were asked answer rightly. " if evidence.responders else ""
+    sentence = f"Not every responder could be asked: {unasked_words(evidence.unasked)} {asked}{quick}"
     commands = ", ".join(f"ocsp-stapling off --account {owner}" for owner in owners[:_NAMED])
     advice = f"See whether that is what the account is for; else turn stapling off for its sites alone: {commands}."
     if not owners:

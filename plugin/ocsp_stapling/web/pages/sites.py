@@ -17,6 +17,7 @@ from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.certificate_memory import NOT_READ
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
 from ocsp_stapling.web.context import services
@@ -191,7 +192,7 @@ def _host(url: str) -> str:
 
 def _stapling(one: Endpoint) -> tuple[Tone, str]:
     if one.problem and not one.responder:
-        return "warn", "Certificate unreadable"
+        return "warn", "Certificate not read" if one.problem == NOT_READ else "Certificate unreadable"
     if not one.responder:
         return "calm", "No responder"
     if not one.stapling:
@@ -200,6 +201,8 @@ def _stapling(one: Endpoint) -> tuple[Tone, str]:
 
 
 def _note(one: Endpoint, server_on: bool) -> str:
+    if one.problem == NOT_READ:
+        return "The account's certificates take too long to read; the next look goes on with this one."
     if one.problem:
         return "The certificate file cannot be read."
     if one.expired:

@@ -227,6 +227,14 @@ def test_what_was_not_asked_forbids_ok_and_is_a_warning_that_names_the_account()
     assert "ocsp-stapling off --account mallory" in found.advice
 
 
+def test_where_none_was_asked_the_account_is_named_all_the_same() -> None:
+    found = diagnose(evidence(unasked=UNASKED, handshakes=(), problems=("60 were not asked.",)))
+
+    assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.FIX_HERE)
+    assert "account mallory" in found.sentence
+    assert "answer" not in found.sentence
+
+
 def test_what_was_not_asked_hides_no_outage_and_makes_no_quiet_server_critical() -> None:
     hangs = responder("beta", v4=Outcome.REPLY_TIMEOUT)
     waiting = meeting(hangs, seconds=3.0, error="timeout", staple="")
