@@ -23,6 +23,8 @@ class NameState(Enum):
     PRIVATE_ANSWER = "private-answer"
     RESOLVER_AT_FAULT = "resolver-at-fault"
     """This server's name servers are silent or fail, so the fault is theirs."""
+    FAILS_EVERYWHERE = "fails-everywhere"
+    """Others cannot resolve it either, while all answer for other names."""
     NO_SUCH_NAME = "no-such-name"
     UNKNOWN = "unknown"
 

@@ -21,6 +21,7 @@ from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameCheck
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.ocsp.guard import refusal
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.run import run
 from ocsp_stapling.settings import ProbeSettings
@@ -159,7 +160,7 @@ def name_state(check: NameCheck | None) -> NameState:
         return NameState.UNKNOWN
     if check.verdict is Comparison.PRIVATE_ANSWER:
         told = [answer for answer in check.public if answer.outcome is LookupOutcome.ANSWERED]
-        differs = any(set(answer.addresses) - set(check.system.addresses) for answer in told)
+        differs = any(not refusal(address) for answer in told for address in answer.addresses)
         return NameState.PRIVATE_ANSWER if differs else NameState.RESOLVES
     return _NAME_STATES.get(check.verdict, NameState.UNKNOWN)
 
@@ -171,6 +172,7 @@ _NAME_STATES = {
     Comparison.HOSTS_OVERRIDE: NameState.HOSTS_OVERRIDE,
     Comparison.RESOLVER_DEAD: NameState.RESOLVER_AT_FAULT,
     Comparison.RESOLVER_FAILS: NameState.RESOLVER_AT_FAULT,
+    Comparison.FAILS_EVERYWHERE: NameState.FAILS_EVERYWHERE,
     Comparison.NO_SUCH_NAME: NameState.NO_SUCH_NAME,
 }
 

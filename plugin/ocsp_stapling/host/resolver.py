@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -15,6 +15,7 @@ import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 
 from ocsp_stapling.host.hosts import HOSTS, RESOLV_CONF, HostsEntry, hosts_entries, read_resolv_conf
@@ -51,6 +52,7 @@ class Comparison(Enum):
     PRIVATE_ANSWER = "private-answer"
     RESOLVER_DEAD = "resolver-dead"
     RESOLVER_FAILS = "resolver-fails"
+    FAILS_EVERYWHERE = "fails-everywhere"
     NO_SUCH_NAME = "no-such-name"
     NOT_COMPARED = "not-compared"
 
@@ -76,11 +78,14 @@ class NameCheck:
     public: tuple[NameAnswer, ...]
     hosts: tuple[HostsEntry, ...]
     sentence: str
+    alive: Set[str] = frozenset()
+    """Who answered for some name: where it is silent for this one, that name's own servers may be."""
 
     @property
     def dead_nameservers(self) -> tuple[str, ...]:
-        """The server's own name servers that did not answer: each costs every lookup seconds."""
-        return tuple(answer.asked for answer in self.nameservers if answer.outcome in SILENT)
+        """The server's own name servers that answered for nothing: each costs every lookup seconds."""
+        silent = (answer.asked for answer in self.nameservers if answer.outcome in SILENT)
+        return tuple(asked for asked in silent if asked not in self.alive)
 
 
 def check_names(
@@ -105,7 +110,8 @@ def check_names(
         questions[name, SYSTEM] = _asking_system(name)
         questions |= {(name, server): _asking(server, name, port, seconds) for server in {*own, *public}}
     answers = _all(questions, seconds)
-    return tuple(_check(name, own, public, answers, hosts_entries(name, hosts)) for name in asked)
+    alive = frozenset(server for (_, server), said in answers.items() if said.outcome not in SILENT)
+    return tuple(_check(name, own, public, answers, hosts_entries(name, hosts), alive) for name in asked)
 
 
 def _asking_system(name: str) -> Callable[[], NameAnswer]:
@@ -189,7 +195,16 @@ def _exchange(query: dns.message.Message, server: str, seconds: float, port: int
 
 
 def _addresses(answer: dns.message.Message, kind: dns.rdatatype.RdataType) -> list[str]:
-    return [str(record) for rrset in answer.answer if rrset.rdtype == kind for record in rrset]
+    """Those of the name that was asked for, or of what it is an alias of: an answer may hold any other names."""
+    name = answer.question[0].name
+    for _ in range(len(answer.answer) + 1):
+        if found := answer.get_rrset(answer.answer, name, dns.rdataclass.IN, kind):
+            return [str(record) for record in found]
+        alias = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, dns.rdatatype.CNAME)
+        if alias is None:
+            break
+        name = alias[0].target
+    return []
 
 
 def _check(
@@ -198,31 +213,36 @@ def _check(
     public: Sequence[str],
     answers: dict[tuple[str, str], NameAnswer],
     hosts: tuple[HostsEntry, ...],
+    alive: Set[str],
 ) -> NameCheck:
     system = answers[name, SYSTEM]
     ours = tuple(answers[name, server] for server in own)
     theirs = tuple(answers[name, server] for server in public)
-    verdict = _verdict(system, ours, theirs, bool(hosts))
-    unsaid = NameCheck(name, verdict, system, ours, theirs, hosts, "")
+    verdict = _verdict(system, ours, theirs, bool(hosts), alive)
+    unsaid = NameCheck(name, verdict, system, ours, theirs, hosts, "", alive)
     return replace(unsaid, sentence=_sentence(unsaid))
 
 
 def _verdict(
-    system: NameAnswer, ours: Sequence[NameAnswer], theirs: Sequence[NameAnswer], overridden: bool
+    system: NameAnswer,
+    ours: Sequence[NameAnswer],
+    theirs: Sequence[NameAnswer],
+    overridden: bool,
+    alive: Set[str],
 ) -> Comparison:
+    """Who answers for other names (`alive`) is not at fault where it fails for one that fails everywhere."""
     if overridden:
         return Comparison.HOSTS_OVERRIDE
     if system.outcome is LookupOutcome.ANSWERED:
         return _compared(system, theirs)
-    if all(answer.outcome in SILENT for answer in ours):
+    if all(answer.outcome in SILENT and answer.asked not in alive for answer in ours):
         return Comparison.RESOLVER_DEAD
-    outcomes = {answer.outcome for answer in theirs}
-    if LookupOutcome.ANSWERED in outcomes or system.outcome in {
-        LookupOutcome.FAILED,
-        LookupOutcome.TIMED_OUT,
-    }:
+    if any(answer.outcome is LookupOutcome.ANSWERED for answer in theirs):
         return Comparison.RESOLVER_FAILS
-    return Comparison.NO_SUCH_NAME
+    if system.outcome not in {LookupOutcome.FAILED, LookupOutcome.TIMED_OUT}:
+        return Comparison.NO_SUCH_NAME
+    heard = any(answer.asked in alive for answer in theirs)
+    return Comparison.FAILS_EVERYWHERE if heard else Comparison.RESOLVER_FAILS
 
 
 def _compared(system: NameAnswer, theirs: Sequence[NameAnswer]) -> Comparison:
@@ -256,6 +276,8 @@ _SENTENCES = {
     "on the way gives its own answer",
     Comparison.RESOLVER_DEAD: "this server's name servers ({servers}) do not answer, so {name} cannot be found",
     Comparison.RESOLVER_FAILS: "this server cannot resolve {name}: its name servers ({servers}) fail for it",
+    Comparison.FAILS_EVERYWHERE: "{name} cannot be resolved, neither by this server nor elsewhere: its own name "
+    "servers fail",
     Comparison.NO_SUCH_NAME: "{name} does not exist in DNS or has no address",
     Comparison.NOT_COMPARED: "{name} resolves to {addresses}; no public resolver could be asked for comparison",
 }

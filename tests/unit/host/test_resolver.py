@@ -74,6 +74,13 @@ def test_what_is_no_name_fails_plainly(name: str) -> None:
 
 def check(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, hosts: str = "") -> NameCheck:
     """One check with our name server on 127.0.0.1, a public one on 127.0.0.2, and what the C library says."""
+    (found,) = checked(tmp_path, [NAME, NAME], ours, theirs, system, hosts)
+    return found
+
+
+def checked(
+    tmp_path: Path, names: list[str], ours: Reply, theirs: Reply, system: NameAnswer, hosts: str = ""
+) -> tuple[NameCheck, ...]:
     (tmp_path / "hosts").write_text(hosts)
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     settings = Settings(
@@ -85,14 +92,9 @@ def check(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer, hosts:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(resolver, "ask_system", lambda name: system)
-        (found,) = check_names(
-            [NAME, NAME],
-            settings,
-            hosts=tmp_path / "hosts",
-            resolv_conf=tmp_path / "resolv.conf",
-            port=port,
+        return check_names(
+            names, settings, hosts=tmp_path / "hosts", resolv_conf=tmp_path / "resolv.conf", port=port
         )
-    return found
 
 
 def answered(*addresses: str) -> NameAnswer:
@@ -139,6 +141,58 @@ def test_verdict(tmp_path: Path, ours: Reply, theirs: Reply, system: NameAnswer,
     found = check(tmp_path, ours, theirs, system)
     assert found.verdict is verdict
     assert NAME in found.sentence
+
+
+OTHER = "ocsp.other.example"
+
+
+def trap(query: dns.message.Message) -> bytes | None:
+    """Another name is found; NAME's zone is a trap that says nothing."""
+    return zone({OTHER: PUBLIC})(query) if OTHER in query.question[0].to_text() else None
+
+
+def spoilt(query: dns.message.Message) -> bytes | None:
+    return trap(query) or code(dns.rcode.SERVFAIL)(query)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        (trap, trap, Comparison.FAILS_EVERYWHERE),
+        (spoilt, spoilt, Comparison.FAILS_EVERYWHERE),
+        (spoilt, silent, Comparison.RESOLVER_FAILS),
+        (trap, GOOD, Comparison.RESOLVER_FAILS),
+        (silent, trap, Comparison.RESOLVER_DEAD),
+    ],
+)
+def test_name_servers_that_answer_for_other_names_are_not_at_fault_for_one(
+    tmp_path: Path, ours: Reply, theirs: Reply, verdict: Comparison
+) -> None:
+    first, _ = checked(tmp_path, [NAME, OTHER], ours, theirs, TRY_AGAIN)
+    assert first.verdict is verdict
+    assert bool(first.dead_nameservers) is (ours is silent)
+
+
+def test_of_an_answer_only_what_belongs_to_the_name_counts() -> None:
+    """Through its aliases, however they loop; an address of another name is none of it."""
+    aliases = {
+        NAME: "a.example.com",
+        "a.example.com": "b.example.com",
+        "x.test": "y.test",
+        "y.test": "x.test",
+    }
+
+    def reply(query: dns.message.Message) -> bytes:
+        answer = dns.message.make_response(query)
+        for name, other in aliases.items():
+            answer.answer.append(dns.rrset.from_text(f"{name}.", 0, "IN", "CNAME", f"{other}."))
+        answer.answer.append(dns.rrset.from_text("b.example.com.", 0, "IN", "A", "93.184.216.34"))
+        return answer.to_wire()
+
+    with dns_server(reply) as port:
+        assert ask("127.0.0.1", NAME, 20, port).addresses == ("93.184.216.34",)
+        for name in ("x.test", "c.example.com"):
+            assert ask("127.0.0.1", name, 20, port).outcome is LookupOutcome.NO_ADDRESS
 
 
 def test_hosts_override_is_the_verdict_with_its_line(tmp_path: Path) -> None:

@@ -167,6 +167,14 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
         return replace(found, fix="Take that line out of /etc/hosts, or give it the right address.")
     if outcome is Outcome.ADDRESS_FORBIDDEN:
         return _forbidden(one, outcome)
+    if outcome in (Outcome.DNS_TIMEOUT, Outcome.DNS_FAILURE) and (
+        one.name_state is NameState.FAILS_EVERYWHERE
+    ):
+        sentence = (
+            f"{_host(one)} cannot be resolved, neither by this server nor elsewhere: its name servers fail."
+        )
+        why = ("The same name servers and resolvers answer for other names.",)
+        return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, outcome, sentence, why)
     if outcome is Outcome.DNS_TIMEOUT:
         return _dns(
             one, outcome, Confidence.HIGH, f"This server's name servers do not answer for {_host(one)}."

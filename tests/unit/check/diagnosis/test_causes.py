@@ -187,6 +187,8 @@ def test_a_firewall_rule_does_not_explain_a_wrong_answer() -> None:
         (Outcome.DNS_FAILURE, NameState.UNKNOWN, Cause.DNS),
         (Outcome.DNS_FAILURE, NameState.RESOLVER_AT_FAULT, Cause.DNS),
         (Outcome.DNS_FAILURE, NameState.NO_SUCH_NAME, Cause.BAD_OCSP_URL),
+        (Outcome.DNS_FAILURE, NameState.FAILS_EVERYWHERE, Cause.CA_OUTAGE),
+        (Outcome.DNS_TIMEOUT, NameState.FAILS_EVERYWHERE, Cause.CA_OUTAGE),
         (Outcome.URL_UNUSABLE, NameState.UNKNOWN, Cause.BAD_OCSP_URL),
     ],
 )
