@@ -133,6 +133,8 @@ class AddressFinding:
     icmp_ms: float | None = None
     """Evidence only: many responders answer no ping. None: no answer, or no right to ask."""
     tcp_ms: float | None = None
+    failed_ms: float | None = None
+    """How long it took until no connection came about; None: one did, or none was tried."""
     http_status: int | None = None
     http_ms: float | None = None
     """From sending the request to the end of the answer."""

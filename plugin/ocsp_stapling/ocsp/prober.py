@@ -334,7 +334,11 @@ class _AddressProbe:
     async def _exchange(self, opened: socket.socket) -> None:
         timeout = self._limits.timeout_seconds
         started = time.perf_counter()
-        await connect(opened, self._address, self._url.port, timeout)
+        try:
+            await connect(opened, self._address, self._url.port, timeout)
+        except ExchangeError:
+            self._note(failed_ms=(time.perf_counter() - started) * 1000)
+            raise
         connected = time.perf_counter()
         self._connected = connected
         self._note(tcp_ms=(connected - started) * 1000)

@@ -184,6 +184,7 @@ def _alone(
     off = evidence.configuration.on is False
     pairs = zip(evidence.responders, found, strict=True)
     guilty = guilty or [one for one, why in pairs if slow and why.why.late]
+    guilty = guilty or (_seen_to_wait(evidence, found) if slow else [])
     sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return _Alone()
@@ -195,6 +196,15 @@ def _guilty(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[Res
     """The responders at fault that can make handshakes wait; one that fails at once cannot."""
     pairs = zip(evidence.responders, found, strict=True)
     return [one for one, why in pairs if not why.ok and can_hold_up(one.finding)]
+
+
+def _seen_to_wait(evidence: Evidence, found: Sequence[ResponderDiagnosis]) -> list[ResponderEvidence]:
+    """The responders at fault for whose sites alone handshakes waited, however quickly they fail when we ask."""
+    waited = {h.responder for h in evidence.handshakes if h.asked and not h.repeated and not is_quick(h)}
+    bad = [
+        one for one, why in zip(evidence.responders, found, strict=True) if not why.ok and one.url in waited
+    ]
+    return bad if waited == {one.url for one in bad} else []
 
 
 def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -85,12 +86,22 @@ def can_hold_up(finding: ResponderFinding) -> bool:
     """Say whether asking this responder can make a handshake wait or break it; a quick failure cannot."""
     told = {finding.fault} if finding.fault else {address.outcome for address in finding.addresses}
     waits = bool(told & _HOLDING_UP) or any(map(_fails_slowly, finding.addresses))
-    return waits or is_found_slowly(finding) or not told
+    return waits or is_found_slowly(finding) or _fails_often(finding) or not told
 
 
 def _fails_slowly(found: AddressFinding) -> bool:
     """Whatever it says in the end, and if that is nothing: who lets Apache wait just short of its time-out hangs."""
-    return not found.outcome.is_good and (found.tcp_ms or 0) + (found.http_ms or 0) >= SLOW_MS
+    took = (found.tcp_ms or found.failed_ms or 0) + (found.http_ms or 0)
+    return not found.outcome.is_good and took >= SLOW_MS
+
+
+def _fails_often(finding: ResponderFinding) -> bool:
+    """Whether Apache tries one address after the other for long until one takes its connection."""
+    failed = list(takewhile(lambda one: one.tcp_ms is None, finding.addresses))
+    took = sum(one.failed_ms or 0 for one in failed)
+    if failed and len(failed) == len(finding.addresses):
+        took *= finding.address_count / len(failed)
+    return took >= SLOW_MS
 
 
 def is_found_slowly(finding: ResponderFinding) -> bool:

@@ -199,6 +199,36 @@ def test_who_answers_only_just_before_apache_gives_up_is_turned_off_alone_like_o
     assert not can_hold_up(quick.finding)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.NO_ROUTE])
+def test_who_refuses_late_or_at_hundreds_of_addresses_holds_up_like_one_that_hangs(outcome: Outcome) -> None:
+    """Apache tries each address in turn, and a firewall may take its time to refuse."""
+    late = responder(v4=address(V4, outcome, failed_ms=2700.0))
+    often = responder(v4=address(V4, outcome, failed_ms=20.0))
+    quick = often.finding
+    assert can_hold_up(late.finding)
+    assert can_hold_up(replace(quick, address_count=200))
+    assert not can_hold_up(quick)
+    behind = replace(quick.addresses[0], outcome=Outcome.OK, failed_ms=None, tcp_ms=10.0)
+    assert not can_hold_up(replace(quick, address_count=200, addresses=(*quick.addresses, behind)))
+
+    waiting = tuple(meeting(FINE, seconds=3.0, error="timeout", staple=""))
+    found = diagnose(evidence(replace(late, sites=ONE_OF_MALLORY), FINE, handshakes=waiting))
+
+    assert (found.action, found.alone) == (Action.TURN_OFF_SITE, ("his.example",))
+
+
+def test_where_one_customers_site_alone_was_seen_to_wait_it_alone_is_turned_off() -> None:
+    """Although its responder fails at once when it is asked by us; another's quick sites have old staples."""
+    his = replace(responder(v4=address(V4, Outcome.REFUSED, failed_ms=5.0)), sites=ONE_OF_MALLORY)
+    alone = (*meeting(his, seconds=1.6, staple=""), *meeting(FINE))
+    everybody = (*meeting(his, seconds=1.6, staple=""), *meeting(FINE, seconds=2.0, staple=""))
+
+    seen_alone, seen_all = (diagnose(evidence(his, FINE, handshakes=each)) for each in (alone, everybody))
+
+    assert (seen_alone.action, seen_alone.alone) == (Action.TURN_OFF_SITE, ("his.example",))
+    assert seen_all.action is Action.TURN_OFF
+
+
 def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
     many = tuple(Site(f"his{number}.example", "mallory") for number in range(40))
     his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=many)
