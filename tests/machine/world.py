@@ -25,6 +25,7 @@ from cryptography.x509 import ocsp
 from tests.machine import faults
 from tests.machine.pki import AuthorityKeys, new_key
 from tests.machine.shape import GATEWAY_V4, NOBODY_V4, STRANGER_V4, Authority, Shape, authorities
+from tests.machine.trapzone import Reply, TrapZone
 
 PKI = faults.RUN / "pki"
 REQUESTS = faults.RUN / "requests.log"
@@ -45,6 +46,7 @@ class World:
         self.by_address = {a: c for c in self.authorities for a in c.addresses}
         self.by_host = {c.host: c for c in self.authorities}
         self.keys = {c.name: AuthorityKeys.load(c, PKI) for c in self.authorities}
+        self.trap_zone = TrapZone(self.authorities[0].addresses)
         self._faults: list[faults.Fault] = []
         self._stamp = 0
 
@@ -159,9 +161,15 @@ class World:
 
     # -- DNS ----------------------------------------------------------------------------------------------
 
-    def resolve(self, wire: bytes, local: str) -> bytes | None:
+    def resolve(self, wire: bytes, local: str) -> Reply | None:
         """Return the reply to a DNS query that came in at the address `local`, or None for silence."""
         query = dns.message.from_wire(wire)
+        if trap := self.trap_zone.reply(query):
+            return trap
+        plain = self._resolve(query, local)
+        return Reply(plain) if plain is not None else None
+
+    def _resolve(self, query: dns.message.Message, local: str) -> bytes | None:
         reply = dns.message.make_response(query, recursion_available=True)
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
@@ -199,8 +207,9 @@ class NameServer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         reply = self.world.resolve(data, self.local)
-        if reply is not None:
-            self.transport.sendto(reply, addr)
+        if reply is not None and reply.wire:
+            loop = asyncio.get_running_loop()
+            loop.call_later(reply.after, self.transport.sendto, reply.wire, addr)
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:

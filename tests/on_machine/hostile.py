@@ -45,17 +45,34 @@ def customer(machine: Machine, url: str, name: str = EVIL, user: str = "mallory"
     serve(machine, name, user, combined(_certificate(keys, plan, key, url), key, keys.issuer))
 
 
+def customers(machine: Machine, sites: dict[str, tuple[str, str]], ca: str = "alpha") -> None:
+    """Give accounts sites: name to account and OCSP URL; Apache serves them at once, after one restart."""
+    keys, key = authority(machine, ca), new_key()
+    for name, (user, url) in sites.items():
+        certificate = keys.certificate(SitePlan(name, user, ca), key, url)
+        _put(machine, name, user, combined(certificate, key, keys.issuer))
+    _apply(machine)
+
+
 def _certificate(keys: AuthorityKeys, plan: SitePlan, key: object, url: str) -> x509.Certificate:
     return keys.certificate(plan, key, url)  # type: ignore[arg-type]
 
 
 def serve(machine: Machine, name: str, user: str, content: bytes) -> None:
     """Install a site with these bytes as its certificate file, as cPanel lays them down."""
+    _put(machine, name, user, content)
+    _apply(machine)
+
+
+def _put(machine: Machine, name: str, user: str, content: bytes) -> None:
     directory = machine.path("/var/cpanel/ssl/apache_tls") / name
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "combined").write_bytes(content)
     (directory / "combined").chmod(0o640)
     _account(machine, name, user)
+
+
+def _apply(machine: Machine) -> None:
     machine.run(REBUILD)
     machine.run(RESTART, "--hard")
 
