@@ -126,6 +126,39 @@ def test_an_immutable_include_is_named_and_the_other_one_put_back(machine: Machi
     check(machine, called, before, "immutable")
 
 
+FILL = "dd if=/dev/zero of=/run/apache2/.fill bs=4k 2>/dev/null"
+
+
+def test_where_apache_could_not_write_its_pid_file_nothing_is_touched(machine: Machine) -> None:
+    """It would end at the restart, and could not be started with what was there before."""
+    own_file_system(machine, "/run/apache2", "2m")
+    machine.run("sh", "-c", FILL, check=False)
+    before, stamp = file_state(machine), pid_stamp(machine)
+    called = switch(machine, "off")
+    assert (called.code, called.error) == (1, "pid-file-unwritable"), called.told
+    assert (file_state(machine), pid_stamp(machine)) == (before, stamp)
+    assert stapled(machine)
+    machine.path("/run/apache2/.fill").unlink()
+    assert switch(machine, "off").code == 0
+
+
+@pytest.mark.long
+def test_where_no_site_answers_after_the_way_back_it_says_so_and_names_the_command(machine: Machine) -> None:
+    """Apache's own directory is full when WHM restarts it."""
+    own_file_system(machine, "/run/apache2", "2m")
+    script = f"#!/bin/sh\n{FILL}\n{RESTART}\n"
+    write(machine, "/usr/local/cpanel/bin/whmapi1", script.encode(), 0o755)
+    before = file_state(machine)
+    called = switch(machine, "off")
+    assert (called.code, called.document["state"]) == (4, "failed"), called.told
+    assert file_state(machine) == before
+    assert "no site answers" in called.document["sentence"]
+    assert f"Try: {RESTART}" in called.document["sentence"]
+    machine.path("/run/apache2/.fill").unlink()
+    machine.run(RESTART)
+    assert stapled(machine)
+
+
 # -- a history that is lost ----------------------------------------------------------------------------------
 
 

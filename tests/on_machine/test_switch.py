@@ -9,7 +9,7 @@ import pytest
 
 from ocsp_stapling.apache import includes
 from tests.machine import Machine, Shape
-from tests.machine.init import with_systemd
+from tests.machine.init import UNITS, with_systemd
 from tests.on_machine.admin import (
     API_MODE,
     GLOBAL,
@@ -337,6 +337,32 @@ def test_an_api_that_reports_success_while_httpd_is_dead_is_found_out(machine: M
     called = switch(machine, "off")
     assert_done(called)
     assert any("left Apache stopped" in each for each in called.document["warnings"])
+
+
+@pytest.mark.parametrize("why", ["its start limit", "a broken unit"])
+def test_an_apache_that_systemd_does_not_start_is_started_with_stapling_off(
+    machine: Machine, why: str
+) -> None:
+    """WHM cannot start it, then, for its script asks systemd."""
+    if not machine.shape.systemd:
+        pytest.skip("this system has no systemd of its own in namespaces")
+    if why == "a broken unit":
+        write(
+            machine,
+            f"{UNITS}/httpd.service.d/broken.conf",
+            b"[Service]\nExecStart=\nExecStart=/bin/false\n",
+            0o644,
+        )
+        machine.run("systemctl", "daemon-reload")
+    for _ in range(7):
+        machine.run("systemctl", "restart", "httpd.service", check=False)
+        if not parent(machine):
+            break
+    assert not parent(machine)
+    called = switch(machine, "off")
+    assert_done(called)
+    assert any("left Apache stopped" in each for each in called.document["warnings"])
+    assert not stapled(machine)
 
 
 def test_an_api_that_reports_success_and_does_nothing_is_found_out_and_off_succeeds(machine: Machine) -> None:

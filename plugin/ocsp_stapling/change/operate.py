@@ -12,7 +12,7 @@ from pathlib import Path
 from ocsp_stapling import files
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change import files_changed as the_changes
-from ocsp_stapling.change import lock, plan, recovery, transaction
+from ocsp_stapling.change import lock, plan, recovery, running, transaction
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change, Situation
@@ -108,6 +108,8 @@ class Operator:
             settled = None if made.changes else self._settled(made, server, surroundings.situation)
             if not (settled or agreed):
                 raise needs_consent()
+            if not settled:
+                running.refuse_without_room(server.apache)
             with followed(self.settings, self._relay_then(made, journal)) as ending:
                 result = settled or transaction.execute(made, server, self.request.identity, self.began)
                 ending.done, ending.unknown = result.state == DONE, result.state == FAILED

@@ -14,6 +14,7 @@ from ocsp_stapling.change.plan import sample_from_json
 from ocsp_stapling.change.transaction import (
     DONE,
     FAILED,
+    NOT_RUNNING,
     RESTORED,
     ChangeTarget,
     Result,
@@ -163,7 +164,7 @@ def _back(
     if alive and not failures and not silent:
         sentence = f"'{operation.action}' was interrupted and taken back; everything is as it was before it."
         return _ended(server, operation, RESTORED, sentence, problem)
-    told = " ".join(failures) or silent or "Apache does not run with the restored files."
+    told = " ".join(failures) or silent or NOT_RUNNING
     sentence = f"'{operation.action}' was interrupted and could not be taken back: {told}"
     return _ended(server, operation, FAILED, sentence, problem)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import threading
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from ocsp_stapling.apache import processes
 from ocsp_stapling.apache.processes import Process
+from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
 from ocsp_stapling.whm import scripts
 
@@ -29,6 +32,7 @@ _LOOK_SECONDS = 0.2
 _NO_SIGN_SECONDS = 15.0
 """Without any httpd of root's, what was called to start it does not."""
 _RESET_SECONDS = 5.0
+_PID_FILE_BYTES = 4096
 _STEADY_SECONDS = 2.0
 
 
@@ -57,6 +61,25 @@ class Mark:
     parent: Process | None
     pid_file: tuple[int, int] | None
     workers: frozenset[Process]
+
+
+def refuse_without_room(apache: Apache) -> None:
+    """Raise Problem `pid-file-unwritable` where a restart would end Apache, whose pid file cannot be written.
+
+    httpd's own test does not see it (AH10231).
+    """
+    directory = apache.pid_file.parent
+    try:
+        with os.fdopen(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(bytes(_PID_FILE_BYTES))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return
+        raise Problem(
+            "pid-file-unwritable",
+            f"Apache could not write its pid file in {directory} ({error.strerror}), so a restart would end it. "
+            "Nothing was touched; free space there, then try again.",
+        ) from error
 
 
 def stop(apache: Apache) -> None:

@@ -35,6 +35,7 @@ _LONG_ENOUGH_SECONDS = 0.3
 
 DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
 STILL_WAITING_EXIT = 5
+NOT_RUNNING = f"Apache does not run with the restored files, so no site answers. Try: {scripts.RESTART}"
 Watcher = Callable[[str, Mapping[str, Any], float], None]
 
 
@@ -308,8 +309,9 @@ class _Run:
         if not untouched and not restart.ensure_running(
             apache, self.plan.samples, patience, reload=reloaded, whole=whole
         ):
-            told = "It could not be put right: Apache does not run with the restored files."
-            return self._result(FAILED, f"{problem.sentence} {told}", problem)
+            return self._result(
+                FAILED, f"{problem.sentence} It could not be put right: {NOT_RUNNING}", problem
+            )
         seen, silent = after_the_way_back(apache, self.plan.samples, patience)
         if silent and not _nobody_answers(self.before.cut()):
             return self._result(FAILED, f"{problem.sentence} {silent}", problem, seen)

@@ -6,18 +6,20 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ocsp_stapling import files
-from ocsp_stapling.change import plan, recovery, transaction
+from ocsp_stapling.change import plan, recovery, transaction, verify
 from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.files import Snapshot, Tag
+from ocsp_stapling.ocsp.door import Door
+from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, site_wish
 from tests.unit.change.simulated import OLD, SITE, Server, World, having, old_workers_hang, read, stopped
@@ -269,7 +271,26 @@ def test_without_a_site_that_answers_after_the_way_back_it_says_failed(world: Wo
     having(world.server, whm=[(0.5, end_it_all)])
     found = world.run()
     assert (found.state, found.exit_code) == ("failed", 4)
-    assert "Apache does not run with the restored files." in found.sentence
+    assert "Apache does not run with the restored files, so no site answers." in found.sentence
+    assert found.sentence.endswith("Try: /usr/local/cpanel/scripts/restartsrv_httpd")
+
+
+def test_an_apache_that_runs_and_answers_nobody_after_the_way_back_is_no_restored_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staples_go_on(world.server)
+    met = world.server.handshakes
+
+    def refused(doors: Sequence[Door], **how: Any) -> Sequence[Handshake]:
+        found = met(doors, **how)
+        return (
+            [Handshake(each, True, 0.0, "refused") for each in doors] if "restore" in world.steps else found
+        )
+
+    monkeypatch.setattr(verify, "handshakes", refused)
+    found = world.run()
+    assert (found.state, found.exit_code) == ("failed", 4)
+    assert "no site answers (a.test" in found.sentence
 
 
 def test_an_apache_that_was_down_and_was_not_restarted_is_left_down(world: World) -> None:
