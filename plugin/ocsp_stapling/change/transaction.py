@@ -18,7 +18,7 @@ from ocsp_stapling.change.interruption import held, settled
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change, on_off
 from ocsp_stapling.change.plan import Plan
-from ocsp_stapling.change.request import SITE_OFF, called
+from ocsp_stapling.change.request import SITE_OFF, UNDO, called
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.change.whm_restart import Patience, RestartError, await_whm
@@ -171,8 +171,9 @@ def with_still_waiting(done: Result, plan: Plan, patience: Patience) -> Result:
         return done
     if plan.site:
         told = f"Other sites still wait for a staple ({listed(names)}): ocsp-stapling check says for whom."
-        still = tuple(names) if plan.action == SITE_OFF else ()
-        return replace(done, warnings=(*done.warnings, told), still_waiting=still)
+        gone = any(sample.staple is False for sample in plan.samples)
+        off = plan.action == SITE_OFF or (plan.action == UNDO and gone)
+        return replace(done, warnings=(*done.warnings, told), still_waiting=tuple(names) if off else ())
     told = f"Visitors still wait at sites that turn stapling on themselves ({listed(names)})"
     if len(plan.by_hand) < len(plan.overrides):
         told += "; `ocsp-stapling off --overrides` ends it where that stands in userdata"

@@ -338,11 +338,13 @@ def alone(world: World) -> Plan:
     return plan.make(site_wish("off", "a.test"), world.tree.situation())
 
 
+@pytest.mark.parametrize("action", ["site-off", "undo"])
 @pytest.mark.parametrize("for_good", [False, True])
-def test_after_the_change_of_one_site_others_that_wait_behind_it_are_freed_or_told(
-    world: World, for_good: bool
+def test_after_one_site_went_off_others_that_wait_behind_it_are_freed_or_told(
+    world: World, for_good: bool, action: str
 ) -> None:
-    made = alone(world)
+    """Off by name, or since the return of its stapling was taken back."""
+    made = replace(alone(world), action=action)
 
     def hangs(server: Server) -> bool:
         return server.met.name == "b.test" and (for_good or old_workers_hang(server))
