@@ -42,8 +42,7 @@ sub who {
     refuse( '403 Forbidden', 'forbidden', 'This page needs root privileges in WHM, or the privilege OCSP Stapling.' )
       if !$role || !defined $user;
     my $token   = pick( $ENV{cp_security_token}, qr{/cpsess[0-9]{1,32}} ) // '';
-    my $address = pick( $ENV{REMOTE_ADDR}, qr/[0-9A-Fa-f.:]{2,45}/ )      // '';
-    return { User => $user, Role => $role, Token => $token, Address => $address };
+    return { User => $user, Role => $role, Token => $token };
 }
 
 # The whole request to the service.

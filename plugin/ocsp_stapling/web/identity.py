@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,14 +28,13 @@ class Role(StrEnum):
 class Caller:
     """Whoever is logged in to WHM and asks.
 
-    `token_prefix` is the session's `/cpsess##########` (empty for basic authentication), `remote_address` the
-    browser's address as text (empty if it is not known). A root-level user need not be called root.
+    `token_prefix` is the session's `/cpsess##########` (empty for basic authentication). A root-level user need not
+    be called root.
     """
 
     user: str
     role: Role
     token_prefix: str = ""
-    remote_address: str = ""
 
     @property
     def is_operator(self) -> bool:
@@ -50,17 +48,10 @@ def caller_from(header: Callable[[str, str], str]) -> Caller:
     Raises Problem `forbidden` for anything that the front would not write.
     These headers prove something only because the server lets nobody but root connect (see web.server).
     """
-    user, role, token, address = (header(HEADER + x, "") for x in ("User", "Role", "Token", "Address"))
+    user, role, token = (header(HEADER + x, "") for x in ("User", "Role", "Token"))
     if not _USER.fullmatch(user) or role not in set(Role) or not _TOKEN.fullmatch(token):
         raise forbidden()
-    return Caller(user, Role(role), token, _address(address))
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return ""
+    return Caller(user, Role(role), token)
 
 
 def operators_only(view: View) -> View:

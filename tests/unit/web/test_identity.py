@@ -49,10 +49,6 @@ def test_a_header_that_the_front_would_not_write_is_refused(name: str, value: st
     assert caught.value.code == "forbidden"
 
 
-def test_an_unreadable_address_is_no_address() -> None:
-    assert read(headers(OPERATOR) | {"X-Ocsp-Stapling-Address": "<script>"}).remote_address == ""
-
-
 def test_a_view_is_for_the_roles_it_names_and_nobody_else() -> None:
     def unmarked() -> None: ...
 

@@ -50,7 +50,6 @@ class Failure:
     kind: Kind
     responder: str | None
     codes: tuple[str, ...]
-    line_number: int
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,6 @@ def _failure(lines: list[Entry]) -> Failure:
         cause.kind,
         next((line.responder for line in lines if line.responder), None),
         tuple(line.code for line in lines),
-        last.line_number,
     )
 
 
