@@ -62,23 +62,25 @@ def ticket(
     redact: bool = False,
     incident: Incident | None = None,
     restricted: bool = False,
+    passes: int = 0,
 ) -> str:
     """Return the text for a reader (by default the one who can act). `redact` leaves out customers and addresses.
 
     `found` is the document of a check, as `report.document` makes it. `incident` is the newest one: where it was
     worse than the check, the text leads with it. `restricted`: the sender sees their own domains only, and asks root.
+    `passes`: after so many good looks stapling returns by itself, 0 if it does not.
     Raises KeyError for anything that is no document.
     """
     led = None if restricted else _led_by(found, incident)
     whom = reader or reader_for(found, incident)
     done = None if restricted or incident is None or incident.ended is not None else incident
     try:
-        return _Ticket(found, whom, redact, led, restricted, done).text()
+        return _Ticket(found, whom, redact, led, restricted, done, passes).text()
     except KeyError:
         if led is None:
             raise
         return _Ticket(
-            found, whom, redact, None, restricted, done
+            found, whom, redact, None, restricted, done, passes
         ).text()  # another version kept the incident
 
 
@@ -114,9 +116,10 @@ class _Ticket:
         incident: Incident | None,
         restricted: bool,
         open_one: Incident | None,
+        passes: int,
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
-        self.open_one = open_one
+        self.open_one, self.passes = open_one, passes
         """The incident that is not over, whether the text leads with it or not: what was done about it is told."""
         self.incident, self.restricted = incident, restricted
         self.found: Document = incident.kept if incident and incident.kept else found
@@ -369,7 +372,7 @@ class _Ticket:
                 "  It names the responder at fault and what ends the waiting within seconds.",
             ]
         if self.reader == "root" and self.open_one is not None and self._old():
-            return ["Next step", f"  {words.advice(self.open_one)}"]
+            return ["Next step", f"  {words.advice(self.open_one, self.passes)}"]
         return [
             "Request" if self.reader != "root" or self.restricted else "Next step",
             f"  {self._plain((_AFTERWARDS if self.healed else _REQUESTS)[self.reader](self.now))}",

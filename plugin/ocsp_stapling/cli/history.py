@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,11 +20,12 @@ from ocsp_stapling.cli.output import emit_json, printable, say, table
 from ocsp_stapling.cli.pending import finish_interrupted
 from ocsp_stapling.cli.switching import RUNGS
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.settings import load
+from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.text import aged, counted, host_of, when
 from ocsp_stapling.watch.history import Past, past, percent, untold
 from ocsp_stapling.watch.history import as_json as past_as_json
 from ocsp_stapling.watch.outages import SERVER, Outage
+from ocsp_stapling.watch.returning import looks_needed
 
 _INCIDENTS = 5
 
@@ -57,29 +57,31 @@ def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
     with Journal(settings.state_directory, create=False) as journal:
         brought_up_to_date(journal)
         if incident:
-            _show_incident(journal, incident, as_json)
+            _show_incident(journal, incident, as_json, looks_needed(settings))
         elif identity:
             _show_one(journal, identity, as_json)
         else:
-            _show_all(journal, limit, as_json, settings.state_directory)
+            _show_all(journal, limit, as_json, settings)
         if journal.lost:
             click.echo(f"ocsp-stapling: the history is lost: {printable(journal.lost)}", err=True)
 
 
-def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> None:
+def _show_all(journal: Journal, limit: int, as_json: bool, settings: Settings) -> None:
     found = journal.operations(limit=limit)
-    seen = past(directory, time.time())
+    seen, passes = past(settings.state_directory, time.time()), looks_needed(settings)
     if as_json:
         operations = {
             "operations": [each.as_json() for each in found],
-            "server_incidents": [words.as_json(each) for each in known(journal, limit)],
+            "server_incidents": [words.as_json(each, passes) for each in known(journal, limit)],
             "lost": journal.lost or None,
         }
         emit_json("history", operations | past_as_json(seen))
         return
     if incidents := known(journal, min(limit, _INCIDENTS)):
         click.echo("Incidents (a timeline: ocsp-stapling history --incident ID):")
-        click.echo(table((each.id, printable(words.sentence(each), 400)) for each in incidents) + "\n")
+        click.echo(
+            table((each.id, printable(words.sentence(each, passes), 400)) for each in incidents) + "\n"
+        )
     if found:
         click.echo(table(row for number, each in enumerate(found, 1) for row in _rows(number, each)))
         click.echo("\nEvery step of one: ocsp-stapling history NUMBER, or last")
@@ -88,14 +90,14 @@ def _show_all(journal: Journal, limit: int, as_json: bool, directory: Path) -> N
     _show_past(replace(seen, outages=untold(seen.outages, known(journal))), limit)
 
 
-def _show_incident(journal: Journal, identity: str, as_json: bool) -> None:
+def _show_incident(journal: Journal, identity: str, as_json: bool, passes: int) -> None:
     found = one_of(journal, identity)
     operations = journal.operations(OPERATIONS)
     if as_json:
-        emit_json("incident", words.document(found, operations))
+        emit_json("incident", words.document(found, operations, passes))
         return
-    say(words.sentence(found))
-    say(words.advice(found))
+    say(words.sentence(found, passes))
+    say(words.advice(found, passes))
     click.echo()
     rows = [(when(each.at), printable(each.sentence, 1000)) for each in words.timeline(found, operations)]
     click.echo(table(rows))

@@ -14,6 +14,7 @@ from ocsp_stapling.cli.check import run_check
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.watch.returning import looks_needed
 
 _TRACING_SECONDS = 12.0
 """A route trace takes longer than a check."""
@@ -43,7 +44,7 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
         found = run_check(configured, seconds, trace=True)
     told = present(configured.state_directory)
     chosen = reader or writer.reader_for(found, told)
-    text = writer.ticket(found, chosen, redact=redact, incident=told)
+    text = writer.ticket(found, chosen, redact=redact, incident=told, passes=looks_needed(configured))
     if as_json:
         facts = {"reader": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text}
         emit_json("ticket", facts)

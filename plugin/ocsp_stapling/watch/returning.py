@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def standing(settings: Settings, now: float) -> ReturnStanding:
     return ReturnStanding(
         armed, configured != "ask", state.healthy_passes if counts else 0, not_before=state.not_before
     )
+
+
+def looks_needed(settings: Settings) -> int:
+    """Return how many good looks in a row the return waits for, 0 where stapling does not return by itself."""
+    found = standing(settings, time.time())
+    return found.needed if found.armed else 0
 
 
 def choose(settings: Settings, *, armed: bool, who: str) -> None:

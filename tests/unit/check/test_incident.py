@@ -537,3 +537,17 @@ def test_a_ticket_about_what_fails_now_does_not_lead_with_an_outage_that_is_over
     assert found is not None
     assert told.ended == START + 300
     assert "Outage:" not in ticket(found, incident=told)
+
+
+def test_a_return_that_is_chosen_already_is_not_advised_again(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "off", 5)
+    (one,) = incidents(tmp_path)
+    assert words.advice(one, passes=3).endswith("stapling turns on by itself then.")
+    look(tmp_path, evidence(FINE, configuration=OFF), 10)
+    (one,) = incidents(tmp_path)
+    assert "ocsp-stapling return on" in words.advice(one)
+    told = words.document(one, [], passes=3)
+    assert "return on" not in told["advice_sentence"]
+    assert "3 healthy looks" in told["advice_sentence"]
+    assert "1 of 3 looks" in told["sentence"]

@@ -170,8 +170,8 @@ def _failing(troubles: Sequence[Trouble]) -> str:
     return listed([host_of(each.url) for each in troubles if each.url != SERVER]) or "the responder"
 
 
-def advice(one: Incident) -> str:
-    """Return what there is to do about it now."""
+def advice(one: Incident, passes: int = 0) -> str:
+    """Return what there is to do about it now; with `passes` stapling returns by itself after so many good looks."""
     if one.ended is not None:
         return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
     if one.off_since is None and one.hits_now and one.singles:
@@ -189,7 +189,13 @@ def advice(one: Incident) -> str:
         return "Tell who can act (`ocsp-stapling ticket`); under the shield nobody waits meanwhile."
     if one.healed is None:
         answer = "the responders answer" if _several(one.troubles) else "the responder answers"
-        return f"Tell who can act (`ocsp-stapling ticket`); leave stapling off until {answer} again."
+        then = "; stapling turns on by itself then" if passes else ""
+        return f"Tell who can act (`ocsp-stapling ticket`); leave stapling off until {answer} again{then}."
+    if passes:
+        return (
+            f"Nothing needs to be done: stapling turns on by itself after {passes} healthy looks of the watch; "
+            "`ocsp-stapling on` does it now."
+        )
     return "Turn stapling on again (`ocsp-stapling on`), or let the watch do it (`ocsp-stapling return on`)."
 
 
@@ -218,12 +224,12 @@ def _attempt(found: Any) -> list[str]:
     return [str(told)] if told else []
 
 
-def as_json(one: Incident) -> dict[str, Any]:
-    """Return the incident as plain data: what lists of incidents hold."""
+def as_json(one: Incident, passes: int = 0) -> dict[str, Any]:
+    """Return the incident as plain data: what lists of incidents hold. `passes` as in `advice`."""
     return {
         "incident": one.id,
-        "sentence": sentence(one),
-        "advice_sentence": advice(one),
+        "sentence": sentence(one, passes),
+        "advice_sentence": advice(one, passes),
         "incident_state": "over" if one.ended is not None else "healed" if one.healed is not None else "open",
         "first_sign": one.sign,
         "began": _moment(one.began),
@@ -271,7 +277,7 @@ def _wait_json(wait: Wait | None) -> dict[str, Any] | None:
     }
 
 
-def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
+def document(one: Incident, operations: Sequence[Operation], passes: int = 0) -> dict[str, Any]:
     """Return the incident with its timeline, as `history --incident ID --json` prints it."""
     events = timeline(one, operations)
     lines = [
@@ -283,7 +289,7 @@ def document(one: Incident, operations: Sequence[Operation]) -> dict[str, Any]:
         }
         for each in events
     ]
-    return {**as_json(one), "timeline": lines, "timeline_count": len(lines)}
+    return {**as_json(one, passes), "timeline": lines, "timeline_count": len(lines)}
 
 
 def _moment(at: float | None) -> str | None:

@@ -14,8 +14,7 @@ from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.outbox import post
-from ocsp_stapling.watch.policy import HEALTHY_PASSES
-from ocsp_stapling.watch.returning import standing
+from ocsp_stapling.watch.returning import looks_needed, standing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
@@ -65,7 +64,7 @@ def show() -> str:
     values["post"] = post(services().settings.state_directory).sentence if operator else ""
     incident = story.present() if operator else None
     if incident is not None and story.fresh(incident):
-        values["incident"] = words.sentence(incident, HEALTHY_PASSES if seen.returns else 0)
+        values["incident"] = words.sentence(incident, looks_needed(services().settings))
         values["incident_over"] = incident.ended is not None
     if seen.evidence is not None and seen.diagnosis is not None:
         values |= {

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import incident
 from ocsp_stapling.check.incident import OPERATIONS, Incident, known, words
+from ocsp_stapling.watch.returning import looks_needed
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.words import Tone
 
@@ -50,14 +51,14 @@ def fresh(one: Incident | None) -> bool:
 
 def stories(journal: Journal) -> list[Story]:
     """Return the newest incidents with their timelines, newest first."""
-    operations = journal.operations(OPERATIONS)
+    operations, passes = journal.operations(OPERATIONS), looks_needed(services().settings)
     return [
         Story(
             one.id,
             _when(one.began),
             *_state(one),
-            words.sentence(one),
-            words.advice(one),
+            words.sentence(one, passes),
+            words.advice(one, passes),
             tuple(
                 StoryLine(_when(each.at), each.sentence, each.operation)
                 for each in words.timeline(one, operations)

@@ -8,6 +8,7 @@ from flask import Blueprint, render_template, request
 
 from ocsp_stapling.check import report
 from ocsp_stapling.check import ticket as writer
+from ocsp_stapling.watch.returning import looks_needed
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, story
@@ -38,7 +39,10 @@ def show() -> str:
     asked = request.args.get("for", "")
     audience = asked if asked in _AUDIENCES else writer.reader_for(document, told) if operator else "root"
     redact = request.args.get("redact") == "yes"
-    text = writer.ticket(document, audience, redact=redact, incident=told, restricted=not operator)
+    passes = looks_needed(services().settings) if operator else 0
+    text = writer.ticket(
+        document, audience, redact=redact, incident=told, restricted=not operator, passes=passes
+    )
     return render_template(
         "ticket.html",
         evidence=seen.evidence,
