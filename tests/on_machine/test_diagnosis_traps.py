@@ -633,6 +633,68 @@ def test_what_certificates_name_that_no_outage_explains(machine: Machine) -> Non
     assert (alone["site_names"], alone["ok"]) == ([private], False)
 
 
+PRIVATE = "10.9.8.7"
+OWN_LINE = "/etc/apache2/conf.d/userdata/ssl/2_4/user0001/site0001.example.test/own.conf"
+
+
+def test_a_private_responder_that_apache_reaches_is_no_warning_and_is_asked_once_it_is_allowed(
+    machine: Machine, beyond: Callable[..., str]
+) -> None:
+    beyond("ip", "addr", "add", f"{PRIVATE}/32", "dev", "lo")
+    to = f"ip daddr {PRIVATE} tcp dport 80 dnat to 44.128.10.10"
+    beyond("nft", f"table ip own {{ chain c {{ type nat hook prerouting priority -100; {to}; }}; }}")
+    hosts = machine.path("/etc/hosts")
+    hosts.write_text(f"{hosts.read_text()}{PRIVATE} ocsp.corp.test\n")
+    reissue(machine, "site0001.example.test", f"http://{PRIVATE}/ocsp")
+    reissue(machine, STRICT, "http://ocsp.corp.test/ocsp")
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["severity"], found["exit_status"]) == ("none", 0)
+    assert "allow_networks" in found["advice_sentence"]
+    assert "issued anew and install" not in found["advice_sentence"]
+    config = machine.path("/etc/ocsp-stapling/config.toml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'[probe]\nallow_networks = ["{PRIVATE}/32"]\n')
+    assert seen(check(machine)) == ("healthy", "none", "nothing")
+
+
+def test_an_apache_that_died_of_a_sites_own_line_is_revived_by_the_command_that_is_named(
+    machine: Machine,
+) -> None:
+    own = machine.path(OWN_LINE)
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("SSLUseStapling On\n")
+    machine.run(REBUILD)
+    conf = machine.path("/etc/apache2/conf/httpd.conf")
+    text = conf.read_text().replace("  SSLStaplingCache", "  #SSLStaplingCache")
+    conf.write_text(text.replace("  SSLUseStapling On", "  SSLUseStapling Off"))
+    machine.run(RESTART, "--stop")
+    assert machine.run(RESTART, "--start", check=False).returncode != 0
+
+    found = check(machine)
+
+    assert (found["cause"], found["exit_status"]) == ("no-cache", 2)
+    assert "ocsp-stapling off --overrides turns stapling off and starts Apache" in found["advice_sentence"]
+    machine.run("ocsp-stapling", "off", "--overrides", "--yes")
+    assert machine.run("ocsp-stapling", "check", check=False).returncode == 1  # off, and Apache serves
+
+
+def test_a_site_that_must_staple_and_has_stapling_off_is_a_warning(machine: Machine) -> None:
+    owner = next(plan.user for plan in machine.sites if plan.name == STRICT)
+    own = machine.path(f"/etc/apache2/conf.d/userdata/ssl/2_4/{owner}/{STRICT}/own.conf")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("SSLUseStapling off\n")
+    machine.run(REBUILD)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("must-staple-off", "failing", "fix-here")
+    assert (found["sites_affected"], found["exit_status"]) == ([STRICT], 1)
+
+
 def test_brands_of_one_operator_are_one_witness_and_a_refused_configuration_is_said_first(
     machine: Machine,
 ) -> None:

@@ -427,6 +427,10 @@ def test_on_while_a_responder_hangs_is_taken_back_without_harder_restarts(machin
     assert attempt["responder_hosts"] == ["ocsp.alpha-ca.test"]
     assert "site0001.example.test" in attempt["site_names"]
     assert attempt["sentence"] in call(machine, "history", called.document["operation"], "--json").out
+    (told,) = call(machine, "history", "--json").document["server_incidents"]
+    assert told["operation_ids"][-1] == called.document["operation"]
+    timeline = call(machine, "history", "--incident", "latest", "--json").document["timeline"]
+    assert attempt["sentence"] in timeline[-1]["sentence"]
     assert called.document["rungs"] == ["whm-api"]
     assert file_state(machine) == before
     assert not stapled(machine)

@@ -314,6 +314,8 @@ class Evidence:
     """Sites that Apache cannot staple because the issuer is missing from their chain."""
     never_stapled: tuple[Site, ...] = ()
     """Sites whose certificate demands a staple and names no responder: its authority has ended OCSP."""
+    strict_off: tuple[Site, ...] = ()
+    """Sites whose certificate demands a staple while a line of their own (`where`) turns stapling off."""
     unreadable: tuple[Site, ...] = ()
     """Sites with a certificate that could not be read; Apache may read it, and ask a responder that nobody knows."""
     unasked: tuple[Site, ...] = ()

@@ -112,7 +112,6 @@ class _Survey:
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
         handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
-        log = self._log_at_last(logs, log, handshakes)
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
@@ -122,11 +121,12 @@ class _Survey:
             stapling=served.stapling,
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,
+            strict_off=served.strict_off,
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             unasked=served.unasked,
             handshakes=handshakes,
-            log=self._told(log, logs),
+            log=self._told(self._log_at_last(logs, log, handshakes), logs),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(state, tested.result(self.deadline, "")),
             shield=shield.result(self.deadline, None),

@@ -72,6 +72,8 @@ class Served:
     """Sites that should staple and cannot, for want of their issuer."""
     never_stapled: tuple[Site, ...]
     """Sites that must staple and whose certificate names no responder."""
+    strict_off: tuple[Site, ...]
+    """Sites that must staple and for which a line of their own turns it off; `where` is that line."""
     unreadable: tuple[Site, ...]
     """Sites with a certificate that could not be read."""
     authorities: tuple[Authority, ...]
@@ -111,6 +113,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
         tuple(
             _site(one, names) for one in alone if one.certificate.must_staple and not one.certificate.expired
         ),
+        tuple(_strict_off(every, names)),
         tuple(
             _site(one, names)
             for one in alone
@@ -125,6 +128,13 @@ def _stapling(endpoints: Sequence[Endpoint], names: Labels) -> Iterable[Site]:
     for one in in_the_queue(endpoints):
         speaks = next(each for each in one.certificates if each.responder)
         yield replace(_site(Asking(one, speaks), names), must_staple=one.must_staple)
+
+
+def _strict_off(every: Iterable[Asking], names: Labels) -> Iterable[Site]:
+    for one in every:
+        line, certificate = one.endpoint.override, one.certificate
+        if line is not None and certificate.must_staple and not certificate.expired and not is_on(line):
+            yield replace(_site(one, names), where=f"{line.file}:{line.line}")
 
 
 def _never_asks(endpoint: Endpoint) -> bool:

@@ -32,6 +32,7 @@ _CAUSES = {
     "not-served": "Apache does not run",
     "shield-down": "the shield's relay does not answer",
     "must-staple-without-ocsp-url": "a certificate demands a staple that nobody can give",
+    "must-staple-off": "stapling is off for a certificate that demands a staple",
     "not-in-front": "another web server than Apache answers visitors",
     "mod-md": "mod_md staples in mod_ssl's place",
     "off-by-plugin": "stapling is turned off",

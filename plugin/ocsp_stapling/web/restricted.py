@@ -53,6 +53,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         stapling=names.own(evidence.stapling),
         incomplete_chains=names.own(evidence.incomplete_chains),
         never_stapled=names.own(evidence.never_stapled),
+        strict_off=names.own(evidence.strict_off),
         unreadable=names.own(evidence.unreadable),
         unasked=names.own(evidence.unasked),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),

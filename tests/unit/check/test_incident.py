@@ -255,6 +255,7 @@ def test_attempts_that_follow_each_other_are_one_incident_and_the_next_day_is_an
         change(tmp_path, "on", minutes, then="on", state="restored", attempt=ATTEMPT)
     newer, older = incidents(tmp_path)
     assert (len(older.operations), len(older.hits)) == (3, 3)
+    assert "3 times between" in words.sentence(older)
     assert len(newer.operations) == 1
 
 
@@ -268,6 +269,7 @@ def test_an_attempt_that_stalls_while_the_outage_is_open_is_a_time_of_waiting_in
     look(tmp_path, evidence(DEAD, configuration=OFF), 15)
     (one,) = incidents(tmp_path)
     assert [span.began - START for span in one.hits] == [0.0, 720.0]
+    assert f"from {at(0)} to {at(5, 0)} and at {at(12, 0)}; stapling turned off" in words.sentence(one)
     assert not one.hits_now
     assert (one.ended, one.off_since) == (None, START + 300)
 
@@ -551,3 +553,10 @@ def test_a_return_that_is_chosen_already_is_not_advised_again(tmp_path: Path) ->
     assert "return on" not in told["advice_sentence"]
     assert "3 healthy looks" in told["advice_sentence"]
     assert "1 of 3 looks" in told["sentence"]
+
+
+def test_two_times_within_a_minute_are_told_as_one(tmp_path: Path) -> None:
+    change(tmp_path, "off", 0, before=[CUT])
+    change(tmp_path, "on", 0.1, then="on", state="restored", attempt=ATTEMPT)
+    (one,) = incidents(tmp_path)
+    assert words.sentence(one).count(f"at {at(0)}") == 1

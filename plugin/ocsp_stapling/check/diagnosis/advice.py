@@ -70,14 +70,17 @@ _REMEDIES = {
 
 def turning_off(configuration: ConfigurationEvidence) -> str:
     """Return how stapling is turned off here: sites that turn it on themselves need more than the server's switch."""
+    command, by_hand = off_command(configuration)
+    return " ".join(filter(None, (f"Turn stapling off now: {command}.", by_hand)))
+
+
+def off_command(configuration: ConfigurationEvidence) -> tuple[str, str]:
+    """Return the command that turns stapling off for all that it reaches, and what is left to do by hand ("")."""
     own = configuration.own_on
     by_hand = [one for one in own if not one.userdata]
     command = "ocsp-stapling off --overrides" if len(by_hand) < len(own) else "ocsp-stapling off"
-    told = f"Turn stapling off now: {command}."
-    if by_hand:
-        places = listed([f"{one.site} ({one.where})" for one in by_hand])
-        told += f" Take SSLUseStapling On out of these virtual hosts by hand: {places}."
-    return told
+    places = listed([f"{one.site} ({one.where})" for one in by_hand])
+    return command, f"Take SSLUseStapling On out of these virtual hosts by hand: {places}." if by_hand else ""
 
 
 def turning_off_alone(sites: Sequence[str], account: str) -> str:

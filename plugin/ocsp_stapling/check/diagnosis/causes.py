@@ -32,6 +32,8 @@ _UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_U
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
 _EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
+_ALLOW = "If the authority is your own, name its network in allow_networks (config.toml, [probe])."
+_UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
 _FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 # What counts when the addresses show different things: what costs most.
 _GRAVITY = (
@@ -163,8 +165,7 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
         )
         return Explanation(Cause.BAD_OCSP_URL, Confidence.HIGH, outcome, sentence, why)
     if one.name_state is NameState.HOSTS_OVERRIDE:
-        found = _dns(one, outcome, Confidence.HIGH, f"/etc/hosts overrides the address of {_host(one)}.")
-        return replace(found, fix="Take that line out of /etc/hosts, or give it the right address.")
+        return _overridden(one, outcome)
     if outcome is Outcome.ADDRESS_FORBIDDEN:
         return _forbidden(one, outcome)
     if outcome in (Outcome.DNS_TIMEOUT, Outcome.DNS_FAILURE) and (
@@ -182,6 +183,15 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
     if outcome is Outcome.DNS_FAILURE:
         return _unresolved(one, outcome)
     return None
+
+
+def _overridden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
+    """By a line for an authority that is not in DNS, or by one that was right once."""
+    sentence, fix = f"/etc/hosts overrides the address of {_host(one)}", _UNDO_OVERRIDE
+    if outcome is Outcome.ADDRESS_FORBIDDEN:
+        sentence += ", and the one it gives is not public, so it was not asked"
+        fix = f"{_ALLOW} Else: {uncapital(_UNDO_OVERRIDE)}"
+    return replace(_dns(one, outcome, Confidence.HIGH, f"{sentence}."), fix=fix)
 
 
 def _dns(one: ResponderEvidence, outcome: Outcome, confidence: Confidence, sentence: str) -> Explanation:

@@ -53,7 +53,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     measured = measure(evidence)
     verdict = beside.refused(evidence, _verdict(evidence, found, measured))
     verdict = offered(evidence, shielded(evidence, verdict, found, measured))
-    verdict = beside.with_never_stapled(evidence, verdict)
+    verdict = beside.with_never_stapled(evidence, beside.with_strict_off(evidence, verdict))
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, **_alone(evidence, found, _guilty(evidence, found))._asdict())
     reasons = (*verdict.reasons_for, *measured.sentences)

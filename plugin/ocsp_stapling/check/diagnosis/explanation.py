@@ -43,6 +43,7 @@ class Cause(Enum):
     CONFIG_BROKEN = "config-broken"
     SHIELD_DOWN = "shield-down"
     MUST_STAPLE_WITHOUT_URL = "must-staple-without-ocsp-url"
+    MUST_STAPLE_OFF = "must-staple-off"
     NOT_IN_FRONT = "not-in-front"
     UNKNOWN = "unknown"
 

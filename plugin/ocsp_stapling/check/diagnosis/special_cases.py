@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import queue, unseen
-from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, remedy, turning_off
+from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, off_command, remedy, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.evidence import Evidence, Site
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Site
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, listed, uncapital, when
 
@@ -39,8 +39,7 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
             Confidence.HIGH,
             Action.TURN_OFF,
             "Apache does not run, and cannot start: stapling is on without an SSLStaplingCache (AH01958).",
-            "Revive it now: ocsp-stapling off turns stapling off and starts Apache. Then ocsp-stapling on "
-            "--write-on turns it on again, with a cache.",
+            _reviving(evidence.configuration),
             reasons_for=(capital(evidence.host.front_sentence),),
             afterwards=Action.TURN_ON,
         )
@@ -57,6 +56,15 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         advice,
         reasons_for=(capital(evidence.host.front_sentence),),
     )
+
+
+def _reviving(configuration: ConfigurationEvidence) -> str:
+    """Every line that turns stapling on keeps Apache from starting, those of single virtual hosts as well."""
+    command, by_hand = off_command(configuration)
+    told = f"Revive it now: {command} turns stapling off and starts Apache."
+    if by_hand:
+        told = f"First {uncapital(by_hand)} {told}"
+    return f"{told} Then ocsp-stapling on --write-on turns it on again, with a cache."
 
 
 def _cache_not_made(evidence: Evidence) -> Diagnosis:
@@ -222,6 +230,27 @@ def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         return never_stapled(evidence)
     told = f"Besides: {uncapital(never_stapled(evidence).sentence)}"
     return replace(found, reasons_against=(*found.reasons_against, told))
+
+
+def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
+    """The same of certificates that demand a staple while a line of their own turns stapling off."""
+    stapled = {each.site for each in evidence.handshakes if each.staple == "good"}  # by a server in front
+    sites = [site for site in evidence.strict_off if site.name not in stapled]
+    elsewhere = found.cause in (Cause.MOD_MD, Cause.NOT_IN_FRONT)
+    if not sites or evidence.configuration.on is not True or elsewhere:
+        return found
+    names = tuple(site.name for site in sites)
+    told = (
+        f"The certificate of {listed(names)} demands a staple, and stapling is off there: Firefox refuses it."
+    )
+    if found.severity not in (Severity.NONE, Severity.NOISE):
+        return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
+    places = listed([site.where for site in sites])
+    where = f"Take that line out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
+    return Diagnosis(
+        Cause.MUST_STAPLE_OFF, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, told,
+        f"{where}ocsp-stapling on --site {names[0]}.", sites=names, causing=names, must_staple=names,
+    )  # fmt: skip
 
 
 def never_stapled(evidence: Evidence) -> Diagnosis:

@@ -66,7 +66,8 @@ def _hit_times(one: Incident) -> str:
     """When visitors were hit: each time where it was once or twice, else how often and how long in all."""
     spans = one.hits
     if len(spans) <= _TOLD_SPANS:
-        return " and ".join(_span(one, each.began, each.ended, "and still do") for each in spans)
+        told = (_span(one, each.began, each.ended, "and still do") for each in spans)
+        return " and ".join(dict.fromkeys(told))
     until = "now" if spans[-1].ended is None else clock(spans[-1].ended, one.began)
     return f"{len(spans)} times between {clock(spans[0].began)} and {until}"
 

@@ -51,6 +51,9 @@ OWN_SITES = tuple(
 )
 
 
+STRICT_OFF = (Site("gamma0.example", must_staple=True, stapling=False, where="/x.conf:4"),)
+
+
 def theirs(of: ResponderEvidence, count: int = 1) -> ResponderEvidence:
     return replace(of, sites=OWN_SITES[:count])
 
@@ -171,6 +174,12 @@ MADE: dict[str, Evidence] = {
     "it died of stapling": set_to(
         front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False), has_cache=False
     ),
+    "it died of stapling, of a site's own line": set_to(
+        front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False),
+        has_cache=False,
+        on=False,
+        own_on=(OwnSwitch("own.example", "/x.conf:9", True), OwnSwitch("hand.example", "/y.conf:2", False)),
+    ),
     "its cache could not be made": replace(
         front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False),
         log=LogEvidence(kinds={"startup-fatal-no-cache": 1}),
@@ -182,6 +191,8 @@ MADE: dict[str, Evidence] = {
         evidence(FINE), refused="bad  line\n", refused_at="/x.conf line 6"
     ),
     "the configuration is refused in a stall": set_to(stalled(BAD), refused="bad line"),
+    "a site that must staple does not": evidence(FINE, strict_off=STRICT_OFF),
+    "a site that must staple does not, beside a stall": replace(beside(BAD), strict_off=STRICT_OFF),
     "nginx in front": front(Server.NGINX, evidence(FINE)),
     "nginx in front, slow": front(Server.NGINX, stalled(FINE)),
     "nginx in front, slow for all": front(Server.NGINX, no_one(stalled(FINE), seconds=3.5, error="timeout")),

@@ -112,6 +112,9 @@ MADE: dict[str, Evidence] = {
     "the hosts file": evidence(
         one(R, name_state=NameState.HOSTS_OVERRIDE, name_sentence="it says so."), FINE
     ),
+    "a private address by the hosts file": evidence(
+        one(Outcome.ADDRESS_FORBIDDEN, name_state=NameState.HOSTS_OVERRIDE), FINE
+    ),
     "a private address by this resolver": evidence(
         one(Outcome.ADDRESS_FORBIDDEN, name_state=NameState.PRIVATE_ANSWER), FINE
     ),
