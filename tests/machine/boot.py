@@ -25,6 +25,7 @@ from tests.machine.shape import (
     PUBLIC_RESOLVERS,
     SERVER_V4,
     SERVER_V6,
+    SLY_V4,
     STRANGER_V4,
     Shape,
     authorities,
@@ -102,7 +103,7 @@ def network(shape: Shape) -> None:
         "link set cable up",
         f"addr add {GATEWAY_V4}/24 dev cable",
         f"addr add {GATEWAY_V6}/64 dev cable nodad",
-        *[f"addr add {a}/32 dev lo" for a in (*PUBLIC_RESOLVERS, STRANGER_V4)],
+        *[f"addr add {a}/32 dev lo" for a in (*PUBLIC_RESOLVERS, STRANGER_V4, SLY_V4)],
         *[
             f"addr add {a}/{'128' if ':' in a else '32'} dev lo{' nodad' if ':' in a else ''}"
             for c in authorities(shape)

@@ -13,6 +13,9 @@ GATEWAY_V4 = "44.128.1.1"
 GATEWAY_V6 = "2a0f:c0de:1::1"
 # Where a resolver with an old entry leads: to nobody, and to somebody else's web server.
 NOBODY_V4, STRANGER_V4 = "44.128.66.6", "44.128.66.7"
+# Somebody's own responder, which lets whoever asks first wait and answers all who ask meanwhile: Apache asks one
+# question at a time, so whoever asks beside it is a check.
+SLY_V4 = "44.128.66.8"
 PUBLIC_RESOLVERS = ("1.1.1.1", "8.8.8.8")
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 

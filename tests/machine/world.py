@@ -24,7 +24,7 @@ from cryptography.x509 import ocsp
 
 from tests.machine import faults
 from tests.machine.pki import AuthorityKeys, new_key
-from tests.machine.shape import GATEWAY_V4, NOBODY_V4, STRANGER_V4, Authority, Shape, authorities
+from tests.machine.shape import GATEWAY_V4, NOBODY_V4, SLY_V4, STRANGER_V4, Authority, Shape, authorities
 from tests.machine.trapzone import Reply, TrapZone
 
 PKI = faults.RUN / "pki"
@@ -47,6 +47,7 @@ class World:
         self.by_host = {c.host: c for c in self.authorities}
         self.keys = {c.name: AuthorityKeys.load(c, PKI) for c in self.authorities}
         self.trap_zone = TrapZone(self.authorities[0].addresses)
+        self._sly_waiting = False
         self._faults: list[faults.Fault] = []
         self._stamp = 0
 
@@ -70,6 +71,9 @@ class World:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = writer.get_extra_info("sockname")[0]
+        if address == SLY_V4:
+            await self._serve_slyly(reader, writer)
+            return
         authority = self.by_address.get(address)
         if authority is None:
             if address == STRANGER_V4:
@@ -88,6 +92,18 @@ class World:
             await asyncio.sleep(2)
         writer.write(self.reply(authority, kind, body))
         await writer.drain()
+
+    async def _serve_slyly(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await read_request(reader)
+        if self._sly_waiting:
+            writer.write(self.reply(self.authorities[0], "", body))
+            await writer.drain()
+            return
+        self._sly_waiting = True
+        try:
+            await reader.read()
+        finally:
+            self._sly_waiting = False
 
     def reply(self, authority: Authority, kind: str, body: bytes) -> bytes:
         """Return the whole HTTP reply of a responder in that mood."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.machine import Machine, Shape
+from tests.machine.shape import SLY_V4
 from tests.on_machine.admin import REBUILD, RESTART, call, disk, meet, sabotage, stapled, switch, visits
 from tests.on_machine.hostile import EVIL, customer, visited
 
@@ -45,6 +46,20 @@ def test_it_ends_the_waiting_of_all_and_costs_nobody_else_a_staple(
     status = call(machine, "status", "--json").document
     assert (status["stapling"], [one["site"] for one in status["off_alone"]]) == ("on", [EVIL])
     assert f"off for {EVIL} alone" in call(machine, "history").out
+
+
+def test_a_responder_that_lets_apache_alone_wait_is_named_and_its_site_turned_off(
+    machine: Machine, request: pytest.FixtureRequest
+) -> None:
+    """It answers whoever asks while another question waits, and so every check; others lost their staples."""
+    request.addfinalizer(lambda: customer(machine, "http://ocsp.alpha-ca.test"))
+    customer(machine, f"http://{SLY_V4}/")
+    with visited(machine):
+        found = call(machine, "check", "--json").document
+    sly = next(one for one in found["responders"] if SLY_V4 in one["url"])
+    assert (sly["ok"], found["severity"]) == (True, "stalling")
+    assert (found["advice"], found["alone"]) == ("turn-off-site", [EVIL])
+    assert SLY_V4 in found["sentence"]
 
 
 def test_it_outlives_an_off_and_an_on_for_all_and_is_undone_by_its_own_word(machine: Machine) -> None:

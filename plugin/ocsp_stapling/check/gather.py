@@ -6,6 +6,7 @@ after those  what only a failed probe makes worth asking: root's view, the firew
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -107,11 +108,11 @@ class _Survey:
         shield: Part[ShieldEvidence | None] = self._part(
             "The shield", lambda: surroundings.read_shield(state, self.settings)
         )
-        met = self._part("The handshakes", lambda: self._meet(served, state, probe))
+        met, asks = self._meeting(served, state, probe)
         findings = probe.result(self.deadline, _late(served))
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
-        handshakes: tuple[HandshakeEvidence, ...] = met.result(self.deadline, ())
+        handshakes = met.result(self.deadline, ())
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
@@ -126,6 +127,7 @@ class _Survey:
             unreadable=served.unreadable,
             unasked=served.unasked,
             handshakes=handshakes,
+            apache_asks=asks.result(self.deadline, {}),
             log=self._told(self._log_at_last(logs, log, handshakes), logs),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(state, tested.result(self.deadline, "")),
@@ -133,6 +135,9 @@ class _Survey:
             shield_offered=surroundings.offers_shield(state, self.settings),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
+        return self._complete(evidence, served)
+
+    def _complete(self, evidence: Evidence, served: Served) -> Evidence:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
 
@@ -170,8 +175,21 @@ class _Survey:
         who = network.identity(network.worker_of(state.tree), state.tree.group)
         return network.probe(targets, self.settings.probe, who, end)
 
-    def _meet(
+    def _meeting(
         self, served: Served, state: ServerState, probe: Part[tuple[ResponderFinding, ...]]
+    ) -> tuple[Part[tuple[HandshakeEvidence, ...]], Part[dict[str, float]]]:
+        """The handshakes, and whom Apache asks while they are made."""
+        done, until = threading.Event(), self.deadline - _MARGIN_SECONDS
+        met = self._part("The handshakes", lambda: self._meet(served, state, probe, done))
+        asks = self._part("What Apache asks", lambda: surroundings.apache_asks(self.layout, done, until))
+        return met, asks
+
+    def _meet(
+        self,
+        served: Served,
+        state: ServerState,
+        probe: Part[tuple[ResponderFinding, ...]],
+        done: threading.Event,
     ) -> tuple[HandshakeEvidence, ...]:
         def failing(deadline: float) -> frozenset[str]:
             findings = probe.result(deadline, ())
@@ -181,7 +199,10 @@ class _Survey:
 
         subjects = _at_the_front(served.subjects)
         timeout = state.stapling.responder_timeout
-        return meet(subjects, timeout, self.deadline, failing, widely=state.loses_staples)
+        try:
+            return meet(subjects, timeout, self.deadline, failing, widely=state.loses_staples)
+        finally:
+            done.set()
 
     def _follow_up(
         self,

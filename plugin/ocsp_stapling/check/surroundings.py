@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,11 +17,12 @@ from ocsp_stapling.apache.errorlog.failures import Summary, summarise
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.read import entries_of_all, foreign_entries
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.apache.processes import parent
+from ocsp_stapling.apache.processes import parent, workers
 from ocsp_stapling.apache.tree import ConfigTree, Directive
 from ocsp_stapling.ca.status import AuthorityStatus, status_of
 from ocsp_stapling.change.journal import NAME, Journal
 from ocsp_stapling.change.note import off_note
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -30,6 +33,7 @@ from ocsp_stapling.check.evidence import (
     ShieldEvidence,
     SteeringLine,
 )
+from ocsp_stapling.host.connections import asked_by
 from ocsp_stapling.host.limits import selinux_denies, tracking_full
 from ocsp_stapling.host.listeners import owner_of
 from ocsp_stapling.host.load import read_load
@@ -44,6 +48,25 @@ from ocsp_stapling.shield.standing import standing
 
 _DAY = timedelta(days=1)
 _LAST_WAITS = 15.0  # seconds
+_LOOK_SECONDS, _ASKED_AT_MOST = 0.2, 20
+
+
+def apache_asks(layout: Layout, met: threading.Event, until: float) -> dict[str, float]:
+    """Return the addresses Apache asks while handshakes are made that wait, each with its share of all looks.
+
+    Its workers ask one after the other, under one lock: whoever is asked most keeps all the others waiting, whatever
+    he answers to us. Nobody is looked at before a handshake has waited; `until` is the end (time.monotonic).
+    """
+    if met.wait(STALL_SECONDS):
+        return {}
+    found, looks = Counter[str](), 0
+    running = parent(layout.run_dir / "httpd.pid", layout.httpd)
+    while running and time.monotonic() < until:
+        found.update(asked_by([one.pid for one in workers(running)]))
+        looks += 1
+        if met.wait(_LOOK_SECONDS):
+            break
+    return {address: count / looks for address, count in found.most_common(_ASKED_AT_MOST)}
 
 
 def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:

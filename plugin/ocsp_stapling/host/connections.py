@@ -1,4 +1,4 @@
-"""Which processes are serving somebody: what the kernel knows of their connections (sock_diag(7)).
+"""Which processes serve somebody, and whom they ask: what the kernel knows of their connections (sock_diag(7)).
 
 A worker that hangs in the stapling mutex has sent its visitor nothing yet, for the staple belongs to the server's
 first message. Whoever has got anything may be in the middle of a download.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +17,13 @@ from ocsp_stapling.host.listeners import open_files
 
 PROC = Path("/proc")
 _SOCK_DIAG, _BY_FAMILY, _ALL_OF_THEM, _ERROR, _DONE = 4, 20, 0x301, 2, 3
-_ESTABLISHED, _HALF_CLOSED, _LISTENS = 1, 8, 10
-_STATES = 1 << _ESTABLISHED | 1 << _HALF_CLOSED | 1 << _LISTENS
+_ESTABLISHED, _BEGUN, _HALF_CLOSED, _LISTENS = 1, 2, 8, 10
+_STATES = 1 << _ESTABLISHED | 1 << _BEGUN | 1 << _HALF_CLOSED | 1 << _LISTENS
 _WITH_INFO, _INFO = 2, 2
 _HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
-_MESSAGE = struct.Struct("=xB2x2s46x8xI4xI")
-"""Of struct inet_diag_msg (linux/inet_diag.h): state, local port, bytes that wait to be sent, inode."""
+_MESSAGE = struct.Struct("=BB2x2s2x16x16s12x8xI4xI")
+"""Of struct inet_diag_msg (linux/inet_diag.h): family, state, local port, the other side's address, bytes that wait
+to be sent, inode."""
 _QUESTION = struct.Struct("=BBBxI48x")
 _BYTES = struct.Struct("=QQ")
 _ACKNOWLEDGED_AT = 120
@@ -38,6 +40,16 @@ class TcpSocket(NamedTuple):
     listens: bool
     sent: int
     received: int
+    peer: str = ""
+    """The other side's address, "" of one that listens."""
+
+
+def asked_by(pids: Collection[int]) -> frozenset[str]:
+    """Return the addresses to which the processes have opened a connection or try to; none where nobody tells."""
+    found = connections()
+    ports = {each.port for each in found if each.listens}
+    own = {f"socket:[{each.inode}]": each.peer for each in found if each.port not in ports}
+    return frozenset(own[file] for pid in pids for file in open_files(PROC / str(pid) / "fd") if file in own)
 
 
 def serving(pids: Collection[int], tls_ports: Collection[int]) -> frozenset[int]:
@@ -91,10 +103,13 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _connection(message: bytes) -> TcpSocket:
-    state, port, waiting, inode = _MESSAGE.unpack_from(message)
-    listens = state == _LISTENS
-    got, received = (0, 0) if listens else _counts(message[_MESSAGE.size :])
-    return TcpSocket(inode, int.from_bytes(port, "big"), listens, got + (0 if listens else waiting), received)
+    family, state, port, peer, waiting, inode = _MESSAGE.unpack_from(message)
+    number = int.from_bytes(port, "big")
+    if state == _LISTENS:
+        return TcpSocket(inode, number, True, 0, 0)
+    got, received = _counts(message[_MESSAGE.size :])
+    told = ip_address(peer if family == socket.AF_INET6 else peer[:4])
+    return TcpSocket(inode, number, False, got + waiting, received, str(told))
 
 
 def _counts(attributes: bytes) -> tuple[int, int]:

@@ -91,3 +91,11 @@ def test_a_kernel_that_does_not_tell_means_nobody(monkeypatch: pytest.MonkeyPatc
     assert connections.connections() == []
     with worker("hello") as (found, port), visit(found, port):
         assert not serves(found, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_whom_a_process_asks_is_known_and_not_who_asks_it(host: str) -> None:
+    with worker("", host) as (found, port), visit(found, port, host):
+        assert host in connections.asked_by([os.getpid()])
+        assert not connections.asked_by([found.pid])
+    assert not connections.asked_by([])

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ocsp_stapling.ca.reading import Level
-from ocsp_stapling.check.diagnosis import queue, unseen
+from ocsp_stapling.check.diagnosis import queue, seen, unseen
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis.advice import (
     Action,
@@ -33,7 +33,7 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, S
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, waited_just_now
 from ocsp_stapling.check.diagnosis.shield import offered, shielded
 from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
-from ocsp_stapling.check.diagnosis.staple_cache import overflowing
+from ocsp_stapling.check.diagnosis.staple_cache import broken, overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, is_other
 from ocsp_stapling.host.listeners import Server
@@ -86,8 +86,20 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or (
             _faulty(evidence, leading, found, measured)
             if leading is not None and to_blame and not (leading.why.late and overflowing(evidence))
-            else nothing_wrong(evidence, measured, all_right=leading is None)
+            else _let_apache_wait(evidence, found, measured)
+            or nothing_wrong(evidence, measured, all_right=leading is None)
         )
+    )
+
+
+def _let_apache_wait(
+    evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: Measured
+) -> Diagnosis | None:
+    """Where everything is asked again and again for want of a cache, that is the fault, not who is asked."""
+    if overflowing(evidence) or broken(evidence, measured):
+        return None
+    return seen.verdict(
+        evidence, measured, *_alone(evidence, found, seen.asked_for_long(evidence), slow=True)
     )
 
 
@@ -184,7 +196,7 @@ def _alone(
     off = evidence.configuration.on is False
     pairs = zip(evidence.responders, found, strict=True)
     guilty = guilty or [one for one, why in pairs if slow and why.why.late]
-    guilty = guilty or (_seen_to_wait(evidence, found) if slow else [])
+    guilty = guilty or ((seen.asked_for_long(evidence) or _seen_to_wait(evidence, found)) if slow else [])
     sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return _Alone()

@@ -229,6 +229,28 @@ def test_where_one_customers_site_alone_was_seen_to_wait_it_alone_is_turned_off(
     assert seen_all.action is Action.TURN_OFF
 
 
+def test_who_lets_apache_alone_wait_is_found_by_whom_apache_was_seen_to_ask() -> None:
+    """Each answers us at once; an address that Apache asks most of the time is whom all others wait for."""
+    his = replace(responder("sly", v4=address("44.0.0.9", Outcome.OK)), sites=ONE_OF_MALLORY)
+    waiting = (*meeting(FINE, seconds=3.0, error="timeout", staple=""), *meeting(his))
+    asks = {"44.0.0.9": 0.9, V4: 0.1, "44.0.0.7": 0.4}
+
+    seen_so = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks=asks))
+    unseen_so = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks={V4: 0.1}))
+    others = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks={"44.0.0.9": 0.5, V4: 0.5}))
+    quick = diagnose(evidence(his, FINE, apache_asks=asks))
+
+    assert seen(seen_so) == (Cause.UNKNOWN, Severity.STALLING, Action.TURN_OFF_SITE)
+    assert (seen_so.alone, "ocsp.sly.example" in seen_so.sentence) == (("his.example",), True)
+    assert "44.0.0.9 in 90% of the looks" in " ".join(seen_so.reasons_for)
+    assert "ocsp-stapling off --site his.example" in seen_so.advice
+    assert (unseen_so.action, others.action, quick.action) == (
+        Action.TURN_OFF,
+        Action.TURN_OFF,
+        Action.NOTHING,
+    )
+
+
 def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
     many = tuple(Site(f"his{number}.example", "mallory") for number in range(40))
     his = replace(responder(fault=Outcome.ADDRESS_FORBIDDEN), sites=many)
