@@ -681,6 +681,19 @@ def test_an_apache_that_died_of_a_sites_own_line_is_revived_by_the_command_that_
     assert machine.run("ocsp-stapling", "check", check=False).returncode == 1  # off, and Apache serves
 
 
+@pytest.mark.parametrize("url", ["https://ocsp.alpha-ca.test/", "127.0.0.1"], ids=["an alert", "a crash"])
+def test_a_forced_url_that_turns_visitors_away_is_critical(machine: Machine, url: str) -> None:
+    """The one ends each handshake that asks with an alert, the other crashes the worker: it sends none."""
+    machine.path(INCLUDE).write_text(f"SSLStaplingForceURL {url}\n")
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["cause"], found["severity"], found["exit_status"]) == ("forced-url", "stalling", 2)
+    assert found["advice"] == "turn-off"
+    assert "Visitors are turned away" in found["sentence"]
+
+
 def test_a_site_that_must_staple_and_has_stapling_off_is_a_warning(machine: Machine) -> None:
     owner = next(plan.user for plan in machine.sites if plan.name == STRICT)
     own = machine.path(f"/etc/apache2/conf.d/userdata/ssl/2_4/{owner}/{STRICT}/own.conf")

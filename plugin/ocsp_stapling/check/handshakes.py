@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle, islice, zip_longest
 
-from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.diagnosis.handshakes import BROKEN_OFF, STALL_SECONDS
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.check.subject import Subject
 from ocsp_stapling.ocsp.answer import verify_answer
@@ -176,9 +176,13 @@ def _waited(found: Iterable[HandshakeEvidence]) -> bool:
 def _repeated(
     found: Sequence[HandshakeEvidence], places: Sequence[_Place], deadline: float
 ) -> list[HandshakeEvidence]:
-    """Meet again whoever was slow but came with a good staple: was it just its first fetch?"""
+    """Meet again whoever was slow but came with a good staple: was it just its first fetch?
+
+    And whoever was broken off: was it just a restart?
+    """
     slow = [h for h in found if h.asked and h.seconds >= STALL_SECONDS and not h.error and h.staple == "good"]
-    wanted = {_where(h) for h in slow}
+    cut = [h for h in found if h.asked and h.error == BROKEN_OFF]
+    wanted = {_where(h) for h in (*slow, *cut)}
     again = list({p.where: p for p in places if p.where in wanted}.values())[:AT_ONCE]
     made = _round(again, True, min(STALL_SECONDS, _left(deadline)))
     return [replace(each, repeated=True) for each in made]

@@ -12,6 +12,7 @@ from ocsp_stapling.text import duration, listed
 STALL_SECONDS = 1.0
 """A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
 _TENTH = 10
+BROKEN_OFF = "reset"
 _MINUTES = 300.0
 """Seconds from which on a wait is told in minutes."""
 _QUEUED = 1.5
@@ -20,7 +21,7 @@ _QUEUED = 1.5
 
 @dataclass(frozen=True)
 class Measured:
-    """What the handshakes show. `slow`: too late or not at all; `aborted`: refused by a TLS alert."""
+    """What the handshakes show. `slow`: too late or not at all; `aborted`: by a TLS alert, or broken off."""
 
     slow: tuple[HandshakeEvidence, ...]
     aborted: tuple[HandshakeEvidence, ...]
@@ -72,9 +73,9 @@ def measure(evidence: Evidence) -> Measured:
     asked = [h for h in evidence.handshakes if h.asked and not h.repeated]
     plain = [h for h in evidence.handshakes if not h.asked]
     cured = {h.site for h in evidence.handshakes if h.repeated and is_quick(h) and h.staple == "good"}
-    unmet = _unmet(asked, plain)
+    unmet = _unmet(asked, plain, evidence.handshakes)
     slow = tuple(h for h in asked if _is_slow(h) and h not in unmet)
-    aborted = tuple(h for h in asked if h.error.startswith("tls:") and h not in unmet)
+    aborted = tuple(h for h in asked if _is_aborted(h, evidence.handshakes) and h not in unmet)
     done = [h for h in asked if not h.error]
     expected = _stapling_sites(evidence)
     return Measured(
@@ -140,7 +141,7 @@ def _slowest(evidence: Evidence, unmet: Sequence[HandshakeEvidence], cured: Cont
 
 
 def _unmet(
-    asked: Sequence[HandshakeEvidence], plain: Sequence[HandshakeEvidence]
+    asked: Sequence[HandshakeEvidence], plain: Sequence[HandshakeEvidence], met: Sequence[HandshakeEvidence]
 ) -> tuple[HandshakeEvidence, ...]:
     """Those at which stapling has no part.
 
@@ -152,7 +153,7 @@ def _unmet(
     return tuple(
         h
         for h in asked
-        if (h.error and not _waits(h))
+        if (h.error and not _waits(h) and not _is_aborted(h, met))
         or (h.error.startswith("tls:") and _fails_for_all(h, plain))
         or (_is_slow(h) and others_quick and _fails_for_all(h, plain))
     )
@@ -160,6 +161,18 @@ def _unmet(
 
 def _is_slow(handshake: HandshakeEvidence) -> bool:
     return handshake.error in ("", "timeout") and handshake.seconds >= STALL_SECONDS
+
+
+def _is_aborted(asked: HandshakeEvidence, met: Sequence[HandshakeEvidence]) -> bool:
+    """Say whether it ended with an alert, or was broken off where a client that asks for none is served.
+
+    A child that crashes over the question breaks the connection off, and sends no alert. So does a restart: then the
+    next try is served.
+    """
+    if asked.error == BROKEN_OFF:
+        restarted = any(h.asked and h.repeated and is_quick(h) for h in met)
+        return not restarted and any(is_quick(h) for h in met if not h.asked and _place(h) == _place(asked))
+    return asked.error.startswith("tls:")
 
 
 def _fails_for_all(asked: HandshakeEvidence, plain: Sequence[HandshakeEvidence]) -> bool:
@@ -253,5 +266,9 @@ def _reckoned_words(each: float) -> str:
 def _aborted_words(measured: Measured) -> str:
     if not measured.aborted:
         return ""
-    names = listed([h.site for h in measured.aborted])
-    return f"Handshakes that ask for a staple are aborted with a TLS alert: {names}."
+    cut = [h.site for h in measured.aborted if h.error == BROKEN_OFF]
+    alerted = [h.site for h in measured.aborted if h.site not in cut]
+    told = [f"are aborted with a TLS alert: {listed(alerted)}"] if alerted else []
+    if cut:
+        told.append(f"are broken off, as by a worker that crashes (see Apache's error log): {listed(cut)}")
+    return f"Handshakes that ask for a staple {'; others '.join(told)}."

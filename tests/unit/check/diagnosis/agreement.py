@@ -41,7 +41,19 @@ def _slow(found: Document) -> list[Document]:
 
 
 def _aborted(found: Document) -> list[Document]:
-    return [each for each in _asked(found) if (each["failure"] or "").startswith("tls:")]
+    served = {_place(each) for each in found["handshakes"] if not each["asked"] and not each["failure"]}
+    if any(each["repeated"] and not each["failure"] for each in found["handshakes"]):
+        served = set()  # it may have been a restart
+    return [
+        each
+        for each in _asked(found)
+        if (each["failure"] or "").startswith("tls:")
+        or (each["failure"] == "reset" and _place(each) in served)
+    ]
+
+
+def _place(each: Document) -> tuple[str, str, int]:
+    return each["site"], each["address"], each["port"]
 
 
 def _is_down(found: Document) -> bool:

@@ -38,6 +38,7 @@ _ENDINGS = (
     (3.5, "timeout", ""),
     (0.02, "tls: tlsv1 alert internal error", ""),
     (0.0, "refused", ""),
+    (0.01, "reset", ""),
 )
 
 

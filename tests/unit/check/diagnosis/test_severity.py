@@ -1205,3 +1205,15 @@ def test_the_effect_of_an_apache_that_does_not_run_is_that_no_site_is_served() -
     refused = tuple(replace(each, error="refused", staple="") for each in evidence(FINE).handshakes)
     made = evidence(FINE, host=down, handshakes=refused)
     assert harm_words(document(made, diagnose(made))) == "no site is served"
+
+
+def test_handshakes_that_are_broken_off_alarm_unless_the_next_try_is_served() -> None:
+    """A restart in the middle of a check breaks connections off, too."""
+    bad = responder(fault=Outcome.URL_UNUSABLE)
+    made = evidence(bad, handshakes=tuple(meeting(bad, error="reset", staple="")))
+    assert diagnose(made).severity is Severity.STALLING
+    again = replace(made.handshakes[-1], repeated=True, error="")
+    assert diagnose(replace(made, handshakes=(*made.handshakes, again))).severity is Severity.FAILING
+    plain, asked = made.handshakes
+    everybody = replace(made, handshakes=(replace(plain, error="reset"), asked))
+    assert diagnose(everybody).severity is Severity.FAILING

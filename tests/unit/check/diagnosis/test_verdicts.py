@@ -191,6 +191,9 @@ MADE: dict[str, Evidence] = {
         evidence(FINE), refused="bad  line\n", refused_at="/x.conf line 6"
     ),
     "the configuration is refused in a stall": set_to(stalled(BAD), refused="bad line"),
+    "handshakes are broken off": evidence(
+        responder(fault=Outcome.URL_UNUSABLE), handshakes=met(FINE, error="reset", staple="")
+    ),
     "a site that must staple does not": evidence(FINE, strict_off=STRICT_OFF),
     "a site that must staple does not, beside a stall": replace(beside(BAD), strict_off=STRICT_OFF),
     "nginx in front": front(Server.NGINX, evidence(FINE)),
