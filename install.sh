@@ -20,8 +20,9 @@ FRESH=()     # directories of settings and state that this run made
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 find_here() {
-    local script=${BASH_SOURCE[0]:-./install.sh}
-    case $script in */*) ;; *) script=./$script ;; esac
+    local script=${BASH_SOURCE[0]:-}
+    # Through a pipe it has no path, and what bash calls it then is not the same in each version.
+    case $script in */install.sh) ;; *) script=./install.sh ;; esac
     HERE=$(CDPATH='' cd -- "${script%/*}/" && pwd)
     if [ -r "$HERE/plugin/setup.sh" ]; then return; fi
     echo "install.sh: unpack the release and run install.sh from there; it needs the files beside it." >&2

@@ -14,7 +14,9 @@ BEGIN='# BEGIN OCSP Stapling for WHM'
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 find_here() {
-    local script=${BASH_SOURCE[0]:-./uninstall.sh}
+    local script=${BASH_SOURCE[0]:-}
+    # Through a pipe it has no path, and what bash calls it then is not the same in each version.
+    case $script in *uninstall.sh) ;; *) script=./uninstall.sh ;; esac
     script=$(readlink -f "$script")
     HERE=${script%/*}
     if [ -r "$HERE/plugin/setup.sh" ]; then return; fi
