@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import ctypes
 import json
 import os
@@ -16,7 +17,7 @@ import time
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ocsp_stapling.ocsp import certificate
+from ocsp_stapling.ocsp import certificate, der
 from ocsp_stapling.ocsp.finding import ResponderFinding
 from ocsp_stapling.ocsp.icmp import Pinger, open_sockets
 from ocsp_stapling.ocsp.prober import Limits, Target, probe_all
@@ -30,6 +31,8 @@ _OPEN_FILES = 1024
 def main() -> None:
     """Run the job on standard input as the user and group of the first two arguments (`-`: stay who we are)."""
     sockets = open_sockets()  # needs root, and nothing foreign has been read yet
+    for encoding in der.ENCODINGS.values():  # afterwards Python's own files may be out of reach
+        codecs.lookup(encoding)
     _confine()
     if sys.argv[1] != "-":
         _give_up_root(int(sys.argv[1]), int(sys.argv[2]))

@@ -19,7 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ocsp_stapling.cli.shield import _text
 from ocsp_stapling.ocsp.answer import MAX_ANSWER_BYTES, Answer, Verdict, verify_answer
@@ -33,9 +34,12 @@ from tests.unit.change.made import Tree
 from tests.unit.ocsp.authority import (
     DAY,
     NOW,
+    Authority,
     Handler,
     Responder,
     answer,
+    base,
+    encoded,
     issue,
     key,
     make_authority,
@@ -46,6 +50,8 @@ from tests.unit.shield.test_refresh import CA, GOOD, ISSUER, REVOKED, World, wor
 from tests.unit.shield.test_standing import told
 
 __all__ = ["world"]
+LOCAL = ProbeSettings(timeout_seconds=1.0, allow_networks=(ip_network("127.0.0.0/8"),))
+WHO = (65534, 65534) if os.geteuid() == 0 else None
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -249,12 +255,25 @@ def test_what_his_responder_does_keeps_nobody_elses_answer_away(how: str, tmp_pa
             Wanted(cert_id_of(leaf, ISSUER), leaf, ISSUER, responder.url, site, False)
             for leaf, responder, site in zip(leaves, (his, theirs), ("his.test", "theirs.test"), strict=True)
         ]
-        local = ProbeSettings(timeout_seconds=1.0, allow_networks=(ip_network("127.0.0.0/8"),))
-        who = (65534, 65534) if os.geteuid() == 0 else None
         begun = time.monotonic()
-        found = Refresher(tmp_path / "store", tmp_path / "state", asking(local, who)).run(every, 0.5)
+        found = Refresher(tmp_path / "store", tmp_path / "state", asking(LOCAL, WHO)).run(every, 0.5)
         assert time.monotonic() - begun < 20
     held = store.load(tmp_path / "store")[0]
     assert every[1].cert_id in held
     assert (every[0].cert_id in held) is not bool(reason)
     assert reason.lower() in found.failed.get(every[0].cert_id, "").lower()
+
+
+def test_a_name_in_any_spelling_does_not_end_the_child_that_asks_about_all(tmp_path: Path) -> None:
+    """Where root's Python lies in a place that others cannot read, it can load nothing more once it is nobody's."""
+    kinds = (_ASN1Type.BMPString, _ASN1Type.UniversalString, _ASN1Type.UTF8String)
+    for number, kind in enumerate(kinds):
+        spelt = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Spelt {number}", kind)])
+        own = base(spelt, spelt, 20 + number).add_extension(x509.BasicConstraints(True, None), True)
+        authority = Authority(own.sign(key(20 + number), hashes.SHA256()), key(20 + number))
+        certificate = issue(authority, common_name="a.test")
+        leaf, issuer = parse(encoded(certificate)), authority.parsed
+        with Responder(replying(answer(authority, certificate))) as responder:
+            one = Wanted(cert_id_of(leaf, issuer), leaf, issuer, responder.url, "a.test", False)
+            found = Refresher(tmp_path / "store", tmp_path / "state", asking(LOCAL, WHO)).run([one], 0.5)
+        assert (found.stored, found.failed) == (1, {})
