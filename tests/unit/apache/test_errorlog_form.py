@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocsp_stapling.apache.errorlog.codes import Kind
@@ -115,6 +115,7 @@ lines = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(pieces, max_size=14).map("".join), lines)
+@example("%M %M", SUMMARY.encode())
 def test_no_format_and_no_line_crashes(text: str, line: bytes) -> None:
     forms = forms_of([text])
     entry = parse(line, 1, forms)

@@ -107,7 +107,9 @@ def _item(piece: re.Match[str], named: set[bytes]) -> _Item:
         )
         return _Item(re.escape(literal.encode("utf-8", "surrogateescape")))
     if letter == "M":
-        return _Item(_MESSAGE, message=True)
+        first = b"code" not in named
+        named.add(b"code")
+        return _Item(_MESSAGE if first else rb".*?", message=first)
     known = (
         _OF_A_CONNECTION
         if (letter, piece["name"]) == ("L", "c")
