@@ -100,21 +100,25 @@ def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tup
     """The message that a sentence quotes at a place, and where it ends; before `begin` stands another message."""
     rules = [RULES.get(found["code"].upper())] if found["code"] else _NAMELESS
     for rule in rules:
-        if rule is None or not _may_be_quoted(line[begin : found.start()], rule):
+        if rule is None or (said := _text_at(rule, line, found)) is None:
             continue
-        said = next(
-            (way for each in _lenient(rule, whole=False) if (way := each.match(line, found.end()))), None
-        )
-        said = said or (_shortened(rule, line, found.end()) if found["code"] else None)
-        if said is None or not (found["code"] or _ENDS.match(line, said.end())):
-            continue
-        if _GOES_ON_AS_A_PROGRAM.match(line, said.end()):
+        if not _may_be_quoted(line[begin : found.start()], rule) or _GOES_ON_AS_A_PROGRAM.match(
+            line, said.end()
+        ):
             continue
         kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, begin, found.start())
         worker = (pid[1], pid[2]) if pid else (None, None)
         responder = said.groupdict().get("responder")
         return entry_of(rule, kind, responder, number, time_of(line), *worker), said.end()
     return None, begin
+
+
+def _text_at(rule: Message, line: bytes, found: re.Match[bytes]) -> re.Match[bytes] | None:
+    """The text of a rule behind its number, or (without one) as a whole."""
+    said = next((way for each in _lenient(rule, whole=False) if (way := each.match(line, found.end()))), None)
+    if found["code"]:
+        return said or _shortened(rule, line, found.end())
+    return said if said and _ENDS.match(line, said.end()) else None
 
 
 def _shortened(rule: Message, line: bytes, at: int) -> re.Match[bytes] | None:
