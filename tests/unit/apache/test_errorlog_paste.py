@@ -142,6 +142,11 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "with garbled quotes": lambda text: text.replace("'", "\u00e2\u20ac\u2122"),
     "its number misread": lambda text: text.replace("AH0", "AH O"),
     "an error of a build": lambda text: f"##[error]{text}",
+    "coloured, as an editor shows it": lambda text: text.replace("AH0", "^[[01;31m^[[KAH0"),
+    "in entities with names": lambda text: text.replace("[", "&lbrack;").replace("'", "&rsquo;"),
+    "as in a URL": lambda text: text.replace(" ", "%20").replace("[", "%5B").replace("]", "%5D"),
+    "its signs misread": lambda text: text.replace("_", " "),
+    "subject of a mail": lambda text: f"Subject: Re: [users] {text[text.index('AH0') :]}",
     "cut at its beginning": lambda text: text[20:],
     "without its header": lambda text: text[text.index("AH0") :],
 }  # fmt: skip
@@ -149,7 +154,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
 
 NUMBER_FIRST = (
     *("without its header", "behind words", "behind a date without brackets"),
-    *("of logfmt", "in a panel's columns", "in a panel's table"),
+    *("of logfmt", "in a panel's columns", "in a panel's table", "subject of a mail"),
 )
 
 
@@ -511,6 +516,9 @@ PHP message: AH01941: stapling_renew_response: responder error
 192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /?AH01941:%20stapling_renew_response:%20responder%20error" 200
 192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "AH01941: stapling_renew_response: responder error"
 grep -v 'AH01941' | # stapling_renew_response: responder error
+https://a.example/?q=%5Bssl:error%5D%20AH01941:%20stapling_renew_response:%20responder%20error
+/search?q=%5Bssl:error%5D%20AH01941:%20stapling_renew_response:%20responder%20error
+2026-11-22 03:04:05 mail 1abc Subject: AH01941: stapling_renew_response: responder error
 2026/11/22 03:04:05 [error] 10#10: OCSP responder timed out (110: Connection timed out) while requesting status
 nginx: [warn] "ssl_stapling" ignored, no OCSP responder URL in the certificate
 [Sun Nov 22 03:04:05 2026] [gnutls:error] [pid 7] (104)Connection reset by peer: Caching a fresh OCSP response failed

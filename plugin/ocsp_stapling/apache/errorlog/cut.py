@@ -204,7 +204,7 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
         if text == "'":
             return quote
         spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
-        return spaced.replace(b"_", b"_?").replace(b":", b":?")  # Markdown takes _ for italics
+        return spaced.replace(b"_", b"[_ ]?").replace(b":", b":?")  # Markdown takes _ for italics
 
     end = rb"[ .]*\Z" if whole else rb"(?!\w)"
     return tuple(

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from ocsp_stapling.apache.errorlog.line import MAX_LINE
 
@@ -22,7 +23,7 @@ HEADER = re.compile(
 """How a line of Apache's log begins, bare or behind a prefix with a time."""
 _WITHOUT_DATE = re.compile(rb"\[(?:ssl:|md:|error\]|warn\])|AH\d{5}: ")
 _NUMBERED = re.compile(rb"\bAH\d{5}: ")
-_ANSI = re.compile(rb"\x1b\[[\d;]*[A-Za-z]")
+_ANSI = re.compile(rb"(?:\x1b|\^\[|\\(?:033|x1b|e|u001b))\[[\d;]*[A-Za-z]")
 _INVISIBLE = re.compile(rb"\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|\xc2\xad")
 _BLANKS = re.compile(rb"\xc2\xa0|\xe2\x80[\x80-\x8a\xaf]")
 _WIDE = re.compile(rb"\xef(?:\xbc[\x81-\xbf]|\xbd[\x80-\x9e])")
@@ -31,7 +32,7 @@ _GARBLED = re.compile(rb"\xc3\xa2\xe2\x82\xac(?:\xe2\x84\xa2|\xcb\x9c|\xc5\x93|\
 """A typographic quotation mark whose bytes were read as Windows-1252."""
 _MISREAD = re.compile(rb"\bA[Hh] ?[0Oo](\d{4})(?=: )")
 """A number as a reader of pictures sees it."""
-_ENTITY = re.compile(rb"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
+_ENTITY = re.compile(rb"&(?:[A-Za-z]{2,10}|#\d{1,5}|#x[0-9a-fA-F]{1,4});")
 _TAG = re.compile(
     rb"</?(?:a|b|blockquote|code|div|em|font|i|li|mark|ol|p|pre|span|strong|table|tbody|td|th|tr|u|ul)"
     rb"(?: [^<>]{0,300})?>"
@@ -48,6 +49,12 @@ _BOLD = re.compile(rb"(?:\*\*|__)(?=AH\d|\[|\(\d|stapling|OCSP)|(?<=[\w:!\])'])(
 _QUOTING = re.compile(
     rb"(?:#{2}\[(?:error|warning)\]|[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*"
 )
+_HEADING = re.compile(
+    rb"\A(?:(?:subject|title|re|fwd?|aw|betreff):[ \t]*)+(?:\[[\w@. -]{1,40}\][ \t]*(?:re:[ \t]*)?)?(?=AH\d{5}: )",
+    re.IGNORECASE,
+)
+_IN_A_URL = re.compile(rb"(?=\S*%20)(?:%5B|AH\d)\S+")
+"""A whole line as a browser escapes it."""
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
 _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: )")
@@ -105,7 +112,9 @@ def bare(raw: bytes) -> bytes:
     line = _MISREAD.sub(rb"AH0\1", _GARBLED.sub(b"'", _WIDE.sub(_narrow, line)))
     if line.startswith(b"{"):
         line = _message_of(line)
-    line = _unmarked(_first_cell(_in_columns(line)))
+    if _IN_A_URL.fullmatch(line):
+        line = unquote_to_bytes(line)
+    line = _HEADING.sub(b"", _unmarked(_first_cell(_in_columns(line))), count=1)
     for _ in range(6):
         before = line
         for pattern in (_SYSLOG, _CELLS, _QUOTING, _NUMBER):
