@@ -391,7 +391,11 @@ def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_o
 def test_a_customers_page_cannot_show_the_plugin_in_a_frame_to_have_it_clicked(
     server: Machine, emergency: Window
 ) -> None:
-    """Worst case: the customer knows the session's address, and the cookie comes along (the host is the same)."""
+    """Worst case: the customer knows the session's address, and the cookie comes along (the host is the same).
+
+    By the plugin's own word alone: WHM's X-Frame-Options, which would be enough, is not sent.
+    """
+    server.path("/run/machine/cpsrvd.without-frame-options").touch()
     plan = emergency.open("plan/off").driver.current_url
     site, root = f"https://{SERVER_V4}", server.path("/home/user0001/public_html")
     (root / "own.html").write_text('<p id="ost">own</p>')

@@ -43,6 +43,7 @@ DRIVERS = Path("/usr/local/cpanel/Cpanel/Config/ConfigObj/Driver")
 LOGS = Path("/usr/local/cpanel/logs")
 USERS = Path("/run/machine/whm-users.json")
 PEM = Path("/run/machine/cpsrvd.pem")
+WITHOUT_FRAME_OPTIONS = Path("/run/machine/cpsrvd.without-frame-options")
 COOKIE = "whostmgrsession"
 KNOWN_ACLS = ("all", "list-accts", "restart", "ssl", "ssl-info", "status", "stats", "news")
 CACHE_SECONDS = 60 * 86400
@@ -295,7 +296,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {**headers, "Content-Type": kind, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
-        self.send_header("X-Frame-Options", "SAMEORIGIN")
+        if not WITHOUT_FRAME_OPTIONS.exists():
+            self.send_header("X-Frame-Options", "SAMEORIGIN")
         self.send_header("X-Content-Type-Options", "nosniff")
         if self.close_connection:
             self.send_header("Connection", "close")
