@@ -77,17 +77,19 @@ def _cache_not_made(evidence: Evidence) -> Diagnosis:
         Confidence.MEDIUM,
         Action.FIX_HERE,
         f"Apache does not run, and its log says that it could not set up its staple cache{which}.",
-        "Mend that line: its directory must exist and its module be loaded; or take it out. Then start Apache: "
-        "/usr/local/cpanel/scripts/restartsrv_httpd. Turning stapling off would not be enough.",
+        "Start Apache: /usr/local/cpanel/scripts/restartsrv_httpd. If its log says so again, mend that line: its "
+        "directory must exist and its module be loaded; or take it out. Turning stapling off would not be enough.",
         reasons_for=(capital(evidence.host.front_sentence),),
     )
 
 
 def _died_of_stapling(evidence: Evidence) -> bool:
-    """The log says so, in whichever file, or the configuration leaves Apache no other end."""
+    """The configuration leaves Apache no other end, or does not rule out what the log says: that may be forged."""
     configuration = evidence.configuration
-    on = configuration.on or bool(configuration.own_on)
-    return bool(evidence.log.kinds.get(_NO_CACHE)) or (on and not configuration.has_cache)
+    said = bool(evidence.log.kinds.get(_NO_CACHE))
+    if configuration.has_cache:
+        return said
+    return bool(configuration.on or configuration.own_on) or (said and configuration.on is None)
 
 
 def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
