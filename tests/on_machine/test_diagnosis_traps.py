@@ -681,6 +681,17 @@ def test_an_apache_that_died_of_a_sites_own_line_is_revived_by_the_command_that_
     assert machine.run("ocsp-stapling", "check", check=False).returncode == 1  # off, and Apache serves
 
 
+def test_an_apache_whose_next_restart_would_be_its_end_is_warned_about_before(machine: Machine) -> None:
+    conf = machine.path("/etc/apache2/conf/httpd.conf")
+    conf.write_text(conf.read_text().replace("  SSLStaplingCache", "  #SSLStaplingCache"))
+
+    found = check(machine)
+
+    assert seen(found) == ("config-broken", "failing", "fix-here")
+    assert "the next restart of Apache would end it" in found["sentence"]
+    assert {each["staple"] for each in found["handshakes"] if each["asked"]} == {"good"}
+
+
 @pytest.mark.parametrize("url", ["https://ocsp.alpha-ca.test/", "127.0.0.1"], ids=["an alert", "a crash"])
 def test_a_forced_url_that_turns_visitors_away_is_critical(machine: Machine, url: str) -> None:
     """The one ends each handshake that asks with an alert, the other crashes the worker: it sends none."""

@@ -28,7 +28,7 @@ _CAUSES = {
     "proxy": "the proxy that Apache asks through (SSLOCSPProxyURL) does not work",
     "forced-url": "SSLStaplingForceURL sends every question to a place that does not serve",
     "no-cache": "stapling is on without a staple cache, so Apache cannot start",
-    "config-broken": "Apache refuses its configuration",
+    "config-broken": "Apache would not start again with its configuration",
     "not-served": "Apache does not run",
     "shield-down": "the shield's relay does not answer",
     "must-staple-without-ocsp-url": "a certificate demands a staple that nobody can give",

@@ -51,7 +51,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     around = surroundings(evidence)
     found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
     measured = measure(evidence)
-    verdict = beside.refused(evidence, _verdict(evidence, found, measured))
+    verdict = beside.refused(evidence, beside.without_cache(evidence, _verdict(evidence, found, measured)))
     verdict = offered(evidence, shielded(evidence, verdict, found, measured))
     verdict = beside.with_never_stapled(evidence, beside.with_strict_off(evidence, verdict))
     if verdict.cause is Cause.OFF_BY_PLUGIN:

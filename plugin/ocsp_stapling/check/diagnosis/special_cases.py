@@ -100,7 +100,7 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     first = capital(" ".join(words.split())[:300])
     at = f" ({evidence.configuration.refused_at})" if evidence.configuration.refused_at else ""
     advice = FIXES[Cause.CONFIG_BROKEN]
-    if found.severity is Severity.STALLING or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED):
+    if found.severity is Severity.STALLING or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED, Cause.MOD_MD):
         then = found.action if found.action is not Action.FIX_HERE else found.afterwards
         return replace(
             found,
@@ -119,6 +119,31 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         sentence=f"Apache refuses its configuration{at}: its next restart would end it. {found.sentence}",
         advice=advice,
         reasons_for=(first, *found.reasons_for),
+    )
+
+
+def without_cache(evidence: Evidence, found: Diagnosis) -> Diagnosis:
+    """Apache runs with a cache that its files have lost since: httpd's own test passes them, its restart does not."""
+    configuration = evidence.configuration
+    on = configuration.on or bool(configuration.own_on)
+    if configuration.has_cache or not on or found.cause in (Cause.NO_CACHE, Cause.NOT_SERVED):
+        return found
+    told = "Stapling is on without an SSLStaplingCache: the next restart of Apache would end it (AH01958)."
+    if found.severity not in (Severity.NONE, Severity.NOISE):
+        return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
+    command, by_hand = off_command(configuration)
+    advice = (
+        f"Put that line back before anything restarts Apache. Or, with a pause of seconds: {command}, then "
+        f"ocsp-stapling on --write-on, which writes one. {by_hand}"
+    )
+    return replace(
+        found,
+        cause=Cause.CONFIG_BROKEN,
+        severity=Severity.FAILING,
+        confidence=Confidence.HIGH,
+        action=Action.FIX_HERE,
+        sentence=f"{told} {found.sentence}",
+        advice=advice.rstrip(),
     )
 
 

@@ -187,6 +187,8 @@ MADE: dict[str, Evidence] = {
             cache=SteeringLine("SSLStaplingCache", "shmcb:/no/such", "/x.conf:3")
         ),
     ),
+    "its next restart would be its end": set_to(evidence(FINE), has_cache=False),
+    "its next restart would be its end, in a stall": set_to(beside(BAD), has_cache=False),
     "the configuration is refused": set_to(
         evidence(FINE), refused="bad  line\n", refused_at="/x.conf line 6"
     ),
