@@ -228,7 +228,7 @@ install_code() {
     site=$("$work/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     cp -R "$HERE/plugin/ocsp_stapling" "$site/"
     find "$site/ocsp_stapling" -name __pycache__ -prune -exec rm -rf {} +
-    printf '#!%s/bin/python -I\nimport sys\n\nfrom ocsp_stapling.cli import main\n\nsys.exit(main())\n' "$target" \
+    printf '#!%s/bin/python -I\nfrom ocsp_stapling.cli import program\n\nprogram()\n' "$target" \
         >"$work/bin/$NAME"
     chmod 0755 "$work/bin/$NAME"
     install -D -m 0755 "$HERE/plugin/hooks/certificates-changed" "$work/hooks/certificates-changed"

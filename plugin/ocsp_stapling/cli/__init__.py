@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import io
@@ -11,7 +12,7 @@ import re
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -122,7 +123,7 @@ def is_plain() -> bool:
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line. Whatever ends it is one sentence with a code, as JSON where that was asked for.
 
     Exit status 1 for a Problem that no command handled and for an unexpected error, click's own for a mistake in the
@@ -183,3 +184,19 @@ def show_problem(problem: Problem, as_json: bool) -> None:
     click.echo(_wrapped(f"ocsp-stapling: {problem.sentence} [{problem.code}]"), err=True)
     if problem.detail:
         click.echo(problem.detail.rstrip(), err=True)
+
+
+def program() -> NoReturn:
+    """Run the command line as a process of its own, which ends at once.
+
+    To take a server's thousands of sites apart, object by object, costs a tenth of a command's time; all of it ends
+    with the process. What still runs beside it is WHM's restart, which goes on by itself, or of no interest any more.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or ever did
+            stream.flush()
+    os._exit(status)

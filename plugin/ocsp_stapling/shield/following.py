@@ -10,7 +10,6 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import look
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
-from ocsp_stapling.shield.keeping import refresh_now
 from ocsp_stapling.shield.standing import wish, wished_port
 
 _PREFETCH_SECONDS = 3.0
@@ -34,6 +33,9 @@ def followed(settings: Settings, then: int | None) -> Iterator[Ending]:
     ending, earlier = Ending(), wished_port(settings.state_directory)
     try:
         if then:
+            # Asking authorities takes long to load, and few changes begin with it.
+            from ocsp_stapling.shield.keeping import refresh_now
+
             service.start(then)
             wish(settings.state_directory, then)
             with contextlib.suppress(Problem, OSError):  # what cannot be kept now is asked for by the watch

@@ -7,13 +7,16 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.shield import relay, store
-from ocsp_stapling.shield.refresh import Attempt, Wanted, due_at, read_attempts
+
+if TYPE_CHECKING:
+    from ocsp_stapling.shield.refresh import Attempt, Wanted
 
 PORT = 340
 WISH = "shield.json"
@@ -103,6 +106,9 @@ def standing(
     wanted: Sequence[Wanted], state_directory: Path, directory: Path, now: float | None = None
 ) -> Standing:
     """Return how the shield stands for these certificates."""
+    # Asking authorities takes long to load, and a change only wants to know the relay's port.
+    from ocsp_stapling.shield.refresh import due_at, read_attempts
+
     moment = time.time() if now is None else now
     kept, damaged = store.load(directory)
     missed = moment - _LAMENTED_SECONDS
@@ -132,7 +138,9 @@ def standing(
         damaged=damaged,
         responders=_of_responders(wanted, held, valid, attempts),
         question_count=count,
-        next_refresh=_next_refresh(wanted, valid, attempts, directory),
+        next_refresh=_next_refresh(
+            wanted, valid, attempts, lambda each: due_at(each, store.stored_at(directory, each))
+        ),
         last_failure=_last_failure(wanted, attempts),
     )
 
@@ -141,13 +149,13 @@ def _next_refresh(
     wanted: Sequence[Wanted],
     valid: Mapping[str, store.Kept],
     attempts: Mapping[str, Attempt],
-    directory: Path,
+    due_again: Callable[[store.Kept], float],
 ) -> int | None:
     """What is not held is due at once; what failed, not before its next try."""
     due = []
     for one in wanted:
         kept, attempt = valid.get(one.cert_id), attempts.get(one.cert_id)
-        wished = due_at(kept, store.stored_at(directory, kept)) if kept else 0.0
+        wished = due_again(kept) if kept else 0.0
         due.append(max(wished, attempt.next_try if attempt else 0.0))
     return round(min(due)) if due else None
 

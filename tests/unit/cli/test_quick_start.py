@@ -33,3 +33,22 @@ def test_a_command_that_asks_nobody_loads_nothing_slow(command: str) -> None:
 
     assert f"ocsp_stapling.cli.{command}" in loaded
     assert not loaded & (SLOW | UNUSED)
+
+
+def test_a_change_loads_nothing_that_asks_authorities() -> None:
+    """In an outage visitors wait for it: loading is a third of what it adds to Apache's restart."""
+    code = "import sys, ocsp_stapling.cli.switching; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"asyncio", "dns", "flask", "ocsp_stapling.ocsp.prober"}
+
+
+@pytest.mark.parametrize(("word", "status"), [("--version", 0), ("nonsense", 2)])
+def test_the_process_ends_at_once_with_its_status_and_all_that_was_said(word: str, status: int) -> None:
+    code = "import threading, time\nfrom ocsp_stapling.cli import program\n"
+    code += "threading.Thread(target=time.sleep, args=(60,)).start()\nprogram()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, word], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == status
+    assert ("ocsp-stapling" in done.stdout) is (status == 0)
+    assert ("nonsense" in done.stderr) is (status == 2)

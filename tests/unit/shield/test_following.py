@@ -8,7 +8,7 @@ import pytest
 
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.shield import following, service
+from ocsp_stapling.shield import keeping, service
 from ocsp_stapling.shield.following import followed
 from ocsp_stapling.shield.standing import wish, wished_port
 
@@ -26,7 +26,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     told: Steps = []
     monkeypatch.setattr(service, "start", lambda port: told.append(f"start {port}"))
     monkeypatch.setattr(service, "stop", lambda: told.append("stop"))
-    monkeypatch.setattr(following, "refresh_now", lambda *_: told.append("refresh"))
+    monkeypatch.setattr(keeping, "refresh_now", lambda *_: told.append("refresh"))
     return told
 
 
