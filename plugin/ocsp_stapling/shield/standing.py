@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,10 +116,7 @@ def standing(
     held = {one.cert_id: each for one in wanted if (each := kept.get(one.cert_id)) and each.until > missed}
     valid = {cert_id: each for cert_id, each in held.items() if each.until > moment}
     attempts = read_attempts(state_directory)
-    reasons: dict[str, int] = {}
-    for one in wanted:
-        if attempt := attempts.get(one.cert_id):
-            reasons[attempt.reason] = reasons.get(attempt.reason, 0) + 1
+    reasons = Counter(attempts[one.cert_id].reason for one in wanted if one.cert_id in attempts)
     lacking = [one for one in wanted if one.cert_id not in valid]
     port = wished_port(state_directory)
     count = question_count(port) if port else None
@@ -134,7 +132,7 @@ def standing(
         missing_must_staple=tuple(one.site for one in lacking if one.must_staple),
         earliest_end=min((each.until for each in valid.values()), default=None),
         oldest=min((each.this_update for each in valid.values()), default=None),
-        failures=tuple(sorted(reasons.items(), key=lambda pair: -pair[1])),
+        failures=tuple(reasons.most_common()),
         damaged=damaged,
         responders=_of_responders(wanted, held, valid, attempts),
         question_count=count,
