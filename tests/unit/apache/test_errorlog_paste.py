@@ -489,6 +489,16 @@ def test_a_paste_is_a_paste_with_a_period_too(tmp_path: Path) -> None:
     assert "1 line looks like" in call(str(tmp_path / "other"), "--since", "3d").output
 
 
+def test_queries_of_one_process_whose_threads_are_not_told_keep_their_own_causes() -> None:
+    other = UNREACHABLE.replace("ocsp.example.com", "b.example").replace("203.0.113.7", "203.0.113.8")
+    for order in ((UNREACHABLE, other, SUMMARY, SUMMARY), (SUMMARY, SUMMARY, UNREACHABLE, other)):
+        told = summarise(read("\n".join(line(one, 7, None) for one in order))[0], NOW, None)
+        assert sorted((one.responder, one.failures) for one in told.responders) == [
+            ("b.example", 1),
+            ("ocsp.example.com", 1),
+        ]
+
+
 def test_halves_of_different_moments_stay_apart() -> None:
     lines = [line(SUMMARY, 7, 1), line(UNREACHABLE, 7, 1, time="Sun Nov 22 03:14:05.123461 2026")]
     found = list(failures(entry._replace(stapling=True) for entry in read("\n".join(lines))[0]))
@@ -553,6 +563,8 @@ OTHER_FILES = {
     "a certificate or key": b"-----BEGIN CERTIFICATE-----\nMIIB\n",
     "a web page": b"<!DOCTYPE html>\n<p>AH01941</p>",
     "a configuration file": b"# comment\n\n<VirtualHost *:443>\nSSLUseStapling on\n",
+    "a log of visits": b'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "-" "x"\n',
+    "a text without a line of any log": b"name,place\na.example,Vienna\n",
     "no text": b"\x7fELF\x02\x01\x00\x00\x00\x00rest",
 }
 

@@ -144,8 +144,9 @@ def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:
         worker = worker_of(line)
         causes = waiting.pop(worker, [])
         if line.code in _CLOSING:
-            yield from _alone(cause for cause in causes if not _explains(cause, line))
-            yield _failure([*(cause for cause in causes if _explains(cause, line)), line])
+            own = _own_causes(causes, line)
+            yield from _alone(causes[: len(causes) - len(own)])
+            yield _failure([*own, line])
             continue
         if line.scope is Scope.SHARED or line.code in _CAUSES:
             yield from _alone(causes[:-_WAITING])
@@ -156,6 +157,14 @@ def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:
         yield from _alone([*causes, line])
     for causes in waiting.values():
         yield from _alone(causes)
+
+
+def _own_causes(causes: list[Entry], closing: Entry) -> list[Entry]:
+    """The causes just above their last line, of one client: where no thread is told, others' stand above them."""
+    begin = len(causes)
+    while begin and _explains(causes[begin - 1], closing) and causes[begin - 1].client == causes[-1].client:
+        begin -= 1
+    return causes[begin:]
 
 
 def _alone(lines: Iterable[Entry]) -> Iterator[Failure]:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from ocsp_stapling import files
+from ocsp_stapling.apache.errorlog.cut import MENTION
 from ocsp_stapling.apache.errorlog.form import Form, time_of
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
+from ocsp_stapling.apache.errorlog.undress import MODULE
 from ocsp_stapling.problem import Problem
 
 # Lines are not strictly in order, and when summer time ends an hour is written twice.
@@ -103,6 +105,7 @@ _LOGGED = re.compile(
     rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
     re.MULTILINE,
 )
+_VISITS = re.compile(rb"\s*\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \"")
 _ELSE = (
     ("a certificate or key", re.compile(rb"(?:[^\n]*\n){0,40}?-----BEGIN [A-Z ]+-----")),
     ("a web page", re.compile(rb"\s*<(?:!doctype|html|head|\?xml)", re.IGNORECASE)),
@@ -128,9 +131,12 @@ def what_else(head: bytes) -> str:
     for what, pattern in _ELSE[:3]:
         if pattern.match(head):
             return what
+    if _VISITS.match(head) and not (MODULE.search(head) or MENTION.search(head)):
+        return "a log of visits"
     if _LOGGED.search(head):
         return ""
-    return next((what for what, pattern in _ELSE[3:] if pattern.match(head)), "")
+    known = next((what for what, pattern in _ELSE[3:] if pattern.match(head)), "")
+    return known or ("" if not head.strip() or MENTION.search(head) else "a text without a line of any log")
 
 
 @contextmanager
