@@ -690,6 +690,10 @@ def test_an_apache_whose_next_restart_would_be_its_end_is_warned_about_before(ma
     assert seen(found) == ("config-broken", "failing", "fix-here")
     assert "the next restart of Apache would end it" in found["sentence"]
     assert {each["staple"] for each in found["handshakes"] if each["asked"]} == {"good"}
+    assert "ocsp-stapling cache fit" in found["advice_sentence"]
+    machine.run("ocsp-stapling", "cache", "fit", "--yes")
+    restart(machine)
+    assert seen(check(machine)) == ("healthy", "none", "nothing")
 
 
 @pytest.mark.parametrize("url", ["https://ocsp.alpha-ca.test/", "127.0.0.1"], ids=["an alert", "a crash"])

@@ -83,7 +83,7 @@ def cache_fit(request: ChangeRequest, now: Situation) -> Changes:
             "stapling-is-off",
             "Stapling is off, so nothing is kept in a staple cache. Nothing was touched; turn stapling on first.",
         )
-    if not now.server.loses_staples:
+    if now.server.stapling.cache is not None and not now.server.loses_staples:
         return ()
     if request.shield_port and now.server.shielded:
         return shield_on(request, now)

@@ -263,6 +263,14 @@ def test_the_cache_is_made_to_fit_and_nothing_else_changes(crowded: Tree) -> Non
     assert plan.make(wish("cache-fit"), crowded.situation()).changes == ()
 
 
+def test_a_cache_that_is_missing_is_made_by_the_same_word(crowded: Tree) -> None:
+    crowded.conf(ssl=SMALL.replace("SSLStaplingCache", "#SSLStaplingCache"))
+    assert crowded.situation().server.stapling.cache is None
+    carry_out(plan.make(wish("cache-fit"), crowded.situation()))
+    assert crowded.situation().server.stapling.cache is not None
+    assert crowded.situation().server.stapling.origin is Origin.TEMPLATE
+
+
 def test_a_cache_that_was_made_to_fit_outlives_off_and_on(crowded: Tree) -> None:
     for action in ("cache-fit", "off", "on", "on"):
         carry_out(plan.make(wish(action), crowded.situation()))

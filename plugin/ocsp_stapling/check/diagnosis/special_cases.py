@@ -131,11 +131,11 @@ def without_cache(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     told = "Stapling is on without an SSLStaplingCache: the next restart of Apache would end it (AH01958)."
     if found.severity not in (Severity.NONE, Severity.NOISE):
         return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
-    command, by_hand = off_command(configuration)
-    advice = (
-        f"Put that line back before anything restarts Apache. Or, with a pause of seconds: {command}, then "
-        f"ocsp-stapling on --write-on, which writes one. {by_hand}"
-    )
+    ends, by_hand = "ocsp-stapling cache fit, which writes one.", ""
+    if not configuration.on:
+        command, by_hand = off_command(configuration)
+        ends = f"{command}, for only single sites turn it on."
+    advice = f"Put that line back before anything restarts Apache, or: {ends} {by_hand}"
     return replace(
         found,
         cause=Cause.CONFIG_BROKEN,

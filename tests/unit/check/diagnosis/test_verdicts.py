@@ -188,6 +188,9 @@ MADE: dict[str, Evidence] = {
         ),
     ),
     "its next restart would be its end": set_to(evidence(FINE), has_cache=False),
+    "its next restart would be its end, for one site's line": set_to(
+        evidence(FINE), has_cache=False, on=None, own_on=(OwnSwitch("own.example", "/x.conf:9", True),)
+    ),
     "its next restart would be its end, in a stall": set_to(beside(BAD), has_cache=False),
     "the configuration is refused": set_to(
         evidence(FINE), refused="bad  line\n", refused_at="/x.conf line 6"
