@@ -9,6 +9,7 @@ from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, 
 from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, measure
+from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -58,6 +59,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "never_stapled": [site.name for site in evidence.never_stapled],
         "unreadable_sites": [site.name for site in evidence.unreadable],
         "unasked_sites": [site.name for site in evidence.unasked],
+        "refused_sites": list(refused(evidence)),
         "slowest_handshake_seconds": _slowest(evidence, found),
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),

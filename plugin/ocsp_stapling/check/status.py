@@ -14,6 +14,7 @@ from ocsp_stapling.change.journal import RUNNING, Journal
 from ocsp_stapling.change.note import off_note, site_note, turned_off
 from ocsp_stapling.check import result
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import refused
 from ocsp_stapling.settings import Settings
 
 
@@ -30,6 +31,9 @@ def standing(settings: Settings, now: datetime) -> dict[str, Any]:
         "site_count": len(endpoints),
         "must_staple_count": len(strict),
         "must_staple_sites": strict,
+        "refused_sites": []
+        if state.md_stapling
+        else list(refused(one for one in endpoints if not one.expired)),
         "last_check": _last_check(settings, now),
         **_operations(settings),
     }

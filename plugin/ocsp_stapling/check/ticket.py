@@ -26,7 +26,7 @@ READERS = ("datacenter", "ca", "root")
 _SHOWN = 12
 _SERIAL = re.compile(r" \(serial [0-9A-F]+\)")
 _SITE_LISTS = (
-    *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "alone"),
+    *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "refused_sites", "alone"),
     *("never_stapled", "unreadable_sites"),
 )
 _TOLD_SECONDS = 24 * 3600.0

@@ -75,17 +75,12 @@ def _reasons(found: Document) -> list[str]:
 
 
 def _refused(found: Document) -> list[str]:
-    """Off is not harmless for everybody: what browsers refuse without a staple is said as long as it lasts."""
-    if found["configuration"]["stapling"] != "off":
+    """What browsers refuse without a staple is said as long as it lasts, unless the line before names it."""
+    strict = [name for name in found["refused_sites"] if name not in found["must_staple_sites"]]
+    if not strict:
         return []
-    # mod_md, or a server in front, may staple all the same.
-    stapled = {one["site"] for one in found["handshakes"] if one["staple"] == "good"}
-    strict = [name for one in found["responders"] for name in one["must_staple_sites"]]
-    # Where some are concerned, the line of those names them already.
-    strict = [name for name in dict.fromkeys(strict) if name not in {*found["must_staple_sites"], *stapled}]
-    return [
-        f"Firefox refuses {counted(strict, 'Must-Staple site')} while it is off: {listed(strict)}."
-    ] * bool(strict)
+    why = "while it is off" if found["configuration"]["stapling"] == "off" else "for want of a staple"
+    return [f"Firefox refuses {counted(strict, 'Must-Staple site')} {why}: {listed(strict)}."]
 
 
 def _names(found: Document) -> list[str]:

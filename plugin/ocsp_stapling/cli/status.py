@@ -100,11 +100,14 @@ def _shield(port: int | None) -> list[tuple[str, str]]:
 
 
 def _strict(found: Mapping[str, Any]) -> str:
-    count = found["must_staple_count"]
-    off = found["stapling"] == "off" and not found["md_stapling"]
-    refused = ", which Firefox refuses while stapling is off" if off else ""
-    names = _few(found["must_staple_sites"])
-    return f"{count} of them Must-Staple{refused}: {names}" if count else "none Must-Staple"
+    count, strict, refused = (
+        found[key] for key in ("must_staple_count", "must_staple_sites", "refused_sites")
+    )
+    if not count:
+        return "none Must-Staple"
+    every = ", which Firefox refuses while stapling is off" if set(strict) == set(refused) else ""
+    some = f"; Firefox refuses {_few(refused)}: off there" if refused and not every else ""
+    return f"{count} of them Must-Staple{every}: {_few(strict)}{some}"
 
 
 def _few(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from ocsp_stapling.apache.stapling import is_on, seconds_of
@@ -317,6 +317,22 @@ def labels(endpoints: Iterable[Endpoint]) -> dict[tuple[str, int], str]:
     places = dict.fromkeys((one.name, one.port) for one in endpoints)
     count = Counter(name for name, _ in places)
     return {(name, port): f"{name}:{port}" if count[name] > 1 else name for name, port in places}
+
+
+class Staples(Protocol):
+    """A site as whoever asks knows it: whether it must staple, and whether stapling is in force for it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def must_staple(self) -> bool: ...
+    @property
+    def stapling(self) -> bool: ...
+
+
+def refused(sites: Iterable[Staples]) -> tuple[str, ...]:
+    """Return the sites that Firefox does not open: their certificate is Must-Staple, and stapling is off there."""
+    return tuple(dict.fromkeys(one.name for one in sites if one.must_staple and not one.stapling))
 
 
 Key = tuple[str, int, tuple[Address, ...]]

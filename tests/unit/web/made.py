@@ -217,7 +217,18 @@ def off_by_us(healed: bool = True) -> Evidence:
         off_by="root (WHM)",
         reason="Sectigo's responder hangs, ticket 4711",
     )
-    return replace(found, configuration=configuration, handshakes=handshakes((0.012, 0.012, 0.014), ""))
+    return _nowhere(
+        replace(found, configuration=configuration, handshakes=handshakes((0.012, 0.012, 0.014), ""))
+    )
+
+
+def _nowhere(found: Evidence) -> Evidence:
+    """The same with stapling in force for no site."""
+    responders = (
+        replace(one, sites=tuple(replace(site, stapling=False) for site in one.sites))
+        for one in found.responders
+    )
+    return replace(found, responders=tuple(responders))
 
 
 def off_elsewhere() -> Evidence:
@@ -226,7 +237,7 @@ def off_elsewhere() -> Evidence:
     configuration = ConfigurationEvidence(
         on=False, origin=Origin.HAND, where=where, line="SSLUseStapling off"
     )
-    return replace(healthy(), configuration=configuration, handshakes=handshakes((0.012,), ""))
+    return _nowhere(replace(healthy(), configuration=configuration, handshakes=handshakes((0.012,), "")))
 
 
 def apache_down() -> Evidence:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.diagnosis.model import ResponderDiagnosis
-from ocsp_stapling.check.evidence import Evidence, Site
+from ocsp_stapling.check.evidence import Evidence, Site, is_other
+from ocsp_stapling.server import sites
 
 
 def waiting(evidence: Evidence) -> tuple[str, ...]:
@@ -18,6 +19,20 @@ def waiting(evidence: Evidence) -> tuple[str, ...]:
 def must_staple(evidence: Evidence) -> tuple[str, ...]:
     """Return those of the waiting sites that Firefox refuses without a staple."""
     return _names(site for site in _in_the_queue(evidence) if site.must_staple)
+
+
+def refused(evidence: Evidence) -> tuple[str, ...]:
+    """Return the Must-Staple sites that Firefox refuses: stapling is off there, or the shield has no staple for them.
+
+    Where mod_md staples, nothing is known of that.
+    """
+    if evidence.configuration.md_stapling:
+        return ()
+    missing = evidence.shield.missing_must_staple if evidence.shield else ()
+    off = sites.refused(site for one in evidence.responders for site in one.sites)
+    stapled = {each.site for each in evidence.handshakes if each.staple == "good"}  # by a server in front
+    names = (*(name for name in off if name not in stapled), *missing)
+    return tuple(name for name in dict.fromkeys(names) if not is_other(name))
 
 
 def causing(evidence: Evidence, found: Iterable[ResponderDiagnosis], *, stalling: bool) -> tuple[str, ...]:

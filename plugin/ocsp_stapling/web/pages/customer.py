@@ -7,9 +7,10 @@ from datetime import datetime
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
+from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.web.pages.sites import SiteRow
-from ocsp_stapling.web.pages.verdict import apache_down, measured, refused_by_firefox
+from ocsp_stapling.web.pages.verdict import apache_down, measured
 from ocsp_stapling.web.words import Tone, duration, moment
 
 DOMAIN_LIMIT = 253
@@ -43,9 +44,7 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
         return _closed(domain, row, evidence, diagnosis, "" if down or met is None else met.error)
     if not measured(evidence):
         return CustomerAnswer("calm", "Not tested", f"The last check could test no site, {domain} neither.")
-    off = evidence.configuration.on is False
-    if row.must_staple and (off or row.name in refused_by_firefox(evidence)):
-        why = "stapling is off" if off else "the shield has no staple for it yet"
+    if why := _refused(row, evidence):
         return CustomerAnswer(
             "warn",
             "In Firefox only",
@@ -66,6 +65,16 @@ def answer(domain: str, row: SiteRow | None, evidence: Evidence, diagnosis: Diag
             _letter(f"https://{domain}/ opens normally{_took(met)}.", evidence.taken_at),
         )
     return _quick(domain, row, evidence, met)
+
+
+def _refused(row: SiteRow, evidence: Evidence) -> str:
+    """Why Firefox does not open it, "" if it does; a site that came after the check goes by the server."""
+    if evidence.shield is not None and row.name in evidence.shield.missing_must_staple:
+        return "the shield has no staple for it yet"
+    server_off = evidence.configuration.on is False and row.name not in evidence.configuration.still_on
+    if row.name in refused(evidence) or (row.must_staple and server_off):
+        return "stapling is off" if server_off else "stapling is off for it"
+    return ""
 
 
 def _waits(

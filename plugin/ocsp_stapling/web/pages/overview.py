@@ -11,6 +11,7 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
+from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.outbox import post
@@ -19,7 +20,6 @@ from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
-from ocsp_stapling.web.pages.verdict import refused_by_firefox
 from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
 
 blueprint = Blueprint("overview", __name__)
@@ -71,7 +71,7 @@ def show() -> str:
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
             "verdict": fresh.told(_verdict(seen, incident), seen),
-            "strict": refused_by_firefox(seen.evidence) if seen.evidence.configuration.on is False else (),
+            "strict": _strict(seen.evidence, seen.diagnosis),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card() if operator and seen.diagnosis.cause not in _NO_SHIELD else None,
             "returning": standing(services().settings, time.time())
@@ -83,6 +83,12 @@ def show() -> str:
             ],
         }
     return render_template("overview.html", **values)
+
+
+def _strict(evidence: Evidence, diagnosis: Diagnosis) -> tuple[str, ...]:
+    """What Firefox refuses for want of a staple; while stapling is on, the verdict names some of those itself."""
+    told = () if evidence.configuration.on is False else diagnosis.must_staple
+    return tuple(name for name in refused(evidence) if name not in told)
 
 
 def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:

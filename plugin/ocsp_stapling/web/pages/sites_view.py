@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
+from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.errors import wants_json
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, sites
-from ocsp_stapling.web.pages.verdict import refused_by_firefox
 from ocsp_stapling.web.visibility import visible_to
 
 blueprint = Blueprint("sites", __name__, url_prefix="/sites")
@@ -21,8 +21,7 @@ blueprint = Blueprint("sites", __name__, url_prefix="/sites")
 def show() -> Response:
     """Show one page of the sites that fit `q`, `ca` and `show`; as JSON the table alone, for the search box."""
     seen = picture.picture()
-    refused = refused_by_firefox(seen.evidence) if seen.evidence else ()
-    marked = sites.marks(seen.diagnosis, refused)
+    marked = sites.marks(seen.diagnosis, refused(seen.evidence) if seen.evidence else ())
     values = sites.page(sites.Query.of(request.args.get), visible_to(caller()), marked)
     if wants_json():
         return jsonify(html=render_template("sites_table.html", **values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -131,19 +131,6 @@ def verdict_of(
 def apache_down(evidence: Evidence, diagnosis: Diagnosis) -> bool:
     """Say whether Apache did not run, or nothing served, when the evidence was taken."""
     return evidence.host.apache_running is False or diagnosis.cause is Cause.NOT_SERVED
-
-
-def refused_by_firefox(evidence: Evidence) -> tuple[str, ...]:
-    """Return the Must-Staple sites without a staple: all while stapling is off, those the shield lacks one for."""
-    if evidence.configuration.on is not False:
-        names: Iterable[str] = evidence.shield.missing_must_staple if evidence.shield else ()
-    else:
-        stapled = {
-            each.site for each in evidence.handshakes if each.staple == "good"
-        }  # by mod_md, or in front
-        strict = (site.name for one in evidence.responders for site in one.sites if site.must_staple)
-        names = (name for name in strict if name not in stapled)
-    return tuple(dict.fromkeys(name for name in names if not is_other(name)))
 
 
 def _tone(diagnosis: Diagnosis, evidence: Evidence) -> tuple[Tone, str]:
