@@ -34,7 +34,7 @@ STATE = "/var/lib/ocsp-stapling"
 INCLUDE = "/etc/apache2/conf.d/includes/pre_virtualhost_2.conf"
 DIRECTORY = Path(__file__).resolve().parents[1] / "docs/screenshots"
 SIZES = {"": (1280, 900), "-phone": (380, 800)}
-HIGHEST = 3000
+HIGHEST = 5000
 SETTLED = "!document.querySelector('[data-ost-poll]')"
 PATIENCE = 120.0
 LIVE = "document.querySelector('[data-ost-live]')"
@@ -68,18 +68,22 @@ class Album:
         `form` is a script that sends a form, for a page that has no address of its own. `settled`: wait until
         nothing is under way any more. `made`: the evidence is, so nobody visits its sites now.
         """
-        self.captions[name] = caption
+        self.captions[name] = caption + " *" * made
         if self.wanted and name not in self.wanted:
             return
         if settled:
             self.page.wait(lambda: self.page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
             _tell_now(self.page.driver.execute_script, made)
+        elif made:
+            _silence(self.page.driver.execute_script)
         for suffix, size in SIZES.items():
             self._chromium(self._file("", name + suffix), size)
         self.second.follow(self.page, form)
         if settled:
             self.second.browser.wait(SETTLED)
             _tell_now(self.second.browser.script, made)
+        elif made:
+            _silence(self.second.browser.script)
         for suffix, size in SIZES.items():
             self.second.shoot(self._file("firefox", name + suffix), size[0])
 
@@ -126,16 +130,20 @@ class Album:
             cells = [
                 f"[picture]({browser}{name}{suffix}.png)" for browser in ("", "firefox/") for suffix in SIZES
             ]
-            yield f"| {caption}{' *' if name in MADE else ''} | {' | '.join(cells)} |"
+            yield f"| {caption} | {' | '.join(cells)} |"
 
 
 def _tell_now(ask: Callable[[str], Any], made: bool) -> None:
     """Wait until what visitors meet now is told, if it is told at all; of made evidence it would be untrue."""
     if made:
-        ask(f"if ({LIVE}) {LIVE}.remove()")
+        _silence(ask)
     end = time.monotonic() + NOW_SECONDS
     while not ask(f"return {NOW_TOLD}") and time.monotonic() < end:
         time.sleep(0.2)
+
+
+def _silence(ask: Callable[[str], Any]) -> None:
+    ask(f"if ({LIVE}) {LIVE}.remove()")
 
 
 def _fill(selector: str, text: str) -> str:
@@ -284,7 +292,9 @@ def others(machine: Machine, page: Window, album: Album) -> None:
         show(replace(make(), taken_at=datetime.now(UTC)))
         album.take(name, caption, made=True)
     show(replace(made.healthy(), taken_at=datetime.now(UTC) - timedelta(hours=2)))
-    album.take("old", "a verdict that is two hours old, while a new check is under way", settled=False)
+    album.take(
+        "old", "a verdict that is two hours old, while a new check is under way", settled=False, made=True
+    )
     page.wait(lambda: page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
     show(replace(made.stalling(), taken_at=datetime.now(UTC)))
     page.dark().open()
@@ -295,12 +305,13 @@ def others(machine: Machine, page: Window, album: Album) -> None:
 def tell(machine: Machine, page: Window, album: Album) -> None:
     """Go through the story and take pictures on the way."""
     calm(page, album)
+    others(machine, page, album)
+    page.open().check()
     outage(machine, page, album)
     viewing(page, album)
     ending(machine, page, album)
     afterwards(page, album)
     refusals(machine, page, album)
-    others(machine, page, album)
 
 
 def main() -> None:

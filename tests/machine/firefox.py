@@ -156,7 +156,7 @@ class FirefoxWindow:
         """Take a picture of the whole page, this many CSS pixels wide."""
         self.browser.command("SetWindowRect", width=width, height=900)
         high = int(self.browser.script("return document.documentElement.scrollHeight"))
-        self.browser.command("SetWindowRect", width=width, height=min(max(high + 90, 900), 3000))
+        self.browser.command("SetWindowRect", width=width, height=min(max(high + 90, 900), 5000))
         found = self.browser.command("TakeScreenshot", full=True, hash=False)
         file.write_bytes(base64.b64decode(found))
 

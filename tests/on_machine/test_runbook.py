@@ -45,7 +45,7 @@ def test_with_the_plugin(start_machine: START) -> None:
     check, off, again, ticket, on = blocks("# Runbook")[:5]
     assert "Turn stapling off now" in run(machine, check, status=2)
     assert "Done after" in run(machine, off)
-    assert "is switched off" in run(machine, again, status=1)
+    assert "was turned off" in run(machine, again, status=1)
     text = run(machine, ticket)
     assert "Request" in text
     assert "Outage:   Sites waited " in text  # stapling is off by now: what it was turned off for comes first

@@ -470,15 +470,17 @@ _REQUESTS: dict[str, Callable[[Document], str]] = {
         else "Please let this server open TCP connections to port 80 of the addresses above, over IPv4 and IPv6, and "
         "tell us what blocked or changed them and since when."
     ),
-    "ca": lambda _found: (
-        "Please check these responders at the addresses above and tell us when they answer again."
+    "ca": lambda found: (
+        "Please check this responder and tell us when it answers again."
+        if sum(not one["ok"] for one in found["responders"]) == 1
+        else "Please check these responders and tell us when they answer again."
     ),
     "root": _advice,
 }
 _AFTERWARDS = _REQUESTS | {
     "datacenter": lambda _found: (
-        "They answer again. Please tell us what blocked or changed these connections, and from when to when."
+        "It works again. Please tell us what blocked or changed these connections, and from when to when."
     ),
-    "ca": lambda _found: "They answer again. Please tell us what happened, and from when to when.",
+    "ca": lambda _found: "It works again. Please tell us what happened, and from when to when.",
 }
 """What is asked once everything answers again."""

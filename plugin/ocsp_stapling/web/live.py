@@ -22,6 +22,8 @@ TIMES_AS_LONG = 3
 A_MINUTE = 24
 """Handshakes for all who look, with all sites they look at."""
 _KEPT_SECONDS = 60.0
+_FRESH_SECONDS = 20.0
+"""What ended longer ago is not what visitors meet now; of a slow site twice the time it is left alone."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,13 @@ class _Site:
     begun: float = float("-inf")
     running: bool = False
     last: Handshake | None = None
+    seen: float = float("-inf")
+    """When the last one ended."""
+
+    @property
+    def pause(self) -> float:
+        """For how long it is left alone."""
+        return max(EVERY_SECONDS, TIMES_AS_LONG * self.last.seconds if self.last else 0)
 
 
 class Live:
@@ -57,7 +66,8 @@ class Live:
                 site.begun, site.running = now, True
                 self._begun.append(now)
                 threading.Thread(target=self._meet, args=(door, site), daemon=True).start()
-            return Now(site.last, now - site.begun if site.running else None)
+            fresh = now - site.seen <= max(_FRESH_SECONDS, 2 * site.pause)
+            return Now(site.last if fresh else None, now - site.begun if site.running else None)
 
     def forget(self) -> None:
         """Meet everything anew at the next look: Apache was restarted under what is met now."""
@@ -67,12 +77,12 @@ class Live:
     def _is_due(self, site: _Site, now: float) -> bool:
         running = sum(one.running for one in self._sites.values())
         busy = len(self._begun) == A_MINUTE and now - self._begun[0] < 60
-        pause = max(EVERY_SECONDS, TIMES_AS_LONG * site.last.seconds if site.last else 0)
-        return now - site.begun >= pause and not site.running and running < AT_ONCE and not busy
+        return now - site.begun >= site.pause and not site.running and running < AT_ONCE and not busy
 
     def _meet(self, door: Door, site: _Site) -> None:
         try:
             site.last = handshake(door, ask=True, limit=LIMIT_SECONDS)
+            site.seen = time.monotonic()
         finally:
             site.running = False
 

@@ -137,3 +137,15 @@ def test_a_viewer_sees_a_site_of_their_own_or_none(
     assert get(app, "p=live&format=json", VIEWER).json["site"] == "site000.sectigo.example"  # type: ignore[index]
     nothing = replace(made.stalling(), handshakes=made.stalling().handshakes[1:3])
     assert get(showing(nothing), "p=live&format=json", VIEWER).json == {}
+
+
+def test_what_was_seen_a_while_ago_is_not_told_as_now(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers.set()
+    here, clock = Live(), time.monotonic
+    assert settled(here, door("a")).last is not None
+    server.answers.clear()
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + live._FRESH_SECONDS + 1)
+    assert here.look(door("a")).last is None
+    monkeypatch.undo()

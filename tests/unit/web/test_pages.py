@@ -641,3 +641,9 @@ def test_a_shield_that_apache_does_not_ask_can_be_ended_on_the_page(
     assert ">Turn the shield off</button>" in text
     assert "will be written" not in text
     assert "already" not in text
+
+
+def test_a_refused_viewer_is_led_to_the_ticket(showing: Shown) -> None:
+    app = showing(made.stalling())
+    assert "Write a ticket to root" in get(app, "p=plan/off", VIEWER).text
+    assert "Write a ticket to root" not in get(app, "p=no-such-page", VIEWER).text

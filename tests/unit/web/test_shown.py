@@ -172,7 +172,9 @@ def test_after_an_off_the_ticket_comes_first_and_undo_is_told_from_turning_on() 
     ]
     assert "byte for byte" in acts[3].words
     assert "what others changed since stays" in acts[4].words
-    assert [act.label for act in operation_view(progress("restored"), first).acts] == ["Back to the overview"]
+    acts = operation_view(progress("restored"), first).acts
+    assert [act.label for act in acts] == ["Back to the overview", "Try again…"]
+    assert acts[1].values == {"action": "off"}
 
 
 def test_handshakes_before_and_after_are_paired_by_site_and_address() -> None:
@@ -280,6 +282,17 @@ def test_where_the_shield_ended_the_waiting_the_guide_says_so_and_that_stapling_
     assert [one.word for one in found][5:7] == ["Done", "Done"]
     assert found[5].why.startswith("The shield was turned on at ")
     assert found[8].why == "Stapling stayed on."
+
+
+def test_while_stapling_is_off_the_guide_does_not_say_that_visitors_wait_now() -> None:
+    began = NOON.timestamp()
+    going_on = Incident(
+        "i1", began, "check", began, began, spans=(Span(began, began, began + 60),),
+        off_since=began + 60, off_by="root", sentence="The responder hangs. Visitors' handshakes wait for it.",
+    )  # fmt: skip
+    evidence = made.off_by_us(healed=False)
+    found = guide.steps(evidence, diagnose(evidence), operator=True, incident=going_on)
+    assert found[4].why == f"The check said then: {going_on.sentence}"
 
 
 def test_a_look_that_was_cut_off_is_more_than_its_seconds() -> None:

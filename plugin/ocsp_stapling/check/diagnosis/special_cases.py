@@ -389,17 +389,17 @@ def _off_words(evidence: Evidence) -> str:
     configuration = evidence.configuration
     if configuration.origin is Origin.PLUGIN:
         who = f" by {configuration.off_by}" if configuration.off_by else ""
-        since = f" since {when(configuration.off_since)}" if configuration.off_since else ""
-        return f"Stapling is switched off{since}{who} through this plugin."
+        moment = f" at {when(configuration.off_since)}" if configuration.off_since else ""
+        return f"Stapling was turned off{moment}{who} through this plugin."
     if configuration.origin is Origin.WHM:
-        return "Stapling is switched off in WHM itself (Apache Configuration, Global Configuration)."
+        return "Stapling is turned off in WHM itself (Apache Configuration, Global Configuration)."
     if configuration.origin is Origin.OWN_TEMPLATE:
         return (
-            f"Stapling is switched off by a line of the administrator's own template ({configuration.where}), from "
+            f"Stapling is turned off by a line of the administrator's own template ({configuration.where}), from "
             "which httpd.conf is written: an edit of httpd.conf would be lost."
         )
     if configuration.origin is Origin.HAND:
-        return f"Stapling is switched off by a line written by hand ({configuration.where})."
+        return f"Stapling is turned off by a line written by hand ({configuration.where})."
     return "Stapling is off: no directive turns it on."
 
 

@@ -246,7 +246,7 @@ def _authorities(case: _Case) -> GuideStep:
 def _decide(case: _Case) -> GuideStep:
     found = case.diagnosis
     if case.incident is not None and case.incident.sentence:
-        return GuideStep(_TITLES[4], *_DONE, case.incident.sentence)
+        return GuideStep(_TITLES[4], *_DONE, f"The check said then: {case.incident.sentence}")
     advice = (found.advice,) if case.operator and case.down else ()
     return GuideStep(_TITLES[4], *_DONE, found.sentence, (*found.reasons_for[:4], *advice))
 
@@ -307,7 +307,7 @@ def _verify(case: _Case) -> GuideStep:
         return GuideStep(
             _TITLES[6], *(_URGENT if slow else _NEEDED), f"{_handshakes(case)} Press “Check again” below."
         )
-    return GuideStep(_TITLES[6], *(_LATER if slow else _SPARED), "After stapling was turned off.")
+    return GuideStep(_TITLES[6], *(_LATER if slow else _SPARED), "After step 6.")
 
 
 def _tell(case: _Case) -> GuideStep:

@@ -83,6 +83,8 @@ def next_acts(found: Progress, first: Sequence[Act] = ()) -> tuple[Act, ...]:
     problem = (found.result or {}).get("error") or {}
     if problem.get("code") == "changed-meanwhile" and found.action in _AGAIN:
         acts.insert(0, Act("Look at the new plan", "plan.show", "", {"action": found.action}))
+    elif found.state == "restored" and found.action in _AGAIN:
+        acts.append(Act("Try again…", "plan.show", "shows the plan first", {"action": found.action}))
     return tuple(acts)
 
 

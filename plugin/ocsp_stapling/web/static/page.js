@@ -71,7 +71,11 @@
       var mark = element("span");
       mark.setAttribute("aria-hidden", "true");
       mark.appendChild(element("span", number === lines.length - 1 ? "ost-spin" : "ost-tick-mark"));
-      item.append(element("span", "ost-at", line.at), mark, element("span", "", line.words));
+      var words = element("span");
+      line.words.split("/").forEach(function (part, number) {  // a path is broken behind its slashes first
+        words.append(number ? "/" : "", number ? element("wbr") : "", part);
+      });
+      item.append(element("span", "ost-at", line.at), mark, words);
       return item;
     }));
   }
