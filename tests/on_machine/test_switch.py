@@ -177,7 +177,7 @@ def test_the_result_says_what_visitors_met_before_and_after(machine: Machine) ->
         *("write", "write", "configtest", "restart", "whm-said", "verify")
     ]
     assert "through" not in call(machine, "history").told
-    assert "through WHM" in call(machine, "history", document["operation"]).told
+    assert "Asking WHM to restart Apache" in call(machine, "history", document["operation"]).told
 
 
 def test_a_plan_that_was_seen_is_carried_out_later_but_not_when_it_is_stale(machine: Machine) -> None:
@@ -458,7 +458,7 @@ def test_off_ends_a_stall_of_200_visitors_quickly(
     seconds = float(done.stdout.split("First quick handshake ")[1].split(" s")[0])
     assert seconds < 5, done.stdout
     if mpm in ("event-tight", "worker"):
-        assert "ending the old workers" in done.stdout
+        assert "Ending Apache's old workers" in done.stdout
     assert all(each["seconds"] < 2 and not each["error"] for each in visits(machine, 4))
 
 

@@ -77,6 +77,43 @@ def ending(state: str, result: Mapping[str, Any] | None = None) -> str:
     return f"{told}, but some visitors still wait" if (result or {}).get("still_waiting_names") else told
 
 
+_RUNGS = {
+    "whm-api": "Asking WHM to restart Apache",
+    "signal-parent": "Signalling Apache itself",
+    "end-old-workers": "Ending Apache's old workers, which still hang",
+    "stop-start": "Stopping Apache and starting it anew",
+    "start": "Starting Apache, which WHM's restart left stopped",
+}
+_STEPS = {
+    "write": "Writing an include",
+    "configtest": "Testing the configuration with httpd",
+    "rebuild": "Letting cPanel rebuild httpd.conf",
+    "restart": "Restarting Apache",
+    "whm-said": "WHM's own words",
+    "verify": "Testing sites to see the effect",
+    "restore": "Putting everything back as it was",
+    "recover": "Bringing the interrupted change to its end",
+}
+_SAID = 160
+
+
+def step_words(name: str, detail: Mapping[str, Any]) -> str:
+    """Return a step in one line, the same for terminal and page."""
+    if name == "write" and detail.get("path"):
+        return f"Writing {detail['path']}"
+    if name == "restart":
+        because = f". {detail['because']}" if detail.get("because") else ""
+        return _RUNGS.get(str(detail.get("rung")), _STEPS[name]) + because
+    if name == "verify" and detail.get("sentence"):
+        return f"Verified: {detail['sentence']}"
+    if name == "return":
+        wish = "It shall turn on by itself" if detail.get("armed") else "It shall not turn on by itself"
+        return f"{wish}, says {detail.get('who', 'somebody')}"
+    if name == "whm-said" and detail.get("said"):
+        return f"{_STEPS[name]}: {' '.join(str(detail['said']).split())[:_SAID]}"
+    return _STEPS.get(name, name)
+
+
 class FileRecord(NamedTuple):
     """A file of an operation: its bytes before, and the bytes wanted after (None: no such file)."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import click
 
-from ocsp_stapling.change.journal import Journal, Operation, Step, ending, named
+from ocsp_stapling.change.journal import Journal, Operation, Step, ending, named, step_words
 from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
@@ -18,7 +17,6 @@ from ocsp_stapling.cli import completion
 from ocsp_stapling.cli.options import json_option, operation_argument
 from ocsp_stapling.cli.output import emit_json, printable, say, table
 from ocsp_stapling.cli.pending import finish_interrupted
-from ocsp_stapling.cli.switching import RUNGS
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, load
 from ocsp_stapling.text import aged, counted, host_of, when
@@ -154,7 +152,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
     say(f"{what} by {who}, {aged(found.started)}: {ended}.")
     if why:
         say(f"Reason: {why}")
-    click.echo(table((_after(found, each), each.name, _words(each.detail)) for each in steps))
+    click.echo(table((_after(found, each), step_words(each.name, each.detail)) for each in steps))
     if sentence := found.result.get("sentence"):
         say(str(sentence))
 
@@ -167,11 +165,3 @@ def _summary(found: Operation) -> tuple[str, str, str, str]:
 
 def _after(found: Operation, step: Step) -> str:
     return f"{max(0.0, step.at - found.started):.2f} s"
-
-
-def _words(detail: Mapping[str, Any]) -> str:
-    if "armed" in detail:
-        wish = "turns on by itself" if detail["armed"] else "does not turn on by itself"
-        return f"{wish}, says {detail.get('who', 'somebody')}"
-    keys = ("rung", "path", "direction", "because", "sentence", "said")
-    return ", ".join(RUNGS.get(str(detail[key]), str(detail[key])) for key in keys if detail.get(key))

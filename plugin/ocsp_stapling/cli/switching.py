@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ocsp_stapling.change.checking import Checks
+from ocsp_stapling.change.journal import step_words
 from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, called
@@ -29,13 +30,6 @@ from ocsp_stapling.cli.output import emit_json, printable, say, table, wrapped
 from ocsp_stapling.problem import Problem
 
 _ENDINGS = {"done": "Done", "restored": "Failed, and restored", "failed": "FAILED", "refused": "Refused"}
-RUNGS = {
-    "whm-api": "through WHM",
-    "signal-parent": "by a signal to Apache's parent",
-    "end-old-workers": "ending the old workers",
-    "stop-start": "stopping and starting Apache",
-    "start": "starting Apache, which WHM's restart left stopped",
-}
 
 
 @click.command()
@@ -225,18 +219,8 @@ def _silent(_name: str, _detail: Mapping[str, Any], _seconds: float) -> None:
 
 def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     """One line a step, with the time since the call."""
-    rung = RUNGS.get(str(detail.get("rung")), "")
-    what = (
-        rung
-        or detail.get("path")
-        or detail.get("sentence")
-        or detail.get("said")
-        or detail.get("because")
-        or ""
-    )
-    because = f": {detail['because']}" if rung and detail.get("because") else ""
-    margin = f"  {seconds:6.2f} s  {name:10}  "
-    click.echo(wrapped(printable(f"{what}{because}"), margin, " " * len(margin)) or margin.rstrip())
+    margin = f"  {seconds:6.2f} s  "
+    click.echo(wrapped(printable(step_words(name, detail)), margin, " " * len(margin)))
 
 
 def _show(result: Result, known: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.change.journal import NAME, RUNNING, FileRecord, Journal
+from ocsp_stapling.change.journal import NAME, RUNNING, FileRecord, Journal, step_words
 
 
 def begin(journal: Journal, action: str = "off", identity: str = "") -> str:
@@ -111,3 +111,25 @@ def test_a_place_that_cannot_be_written_is_said_and_not_moved(tmp_path: Path) ->
         begin(journal)
         assert "cannot be used" in journal.lost
     assert blocked.read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("name", "detail", "told"),
+    [
+        ("return", {"armed": True, "who": "root"}, "It shall turn on by itself, says root"),
+        ("return", {"armed": False, "who": "root"}, "It shall not turn on by itself, says root"),
+        ("write", {"path": "/etc/a.conf"}, "Writing /etc/a.conf"),
+        ("restart", {"rung": "whm-api", "workers": 3}, "Asking WHM to restart Apache"),
+        (
+            "restart",
+            {"rung": "start", "because": "No."},
+            "Starting Apache, which WHM's restart left stopped. No.",
+        ),
+        ("restore", {"because": "configtest-failed"}, "Putting everything back as it was"),
+        ("whm-said", {"said": "Apache was\n  restarted."}, "WHM's own words: Apache was restarted."),
+    ],
+)
+def test_a_step_is_told_in_words_and_never_by_its_code(
+    name: str, detail: dict[str, object], told: str
+) -> None:
+    assert step_words(name, detail) == told

@@ -20,7 +20,6 @@ from ocsp_stapling.check import result
 from ocsp_stapling.cli import check as face
 from ocsp_stapling.cli import output, status
 from ocsp_stapling.cli.check_text import as_text
-from ocsp_stapling.cli.history import _words
 from ocsp_stapling.cli.metrics import metrics
 from ocsp_stapling.cli.ticket import ticket
 from ocsp_stapling.problem import Problem
@@ -232,11 +231,6 @@ def test_what_only_root_could_read_is_not_told_as_missing_to_anybody_else(
     assert refused.filename == str(tmp_path / "none/x"), (
         "the name that was given, not that of a file beside it"
     )
-
-
-def test_a_return_that_was_chosen_afterwards_is_told_in_the_steps() -> None:
-    assert _words({"armed": True, "who": "root"}) == "turns on by itself, says root"
-    assert _words({"armed": False, "who": "root"}) == "does not turn on by itself, says root"
 
 
 @pytest.mark.parametrize(

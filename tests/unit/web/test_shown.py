@@ -83,7 +83,7 @@ def progress(state: str, **more: object) -> Progress:
 def test_an_operations_steps_carry_the_time_since_it_began_and_why_it_climbed() -> None:
     view = operation_view(progress("done"))
     assert [line.at for line in view.steps] == ["0.0 s", "0.4 s", "1.9 s"]
-    assert view.steps[-1].words.endswith("(Visitors still wait.)")
+    assert view.steps[-1].words.endswith("still hang. Visitors still wait.")
     assert view.steps[-1].tone == "warn"
     assert "Undo…" in [act.label for act in view.acts]
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.jobs import Progress
-from ocsp_stapling.change.journal import Step
+from ocsp_stapling.change.journal import Step, step_words
 from ocsp_stapling.change.request import SITE_OFF
 from ocsp_stapling.change.verify import paired
 from ocsp_stapling.check.incident.words import DOING
@@ -86,26 +86,6 @@ def next_acts(found: Progress, first: Sequence[Act] = ()) -> tuple[Act, ...]:
     elif found.state == "restored" and found.action in _AGAIN:
         acts.append(Act("Try again…", "plan.show", "shows the plan first", {"action": found.action}))
     return tuple(acts)
-
-
-_RUNGS = {
-    "whm-api": "Asking WHM to restart Apache",
-    "signal-parent": "Signalling Apache itself",
-    "end-old-workers": "Ending Apache's old workers, which still hang",
-    "stop-start": "Stopping Apache and starting it anew",
-}
-_STEPS = {
-    "configtest": "Testing the configuration with httpd",
-    "rebuild": "Letting cPanel rebuild httpd.conf",
-    "restart": "Restarting Apache",
-    "whm-said": "WHM's own words",
-    "verify": "Testing sites to see the effect",
-    "restore": "Putting everything back as it was",
-    "recover": "Bringing the interrupted change to its end",
-}
-
-
-_SAID = 160
 
 
 @dataclass(frozen=True)
@@ -206,29 +186,12 @@ def step_lines(steps: Sequence[Step], ended: bool, started: float | None) -> tup
     return tuple(
         StepLine(
             f"{max(step.at - begin, 0):.1f} s",
-            _step_words(step),
+            step_words(step.name, step.detail),
             _step_tone(step),
             not ended and number == last,
         )
         for number, step in enumerate(steps)
     )
-
-
-def _step_words(step: Step) -> str:
-    detail = step.detail
-    if step.name == "write":
-        return f"Writing {detail.get('path', 'the include')}"
-    if step.name == "restart":
-        because = f" ({detail['because']})" if detail.get("because") else ""
-        return _RUNGS.get(str(detail.get("rung")), _STEPS["restart"]) + because
-    if step.name == "verify" and detail.get("sentence"):
-        return f"Verified: {detail['sentence']}"
-    if step.name == "return":
-        wish = "It shall turn on by itself" if step.detail.get("armed") else "It shall not turn on by itself"
-        return f"{wish}, says {step.detail.get('who', 'somebody')}"
-    if step.name == "whm-said" and detail.get("said"):
-        return f"{_STEPS[step.name]}: {' '.join(str(detail['said']).split())[:_SAID]}"
-    return _STEPS.get(step.name, step.name)
 
 
 def _step_tone(step: Step) -> Tone:
