@@ -32,6 +32,7 @@ from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.server.retirement import Retirement
 from ocsp_stapling.server.sites import EndpointCertificate
+from ocsp_stapling.shield import standing
 
 JSON = Path(__file__).resolve().parents[2] / "docs/json"
 SUFFIX = ".schema.json"
@@ -67,8 +68,8 @@ FIELDS: Mapping[str, tuple[type, ...]] = {
     "check/handshakes/[]": (evidence.HandshakeEvidence,),
     "check/authorities/[]": (evidence.AuthorityEvidence,),
     "check/this_server": (evidence.HostEvidence,),
-    "check/shield": (evidence.ShieldEvidence,),
-    "check/shield/held_by_responder/[]": (evidence.ShieldedResponder,),
+    "check/shield": (standing.ShieldEvidence,),
+    "check/shield/held_by_responder/[]": (standing.ShieldedResponder,),
     "doctor/checks/[]": (doctor.DoctorCheck,),
     "sites/sites/[]/certificates/[]": (EndpointCertificate,),
 }

@@ -13,6 +13,7 @@ from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import ResponderFinding
 from ocsp_stapling.server.retirement import Retirement
+from ocsp_stapling.shield.standing import ShieldEvidence
 
 
 class NameState(Enum):
@@ -221,42 +222,6 @@ class ConfigurationEvidence:
     """How many different certificates Apache asks about and keeps staples of."""
     md_stapling: SteeringLine | None = None
     """MDStapling: mod_md staples, and SSLUseStapling decides nothing."""
-
-
-@dataclass(frozen=True)
-class ShieldedResponder:
-    """The answers of one responder that the shield holds and lacks."""
-
-    host: str
-    held_count: int = 0
-    missing_count: int = 0
-    failing_count: int = 0
-    """For how many certificates the last question failed."""
-    earliest_end: datetime | None = None
-    stuck_site: str | None = None
-    """Whose answer ends first of those for which no new one has come for several questions."""
-    stuck_end: datetime | None = None
-    """When that is, or was."""
-    ended_count: int = 0
-    """How many of those that are missing were held until they ended, within the last week."""
-
-
-@dataclass(frozen=True)
-class ShieldEvidence:
-    """How the shield stands: Apache asks a relay on this machine, which holds answers fetched ahead."""
-
-    answering: bool
-    held_count: int
-    certificate_count: int
-    missing_must_staple: tuple[str, ...] = ()
-    """Sites that browsers refuse without a staple, and for which none is held."""
-    earliest_end: datetime | None = None
-    """When the first of the answers ends."""
-    revoked: tuple[str, ...] = ()
-    """Sites whose certificate its authority has revoked."""
-    responders: tuple[ShieldedResponder, ...] = ()
-    question_count: int | None = None
-    """Questions answered since the relay was started."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ from ocsp_stapling.check.evidence import (
     HandshakeEvidence,
     HostEvidence,
     LogEvidence,
-    ShieldEvidence,
 )
 from ocsp_stapling.check.followup import Followup
 from ocsp_stapling.check.handshakes import meet
@@ -45,6 +44,7 @@ from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
+from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import counted
 
 _T = TypeVar("_T")

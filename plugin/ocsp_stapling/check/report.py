@@ -20,10 +20,10 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     PublicAddresses,
     ResponderEvidence,
-    ShieldEvidence,
     SteeringLine,
 )
 from ocsp_stapling.document import versioned
+from ocsp_stapling.shield.standing import ShieldEvidence
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}

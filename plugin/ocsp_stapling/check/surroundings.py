@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ocsp_stapling.apache.errorlog.codes import Kind
@@ -29,8 +29,6 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     OwnSwitch,
-    ShieldedResponder,
-    ShieldEvidence,
     SteeringLine,
 )
 from ocsp_stapling.host.connections import asked_by
@@ -44,7 +42,7 @@ from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.refresh import DIRECTORY, wanted
-from ocsp_stapling.shield.standing import standing
+from ocsp_stapling.shield.standing import ShieldEvidence, standing
 
 _DAY = timedelta(days=1)
 _LAST_WAITS = 15.0  # seconds
@@ -227,33 +225,7 @@ def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | Non
     """Return how the shield stands, None if it is not on."""
     if not server.shielded:
         return None
-    found = standing(wanted(server.endpoints), settings.state_directory, DIRECTORY)
-    return ShieldEvidence(
-        found.answering,
-        found.held_count,
-        found.certificate_count,
-        found.missing_must_staple,
-        _moment(found.earliest_end),
-        found.revoked,
-        tuple(
-            ShieldedResponder(
-                one.host,
-                one.held_count,
-                one.missing_count,
-                one.failing_count,
-                _moment(one.earliest_end),
-                one.stuck_site,
-                _moment(one.stuck_end),
-                one.ended_count,
-            )
-            for one in found.responders
-        ),
-        found.question_count,
-    )
-
-
-def _moment(seconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    return standing(wanted(server.endpoints), settings.state_directory, DIRECTORY)
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:

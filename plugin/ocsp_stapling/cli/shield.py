@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def _facts(found: Any) -> dict[str, Any]:
         "earliest_end": _moment(found.earliest_end),
         "oldest": _moment(found.oldest),
         "next_refresh": _moment(found.next_refresh),
-        "last_failure": last and {**told["last_failure"], "at": _moment(last.at or None)},
+        "last_failure": last and {**told["last_failure"], "at": _moment(last.at)},
         "failures": _failures(found.failures),
         "held_by_responder": [
             {**one, "earliest_end": _moment(one["earliest_end"]), "stuck_end": _moment(one["stuck_end"])}
@@ -145,8 +145,8 @@ def _facts(found: Any) -> dict[str, Any]:
     }
 
 
-def _moment(at: int | None) -> str | None:
-    return moment(at) if at is not None else None
+def _moment(at: datetime | None) -> str | None:
+    return moment(at.timestamp()) if at is not None else None
 
 
 def _failures(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def _text(found: Any, in_force: bool, stapling: bool = True) -> str:
     if found.earliest_end:
         rows.append(("First to end", when(found.earliest_end)))
     if found.next_refresh is not None:
-        soon = found.next_refresh <= time.time()
+        soon = found.next_refresh <= datetime.now(UTC)
         rows.append(("Next refresh", "with the watch's next look" if soon else when(found.next_refresh)))
     if found.missing:
         rows.append(("Missing", f"{len(found.missing)}: {printable(listed(found.missing))}"))

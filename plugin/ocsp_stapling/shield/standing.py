@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,19 +32,19 @@ _COUNT = re.compile(rb"\r\n%b: (\d{1,20})\r\n" % relay.COUNT_HEADER.encode())
 
 
 @dataclass(frozen=True)
-class OfResponder:
-    """The answers of one responder."""
+class ShieldedResponder:
+    """The answers of one responder that the shield holds and lacks."""
 
     host: str
-    held_count: int
-    missing_count: int
-    failing_count: int
+    held_count: int = 0
+    missing_count: int = 0
+    failing_count: int = 0
     """For how many certificates the last question failed."""
-    earliest_end: int | None
+    earliest_end: datetime | None = None
     """When the first of those that are held ends."""
     stuck_site: str | None = None
     """Whose answer ends first of those for which no new one has come for several questions."""
-    stuck_end: int | None = None
+    stuck_end: datetime | None = None
     """When that is, or was."""
     ended_count: int = 0
     """How many of those that are missing were held until they ended, within the last week."""
@@ -57,44 +58,51 @@ class LastFailure:
     responder: str
     """Its host."""
     reason: str
-    at: int
+    at: datetime | None
+    """None if that is not known."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The shield at one moment. Times are seconds since the epoch."""
+class ShieldEvidence:
+    """How the shield stands, as a check keeps it: Apache asks a relay on this machine, which holds answers."""
+
+    answering: bool
+    """Whether the relay answers."""
+    held_count: int
+    """How many certificates have an answer that is still valid."""
+    certificate_count: int
+    """About how many Apache asks."""
+    missing_must_staple: tuple[str, ...] = ()
+    """Sites that browsers refuse without a staple, and for which none is held."""
+    earliest_end: datetime | None = None
+    """When the first of the answers ends that is not replaced by then."""
+    revoked: tuple[str, ...] = ()
+    """Sites whose certificate its authority has revoked."""
+    responders: tuple[ShieldedResponder, ...] = ()
+    question_count: int | None = None
+    """Questions answered since the relay was started; None if it does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(ShieldEvidence):
+    """The shield at one moment, with what only its own page and command tell."""
 
     port: int
     """0: the shield is not wished for."""
-    answering: bool
-    """Whether the relay answers."""
-    certificate_count: int
-    """How many certificates Apache asks about."""
-    held_count: int
-    """How many of them have an answer that is still valid."""
-    revoked: tuple[str, ...]
-    """Sites whose certificate its authority has revoked."""
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     """Sites without an answer."""
-    missing_must_staple: tuple[str, ...]
-    """Those of them that browsers refuse without a staple."""
-    earliest_end: int | None
-    """When the first answer ends that is not replaced by then."""
-    oldest: int | None
+    oldest: datetime | None = None
     """When the oldest answer was signed."""
-    failures: tuple[tuple[str, int], ...]
+    failures: tuple[tuple[str, int], ...] = ()
     """Why asking failed, most frequent first."""
-    damaged: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
     """Files of the store that hold no answer."""
-    responders: tuple[OfResponder, ...] = ()
-    question_count: int | None = None
-    """Questions answered since the relay was started; None if it does not answer."""
-    next_refresh: int | None = None
+    next_refresh: datetime | None = None
     """When the first of all is due to be asked about; the watch does it with its next look from then on."""
     last_failure: LastFailure | None = None
 
     @property
-    def stuck(self) -> list[tuple[int, str, str]]:
+    def stuck(self) -> list[tuple[datetime, str, str]]:
         """End (or past end), site and responder of answers without a new one, one per responder, in order."""
         return sorted(
             (one.stuck_end, one.stuck_site, one.host)
@@ -130,17 +138,23 @@ def standing(
         ),
         missing=tuple(one.site for one in lacking),
         missing_must_staple=tuple(one.site for one in lacking if one.must_staple),
-        earliest_end=min((each.until for each in valid.values()), default=None),
-        oldest=min((each.this_update for each in valid.values()), default=None),
+        earliest_end=_moment(min((each.until for each in valid.values()), default=None)),
+        oldest=_moment(min((each.this_update for each in valid.values()), default=None)),
         failures=tuple(reasons.most_common()),
         damaged=damaged,
         responders=_of_responders(wanted, held, valid, attempts),
         question_count=count,
-        next_refresh=_next_refresh(
-            wanted, valid, attempts, lambda each: due_at(each, store.stored_at(directory, each))
+        next_refresh=_moment(
+            _next_refresh(
+                wanted, valid, attempts, lambda each: due_at(each, store.stored_at(directory, each))
+            )
         ),
         last_failure=_last_failure(wanted, attempts),
     )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
 def _next_refresh(
@@ -163,7 +177,7 @@ def _last_failure(wanted: Sequence[Wanted], attempts: Mapping[str, Attempt]) -> 
     if not failed:
         return None
     attempt, one = max(failed, key=lambda pair: pair[0].failed_at)
-    return LastFailure(one.site, attempt.responder, attempt.reason, round(attempt.failed_at))
+    return LastFailure(one.site, attempt.responder, attempt.reason, _moment(round(attempt.failed_at) or None))
 
 
 def _of_responders(
@@ -171,7 +185,7 @@ def _of_responders(
     kept: Mapping[str, store.Kept],
     valid: Mapping[str, store.Kept],
     attempts: Mapping[str, Attempt],
-) -> tuple[OfResponder, ...]:
+) -> tuple[ShieldedResponder, ...]:
     hosts: dict[str, list[Wanted]] = {}
     for one in wanted:
         hosts.setdefault(host_of(one.url), []).append(one)
@@ -188,7 +202,8 @@ def _of_responders(
         end, site = min(stuck, default=(None, None))
         ended = sum(one.cert_id in kept for one in every) - len(held)
         missing = len(every) - len(held)
-        found.append(OfResponder(host, len(held), missing, len(failures), first, site, end, ended))
+        ends = _moment(first), site, _moment(end)
+        found.append(ShieldedResponder(host, len(held), missing, len(failures), *ends, ended))
     return tuple(found)
 
 

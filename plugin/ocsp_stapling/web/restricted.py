@@ -20,8 +20,6 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     ResponderEvidence,
-    ShieldedResponder,
-    ShieldEvidence,
     Site,
     Unseen,
     is_other,
@@ -29,6 +27,7 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.server.sites import host_of
+from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
 from ocsp_stapling.whm.accounts import Visible
 
 _OWN_RESOLVER = "what resolves names on this server"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 import pytest
 
@@ -13,21 +15,25 @@ from tests.unit.shield.test_refresh import World, world
 __all__ = ["world"]
 
 
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def told(world: World) -> Standing:
     return standing(world.certificates, world.base / "state", world.base / "store", world.now)
 
 
 def test_the_next_refresh_is_that_of_the_first_answer_and_at_once_where_one_is_missing(world: World) -> None:
     world.site()
-    assert told(world).next_refresh == 0
+    assert told(world).next_refresh == moment(0)
     world.run()
     found = told(world)
     kept = next(iter(world.held().values()))
     assert kept.next_update is not None
     life = kept.next_update - kept.this_update
     assert found.next_refresh is not None
-    assert 0.5 * life <= found.next_refresh - kept.this_update <= 0.6 * life
-    assert (found.held_count, found.missing, found.oldest) == (1, (), kept.this_update)
+    assert 0.5 * life <= found.next_refresh.timestamp() - kept.this_update <= 0.6 * life
+    assert (found.held_count, found.missing, found.oldest) == (1, (), moment(kept.this_update))
     assert found.last_failure is None
 
 
@@ -42,9 +48,10 @@ def test_what_failed_is_tried_again_when_its_patience_is_over_and_the_last_failu
     assert found.last_failure is not None
     assert (found.last_failure.site, found.last_failure.responder) == ("www.ocsp.b.test", "ocsp.b.test")
     assert found.last_failure.reason == Outcome.REPLY_TIMEOUT.sentence
-    assert world.now - 10 < found.last_failure.at <= world.now
+    assert found.last_failure.at is not None
+    assert world.now - 10 < found.last_failure.at.timestamp() <= world.now
     assert found.next_refresh is not None
-    assert 250 < found.next_refresh - world.now < 300
+    assert 250 < found.next_refresh.timestamp() - world.now < 300
     assert found.missing == ("www.ocsp.a.test", "www.ocsp.b.test")
 
 
@@ -79,7 +86,7 @@ def test_a_note_of_failures_from_an_earlier_version_is_read(world: World) -> Non
     (world.base / "state/shield-attempts.json").write_text(note)
     found = told(world)
     assert found.last_failure is not None
-    assert (found.last_failure.reason, found.last_failure.at) == ("silent", 0)
+    assert (found.last_failure.reason, found.last_failure.at) == ("silent", None)
 
 
 def test_whose_answer_no_new_one_has_come_for_is_named_with_its_end_after_several_questions(
@@ -96,10 +103,10 @@ def test_whose_answer_no_new_one_has_come_for_is_named_with_its_end_after_severa
         (one,) = told(world).responders
         seen.append((one.failing_count, one.stuck_site, one.stuck_end))
         world.now += 3600
-    assert seen == [(1, None, None), (1, None, None), *[(1, "www.a.test", kept.until)] * 2]
+    assert seen == [(1, None, None), (1, None, None), *[(1, "www.a.test", moment(kept.until))] * 2]
     world.now = kept.until + 1
     (one,) = told(world).responders
-    assert (one.ended_count, one.stuck_site, one.stuck_end) == (1, "www.a.test", kept.until)
+    assert (one.ended_count, one.stuck_site, one.stuck_end) == (1, "www.a.test", moment(kept.until))
 
 
 def test_an_answer_that_was_held_until_it_ended_is_told_from_one_that_never_came(world: World) -> None:

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from ocsp_stapling.check.diagnosis import Cause, diagnose
-from ocsp_stapling.check.evidence import Evidence, ShieldEvidence, Unseen
+from ocsp_stapling.check.evidence import Evidence, Unseen
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, WatchSettings
+from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.web.pages import customer, sites
 from ocsp_stapling.web.pages.rehearsal import rehearse
 from ocsp_stapling.web.restricted import restricted

@@ -19,11 +19,11 @@ from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.check import result
-from ocsp_stapling.check.evidence import Evidence, ShieldEvidence
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
-from ocsp_stapling.shield.standing import LastFailure, OfResponder, Standing
+from ocsp_stapling.shield.standing import LastFailure, ShieldedResponder, ShieldEvidence, Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, plan, sites
@@ -435,10 +435,13 @@ def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(show
 # -- the shield -------------------------------------------------------------------------------------------------
 
 
+LONG_AGO = datetime.fromtimestamp(1_790_000_000, UTC)
+
+
 def standing(**more: object) -> Standing:
     """A shield that holds everything."""
-    now = int(time.time())
-    found = Standing(340, True, 3, 3, (), (), (), now + 90_000, now - 3600, (), ())
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    found = Standing(True, 3, 3, earliest_end=now + 25 * hour, oldest=now - hour, port=340)
     return replace(found, **more)  # type: ignore[arg-type]
 
 
@@ -453,7 +456,7 @@ def standing(**more: object) -> Standing:
                 "held_count": 2,
                 "missing": ("a.example",),
                 "failures": (("no answer within 3 s", 1),),
-                "last_failure": LastFailure("a.example", "ocsp.test", "no answer within 3 s", 1_790_000_000),
+                "last_failure": LastFailure("a.example", "ocsp.test", "no answer within 3 s", LONG_AGO),
             },
             True,
             "1 answer missing",
@@ -461,7 +464,7 @@ def standing(**more: object) -> Standing:
         ),
         ({"revoked": ("b.example",)}, True, "Revoked", "Revoked by the authority: b.example."),
         (
-            {"responders": (OfResponder("ocsp.test", 3, 0, 1, 9, "c.example", 1_790_000_000),)},
+            {"responders": (ShieldedResponder("ocsp.test", 3, 0, 1, LONG_AGO, "c.example", LONG_AGO),)},
             True,
             "On",
             "No new answer for c.example from ocsp.test; the last one is valid until 2026-09-21",

@@ -13,10 +13,11 @@ from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, ShieldEvidence, is_other
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
 from ocsp_stapling.check.incident import Incident
 from ocsp_stapling.check.incident.model import Span
 from ocsp_stapling.check.ticket import ticket
+from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, operations, overview, verdict
 from ocsp_stapling.web.pages.operations import ARM, Act, operation_view

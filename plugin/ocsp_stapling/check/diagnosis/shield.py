@@ -11,9 +11,10 @@ from ocsp_stapling.check.diagnosis.advice import ADVICE, Action
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity, besides
-from ocsp_stapling.check.evidence import Evidence, ShieldedResponder, ShieldEvidence
+from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.server.sites import host_of
+from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
 from ocsp_stapling.text import counted, listed, shown, uncapital, when
 
 _DAY = timedelta(days=1)

@@ -110,17 +110,13 @@ def _facts(found: Standing) -> Iterable[Fact]:
     yield Fact("Answers held", f"{found.held_count:,} of {found.certificate_count:,}")
     yield Fact("Missing", f"{len(found.missing):,}")
     if found.oldest:
-        yield Fact("Oldest signed", when=_when(found.oldest))
+        yield Fact("Oldest signed", when=found.oldest)
     if found.earliest_end:
-        yield Fact("First to end", when=_when(found.earliest_end))
+        yield Fact("First to end", when=found.earliest_end)
     if found.last_failure and found.last_failure.at:
-        yield Fact("Last failure", when=_when(found.last_failure.at))
+        yield Fact("Last failure", when=found.last_failure.at)
     if found.next_refresh is not None:
-        if found.next_refresh <= time.time():
+        if found.next_refresh <= datetime.now(UTC):
             yield Fact("Next refresh", "with the next look of the watch")
         else:
-            yield Fact("Next refresh", when=_when(found.next_refresh))
-
-
-def _when(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
+            yield Fact("Next refresh", when=found.next_refresh)

@@ -8,9 +8,10 @@ import click
 
 from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.diagnosis.queue import refused
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, ShieldEvidence, Site, SteeringLine
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Site, SteeringLine
 from ocsp_stapling.check.report import document
 from ocsp_stapling.cli.check_text import as_text
+from ocsp_stapling.shield.standing import ShieldEvidence
 from tests.unit.check.diagnosis.made import evidence, responder
 
 OFF = ConfigurationEvidence(on=False)

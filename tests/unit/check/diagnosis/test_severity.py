@@ -24,8 +24,6 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     OwnSwitch,
     ResponderEvidence,
-    ShieldedResponder,
-    ShieldEvidence,
     Site,
     SteeringLine,
 )
@@ -34,6 +32,7 @@ from ocsp_stapling.check.words import harm_words
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.server.sites import host_of
+from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
 from tests.unit.check.diagnosis.made import (
     NOW,
     V4,

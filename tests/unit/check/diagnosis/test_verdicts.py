@@ -24,12 +24,12 @@ from ocsp_stapling.check.evidence import (
     LogEvidence,
     OwnSwitch,
     ResponderEvidence,
-    ShieldEvidence,
     Site,
     SteeringLine,
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import when
 from tests.unit.check.diagnosis.made import (
     NOW,
