@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, ResponderEvidence, Site
+from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity
+from ocsp_stapling.check.evidence import (
+    ConfigurationEvidence,
+    Evidence,
+    HandshakeEvidence,
+    LogEvidence,
+    ResponderEvidence,
+    Site,
+)
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 
 NOW = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
@@ -80,3 +89,14 @@ def unstapled(*responders: ResponderEvidence, **more: Any) -> Evidence:
     """A survey in which every site answers at once, but without a staple."""
     handshakes = [each for one in responders for each in meeting(one, staple="")]
     return evidence(*responders, handshakes=tuple(handshakes), **more)
+
+
+HANGS = responder(v4=Outcome.REPLY_TIMEOUT, must_staple=True)
+FINE = responder("zeta")
+NOISE = LogEvidence(last_hour=40, last_day=900)
+OFF = {"configuration": ConfigurationEvidence(False, Origin.PLUGIN, off_since=NOW, off_by="root")}
+
+
+def seen(found: Diagnosis) -> tuple[Cause, Severity, Action]:
+    """What a diagnosis says in three words."""
+    return found.cause, found.severity, found.action
