@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.text import counted
 
 _CAUSES = {
     "healthy": "nothing is wrong",
@@ -68,6 +69,8 @@ def harm_words(found: Mapping[str, Any]) -> str:
     severity = str(found["severity"])
     if found["cause"] in _DOWN and all(one["failure"] for one in found["handshakes"]):
         return "no site is served"
+    if found["refused_sites"] and severity in ("none", "noise"):
+        return f"Firefox refuses {counted(found['refused_sites'], 'site')}; other visitors notice nothing"
     if not found["handshakes"] and severity in _UNMET:
         return _UNMET[severity]
     return HARM.get(severity, severity)

@@ -208,7 +208,7 @@ def _ending(one: Document) -> str:
 
 def _surroundings(found: Document) -> list[str]:
     configuration, log, host = found["configuration"], found["log"], found["this_server"]
-    rows = [("Stapling", _stapling(configuration)), ("Error log", _log(log))]
+    rows = [("Stapling", _stapling(configuration)), *_shield(found["shield"]), ("Error log", _log(log))]
     if told := found["retirement"]["sentence"]:
         rows.append(("OCSP", str(told)))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
@@ -217,6 +217,13 @@ def _surroundings(found: Document) -> list[str]:
     rows += [("Firewall", rule) for rule in rules][:_SHOWN]
     rows += [("Server", "; ".join(filter(None, (host["load_sentence"], host["ipv6_sentence"]))))]
     return [_heading("Around it"), *table(rows).splitlines()]
+
+
+def _shield(found: Document | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    word = "on" if found["answering"] else "on, but its relay does not answer"
+    return [("Shield", f"{word}; {found['held_count']:,} of {found['certificate_count']:,} answers held")]
 
 
 def _stapling(one: Document) -> str:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.metrics import metrics
 from ocsp_stapling.cli.ticket import ticket
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.shield.standing import ShieldEvidence
 from tests.unit.web import made
 
 
@@ -264,3 +266,16 @@ def test_what_a_check_advised_is_no_next_step_after_somebody_turned_stapling_off
     }
     assert "stapling was on when the last one was made" in status._next_step(last, None, "off")
     assert status._next_step(last | {"stapling": None}, None, "off") == "Turn stapling off now."
+
+
+def test_the_effect_is_what_visitors_meet_also_where_no_site_is_served_or_firefox_refuses_some() -> None:
+    assert "Effect: no site is served." in as_text(document("apache-down"))
+    told = "Effect: Firefox refuses 3 sites; other visitors notice nothing."
+    assert told in as_text(document("off-by-us"))
+
+
+def test_a_check_says_that_the_shield_is_on_and_what_it_holds() -> None:
+    shielded = replace(made.healthy(), shield=ShieldEvidence(True, 119, 120))
+    told = as_text(result.judged(shielded).document())
+    assert re.search(r"Shield +on; 119 of 120 answers held", told)
+    assert not re.search(r"^  Shield", as_text(document("healthy")), re.MULTILINE)

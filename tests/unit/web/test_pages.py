@@ -20,6 +20,7 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
@@ -650,3 +651,17 @@ def test_a_refused_viewer_is_led_to_the_ticket(showing: Shown) -> None:
     app = showing(made.stalling())
     assert "Write a ticket to root" in get(app, "p=plan/off", VIEWER).text
     assert "Write a ticket to root" not in get(app, "p=no-such-page", VIEWER).text
+
+
+def test_no_shield_is_offered_where_another_server_answers_visitors_but_one_that_is_on_can_be_ended(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = made.healthy()
+    app = showing(
+        replace(found, host=replace(found.host, front=Server.NGINX, front_sentence="nginx holds port 443"))
+    )
+    assert 'aria-labelledby="ost-shield"' not in text_of(app, "")
+    here = SimpleNamespace(shielded=True)
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.keeping.look", lambda _: (here, standing()))
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.wished_port", lambda _: 340)
+    assert "Turn the shield off…" in text_of(app, "")

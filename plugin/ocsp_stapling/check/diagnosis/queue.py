@@ -29,7 +29,8 @@ def refused(evidence: Evidence) -> tuple[str, ...]:
     if evidence.configuration.md_stapling:
         return ()
     missing = evidence.shield.missing_must_staple if evidence.shield else ()
-    off = sites.refused(site for one in evidence.responders for site in one.sites)
+    named = (site for one in evidence.responders for site in one.sites)
+    off = sites.refused((*named, *evidence.strict_off))
     stapled = {each.site for each in evidence.handshakes if each.staple == "good"}  # by a server in front
     names = (*(name for name in off if name not in stapled), *missing)
     return tuple(name for name in dict.fromkeys(names) if not is_other(name))

@@ -261,8 +261,8 @@ def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
 
 def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     """The same of certificates that demand a staple while a line of their own turns stapling off."""
-    stapled = {each.site for each in evidence.handshakes if each.staple == "good"}  # by a server in front
-    sites = [site for site in evidence.strict_off if site.name not in stapled]
+    without = queue.refused(evidence)
+    sites = [site for site in evidence.strict_off if site.name in without]
     elsewhere = found.cause in (Cause.MOD_MD, Cause.NOT_IN_FRONT)
     if not sites or evidence.configuration.on is not True or elsewhere:
         return found

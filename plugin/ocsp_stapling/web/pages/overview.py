@@ -24,8 +24,8 @@ from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sent
 
 blueprint = Blueprint("overview", __name__)
 _SHOWN_HANDSHAKES = 8
-_NO_SHIELD = (Cause.NOT_APPLICABLE, Cause.NOT_SERVED)
-"""Where there is nothing to shield, or no Apache that would take it."""
+_NO_SHIELD = (Cause.NOT_APPLICABLE, Cause.NOT_SERVED, Cause.NOT_IN_FRONT, Cause.MOD_MD)
+"""Where there is nothing to shield, or no Apache that would take it, so none is offered."""
 _SLOW_SECONDS = 1.0
 """What fills a bar at least: less is no wait."""
 
@@ -73,7 +73,7 @@ def show() -> str:
             "verdict": fresh.told(_verdict(seen, incident), seen),
             "strict": _strict(seen.evidence, seen.diagnosis),
             "handshakes": _handshakes(seen.evidence),
-            "shield": shield.card() if operator and seen.diagnosis.cause not in _NO_SHIELD else None,
+            "shield": shield.card(offered=seen.diagnosis.cause not in _NO_SHIELD) if operator else None,
             "returning": standing(services().settings, time.time())
             if operator and seen.returns is not None
             else None,

@@ -40,10 +40,12 @@ class Card:
     buttons: tuple[Button, ...]
 
 
-def card() -> Card:
-    """Return the shield as it stands."""
+def card(offered: bool = True) -> Card | None:
+    """Return the shield as it stands; None if it is off and not to be `offered`."""
     settings = services().settings
     port = wished_port(settings.state_directory)
+    if not port and not offered:
+        return None
     if not port:
         return Card("calm", "Off", (_OFF,), (), (_ON_BUTTON,))
     try:
