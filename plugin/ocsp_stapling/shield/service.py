@@ -29,32 +29,31 @@ def start(port: int) -> None:
     _systemctl("daemon-reload")
     _systemctl("enable", UNIT)
     done = _systemctl("restart" if not answers(port) else "start", UNIT)
-    end = time.monotonic() + _START_SECONDS
-    while not answers(port):
-        if time.monotonic() >= end:
-            stop()
-            raise Problem(
-                "shield-down",
-                f"The relay does not answer on 127.0.0.1:{port}, so Apache was not told to ask it. Look at: "
-                f"journalctl -u {UNIT}",
-                done,
-            )
-        time.sleep(0.05)
+    if not _answers_within(port, _START_SECONDS):
+        stop()
+        raise Problem(
+            "shield-down",
+            f"The relay does not answer on 127.0.0.1:{port}, so Apache was not told to ask it. Look at: "
+            f"journalctl -u {UNIT}",
+            done,
+        )
 
 
 def restart(port: int) -> bool:
     """Start the relay anew; return whether it answers then."""
-    with contextlib.suppress(
-        OSError
-    ):  # where /etc cannot be written, the port is the one that was asked for last
+    with contextlib.suppress(OSError):  # where /etc cannot be written, the port is the last one asked for
         _write_port(port)
         _systemctl("daemon-reload")
     _systemctl("restart", UNIT)
-    end = time.monotonic() + _START_SECONDS / 2
+    return _answers_within(port, _START_SECONDS / 2)
+
+
+def _answers_within(port: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
     while not answers(port):
         if time.monotonic() >= end:
             return False
-        time.sleep(0.1)
+        time.sleep(0.05)
     return True
 
 
