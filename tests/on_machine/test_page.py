@@ -367,6 +367,7 @@ def test_the_keyboard_alone_ends_the_outage_and_what_is_heard_is_enough_and_no_c
     assert "alpha" in page.one("pre").text
 
 
+@pytest.mark.usefixtures("devtools")
 def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_only_offers_to(
     whm: Machine, page: Window
 ) -> None:
@@ -551,6 +552,7 @@ def test_another_machines_word_changes_the_cause(whm: Machine, page: Window) -> 
     stall(whm)
     page.check()
     page.click("Guided steps").click("Get the command")
+    page.wait(lambda: page.all("pre[aria-label^=Command]"))
     command = page.one("pre[aria-label^=Command]").text
     assert "curl" in command
     whm.heal()
