@@ -569,6 +569,11 @@ OTHER_FILES = {
 }
 
 
+def test_a_line_of_another_program_without_a_time_is_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("pop3d: /etc/pop3d.pem: error:0906D06C:PEM routines: no start line\n")
+    assert "No stapling failures" in call(str(tmp_path / "file")).output
+
+
 @pytest.mark.parametrize("what", OTHER_FILES)
 def test_a_file_that_is_no_log_is_called_what_it_is(tmp_path: Path, what: str) -> None:
     (tmp_path / "file").write_bytes(OTHER_FILES[what])
@@ -621,6 +626,7 @@ WRITTEN_BY_OTHERS = {
     "OCSP response: no response sent": "openssl",
     "Nov 22 03:04:05 web1 hitch[7]: {ocsp} request to ocsp.example.com:80 failed": "hitch",
     "Nov 22 03:04:05 web1 h2o[7]: OCSP stapling: updater failed": "h2o",
+    "[OCSP Stapling] temporary failed for file:/etc/a.crt": "h2o",
     "22/Nov/2026:03:04:05 +0100 PID7 [WARN] shrpx_connection_handler.cc:1 ocsp query failed": "nghttpx",
     "[Nov 22 03:04:05.123]  ERROR: no connection to OCSP server; host=ocsp.example.com": "Traffic Server",
     "[Nov 22 03:04:05.123] [ET_TASK 1] NOTE: stapling is ready for a.crt": "Traffic Server",

@@ -105,6 +105,7 @@ _LOGGED = re.compile(
     rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
     re.MULTILINE,
 )
+_COMPLAINS = re.compile(rb"\b(?:error|warning|failed|fatal)\b", re.IGNORECASE)
 _VISITS = re.compile(rb"\s*\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \"")
 _ELSE = (
     ("a certificate or key", re.compile(rb"(?:[^\n]*\n){0,40}?-----BEGIN [A-Z ]+-----")),
@@ -136,7 +137,8 @@ def what_else(head: bytes) -> str:
     if _LOGGED.search(head):
         return ""
     known = next((what for what, pattern in _ELSE[3:] if pattern.match(head)), "")
-    return known or ("" if not head.strip() or MENTION.search(head) else "a text without a line of any log")
+    maybe = not head.strip() or MENTION.search(head) or _COMPLAINS.search(head)
+    return known or ("" if maybe else "a text without a line of any log")
 
 
 @contextmanager

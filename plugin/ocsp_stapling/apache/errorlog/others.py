@@ -14,7 +14,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "about OCSP for client certificates, not about stapling",
         rb"\[ssl:\w+\].{0,200}SSL Library Error",
     ),
-    ("h2o", f"h2o's: {_ASIDE}", rb"\bh2o\["),
+    ("h2o", f"h2o's: {_ASIDE}", rb"\bh2o\b|\[OCSP Stapling\] "),
     ("hitch", f"hitch's: {_ASIDE}", rb"\bhitch\b|\{ocsp\} "),
     ("nghttpx", f"nghttpx's: {_ASIDE}", rb"\bnghttpx|\bshrpx_"),
     (

@@ -50,7 +50,8 @@ _QUOTING = re.compile(
     rb"(?:#{2}\[(?:error|warning)\]|[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*"
 )
 _HEADING = re.compile(
-    rb"\A(?:(?:subject|title|re|fwd?|aw|betreff):[ \t]*)+(?:\[[\w@. -]{1,40}\][ \t]*(?:re:[ \t]*)?)?(?=AH\d{5}: )",
+    rb"\A(?:(?:subject|title|re|fwd?|aw|betreff):[ \t]*)+"
+    rb"(?:\[[\w@. -]{1,40}\][ \t]*(?:re:[ \t]*)?)?(?=AH\d{5}: |\(\d|\[client )",
     re.IGNORECASE,
 )
 _IN_A_URL = re.compile(rb"(?=\S*%20)(?:%5B|AH\d)\S+")
