@@ -128,6 +128,20 @@ def test_an_httpd_of_a_customers_own_is_not_taken_for_apache(machine: Machine) -
     assert machine.run("pgrep", "-u", user, "-x", "httpd", check=False).stdout
 
 
+def test_an_update_that_replaces_httpd_under_the_running_one_changes_nothing(machine: Machine) -> None:
+    """As a package does: another file of that name, while the parent still runs the one that is gone."""
+    machine.run(
+        "sh", "-c", "cp -a /usr/sbin/httpd /usr/sbin/httpd.new && mv -f /usr/sbin/httpd.new /usr/sbin/httpd"
+    )
+    was = parent(machine)
+    called = switch(machine, "off")
+    assert called.code == 0, called.told
+    assert called.document["rungs"] == ["whm-api"]
+    assert parent(machine) == was
+    assert switch(machine, "on").code == 0
+    assert stapled(machine)
+
+
 def test_an_apache_that_was_down_is_started(machine: Machine) -> None:
     machine.run(RESTART, "--stop")
     called = switch(machine, "off")
