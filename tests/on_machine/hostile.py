@@ -54,6 +54,23 @@ def customers(machine: Machine, sites: dict[str, tuple[str, str]], ca: str = "al
     _apply(machine)
 
 
+def flood(machine: Machine, count: int, size: int, ca: str = "alpha") -> None:
+    """Give one account so many sites, each with a certificate file of that size: one file of many names."""
+    keys, key = authority(machine, ca), new_key()
+    certificate = keys.certificate(SitePlan("flood.test", "mallory", ca), key)
+    content = combined(certificate, key, keys.issuer)
+    _put(
+        machine, "flood0.evil.test", "mallory", content + (b"#" * 64 + b"\n") * ((size - len(content)) // 65)
+    )
+    base = machine.path("/var/cpanel/ssl/apache_tls")
+    for number in range(1, count):
+        site = base / f"flood{number}.evil.test"
+        site.mkdir()
+        (site / "combined").hardlink_to(base / "flood0.evil.test/combined")
+        _account(machine, site.name, "mallory")
+    _apply(machine)
+
+
 def _certificate(keys: AuthorityKeys, plan: SitePlan, key: object, url: str) -> x509.Certificate:
     return keys.certificate(plan, key, url)  # type: ignore[arg-type]
 
@@ -74,7 +91,7 @@ def _put(machine: Machine, name: str, user: str, content: bytes) -> None:
 
 def _apply(machine: Machine) -> None:
     machine.run(REBUILD)
-    machine.run(RESTART, "--hard")
+    machine.run(RESTART, "--hard", timeout=500)
 
 
 def _account(machine: Machine, name: str, user: str) -> None:

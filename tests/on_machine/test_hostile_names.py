@@ -1,4 +1,7 @@
-"""A customer's own DNS zone against the check: no trick of it leads inside, hides an outage, or alarms for others."""
+"""A customer's own DNS zone against the check: no trick of it leads inside, hides an outage, or alarms for others.
+
+Nor do hundreds of certificate files.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from ocsp_stapling.server.certificate_files import MAX_FILE_BYTES
 from tests.machine import Machine, Shape
 from tests.machine.trapzone import TRICKS, ZONE
 from tests.on_machine.admin import call
-from tests.on_machine.hostile import EVIL, customer, customers
+from tests.on_machine.hostile import EVIL, customer, customers, flood
 from tests.on_machine.shielding import put_unit
 
 pytestmark = pytest.mark.machine
@@ -120,3 +124,18 @@ def test_one_trick_alone_costs_nobody_else_a_staple(machine: Machine, trick: str
         assert (found["advice"], found["alone"]) == ("turn-off-site", [EVIL])
     else:
         assert found["advice"] not in ("turn-off", "turn-off-site")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_hundreds_of_large_certificate_files_hide_no_outage(machine: Machine) -> None:
+    """400 of the largest size that is read, of one account. Apache itself takes minutes to read them."""
+    flood(machine, 400, MAX_FILE_BYTES - 1)
+    machine.fault("beta", "hang")
+
+    found = check(machine)
+
+    assert (found["severity"], found["cause"]) == ("stalling", "ca-outage")
+    assert "beta" in found["sentence"]
+    assert len(found["unasked_sites"]) > 300
+    assert any("account mallory" in problem for problem in found["problems"])

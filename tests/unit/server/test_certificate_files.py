@@ -108,7 +108,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path, combined: list[bytes], cou
 def test_an_issuer_that_cannot_be_read_is_not_called_missing(tmp_path: Path) -> None:
     """Apache may find it all the same, and ask."""
     ca = make_authority()
-    flood = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.1"), b"0" * 600_000)
+    flood = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24"), b"0" * 9000)
     odd = base(ca.certificate.subject, ca.certificate.subject, 1).add_extension(flood, False)
     issuer = odd.sign(ca.private_key, hashes.SHA256())
     (found,) = read(put(tmp_path, [pem(issue(ca, URL)) + pem(issuer)]))
