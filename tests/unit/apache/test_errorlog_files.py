@@ -13,7 +13,8 @@ import pytest
 
 from ocsp_stapling.apache.errorlog import files
 from ocsp_stapling.apache.errorlog.files import offset_of, opened
-from ocsp_stapling.apache.errorlog.read import Bookmark, entries, new_entries
+from ocsp_stapling.apache.errorlog.paste import Paste
+from ocsp_stapling.apache.errorlog.read import Bookmark, entries, new_entries, pasted_entries
 from ocsp_stapling.problem import Problem
 from tests.unit.apache.errorlog_lines import TIME, failure
 
@@ -227,6 +228,28 @@ def test_an_absent_log_is_a_plain_sentence(log: Path) -> None:
 def test_a_name_that_cannot_be_is_a_problem_too(name: str) -> None:
     with pytest.raises(Problem):
         next(entries(Path(name)))
+
+
+HOLE = 8 << 30  # bytes; to read them takes minutes
+
+
+def test_what_a_rotation_left_empty_before_the_lines_is_not_read(log: Path) -> None:
+    with log.open("wb") as file:
+        file.truncate(HOLE)
+        file.seek(HOLE)
+        file.write(hours(3).encode())
+
+    assert len(list(entries(log, numbered=False))) == 6
+    assert len(list(pasted_entries(log, Paste(), numbered=False))) == 6
+
+
+def test_a_file_of_nothing_but_its_size_is_no_text(log: Path) -> None:
+    with log.open("wb") as file:
+        file.truncate(HOLE)
+
+    with pytest.raises(Problem) as caught:
+        next(pasted_entries(log, Paste()))
+    assert (caught.value.code, "no text" in caught.value.sentence) == ("log-not-a-log", True)
 
 
 def test_no_descriptor_stays_open(log: Path, tmp_path: Path) -> None:

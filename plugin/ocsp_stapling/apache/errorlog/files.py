@@ -100,7 +100,7 @@ def unpacked(log: LogFile) -> Iterator[Fill]:
         yield fill
 
 
-HEAD_BYTES = 64 * 1024
+_HEAD_BYTES = 64 * 1024
 _LOGGED = re.compile(
     rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
     re.MULTILINE,
@@ -126,9 +126,28 @@ def is_packed(head: bytes) -> bool:
     return head.startswith(b"\x1f\x8b")
 
 
+def written_from(log: LogFile, start: int) -> int:
+    """Return where from `start` on something was written; the end of a log in which nothing is.
+
+    A rotation that empties a file which somebody goes on writing leaves a hole before what comes next: gigabytes of
+    NULs that lie on no disk and need not be read.
+    """
+    try:
+        return os.lseek(log.fd, start, os.SEEK_DATA)
+    except OSError:
+        return max(start, log.size)
+
+
+def head_of(log: LogFile) -> bytes:
+    """Return the first bytes that were written into a file; NULs if nothing was written but its size."""
+    return os.pread(log.fd, _HEAD_BYTES, written_from(log, 0)) or os.pread(log.fd, _HEAD_BYTES, 0)
+
+
 def what_else(head: bytes) -> str:
-    """Return what a file that begins so is, if it is no log; "" if it may be one."""
-    head = head.lstrip(b"\0")  # left by a rotation that emptied a file which somebody went on writing
+    """Return what a file whose first written bytes are these is, if it is no log; "" if it may be one."""
+    if head and not head.strip(b"\0"):
+        return "no text"
+    head = head.lstrip(b"\0")
     for what, pattern in _ELSE[:3]:
         if pattern.match(head):
             return what

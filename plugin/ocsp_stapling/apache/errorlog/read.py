@@ -7,7 +7,6 @@ certificates, `files` handles rotation, `failures` groups and counts.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -123,7 +122,7 @@ def pasted_entries(path: Path, paste: Paste, numbered: bool = True) -> Iterator[
     Problem when the file cannot be read, and `log-not-a-log` when it is something else than a log.
     """
     with files.opened(path) as log:
-        head = os.pread(log.fd, files.HEAD_BYTES, 0)
+        head = files.head_of(log)
         packed = files.is_packed(head)
         readable = packed or (utf_16(head) and log.size <= MOST)
         if not readable and (what := files.what_else(head)):
@@ -206,7 +205,9 @@ def _of_file(
     log: LogFile, start: int, numbered: bool, forms: Sequence[Form] = (), end: int | None = None
 ) -> Iterator[Entry]:
     """Yield the lines of a plain file between two offsets."""
-    return read_parts(log.fd, start, log.size if end is None else end, numbered, forms)
+    return read_parts(
+        log.fd, files.written_from(log, start), log.size if end is None else end, numbered, forms
+    )
 
 
 def _of_stream(fill: Fill, forms: Sequence[Form] = ()) -> Iterator[Entry]:
