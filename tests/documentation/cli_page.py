@@ -31,7 +31,15 @@ _EXIT_STATUSES = (
     ),
     ("`probe`", "0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made"),
     ("`doctor`", "0 in order, 1 something is broken"),
-    ("all others", "0 done, 1 an error, 2 a mistake in the command line"),
+    (
+        "`shield status`",
+        "0 all answers are held, or the shield is off, 1 something is missing, 2 the relay does not answer",
+    ),
+    ("all others", "0 done, 1 an error"),
+)
+_EVERYWHERE = (
+    "A mistake in the command line is 2, at `check` 3. Where what a command prints cannot be written (a full disk),\n"
+    "it is never 0, but for a change, whose exit status still tells what became of the server."
 )
 
 
@@ -49,7 +57,7 @@ def render() -> str:
         ("command", "what it does"),
         ((f"[`{name}`](#{name})", _first_sentence(command)) for name, command in sorted(known.items())),
     )
-    statuses = "## Exit status\n\n" + table(("command", "exit status"), _EXIT_STATUSES)
+    statuses = f"## Exit status\n\n{table(('command', 'exit status'), _EXIT_STATUSES)}\n{_EVERYWHERE}"
     sections = (_section(name, command) for name, command in sorted(known.items()))
     return page(GENERATED, _INTRODUCTION, listing, statuses, *sections)
 

@@ -53,6 +53,7 @@ SECTIONS = {
     },
 }
 COMMANDS = {name: target for commands in SECTIONS.values() for name, target in commands.items()}
+_CHECK_UNKNOWN = 3
 _EXAMPLES = (
     ("ocsp-stapling check", "why sites hang, and what to do"),
     ("ocsp-stapling off --dry-run", "what turning stapling off would write"),
@@ -127,34 +128,88 @@ def main() -> NoReturn:
     """Run the command line. Whatever ends it is one sentence with a code, as JSON where that was asked for.
 
     Exit status 1 for a Problem that no command handled and for an unexpected error, click's own for a mistake in the
-    command line (2; 3 for `check`, whose 2 monitoring reads as critical).
+    command line (2; 3 for all of it at `check`, whose 1 and 2 monitoring reads as warning and critical).
     """
     if "serve" not in sys.argv:
         # What a large configuration is read into lives until the command ends: looking for cycles costs 5 % of it.
         gc.set_threshold(50_000)
-    as_json = "--json" in sys.argv
+    _open_what_was_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a reason or a file's line that the terminal cannot show
     try:
+        status = _ended("--json" in sys.argv)
+        sys.stdout.flush()
+    except OSError as error:  # of standard output or standard error themselves
+        output_is_lost(error)
+        status = _failed()
+    sys.exit(status)
+
+
+def _failed() -> int:
+    """The exit status of what failed by no verdict of its own: monitoring reads 1 of a check as a warning."""
+    return _CHECK_UNKNOWN if sys.argv[1:2] == ["check"] else 1
+
+
+def _open_what_was_closed() -> None:
+    """Lead a standard stream that was closed to /dev/null, else the next file opened would get what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r", encoding="utf-8")
+            if stream.fileno() != number:
+                os.dup2(stream.fileno(), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, stream)
+
+
+def _ended(as_json: bool) -> int | str:
+    """Run the command and return its exit status. Raises OSError where its words cannot be written."""
+    try:
         plain = {"color": False} if is_plain() else {}
-        sys.exit(group(prog_name="ocsp-stapling", standalone_mode=not as_json, **plain) or 0)
+        return int(group(prog_name="ocsp-stapling", standalone_mode=not as_json, **plain) or 0)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int | str) else 0
     except Problem as problem:
         show_problem(problem, as_json)
-        sys.exit(1)
+        return _failed()
     except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        return ended.exit_code
     except click.ClickException as misuse:
         show_problem(Problem("usage", misuse.format_message()), as_json)
-        sys.exit(misuse.exit_code)
+        return misuse.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 130
     except OSError as error:
+        if _was_printing(error):
+            raise
         show_problem(_of_system(error), as_json)
-        sys.exit(1)
+        return _failed()
+
+
+def _was_printing(error: OSError) -> bool:
+    """Whether a standard stream refused: neither click nor this package writes files itself."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    writer = str(trace.tb_frame.f_globals.get("__name__")) if trace else ""
+    return error.filename is None and writer.startswith(("click.", __name__))
+
+
+def output_is_lost(error: OSError) -> None:
+    """Say why nothing more can be printed, and print no more; a reader who has left knows it."""
+    if not isinstance(error, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            show_problem(
+                Problem(
+                    "output-lost",
+                    f"What this command had to say could not be written ({error.strerror}), so some of it is lost. "
+                    "Give it a place to write to and call it again; what a change did is told by "
+                    "ocsp-stapling history.",
+                ),
+                as_json=False,
+            )
+    with contextlib.suppress(OSError):  # Python flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _of_system(error: OSError) -> Problem:
@@ -196,7 +251,6 @@ def program() -> NoReturn:
         main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or ever did
-            stream.flush()
+    with contextlib.suppress(OSError, ValueError):  # standard output is flushed by then, or lost and told so
+        sys.stderr.flush()
     os._exit(status)

@@ -29,6 +29,7 @@ from ocsp_stapling.apache.errorlog.read import (
     named_entries,
     pasted_entries,
 )
+from ocsp_stapling.cli import output_is_lost
 from ocsp_stapling.cli.output import printable, say, table
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import ago, counted, local, when
@@ -194,9 +195,8 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes standard output once more when it ends; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as error:
+        output_is_lost(error)
 
 
 def _print_objects(source: _Source, at_once: bool) -> None:

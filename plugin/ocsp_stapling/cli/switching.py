@@ -19,6 +19,7 @@ from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, call
 from ocsp_stapling.change.transaction import DONE, Result
 from ocsp_stapling.change.verify import handshake_json, paired
 from ocsp_stapling.check.outlook import outlook
+from ocsp_stapling.cli import output_is_lost
 from ocsp_stapling.cli.options import (
     account_option,
     change_options,
@@ -103,9 +104,8 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
     try:
         emit_json("operation", result.as_json()) if as_json else _show(result, known)
         sys.stdout.flush()
-    except OSError:
-        # Nobody reads any more; the exit status still tells what became of the server.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        output_is_lost(error)  # the exit status still tells what became of the server
     if result.operation and (options["operation"] or sys.stdin.isatty()):
         _take_picture_anew(operator)
     return result.exit_code
