@@ -25,9 +25,9 @@ from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import (
     entries,
     entries_of_all,
-    entries_of_stream,
     named_entries,
     pasted_entries,
+    piped_entries,
 )
 from ocsp_stapling.cli import output_is_lost
 from ocsp_stapling.cli.output import printable, say, table
@@ -147,7 +147,7 @@ def _source(file: str | None, since: datetime | None, numbered: bool) -> Iterato
     descriptor, paste = _stream_of(file), Paste()
     if descriptor is not None:
         with _open_stream(descriptor) as stream:
-            yield _Source(entries_of_stream(stream, paste, since), None, paste)
+            yield _Source(piped_entries(stream, paste, since), None, paste)
     elif since is None:
         yield _Source(pasted_entries(Path(file), paste, numbered), None, paste)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import json
 import quopri
 import re
@@ -582,6 +584,96 @@ def test_a_file_that_is_no_log_is_called_what_it_is(tmp_path: Path, what: str) -
     assert what in getattr(error, "sentence", "")
 
 
+@pytest.mark.parametrize("what", [*OTHER_FILES, "a gzipped file"])
+def test_standard_input_that_is_no_log_is_called_what_it_is(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = OTHER_FILES.get(what) or gzip.compress(b"nothing")
+    text = text.replace(b"AH01941", b"hello").replace(
+        b"SSLUseStapling", b"SSLEngine"
+    )  # else it is told of them
+    monkeypatch.setattr("ocsp_stapling.cli.log._open_stream", lambda _: io.BytesIO(text))
+    error = call("-").exception
+    assert getattr(error, "code", "") == "log-not-a-log"
+    assert f"Standard input is {what}" in getattr(error, "sentence", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        line("AH00094: Command line: httpd"),
+        "stapling_renew_response: responder error???",
+        "an error of some kind",
+        line("AH01925: failed: client certificate"),
+        line(SUMMARY, time="Thu Nov 05 03:04:05.1 2026"),
+    ],
+)
+def test_what_may_be_of_a_log_is_not_refused_on_standard_input(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocsp_stapling.cli.log._open_stream", lambda _: io.BytesIO(text.encode()))
+    assert call("-", "--since", "2026-11-20").exception is None
+
+
+def parted(text: str, *places: int, stream: str = "stderr", number: int = 0) -> str:
+    """A line as a container's runtime keeps it that is too long for one of its own."""
+    cuts = [0, *places, len(text)]
+    pieces = [text[begin:end] for begin, end in itertools.pairwise(cuts)]
+    flags = ["P"] * len(places) + ["F"]
+    return "".join(
+        f"2026-11-22T03:04:05.{number + at}Z {stream} {flag} {piece}\n"
+        for at, (flag, piece) in enumerate(zip(flags, pieces, strict=True))
+    )
+
+
+@pytest.mark.parametrize("places", [(10,), (60,), (100,), (50, 90), (20, 60, 120)])
+def test_parts_of_a_containers_line_are_one_line(places: tuple[int, ...]) -> None:
+    found, _ = read(parted(line(UNREACHABLE), *places) + parted(line(SUMMARY)))
+    assert [(one.code, one.responder) for one in found] == [
+        ("AH01974", "ocsp.example.com"),
+        ("AH01941", None),
+    ]
+    assert [one.line_number for one in found] == [1, len(places) + 2]
+
+
+def test_a_part_of_a_containers_line_takes_no_other_stream_s_and_may_be_the_last() -> None:
+    begun = parted(line(SUMMARY), 60).splitlines(keepends=True)[0]
+    found, paste = read(begun + parted("GET / 200", stream="stdout") + parted(line(SUMMARY)) + begun)
+    assert [one.line_number for one in found] == [3]
+    assert not paste.unclear
+
+
+@pytest.mark.parametrize("message", [SUMMARY, UNREACHABLE, TIMEOUT])
+def test_a_row_of_sql_is_read_by_the_line_in_its_last_column(message: str) -> None:
+    quoted = line(message).replace("'", "''")
+    plain, _ = read(line(message))
+    for before, after in (("INSERT INTO log (id, text) VALUES (7, ", ");"), ("insert into l values (", ")")):
+        found, _ = read(f"{before}'{quoted}'{after}\n")
+        assert [one[1:6] for one in found] == [one[1:6] for one in plain]
+
+
+NOT_THEIRS = {
+    "Nov 22 03:04:05 h2o mydaemon[7]: OCSP stapling broke": "mydaemon",
+    "Nov 22 03:04:05 nginx-1 mydaemon[7]: OCSP stapling broke": "mydaemon",
+    "<27>1 2026-11-22T03:04:05.1Z caddy.example prosody 7 - - OCSP response is too old": "prosody",
+    '{"host":"haproxy2","SYSLOG_IDENTIFIER":"ejabberd","MESSAGE":"OCSP response is too old"}': "ejabberd",
+    "OCSP stapling of https://h2o.example.net/ fails": None,
+    "    if (pc->ssl_stapling && !ssl_stapling_file) { /* OCSP */": None,
+    "mod_openssl_refresh_stapling_file (server *srv, plugin_cert *pc)": "lighttpd",
+}
+
+
+@pytest.mark.parametrize(("told", "writer"), NOT_THEIRS.items())
+def test_the_name_of_a_server_or_a_variable_says_nothing_of_who_wrote_it(
+    told: str, writer: str | None
+) -> None:
+    _, paste = read(f"{told}\n")
+    assert paste.unclear == 1
+    assert paste.writers == ({writer: 1} if writer else {})
+
+
 @pytest.mark.parametrize(
     ("period", "total"),
     [
@@ -642,6 +734,11 @@ WRITTEN_BY_OTHERS = {
     "java.security.cert.CertPathValidatorException: no OCSP response": "Java",
     "Nov 22 03:04:05 box syslog-ng[7]: OCSP stapling verification failed": "syslog-ng",
     "<27>1 2026-11-22T03:04:05.1Z web1 prosody 7 - - OCSP response is too old": "prosody",
+    "2026-11-22 03:04:05,123 - backup.ocsp - WARNING - OCSP check failed": "backup.ocsp",
+    "2026-11-22 03:04:05,123 ERROR backup.ocsp: OCSP check failed": "backup.ocsp",
+    "2026-11-22 03:04:05,123:DEBUG:backup.ocsp:OCSP check failed": "backup.ocsp",
+    "WARNING:backup.ocsp:OCSP check failed": "backup.ocsp",
+    "[22/Nov/2026:03:04:05][7.7f0011][-main:conf-] Notice: OCSP stapling enabled": "NaviServer",
     '{"SYSLOG_IDENTIFIER":"ejabberd","MESSAGE":"OCSP response is too old"}': "ejabberd",
 }
 

@@ -100,7 +100,8 @@ def unpacked(log: LogFile) -> Iterator[Fill]:
         yield fill
 
 
-_HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 64 * 1024
+"""By which it is told whether a text is a log."""
 _LOGGED = re.compile(
     rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
     re.MULTILINE,
@@ -140,7 +141,7 @@ def written_from(log: LogFile, start: int) -> int:
 
 def head_of(log: LogFile) -> bytes:
     """Return the first bytes that were written into a file; NULs if nothing was written but its size."""
-    return os.pread(log.fd, _HEAD_BYTES, written_from(log, 0)) or os.pread(log.fd, _HEAD_BYTES, 0)
+    return os.pread(log.fd, HEAD_BYTES, written_from(log, 0)) or os.pread(log.fd, HEAD_BYTES, 0)
 
 
 def what_else(head: bytes) -> str:

@@ -14,7 +14,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "about OCSP for client certificates, not about stapling",
         rb"\[ssl:\w+\].{0,200}SSL Library Error",
     ),
-    ("h2o", f"h2o's: {_ASIDE}", rb"\bh2o\b|\[OCSP Stapling\] "),
+    ("h2o", f"h2o's: {_ASIDE}", rb"(?<![\w.-])h2o(?![\w-]|\.\w)|\[OCSP Stapling\] "),
     ("hitch", f"hitch's: {_ASIDE}", rb"\bhitch\b|\{ocsp\} "),
     ("nghttpx", f"nghttpx's: {_ASIDE}", rb"\bnghttpx|\bshrpx_"),
     (
@@ -27,7 +27,11 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     ("Postfix", f"Postfix's: {_OTHER}", rb"(?i:\bpostfix\b)"),
     ("Dovecot", f"Dovecot's: {_OTHER}", rb"(?i:\bdovecot\b)|\b(?:imap|pop3|submission)-login: "),
     ("Exim", f"Exim's: {_OTHER}", rb"(?i:\bexim4?\b)|\btls_ocsp_file\b"),
-    ("lighttpd", f"lighttpd's: {_ASIDE}", rb"(?i:\blighttpd\b)|\(mod_\w+\.c\.\d+\) |\bssl\.stapling-file\b"),
+    (
+        "lighttpd",
+        f"lighttpd's: {_ASIDE}",
+        rb"(?i:\blighttpd\b)|\(mod_\w+\.c\.\d+\) |\bmod_openssl(?:_|\b)|\bssl\.stapling-file\b",
+    ),
     (
         "HAProxy",
         f"HAProxy's: {_ASIDE}",
@@ -51,9 +55,15 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         f"nginx's: {_ASIDE}",
         rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+:|(?i:nginx|openresty)|\[\w+\] \d+#\d+: |\[lua\]"
         rb"|_by_lua\b|while requesting certificate status"
-        rb"|\bssl_(?:stapling(?:_(?:verify|file|responder))?|ocsp)\b(?![_:(])"
+        # The directives, not the variables that other servers' programs call so.
+        rb"|(?<![>.!&*\w])ssl_(?:stapling(?:_(?:verify|file|responder))?|ocsp)\b(?![_:(]|[ \t]*(?:[)=&|]|!=))"
         rb"|OCSP_(?:basic_verify|response_find_status|check_validity)\(\) failed|Read OCSP response file"
         rb"|OCSP responder (?:timed out|prematurely closed|sent invalid)|host not found in OCSP responder",
+    ),
+    (
+        "NaviServer",
+        f"NaviServer's: {_OTHER}",
+        rb"(?i:\bnaviserver\b)|\]\[\d+\.\w+\]\[-[\w:.-]{1,60}-\] [A-Z][a-z]+: ",
     ),
     (
         "Windows",
@@ -87,23 +97,45 @@ _PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITE
 _SENTENCES = {name: f"Some of them are {whose}." for name, whose, _ in _WRITERS}
 _MOST = 2000  # bytes of a line in which its writer must show
 _NAME = rb"[A-Za-z][\w./-]{1,40}"
-_PROGRAM = re.compile(
+_SYSLOG_TIME = (
     rb"(?:\A|[ \t])(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\dT\S{8,30})[ \t]+"
-    rb"[\w.:-]{1,80}[ \t]+(?:("
+)
+_LEVEL = rb"(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)"
+_PROGRAM = re.compile(
+    _SYSLOG_TIME
+    + rb"[\w.:-]{1,80}[ \t]+(?:("
     + _NAME
     + rb")(?:\[\d{1,10}\])?: |("
     + _NAME
     + rb") (?:\d{1,10}|-) \S{1,40} [-\[])"
     rb"|\"(?:SYSLOG_IDENTIFIER|_COMM)\": ?\"(" + _NAME + rb")\""
+    rb"|(?:\A"
+    + _LEVEL
+    + rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}"
+    + _LEVEL
+    + rb")[ :\]\[-]{1,3}("
+    + _NAME
+    + rb")(?:[:\]]| - )"
+    rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}(" + _NAME + rb")[ :\]-]{1,3}\[?" + _LEVEL + rb"\b"
 )
-"""The program in syslog's and journald's forms."""
+"""The program in syslog's and journald's forms, and the logger in those of Python's logging."""
+_HOST = re.compile(
+    rb"("
+    + _SYSLOG_TIME
+    + rb")[\w.:-]{0,79}[\w.-](?=[ \t]+"
+    + _NAME
+    + rb"(?:(?:\[\d{1,10}\])?: | (?:\d{1,10}|-) ))"
+    rb"|\"(?:host|hostname|_HOSTNAME)\": ?\"[^\"]{0,200}\""
+)
+"""A server may be called as a program is; its name says nothing of who wrote the line."""
 
 
 def writer_of(*lines: bytes) -> str | None:
     """Return who wrote a line (given with and without what stood around it), None if that is nobody known."""
     lines = tuple(line[:_MOST] for line in lines)
+    hostless = [_HOST.sub(rb"\1", line) for line in lines]
     for name, pattern in _PATTERNS.items():
-        if any(pattern.search(line) for line in lines):
+        if any(pattern.search(line) for line in hostless):
             return name
     for line in lines:
         found = _PROGRAM.search(line)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ocsp_stapling.apache.errorlog.codes import Scope
 from ocsp_stapling.apache.errorlog.cut import ELLIPSIS, GAP, MENTION, cut_line, said_within, whole_line
+from ocsp_stapling.apache.errorlog.files import HEAD_BYTES
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
 from ocsp_stapling.apache.errorlog.others import writer_of
 from ocsp_stapling.apache.errorlog.undress import (
@@ -38,6 +39,10 @@ _BREAK = re.compile(
     rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"], ?['\"](?=\[[A-Z][a-z]{2} )", re.IGNORECASE
 )
 """How a page, an old Macintosh, a string of JSON and a list of Python end a line within one of ours."""
+_CONTAINER = re.compile(
+    rb"(?P<head>\d{4}-\d\d-\d\dT\S{8,30} (?P<stream>stdout|stderr) )(?P<flag>[FP]) (?P<text>.*)", re.DOTALL
+)
+"""A line as container runtimes keep it: P is one that goes on in the next."""
 _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
@@ -54,6 +59,8 @@ class Paste:
         """Who wrote those of them whose writer is known (`others`)."""
         self.clients = 0
         """Lines that are about client certificates."""
+        self.head = b""
+        """How the text begins, where it says nothing: what else it may be."""
         self._pending: list[bytes] = []
         self._number = 0
         self._raw = self._begun = b""  # the line at hand as it stood there, and that of the pending one
@@ -61,7 +68,13 @@ class Paste:
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
         """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read."""
-        for number, line in _without_soft_breaks(_lines(readline)):
+
+        def kept() -> bytes:
+            line = readline()
+            self.head += line[: max(0, HEAD_BYTES - len(self.head))]
+            return line
+
+        for number, line in _without_parts(_without_soft_breaks(_lines(kept))):
             for entry in self._take(line, number):
                 self.clients += entry.scope is Scope.CLIENT
                 yield entry
@@ -174,6 +187,27 @@ def _without_soft_breaks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             continue
         yield begin, quopri.decodestring(begun + line) if begun else line
         begun = b""
+    if begun:
+        yield begin, begun
+
+
+def _without_parts(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines, those whole again that a container's runtime has written in parts."""
+    begun, begin, stream = b"", 0, b""
+    for number, line in lines:
+        part = _CONTAINER.fullmatch(line)
+        if begun and (part is None or part["stream"] != stream or len(begun) > MAX_LINE):
+            yield begin, begun
+            begun = b""
+        if part is None or (part["flag"] == b"F" and not begun):
+            yield number, line
+            continue
+        if not begun:
+            begun, begin, stream = part["head"] + b"F ", number, part["stream"]
+        begun += part["text"]
+        if part["flag"] == b"F":
+            yield begin, begun
+            begun = b""
     if begun:
         yield begin, begun
 

@@ -34,6 +34,7 @@ __all__ = [
     "named_entries",
     "new_entries",
     "pasted_entries",
+    "piped_entries",
 ]
 
 FOREIGN_BYTES = 4 << 20
@@ -100,6 +101,23 @@ def entries_of_stream(stream: IO[bytes], paste: Paste, since: datetime | None = 
     read: Fill = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
     lines = chain(paste.entries(stream.readline), _of_stream(read))
     return (e for e in prove(lines) if since is None or not _before(e, since))
+
+
+def piped_entries(stream: IO[bytes], paste: Paste, since: datetime | None = None) -> Iterator[Entry]:
+    """Yield what `entries_of_stream` yields. Raises Problem at the end of a text of which nothing is of a log."""
+    silent = True
+    for entry in entries_of_stream(stream, paste):
+        silent = False
+        if since is None or not _before(entry, since):
+            yield entry
+    head = paste.head
+    if silent and not (paste.unclear or paste.clients or utf_16(head)):
+        what = "a gzipped file" if files.is_packed(head) else files.what_else(head)
+        if what:
+            raise Problem(
+                "log-not-a-log",
+                f"Standard input is {what}, not an error log. Give it the lines of Apache's error log.",
+            )
 
 
 def named_entries(path: Path, paste: Paste, since: datetime, numbered: bool) -> Iterator[Entry]:

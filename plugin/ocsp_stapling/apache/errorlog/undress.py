@@ -69,6 +69,9 @@ _LOGFMT = re.compile(
 )
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
 _TAIL = re.compile(rb"(?:<br ?/?>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
+_INSERT = re.compile(rb"INSERT\s+INTO\b", re.IGNORECASE)
+_END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
+"""How a row of SQL begins, and ends where the line stands in its last column."""
 _MESSAGES = (
     *(
         "log",
@@ -113,6 +116,8 @@ def bare(raw: bytes) -> bytes:
     line = _MISREAD.sub(rb"AH0\1", _GARBLED.sub(b"'", _WIDE.sub(_narrow, line)))
     if line.startswith(b"{"):
         line = _message_of(line)
+    if _INSERT.match(line):
+        line = _END_OF_ROW.sub(b"", line).replace(b"''", b"'")
     if _IN_A_URL.fullmatch(line):
         line = unquote_to_bytes(line)
     line = _HEADING.sub(b"", _unmarked(_first_cell(_in_columns(line))), count=1)
