@@ -105,6 +105,11 @@ def shown(url: str) -> str:
     return text + "..." if len(url) > _URL_SHOWN else text
 
 
+def place_of(address: str, port: int) -> str:
+    """Return where somebody is asked, as it stands in a URL (RFC 3986): `192.0.2.1:80`, `[2001:db8::1]:80`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def host_of(url: str) -> str:
     """Return the host of a URL for a sentence, or as much of the URL as one can hold."""
     return shown(url.partition("://")[2].partition("/")[0] or url)

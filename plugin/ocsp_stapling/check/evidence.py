@@ -287,7 +287,7 @@ class Evidence:
     """Sites whose responders were not asked, because their account's certificates name so many of them."""
     handshakes: tuple[HandshakeEvidence, ...] = ()
     apache_asks: Mapping[str, float] = field(default_factory=dict)
-    """Addresses at which Apache was seen to ask while handshakes waited, each with its share of the looks."""
+    """Where Apache was seen to ask while handshakes waited (ADDRESS:PORT), each with its share of the looks."""
     log: LogEvidence = LogEvidence()
     authorities: tuple[AuthorityEvidence, ...] = ()
     configuration: ConfigurationEvidence = ConfigurationEvidence()

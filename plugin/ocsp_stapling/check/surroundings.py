@@ -43,6 +43,7 @@ from ocsp_stapling.settings import Authority, Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.refresh import DIRECTORY, wanted
 from ocsp_stapling.shield.standing import ShieldEvidence, standing
+from ocsp_stapling.text import place_of
 
 _DAY = timedelta(days=1)
 _LAST_WAITS = 15.0  # seconds
@@ -50,21 +51,21 @@ _LOOK_SECONDS, _ASKED_AT_MOST = 0.2, 20
 
 
 def apache_asks(layout: Layout, met: threading.Event, until: float) -> dict[str, float]:
-    """Return the addresses Apache asks while handshakes are made that wait, each with its share of all looks.
+    """Return whom Apache asks while handshakes are made that wait (ADDRESS:PORT), each with its share of all looks.
 
     Its workers ask one after the other, under one lock: whoever is asked most keeps all the others waiting, whatever
     he answers to us. Nobody is looked at before a handshake has waited; `until` is the end (time.monotonic).
     """
     if met.wait(STALL_SECONDS):
         return {}
-    found, looks = Counter[str](), 0
+    found, looks = Counter[tuple[str, int]](), 0
     running = parent(layout.run_dir / "httpd.pid", layout.httpd)
     while running and time.monotonic() < until:
         found.update(asked_by([one.pid for one in workers(running)]))
         looks += 1
         if met.wait(_LOOK_SECONDS):
             break
-    return {address: count / looks for address, count in found.most_common(_ASKED_AT_MOST)}
+    return {place_of(*asked): count / looks for asked, count in found.most_common(_ASKED_AT_MOST)}
 
 
 def read_log(logs: ErrorLogs, now: datetime) -> LogEvidence:

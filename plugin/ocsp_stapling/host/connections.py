@@ -21,9 +21,9 @@ _ESTABLISHED, _BEGUN, _HALF_CLOSED, _LISTENS = 1, 2, 8, 10
 _STATES = 1 << _ESTABLISHED | 1 << _BEGUN | 1 << _HALF_CLOSED | 1 << _LISTENS
 _WITH_INFO, _INFO = 2, 2
 _HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
-_MESSAGE = struct.Struct("=BB2x2s2x16x16s12x8xI4xI")
-"""Of struct inet_diag_msg (linux/inet_diag.h): family, state, local port, the other side's address, bytes that wait
-to be sent, inode."""
+_MESSAGE = struct.Struct("=BB2x2s2s16x16s12x8xI4xI")
+"""Of struct inet_diag_msg (linux/inet_diag.h): family, state, local port, the other side's port and address, bytes
+that wait to be sent, inode."""
 _QUESTION = struct.Struct("=BBBxI48x")
 _BYTES = struct.Struct("=QQ")
 _ACKNOWLEDGED_AT = 120
@@ -40,15 +40,24 @@ class TcpSocket(NamedTuple):
     listens: bool
     sent: int
     received: int
-    peer: str = ""
-    """The other side's address, "" of one that listens."""
+    peer: tuple[str, int] = ("", 0)
+    """The other side's address and port; of one that listens neither."""
+    half_closed: bool = False
+    """Whether the other side has ended it: nothing more comes from there."""
 
 
-def asked_by(pids: Collection[int]) -> frozenset[str]:
-    """Return the addresses to which the processes have opened a connection or try to; none where nobody tells."""
+def asked_by(pids: Collection[int]) -> frozenset[tuple[str, int]]:
+    """Return address and port of whom the processes ask: they have opened a connection there or try to.
+
+    Nobody waits for whoever has ended the connection. None where the kernel does not tell.
+    """
     found = connections()
     ports = {each.port for each in found if each.listens}
-    own = {f"socket:[{each.inode}]": each.peer for each in found if each.port not in ports}
+    own = {
+        f"socket:[{each.inode}]": each.peer
+        for each in found
+        if each.port not in ports and not each.half_closed
+    }
     return frozenset(own[file] for pid in pids for file in open_files(PROC / str(pid) / "fd") if file in own)
 
 
@@ -103,13 +112,14 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _connection(message: bytes) -> TcpSocket:
-    family, state, port, peer, waiting, inode = _MESSAGE.unpack_from(message)
+    family, state, port, peer_port, peer, waiting, inode = _MESSAGE.unpack_from(message)
     number = int.from_bytes(port, "big")
     if state == _LISTENS:
         return TcpSocket(inode, number, True, 0, 0)
     got, received = _counts(message[_MESSAGE.size :])
     told = ip_address(peer if family == socket.AF_INET6 else peer[:4])
-    return TcpSocket(inode, number, False, got + waiting, received, str(told))
+    there = str(told), int.from_bytes(peer_port, "big")
+    return TcpSocket(inode, number, False, got + waiting, received, there, state == _HALF_CLOSED)
 
 
 def _counts(attributes: bytes) -> tuple[int, int]:

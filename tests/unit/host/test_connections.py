@@ -96,6 +96,18 @@ def test_a_kernel_that_does_not_tell_means_nobody(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_whom_a_process_asks_is_known_and_not_who_asks_it(host: str) -> None:
     with worker("", host) as (found, port), visit(found, port, host):
-        assert host in connections.asked_by([os.getpid()])
+        assert (host, port) in connections.asked_by([os.getpid()])
         assert not connections.asked_by([found.pid])
     assert not connections.asked_by([])
+
+
+def test_whoever_has_ended_the_connection_is_not_asked_any_more() -> None:
+    """Apache reads the end at once and gives up; only a connection to a site behind it is left like that."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as asking:
+            there, _ = server.accept()
+            with there:
+                assert ("127.0.0.1", port) in connections.asked_by([os.getpid()])
+            assert asking.recv(1) == b""
+            assert ("127.0.0.1", port) not in connections.asked_by([os.getpid()])

@@ -196,7 +196,8 @@ def _alone(
     off = evidence.configuration.on is False
     pairs = zip(evidence.responders, found, strict=True)
     guilty = guilty or [one for one, why in pairs if slow and why.why.late]
-    guilty = guilty or ((seen.asked_for_long(evidence) or _seen_to_wait(evidence, found)) if slow else [])
+    if slow and not guilty and not seen.asks_a_stranger(evidence):
+        guilty = seen.asked_for_long(evidence) or _seen_to_wait(evidence, found)
     sites = [site for one in guilty for site in one.sites if site.stapling or off]
     if len({site.owner for site in sites}) != 1 or not sites[0].owner or not any(why.ok for why in found):
         return _Alone()

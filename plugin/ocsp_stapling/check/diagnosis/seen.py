@@ -14,18 +14,45 @@ from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
-from ocsp_stapling.text import host_of, listed
+from ocsp_stapling.text import host_of, listed, place_of
 
 _SHARE = 0.25
 """Of the looks: one whose answers come in time is hardly ever met while it is asked."""
+_HTTP = 80
 
 
 def asked_for_long(evidence: Evidence) -> list[ResponderEvidence]:
-    """Return the responders at whose addresses Apache was seen to ask for most of the time, often alone."""
-    long = {address for address, share in evidence.apache_asks.items() if share >= _SHARE}
-    return [
-        one for one in evidence.responders if any(found.address in long for found in one.finding.addresses)
-    ]
+    """Return the responders that Apache was seen to ask most of the time; none where one of them is a stranger."""
+    if asks_a_stranger(evidence):
+        return []
+    return [one for one in evidence.responders if not _long(evidence).isdisjoint(_places(one))]
+
+
+def asks_a_stranger(evidence: Evidence) -> bool:
+    """Say whether Apache was seen to ask for long where no responder's name led us: it may lead Apache there alone.
+
+    Then whoever else is asked for long may only be kept busy by the one who hides. What is asked at a port that
+    stands in no certificate is none of stapling's (a site behind Apache), provided that every certificate is known.
+    """
+    known = {place for one in evidence.responders for place in _places(one)}
+    ports = {_port(one) for one in evidence.responders}
+    complete = not (evidence.unreadable or evidence.unasked)
+    return any(
+        not complete or place.rpartition(":")[2] in ports for place in _long(evidence).difference(known)
+    )
+
+
+def _long(evidence: Evidence) -> frozenset[str]:
+    return frozenset(place for place, share in evidence.apache_asks.items() if share >= _SHARE)
+
+
+def _places(one: ResponderEvidence) -> list[str]:
+    port = int(_port(one))
+    return [place_of(found.address, port) for found in one.finding.addresses]
+
+
+def _port(one: ResponderEvidence) -> str:
+    return str(one.finding.port or _HTTP)
 
 
 def verdict(evidence: Evidence, measured: Measured, alone: Sequence[str], account: str) -> Diagnosis | None:
@@ -39,7 +66,7 @@ def verdict(evidence: Evidence, measured: Measured, alone: Sequence[str], accoun
     waits = queue.waiting(evidence)
     causes = tuple(dict.fromkeys(site.name for one in held for site in one.sites))
     names = listed(list(dict.fromkeys(host_of(one.url) for one in held)))
-    shares = [f"{address} in {share:.0%} of the looks" for address, share in evidence.apache_asks.items()]
+    shares = [f"{place} in {share:.0%} of the looks" for place, share in evidence.apache_asks.items()]
     who = queue.words(evidence, causes)
     advice = turning_off_alone(alone, account) if alone else turning_off(evidence.configuration)
     return Diagnosis(

@@ -13,6 +13,7 @@ from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
     AskedCertificates,
     ConfigurationEvidence,
+    ResponderEvidence,
     Site,
 )
 from ocsp_stapling.check.report import exit_status
@@ -143,22 +144,60 @@ def test_who_lets_apache_alone_wait_is_found_by_whom_apache_was_seen_to_ask() ->
     """Each answers us at once; an address that Apache asks most of the time is whom all others wait for."""
     his = replace(responder("sly", v4=address("44.0.0.9", Outcome.OK)), sites=ONE_OF_MALLORY)
     waiting = (*meeting(FINE, seconds=3.0, error="timeout", staple=""), *meeting(his))
-    asks = {"44.0.0.9": 0.9, V4: 0.1, "44.0.0.7": 0.4}
+    asks = {"44.0.0.9:80": 0.9, f"{V4}:80": 0.1, "44.0.0.7:80": 0.2}
 
     seen_so = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks=asks))
-    unseen_so = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks={V4: 0.1}))
-    others = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks={"44.0.0.9": 0.5, V4: 0.5}))
+    unseen_so = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks={f"{V4}:80": 0.1}))
+    both = {"44.0.0.9:80": 0.5, f"{V4}:80": 0.5}
+    others = diagnose(evidence(his, FINE, handshakes=waiting, apache_asks=both))
     quick = diagnose(evidence(his, FINE, apache_asks=asks))
 
     assert seen(seen_so) == (Cause.UNKNOWN, Severity.STALLING, Action.TURN_OFF_SITE)
     assert (seen_so.alone, "ocsp.sly.example" in seen_so.sentence) == (("his.example",), True)
-    assert "44.0.0.9 in 90% of the looks" in " ".join(seen_so.reasons_for)
+    assert "44.0.0.9:80 in 90% of the looks" in " ".join(seen_so.reasons_for)
     assert "ocsp-stapling off --site his.example" in seen_so.advice
     assert (unseen_so.action, others.action, quick.action) == (
         Action.TURN_OFF,
         Action.TURN_OFF,
         Action.NOTHING,
     )
+
+
+def sly(outcome: Outcome = Outcome.OK) -> ResponderEvidence:
+    found = address("44.0.0.9", outcome, failed_ms=None if outcome.is_good else 5.0)
+    return replace(responder("sly", v4=found), sites=ONE_OF_MALLORY)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.REFUSED])
+def test_where_apache_asks_somebody_unknown_for_long_nobody_is_blamed_alone(outcome: Outcome) -> None:
+    """His name leads Apache elsewhere than us, and he keeps Apache busy with an innocent's responder besides."""
+    innocent = sly(outcome)
+    waiting = tuple(meeting(innocent, seconds=3.0, error="timeout", staple=""))
+    facts: dict[str, Any] = {"handshakes": waiting}
+    known = {"44.0.0.9:80": 0.4}
+
+    blamed = diagnose(evidence(innocent, FINE, apache_asks=known, **facts))
+    hidden = diagnose(evidence(innocent, FINE, apache_asks={"44.0.0.8:80": 1.0} | known, **facts))
+
+    assert (blamed.action, blamed.alone) == (Action.TURN_OFF_SITE, ("his.example",))
+    assert (hidden.severity, hidden.action, hidden.alone) == (Severity.STALLING, Action.TURN_OFF, ())
+
+
+def test_a_site_behind_apache_is_taken_for_no_responder() -> None:
+    """Neither at the address of one, on another port, nor where it would hide who lets Apache alone wait."""
+    his = sly()
+    waiting = tuple(meeting(FINE, seconds=3.0, error="timeout", staple=""))
+
+    def alone(*asked: str, **more: Any) -> tuple[str, ...]:
+        asks = dict.fromkeys(asked, 1.0)
+        return diagnose(evidence(his, FINE, handshakes=waiting, apache_asks=asks, **more)).alone
+
+    assert alone("44.0.0.9:443") == ()
+    assert alone("44.0.0.9:80", "127.0.0.1:3000") == ("his.example",)
+    assert alone("44.0.0.9:80", "44.0.0.9:443", "[2001:db8::9]:8080") == ("his.example",)
+    unread = (Site("odd.example"),)
+    assert alone("44.0.0.9:80", "127.0.0.1:3000", unreadable=unread) == ()
+    assert alone("44.0.0.9:80", "127.0.0.1:3000", unasked=unread) == ()
 
 
 def test_more_sites_of_one_customer_do_not_turn_the_remedy_on_everybody() -> None:
