@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ocsp_stapling.apache.conditions import Binary, Version
 from ocsp_stapling.apache.layout import Layout
+from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import Completed, run
 
@@ -89,8 +90,22 @@ class Httpd:
         major, minor, patch = (int(part or 0) for part in found.groups())
         return major, minor, patch
 
-    def default_pid_file(self) -> Path | None:
-        """Return the pid file compiled in (`httpd -V`), None if httpd does not say."""
+    def pid_file(self, tree: ConfigTree | None) -> Path:
+        """Return where Apache writes its pid.
+
+        As configured (`PidFile`, relative to ServerRoot or the run directory), else in the run directory, else as
+        compiled in; where there is no such file, where it belongs. `tree` is None if the configuration is unknown.
+        """
+        configured, run_dir = tree.pid_file if tree else None, self.layout.run_dir
+        known = [configured, run_dir / configured.name] if configured else [run_dir / "httpd.pid"]
+        found = next((path for path in known if path.exists()), None)
+        if found or configured:
+            return found or known[0]
+        compiled = self._default_pid_file()
+        return compiled if compiled and compiled.exists() else known[0]
+
+    def _default_pid_file(self) -> Path | None:
+        """The pid file compiled in (`httpd -V`), None if httpd does not say."""
         done = self._run("-V", seconds=BINARY_SECONDS)
         root, name = (pattern.search(done.out) for pattern in (_ROOT_LINE, _PID_FILE_LINE))
         return Path(root[1] if root else "/", name[1]) if name else None

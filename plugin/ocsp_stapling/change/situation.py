@@ -106,18 +106,7 @@ def _remembering(read: Callable[[Contents], ServerState]) -> Callable[[Contents]
 def _means(settings: Settings, layout: Layout, httpd: Httpd, tree: ConfigTree | None) -> Means:
     chosen = settings.switch
     patience = Patience(quick=chosen.quick_handshake_seconds, api=chosen.whm_restart_seconds)
-    return Means(layout, Apache(layout.httpd, layout.conf, _pid_file(layout, httpd, tree)), httpd, patience)
-
-
-def _pid_file(layout: Layout, httpd: Httpd, tree: ConfigTree | None) -> Path:
-    """Where Apache writes its pid: as configured (relative to ServerRoot or the run directory), else compiled in."""
-    configured = tree.pid_file if tree else None
-    known = [configured, layout.run_dir / configured.name] if configured else [layout.run_dir / "httpd.pid"]
-    found = next((path for path in known if path and path.exists()), None)
-    if found or configured:
-        return found or known[0]
-    compiled = httpd.default_pid_file()
-    return compiled if compiled and compiled.exists() else known[0]
+    return Means(layout, Apache(layout.httpd, layout.conf, httpd.pid_file(tree)), httpd, patience)
 
 
 def _server(layout: Layout, place: Path | None) -> ServerState | None:

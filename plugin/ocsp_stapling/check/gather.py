@@ -181,7 +181,9 @@ class _Survey:
         """The handshakes, and whom Apache asks while they are made."""
         done, until = threading.Event(), self.deadline - _MARGIN_SECONDS
         met = self._part("The handshakes", lambda: self._meet(served, state, probe, done))
-        asks = self._part("What Apache asks", lambda: surroundings.apache_asks(self.layout, done, until))
+        asks = self._part(
+            "What Apache asks", lambda: surroundings.apache_asks(self.layout, state.tree, done, until)
+        )
         return met, asks
 
     def _meet(

@@ -16,6 +16,7 @@ from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import Summary, summarise
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.read import entries_of_all, foreign_entries
+from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.processes import parent, workers
 from ocsp_stapling.apache.tree import ConfigTree, Directive
@@ -50,7 +51,7 @@ _LAST_WAITS = 15.0  # seconds
 _LOOK_SECONDS, _ASKED_AT_MOST = 0.2, 20
 
 
-def apache_asks(layout: Layout, met: threading.Event, until: float) -> dict[str, float]:
+def apache_asks(layout: Layout, tree: ConfigTree, met: threading.Event, until: float) -> dict[str, float]:
     """Return whom Apache asks while handshakes are made that wait (ADDRESS:PORT), each with its share of all looks.
 
     Its workers ask one after the other, under one lock: whoever is asked most keeps all the others waiting, whatever
@@ -59,7 +60,7 @@ def apache_asks(layout: Layout, met: threading.Event, until: float) -> dict[str,
     if met.wait(STALL_SECONDS):
         return {}
     found, looks = Counter[tuple[str, int]](), 0
-    running = parent(layout.run_dir / "httpd.pid", layout.httpd)
+    running = parent(Httpd(layout).pid_file(tree), layout.httpd)
     while running and time.monotonic() < until:
         found.update(asked_by([one.pid for one in workers(running)]))
         looks += 1
@@ -232,11 +233,10 @@ def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | Non
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
     """Return who holds port 443, whether Apache runs, IPv6 and load."""
     owner, load, ipv6 = owner_of(), read_load(), ipv6_state()
-    pid_file = tree.pid_file or layout.run_dir / "httpd.pid"
     return HostEvidence(
         front=owner.server,
         front_sentence=owner.sentence,
-        apache_running=parent(pid_file, layout.httpd) is not None,
+        apache_running=parent(Httpd(layout).pid_file(tree), layout.httpd) is not None,
         ipv6=ipv6.kind,
         ipv6_sentence=ipv6.sentence,
         load_normal=load.normal,

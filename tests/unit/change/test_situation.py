@@ -10,7 +10,7 @@ import pytest
 
 from ocsp_stapling.apache.httpd import Httpd
 from ocsp_stapling.change import plan
-from ocsp_stapling.change.situation import _pid_file, linked_files
+from ocsp_stapling.change.situation import linked_files
 from tests.unit.change.made import Tree, wish
 
 
@@ -38,7 +38,7 @@ def test_the_pid_file_is_found_where_apache_writes_it(
         f"#!/bin/sh\necho ' -D HTTPD_ROOT=\"{tmp_path}\"'\necho ' -D DEFAULT_PIDLOG=\"compiled.pid\"'\n"
     )
     made.layout.httpd.chmod(0o755)
-    found = _pid_file(made.layout, httpd, made.situation().tree)
+    found = httpd.pid_file(made.situation().tree)
     assert found == tmp_path / wanted
 
 
