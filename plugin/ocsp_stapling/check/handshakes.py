@@ -91,7 +91,7 @@ def meet(
             # One handshake with a responder that hangs tells enough; more would hold up visitors.
             strict = [place for place in strict if place.where not in met and place.url not in bad]
             found += _met_in_rounds(strict, found, limit, deadline)
-    return (*found, *_repeated(found, [*first, *_rest(subjects, set()), *_strict(subjects)], deadline))
+    return (*found, *_repeated(found, [*_others(subjects, ()), *_strict(subjects)], deadline))
 
 
 def _round_and_compared(places: Sequence[_Place], limit: float, deadline: float) -> list[HandshakeEvidence]:
@@ -178,12 +178,14 @@ def _repeated(
 ) -> list[HandshakeEvidence]:
     """Meet again whoever was slow but came with a good staple: was it just its first fetch?
 
-    And whoever was broken off: was it just a restart?
+    And before them whoever was broken off: was it just a restart? That is told of each place by itself.
     """
     slow = [h for h in found if h.asked and h.seconds >= STALL_SECONDS and not h.error and h.staple == "good"]
     cut = [h for h in found if h.asked and h.error == BROKEN_OFF]
-    wanted = {_where(h) for h in (*slow, *cut)}
-    again = list({p.where: p for p in places if p.where in wanted}.values())[:AT_ONCE]
+    wanted = dict.fromkeys(_where(h) for h in (*cut, *slow))
+    known = {place.where: place for place in places}
+    broken_off = len({_where(h) for h in cut})
+    again = [known[where] for where in wanted if where in known][: max(AT_ONCE, min(broken_off, AT_MOST))]
     made = _round(again, True, min(STALL_SECONDS, _left(deadline)))
     return [replace(each, repeated=True) for each in made]
 

@@ -172,3 +172,39 @@ def test_a_site_that_is_quick_is_told_once(sites: Sites) -> None:
     found = handshakes.meet([subject(1)], 3, LATER, no_failures)
 
     assert [h.asked for h in found] == [False, True]
+
+
+@pytest.mark.parametrize("cut", [["s8-0.test"], [f"s{number}-0.test" for number in range(4, 9)]])
+def test_every_place_that_was_broken_off_is_met_again_before_slow_ones(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, cut: list[str]
+) -> None:
+    """Else a mere restart would be taken for a worker that crashes."""
+    ended = Handshake(Door("192.0.2.1", 443, ""), True, 0.01, "reset")
+    usual = sites._meet
+    monkeypatch.setattr(
+        sites,
+        "_meet",
+        lambda door, ask: replace(ended, door=door) if ask and door.name in cut else usual(door, ask),
+    )
+    monkeypatch.setattr(handshakes, "_staple", lambda _place, _made: "good")
+    sites.seconds = {f"s{number}-0.test": 2.0 for number in range(3, 9)}
+
+    found = handshakes.meet([subject(number) for number in range(9)], 3, LATER, no_failures)
+
+    again = [each.site for each in found if each.repeated]
+    assert again[: len(cut)] == cut
+    assert len(again) == max(3, len(cut))
+
+
+def test_a_further_site_of_a_responder_that_was_broken_off_is_met_again(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Handshake(Door("192.0.2.1", 443, ""), True, 0.01, "reset")
+    usual = sites._meet
+    monkeypatch.setattr(
+        sites,
+        "_meet",
+        lambda door, ask: replace(ended, door=door) if ask and door.name == "s1-5.test" else usual(door, ask),
+    )
+    found = handshakes.meet([subject(1, sites=6)], 3, LATER, no_failures, widely=True)
+    assert [each.site for each in found if each.repeated] == ["s1-5.test"]

@@ -167,10 +167,12 @@ def _is_aborted(asked: HandshakeEvidence, met: Sequence[HandshakeEvidence]) -> b
     """Say whether it ended with an alert, or was broken off where a client that asks for none is served.
 
     A child that crashes over the question breaks the connection off, and sends no alert. So does a restart: then the
-    next try is served.
+    next try at this place is served. Where so many were broken off that this one was not tried again, so are others.
     """
     if asked.error == BROKEN_OFF:
-        restarted = any(h.asked and h.repeated and is_quick(h) for h in met)
+        again = [h for h in met if h.asked and h.repeated]
+        there = [h for h in again if (_place(h), h.key) == (_place(asked), asked.key)]
+        restarted = any(map(is_quick, there or again))
         return not restarted and any(is_quick(h) for h in met if not h.asked and _place(h) == _place(asked))
     return asked.error.startswith("tls:")
 

@@ -42,8 +42,10 @@ def _slow(found: Document) -> list[Document]:
 
 def _aborted(found: Document) -> list[Document]:
     served = {_place(each) for each in found["handshakes"] if not each["asked"] and not each["failure"]}
-    if any(each["repeated"] and not each["failure"] for each in found["handshakes"]):
-        served = set()  # it may have been a restart
+    again = [each for each in found["handshakes"] if each["repeated"]]
+    healed = {_place(each) for each in again if not each["failure"]}
+    # It may have been a restart; that of a place which was not tried again, where others were.
+    served -= healed | (served - set(map(_place, again)) if healed else set())
     return [
         each
         for each in _asked(found)

@@ -11,7 +11,7 @@ import pytest
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
 from ocsp_stapling.check.diagnosis.explanation import Confidence
-from ocsp_stapling.check.diagnosis.handshakes import queue_words
+from ocsp_stapling.check.diagnosis.handshakes import measure, queue_words
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
     ConfigurationEvidence,
@@ -391,3 +391,19 @@ def test_handshakes_that_are_broken_off_alarm_unless_the_next_try_is_served() ->
     plain, asked = made.handshakes
     everybody = replace(made, handshakes=(replace(plain, error="reset"), asked))
     assert diagnose(everybody).severity is Severity.FAILING
+
+
+def test_a_quick_repeat_elsewhere_hides_no_worker_that_crashes_here() -> None:
+    """One that crashes breaks off whomever else it serves, and these are served the next time."""
+    bad = responder(fault=Outcome.URL_UNUSABLE)
+    met = (*meeting(bad, error="reset", staple=""), *meeting(FINE, error="reset", staple=""))
+    beside = replace(met[-1], repeated=True, error="")
+    same, other = (replace(met[1], repeated=True, error=error) for error in ("", "reset"))
+
+    crashes = measure(evidence(bad, FINE, handshakes=(*met, beside, other)))
+    other_key = measure(evidence(bad, FINE, handshakes=(*met, beside, other, replace(same, key="ecdsa"))))
+    restarted = measure(evidence(bad, FINE, handshakes=(*met, beside, same)))
+    not_tried_again = measure(evidence(bad, FINE, handshakes=(*met, beside)))
+
+    assert crashes.aborted == other_key.aborted == (met[1],)
+    assert restarted.aborted == not_tried_again.aborted == ()
