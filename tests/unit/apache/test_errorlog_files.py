@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -241,6 +242,18 @@ def test_what_a_rotation_left_empty_before_the_lines_is_not_read(log: Path) -> N
 
     assert len(list(entries(log, numbered=False))) == 6
     assert len(list(pasted_entries(log, Paste(), numbered=False))) == 6
+
+
+def test_a_file_system_that_cannot_tell_what_was_written_hides_no_line(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_text(hours(3))
+
+    def unable(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "lseek", unable)
+    assert len(list(entries(log))) == 6
 
 
 def test_a_file_of_nothing_but_its_size_is_no_text(log: Path) -> None:

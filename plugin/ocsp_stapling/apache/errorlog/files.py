@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -135,8 +136,8 @@ def written_from(log: LogFile, start: int) -> int:
     """
     try:
         return os.lseek(log.fd, start, os.SEEK_DATA)
-    except OSError:
-        return max(start, log.size)
+    except OSError as error:  # ENXIO: nothing but a hole; else a file system that cannot tell
+        return max(start, log.size) if error.errno == errno.ENXIO else start
 
 
 def head_of(log: LogFile) -> bytes:
