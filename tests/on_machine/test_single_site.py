@@ -52,6 +52,7 @@ def test_a_responder_that_lets_apache_alone_wait_is_named_and_its_site_turned_of
     machine: Machine, request: pytest.FixtureRequest
 ) -> None:
     """It answers whoever asks while another question waits, and so every check; others lost their staples."""
+    without_our_files(machine)
     request.addfinalizer(lambda: customer(machine, "http://ocsp.alpha-ca.test"))
     customer(machine, f"http://{SLY_V4}/")
     with visited(machine):
