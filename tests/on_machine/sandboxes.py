@@ -121,12 +121,23 @@ def machine_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-def namespaces_of(pid: int) -> set[str]:
-    """Return every namespace in which a process of the sandbox's machine lives."""
+@contextlib.contextmanager
+def namespaces_of(pid: int) -> Iterator[set[str]]:
+    """Give every namespace in which a process of the sandbox's machine lives.
+
+    They are held open meanwhile: the kernel gives the number of one that has ended to the next that begins, which may
+    be another test's.
+    """
     first = machine_of(machine_of(pid))
     members = [each for each in _processes() if _namespaces(each)[2:] == _namespaces(first)[2:]]
-    own = _namespaces(os.getpid())
-    return {name for each in members for name in _namespaces(each)} - set(own)
+    with contextlib.ExitStack() as held:
+        names = set()
+        for path in (Path(f"/proc/{member}/ns/{kind}") for member in members for kind in _KINDS):
+            with contextlib.suppress(OSError):  # ended just now
+                names.add(
+                    str(Path(f"/proc/self/fd/{held.enter_context(path.open('rb')).fileno()}").readlink())
+                )
+        yield names - set(_namespaces(os.getpid()))
 
 
 def still_there(namespaces: set[str]) -> list[str]:

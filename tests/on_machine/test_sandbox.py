@@ -247,8 +247,7 @@ def test_the_machines_usage_has_one_command_a_line_and_every_fault(machine: Mach
     ],
 )
 def test_however_it_is_stopped_nothing_is_left(how: str, number: signal.Signals, code: int) -> None:
-    with serving(how) as found:
-        namespaces = namespaces_of(found.process.pid)
+    with serving(how) as found, namespaces_of(found.process.pid) as namespaces:
         assert len(namespaces) >= 4  # mount, PID, the machine's network and the rest of the internet
         found.process.send_signal(number)
         rest, _ = found.process.communicate(timeout=60)
@@ -270,11 +269,11 @@ def test_while_the_plugin_is_installed_a_stop_leaves_nothing_either() -> None:
     for line in process.stdout:
         if "Putting it in force" in line:
             break
-    namespaces = namespaces_of(process.pid)
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, rest
-    assert still_there(namespaces) == []
+    with namespaces_of(process.pid) as namespaces:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, rest
+        assert still_there(namespaces) == []
 
 
 def test_where_namespaces_are_not_allowed_one_sentence_says_so_and_what_to_grant() -> None:
