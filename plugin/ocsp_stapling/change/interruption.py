@@ -43,7 +43,10 @@ def taken_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Within it an interruption waits for the end: a file is being exchanged, perhaps with somebody else's bytes."""
+    """Within it an interruption waits for the end: a file is being exchanged, perhaps with somebody else's bytes.
+
+    So is one while an interrupted change is brought to its end: stopped half way it would be half done once more.
+    """
     _State.held = True
     try:
         yield

@@ -218,9 +218,10 @@ def recover(settings: Settings, watcher: Watcher) -> list[Result]:
 
 
 def _recovered(settings: Settings, journal: Journal, watcher: Watcher) -> list[Result]:
-    ended = recovery.recover(make_server(find_means(settings), journal, watcher))
-    reconcile(settings, forget=any((one.action, one.state) in _ENDS_SHIELD for one in ended))
-    return ended
+    def reconciled(ended: Sequence[Result]) -> None:
+        reconcile(settings, forget=any((one.action, one.state) in _ENDS_SHIELD for one in ended))
+
+    return recovery.recover(make_server(find_means(settings), journal, watcher), reconciled)
 
 
 def _refuse_known(journal: Journal, identity: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ocsp_stapling import files
 from ocsp_stapling.change import restart, whm_restart
+from ocsp_stapling.change.interruption import held
 from ocsp_stapling.change.journal import RUNNING, FileRecord, Journal, Operation
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import sample_from_json
@@ -30,14 +31,26 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import duration
 
 
-def recover(server: ChangeTarget) -> list[Result]:
+def recover(
+    server: ChangeTarget, then: Callable[[Sequence[Result]], None] = lambda _ended: None
+) -> list[Result]:
     """Bring every unfinished operation to its end and return how each ended, newest first.
 
     The caller holds the lock, so whoever began them is gone. Wherever all files hold what was wanted the
     operation goes forward (it may just have ended a stall); otherwise every file goes back.
+
+    Raises Problem `interrupted` at a signal: at once while WHM's restart is waited for, else once files and Apache
+    are as they shall be and `then`, what follows from how they ended, is done.
     """
-    found = (_recover(server, operation) for operation in server.journal.operations(state=RUNNING))
-    return [each for each in found if each]
+    unfinished = server.journal.operations(state=RUNNING)
+    for operation in unfinished:
+        server.watcher("recover", {"sentence": _beginning(operation, server)}, 0.0)
+    whm_restart.await_whm(server.apache, server.patience)
+    with held():
+        found = [_recover(server, operation) for operation in unfinished]
+        ended = [each for each in found if each]
+        then(ended)
+    return ended
 
 
 def is_needed(journal: Journal) -> bool:
@@ -47,12 +60,10 @@ def is_needed(journal: Journal) -> bool:
 
 def _recover(server: ChangeTarget, operation: Operation) -> Result | None:
     """Returns None where it was left alone."""
-    server.watcher("recover", {"sentence": _beginning(operation, server)}, 0.0)
-    whm_restart.await_whm(server.apache, server.patience)
     try:
         return _brought_to_its_end(server, operation)
     except Problem:
-        raise  # an interruption: the next command goes on
+        raise  # a file cannot be written now: the next command goes on
     except Exception as error:  # whatever it is, it must not end every command from now on
         problem = unexpected(error)
         return _ended(server, operation, FAILED, problem.sentence, problem)

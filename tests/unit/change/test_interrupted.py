@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ocsp_stapling.change import plan, recovery, restart, verify
+from ocsp_stapling import files
+from ocsp_stapling.change import plan, recovery, restart, running, verify, whm_restart
+from ocsp_stapling.change.interruption import taken_back
 from ocsp_stapling.change.journal import FileRecord
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.transaction import Result
@@ -280,3 +284,117 @@ def test_several_are_brought_to_their_ends_the_newest_first(world: World) -> Non
         world.journal.begin("off", "root", "", {}, [FileRecord(path, b"# theirs\n", b"x")], f"n{number}")
     having(world.server, whm=[(1.0, read)])
     assert [each.operation for each in recovery.recover(world.target)] == ["n1", "n0"]
+
+
+def signalled(room: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a signal come right when a function is called for the first time."""
+    real: Callable[..., Any] = getattr(room, name)
+
+    def struck(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(room, name, real)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*given, **named)
+
+    monkeypatch.setattr(room, name, struck)
+
+
+@pytest.mark.parametrize("moment", ["snapshot", "replace", "_refuse_changed", "_swap", "_unwritten"])
+def test_a_signal_while_files_go_back_waits_until_all_are_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    before = world.bytes
+    killed(world, "write", 2)
+    signalled(files, moment, monkeypatch)
+    done: list[Sequence[Result]] = []
+    with taken_back(), pytest.raises(Problem) as caught:
+        recovery.recover(world.target, done.append)
+    assert caught.value.code == "interrupted"
+    (ended,) = done
+    assert [(each.state, each.problem) for each in ended] == [("restored", None)]
+    assert world.bytes == before
+    assert not recovery.is_needed(world.journal)
+
+
+def signalled_in_main(world: World, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Have a signal come once the script has stopped, or is about to start, Apache; both run in the main thread."""
+    real: Callable[[float], bool] = getattr(world.server, script)
+    scripts = vars(running)["scripts"]
+
+    def struck(seconds: float) -> bool:
+        monkeypatch.setattr(scripts, script, real)
+        if script == "stop_httpd":
+            real(seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return script == "stop_httpd" or real(seconds)
+
+    monkeypatch.setattr(scripts, script, struck)
+    monkeypatch.setattr(running, "_until_started", lambda _apache, begin: begin(1.0))
+
+
+def test_an_editors_bytes_survive_a_signal_in_the_middle_of_the_exchange(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(world, "write", 2)
+    path, real = world.tree.pre[0], files._swap
+
+    def edited(one: Any, other: Any) -> bool:
+        """Somebody saves the file in the moment before the exchange, and a signal comes in the one after it."""
+        monkeypatch.setattr(files, "_swap", real)
+        other.write_bytes(other.read_bytes() + b"# an editor's\n")
+        swapped = real(one, other)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return swapped
+
+    monkeypatch.setattr(files, "_swap", edited)
+    with taken_back(), pytest.raises(Problem):
+        recovery.recover(world.target)
+    assert path.read_bytes() == b"# theirs\n# an editor's\n"
+    assert not recovery.is_needed(world.journal)
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("script", ["stop_httpd", "start_httpd"])
+def test_a_signal_between_stop_and_start_leaves_no_apache_down(
+    world: World, monkeypatch: pytest.MonkeyPatch, forward: bool, script: str
+) -> None:
+    made = replace(world.plan(), cache_now=forward, cache_then=not forward)
+    killed(world, "restart", 1, made)
+    if not forward:
+        world.tree.pre[0].write_bytes(b"# an editor's\n")
+    signalled_in_main(world, monkeypatch, script)
+    with taken_back(), pytest.raises(Problem) as caught:
+        recovery.recover(world.target)
+    assert caught.value.code == "interrupted"
+    assert world.server.parent == NEXT
+    assert not recovery.is_needed(world.journal)
+
+
+@pytest.mark.parametrize("script", ["stop_httpd", "start_httpd"])
+def test_nor_does_one_in_a_change(world: World, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    made, before = replace(world.plan(), cache_now=True, cache_then=False), world.bytes
+    signalled_in_main(world, monkeypatch, script)
+    with taken_back():
+        found = world.run(made)
+    assert found.problem is not None
+    assert (found.state, found.problem.code, world.bytes) == ("restored", "interrupted", before)
+    assert world.server.parent == NEXT
+
+
+def test_a_signal_while_whms_restart_is_waited_for_ends_the_wait_and_the_next_command_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(world, "restart")
+    signalled(whm_restart, "await_whm", monkeypatch)
+    with taken_back(), pytest.raises(Problem) as caught:
+        recovery.recover(world.target)
+    assert caught.value.code == "interrupted"
+    assert world.server.did == []
+    assert recovered(world).state == "done"
+
+
+def test_after_a_recovery_a_signal_takes_the_change_back_as_ever(world: World) -> None:
+    killed(world, "write", 2)
+    with taken_back():
+        recovered(world)
+        with pytest.raises(Problem, match="SIGINT"):
+            os.kill(os.getpid(), signal.SIGINT)
