@@ -95,6 +95,7 @@ _STEPS = {
     "recover": "Bringing the interrupted change to its end",
 }
 _SAID = 160
+_COLOUR = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 
 
 def step_words(name: str, detail: Mapping[str, Any]) -> str:
@@ -110,7 +111,8 @@ def step_words(name: str, detail: Mapping[str, Any]) -> str:
         wish = "It shall turn on by itself" if detail.get("armed") else "It shall not turn on by itself"
         return f"{wish}, says {detail.get('who', 'somebody')}"
     if name == "whm-said" and detail.get("said"):
-        return f"{_STEPS[name]}: {' '.join(str(detail['said']).split())[:_SAID]}"
+        said = _COLOUR.sub("", str(detail["said"]))
+        return f"{_STEPS[name]}: {' '.join(said.split())[:_SAID]}"
     return _STEPS.get(name, name)
 
 

@@ -127,6 +127,7 @@ def test_a_place_that_cannot_be_written_is_said_and_not_moved(tmp_path: Path) ->
         ),
         ("restore", {"because": "configtest-failed"}, "Putting everything back as it was"),
         ("whm-said", {"said": "Apache was\n  restarted."}, "WHM's own words: Apache was restarted."),
+        ("whm-said", {"said": "httpd … \x1b[1;32mgood\x1b[0m"}, "WHM's own words: httpd … good"),
     ],
 )
 def test_a_step_is_told_in_words_and_never_by_its_code(
