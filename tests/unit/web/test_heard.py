@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 
+from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.shield.standing import Standing
+from ocsp_stapling.web.pages import sites
 from tests.unit.web import made
 from tests.unit.web.conftest import Shown
 from tests.unit.web.walk import machine as machine
@@ -30,6 +35,11 @@ class Heard(HTMLParser):
         self.live: list[str] = []
         self.out_of_order: list[str] = []
         self.links: list[str] = []
+        self.identities: list[str] = []
+        self.labelled_by: list[str] = []
+        self.pressed: list[str] = []
+        """What each link and button says."""
+        self._pressing = False
         self._labels = 0
         self.feed(text)
 
@@ -48,9 +58,19 @@ class Heard(HTMLParser):
             self.out_of_order.append(tag)
         if tag == "a":
             self.links.append(found.get("href", ""))
+        self.identities += [found["id"]] if "id" in found else []
+        self.labelled_by += found.get("aria-labelledby", "").split()
+        if tag in ("a", "button"):
+            self._pressing = True
+            self.pressed.append(found.get("aria-label", ""))
 
     def handle_endtag(self, tag: str) -> None:
         self._labels -= tag == "label"
+        self._pressing = self._pressing and tag not in ("a", "button")
+
+    def handle_data(self, data: str) -> None:
+        if self._pressing:
+            self.pressed[-1] += data.strip()
 
     def nameless(self) -> list[dict[str, str]]:
         """The fields that no label belongs to."""
@@ -85,3 +105,38 @@ def test_every_field_has_a_label_and_the_focus_follows_the_text(showing: Shown, 
 def test_every_page_has_one_voice_and_it_is_polite(showing: Shown, machine: str) -> None:
     for page, found in heard(showing(made.stalling()), machine):
         assert found.live == ["polite"], page
+
+
+ANSWERING = Standing(True, 3, 3, port=340)
+SHIELDS: dict[str, tuple[Evidence, Standing, bool]] = {
+    "in force": (made.healthy(), ANSWERING, True),
+    "the relay is dead, in an outage": (made.stalling(), replace(ANSWERING, answering=False), True),
+    "ready, stapling off": (made.off_by_us(), ANSWERING, False),
+    "an answer is missing": (made.healthy(), replace(ANSWERING, held_count=2, missing=("a.example",)), True),
+}
+
+
+@pytest.mark.parametrize("shield", SHIELDS)
+def test_shield_incident_and_a_site_turned_off_alone_are_named_and_say_nothing_by_themselves(
+    shield: str, showing: Shown, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence, standing, in_force = SHIELDS[shield]
+    here = SimpleNamespace(shielded=in_force)
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.keeping.look", lambda _: (here, standing))
+    monkeypatch.setattr("ocsp_stapling.web.pages.shield.wished_port", lambda _: 340)
+    alone = replace(made.row("alone.example"), tone="off", word="Off", note="turned off alone")
+    monkeypatch.setattr(sites, "_rows", lambda: [alone, made.row("b.example")])
+    seen = list(walk(showing(evidence), machine))
+    told = " ".join(text for _, text in seen)
+    for part in (
+        'id="ost-shield"',
+        "turned off alone",
+        *(["incident:</strong>"] if "outage" in shield else []),
+    ):
+        assert part in told
+    for page, found in ((page, Heard(text)) for page, text in seen):
+        assert found.live == ["polite"], page
+        assert len(found.identities) == len(set(found.identities)), page
+        assert set(found.labelled_by) <= set(found.identities), page
+        assert all(found.pressed), (page, found.pressed)
+        assert all(after - before <= 1 for before, after in pairwise(found.levels)), (page, found.levels)
