@@ -141,8 +141,8 @@ purge() {
 
 what_stays() {
     local kept=() directory
-    for directory in "$CONFIG_DIR" "$STATE_DIR"; do if [ -e "$directory" ]; then kept+=("$directory"); fi; done
-    if [ ${#kept[@]} -gt 0 ]; then say "Kept: ${kept[*]} (settings, history, backups). --purge removes them."; fi
+    for directory in "$CONFIG_DIR" "$STATE_DIR" "$SHIELD_DIR"; do if [ -e "$directory" ]; then kept+=("$directory"); fi; done
+    if [ ${#kept[@]} -gt 0 ]; then say "Kept: ${kept[*]} (settings, history, backups, the shield's answers). --purge removes them."; fi
 }
 
 uninstall_plugin() {

@@ -390,8 +390,9 @@ def kill_inside(machine: Machine, script: str) -> None:
 def test_removal_leaves_only_settings_and_history_and_purge_leaves_nothing(server: Machine, kit: Kit) -> None:
     before = facts(server)
     kit.installed(server)
+    server.run("mkdir", "/var/lib/ocsp-stapling-shield")  # as the shield makes it
     done = server.run(f"{HOME}/current/uninstall.sh")
-    assert "Kept: /etc/ocsp-stapling /var/lib/ocsp-stapling" in done.stdout
+    assert "Kept: /etc/ocsp-stapling /var/lib/ocsp-stapling /var/lib/ocsp-stapling-shield" in done.stdout
     left = differences(before, facts(server))
     assert left
     assert all(path.startswith(KEPT) for path in left)
