@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 from typing import NamedTuple
 
 from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.origin import Origin as Origin
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHost
 from ocsp_stapling.text import counted
 
@@ -20,22 +20,6 @@ _TAKING_PART = frozenset(
     ("SSLUseStapling", "SSLSessionCache", "SSLOCSPProxyURL", "SSLOCSPEnable", "MDStapling", "MDStapleOthers")
 )
 _MOD_SSL = {"IfModule ssl_module", "IfModule mod_ssl.c"}
-
-
-class Origin(Enum):
-    """Where the line comes from that decides whether stapling is on."""
-
-    PLUGIN = "managed-block"
-    WHM = "native-switch"
-    HAND = "hand-written"
-    USERDATA = "userdata"
-    TEMPLATE = "template"
-    OWN_TEMPLATE = "local-template"
-    """An administrator's own template, from which cPanel writes httpd.conf."""
-    DEFAULT = "default"
-    """No line decides."""
-    UNKNOWN = "unknown"
-    """Nobody has looked."""
 
 
 class Override(NamedTuple):

@@ -12,6 +12,7 @@ from ocsp_stapling.apache import native as whm
 from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.origin import ORIGINS
 from ocsp_stapling.apache.stapling import (
     Override,
     StaplingState,
@@ -21,7 +22,7 @@ from ocsp_stapling.apache.stapling import (
 )
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.cli.options import json_option
-from ocsp_stapling.cli.output import ORIGINS, emit_json, printable, table, wrapped
+from ocsp_stapling.cli.output import emit_json, printable, table, wrapped
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.names import host_name
 
@@ -165,7 +166,7 @@ def _headline(state: StaplingState) -> str:
     word = _on_off(state.on).upper()
     coloured = click.style(word, bold=True, fg="green" if state.on else "yellow")
     decided = state.decided_by
-    where = f", decided {ORIGINS[state.origin.value]}" if decided else f" ({ORIGINS[state.origin.value]})"
+    where = f", decided {ORIGINS[state.origin]}" if decided else f" ({ORIGINS[state.origin]})"
     place = f"\n  {_where(decided)}: {printable(decided.text)}" if decided else ""
     return wrapped(f"Stapling is {word} at server level{where}.").replace(word, coloured, 1) + place
 

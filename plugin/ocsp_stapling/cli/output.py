@@ -13,21 +13,11 @@ from typing import Any
 
 import click
 
+from ocsp_stapling.apache.origin import ORIGINS, Origin, origin_words
 from ocsp_stapling.document import versioned
 
 _NARROWEST, _NARROWEST_COLUMN = 40, 8
 _SHORT = 10
-ORIGINS = {
-    "managed-block": "by OCSP Stapling for WHM",
-    "native-switch": "by WHM's own switch SSL Use Stapling",
-    "template": "by cPanel's template",
-    "local-template": "by an administrator's own template",
-    "userdata": "for one site, in userdata",
-    "hand-written": "by hand",
-    "default": "no line says it: Apache's default",
-    "unknown": "by what could not be found out",
-}
-"""Who decided whether Apache staples: `Origin` by its codes, for a document has nothing else."""
 _MARKS = "/._:@-"
 _BREAKS = re.compile(r"[^/._:@-]*[/._:@-]|[^/._:@-]+")
 
@@ -153,8 +143,8 @@ def _cell_lines(cell: str, width: int) -> list[str]:
 def place_of(line: Mapping[str, Any] | None, origin: str) -> str:
     """Return which line decided, in a document's form, and on whose behalf it stands there."""
     if line is None:
-        return ORIGINS["default"]
-    return f"{line['file']}:{line['line']}, {ORIGINS.get(origin, origin)}"
+        return ORIGINS[Origin.DEFAULT]
+    return f"{line['file']}:{line['line']}, {origin_words(origin)}"
 
 
 def emit_json(name: str, facts: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ocsp_stapling import text as words
 from ocsp_stapling.apache.errorlog.codes import Kind
-from ocsp_stapling.apache.stapling import Origin
+from ocsp_stapling.apache.origin import ORIGINS, Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence
@@ -41,16 +41,6 @@ ENDINGS: dict[str, tuple[Tone, str]] = {
     "failed": ("bad", "Failed"),
 }
 _STILL_WAITING: tuple[Tone, str] = ("warn", "Done, but some visitors still wait")
-ORIGINS = {
-    Origin.PLUGIN: "Decided by the block that this plugin wrote.",
-    Origin.WHM: "Decided by WHM's own switch: Apache Configuration, Global Configuration, SSL Use Stapling.",
-    Origin.HAND: "Decided by a line written by hand.",
-    Origin.USERDATA: "Decided by a userdata include.",
-    Origin.OWN_TEMPLATE: "Decided by an administrator's own template, from which httpd.conf is written.",
-    Origin.TEMPLATE: "Decided by cPanel's own configuration, as on every server.",
-    Origin.DEFAULT: "No line decides, so Apache's default holds, which is off.",
-    Origin.UNKNOWN: "It could not be found out who decided it.",
-}
 CONFIDENCE = {
     Confidence.HIGH: "",
     Confidence.MEDIUM: " (inferred, probable)",
@@ -199,3 +189,8 @@ def register(app: Flask) -> None:
         called,
     ):
         app.jinja_env.filters[filter_.__name__] = filter_
+
+
+def decided(origin: Origin) -> str:
+    """Return in a sentence who decided whether Apache staples."""
+    return sentence(ORIGINS[origin] if origin is Origin.DEFAULT else f"decided {ORIGINS[origin]}")

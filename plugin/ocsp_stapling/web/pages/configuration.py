@@ -12,7 +12,7 @@ from ocsp_stapling.server import state as server
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
-from ocsp_stapling.web.words import ORIGINS
+from ocsp_stapling.web.words import decided
 
 blueprint = Blueprint("configuration", __name__)
 _SHOWN = 60
@@ -40,7 +40,7 @@ def show() -> str:
     return render_template(
         "configuration.html",
         state=state,
-        origin=ORIGINS[state.origin],
+        origin=decided(state.origin),
         decided=state.decided_by,
         findings=[found.message for found in here.tree.findings[:20]],
         refused=_refused(),

@@ -20,7 +20,7 @@ from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
-from ocsp_stapling.web.words import LEVELS, ORIGINS, Tone, counted, listed, sentence
+from ocsp_stapling.web.words import LEVELS, Tone, counted, decided, listed, sentence
 
 blueprint = Blueprint("overview", __name__)
 _SHOWN_HANDSHAKES = 8
@@ -188,7 +188,7 @@ def _log(evidence: Evidence) -> Tile:
 def _configuration(evidence: Evidence, changed: bool) -> Tile:
     found = evidence.configuration
     on = found.on is not False
-    lines = ["Changed through this plugin after the last check." if changed else ORIGINS[found.origin]]
+    lines = ["Changed through this plugin after the last check." if changed else decided(found.origin)]
     if found.still_on:
         lines.append(f"These sites keep it on themselves: {listed(found.still_on)}.")
     more = "Every line that takes part"
