@@ -119,7 +119,7 @@ def through_whm(
     if not call.is_running:
         return verdict, mark, ()
     waited = round(time.monotonic() + patience.api - end)
-    told = f"WHM's API did not answer restartservice within {waited} seconds."
+    told = f"WHM's API was asked to restart Apache and did not answer within {waited} seconds."
     if not good and not stalled and apache.parent() is not None and not reloaded(apache, mark):
         raise RestartError(Problem("whmapi-timeout", told), True)
     return verdict, mark, (f"Apache restarted and serves, but {told}",) if good else (told,)

@@ -97,7 +97,7 @@ def shield(directory: Path) -> list[DoctorCheck]:
 def whm() -> DoctorCheck:
     """Does WHM's API answer?"""
     try:
-        version = api.call("version", timeout=20).data.get("version", "unknown")
+        version = api.call("version", asked_to="tell its version", timeout=20).data.get("version", "unknown")
     except Problem as problem:
         mend = (
             "Run: /usr/local/cpanel/bin/whmapi1 version   and mend what it says (cPanel's support can help)."
@@ -115,7 +115,7 @@ def registration(places: Places) -> DoctorCheck:
     wanted = _pairs((places.release / "whm_app.conf").read_text())
     mend = f"/usr/local/cpanel/bin/register_appconfig {places.home}/current/whm_app.conf"
     try:
-        data = api.call("get_appconfig_application_list", timeout=20).data
+        data = api.call("get_appconfig_application_list", asked_to="list its plugins", timeout=20).data
     except Problem as problem:
         return DoctorCheck("registration", FAILED, problem.sentence, mend)
     shown = next((app for app in _dictionaries(data) if app.get("name") == _NAME), None)

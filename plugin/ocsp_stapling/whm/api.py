@@ -28,8 +28,10 @@ class ApiAnswer:
     output: str
 
 
-def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: float = 30) -> ApiAnswer:
-    """Call a WHM API 1 function and return its answer.
+def call(
+    function: str, arguments: Mapping[str, str] | None = None, *, asked_to: str, timeout: float = 30
+) -> ApiAnswer:
+    """Call a WHM API 1 function and return its answer; `asked_to` says for people what it shall do.
 
     Raises Problem `whmapi-missing`, `whmapi-timeout`, or `whmapi-failed` - for a non-zero exit, an answer that
     is not JSON, one without metadata, and one whose `result` is not 1.
@@ -42,15 +44,18 @@ def call(function: str, arguments: Mapping[str, str] | None = None, *, timeout: 
     argv = [str(WHMAPI1), "--output=json", function, *pairs]
     done = run(argv, timeout=timeout, env=_ENVIRONMENT)
     if done.timed_out:
-        raise Problem("whmapi-timeout", f"WHM's API did not answer {function} within {timeout:.0f} seconds.")
+        raise Problem(
+            "whmapi-timeout",
+            f"WHM's API was asked to {asked_to} and did not answer within {timeout:.0f} seconds.",
+        )
     document = _document(done.out)
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
         told = f"it printed something else than an answer (exit status {done.code})"
-        raise _failed(function, told, done.out + done.err)
+        raise _failed(asked_to, told, done.out + done.err)
     # Integers may come as strings.
     if str(metadata.get("result")) != "1" or done.code != 0:
-        raise _failed(function, str(metadata.get("reason") or f"exit status {done.code}"), done.err)
+        raise _failed(asked_to, str(metadata.get("reason") or f"exit status {done.code}"), done.err)
     data = document.get("data")
     found = data if isinstance(data, dict) else {}
     return ApiAnswer(found, _told(found, metadata))
@@ -66,7 +71,7 @@ def _told(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
 def restart_httpd(timeout: float = 60) -> str:
     """Ask WHM to restart Apache and return what it printed. Success here proves nothing: verify."""
     function, argument = RESTART_WORDS
-    return call(function, dict([argument.split("=")]), timeout=timeout).output
+    return call(function, dict([argument.split("=")]), asked_to="restart Apache", timeout=timeout).output
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -77,6 +82,6 @@ def _document(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _failed(function: str, reason: str, detail: str) -> Problem:
-    sentence = f"WHM's API refused {function}: {reason[:300]}"
+def _failed(asked_to: str, reason: str, detail: str) -> Problem:
+    sentence = f"WHM's API refused to {asked_to}: {reason[:300]}"
     return Problem("whmapi-failed", sentence.rstrip(".") + ".", detail[:4000])

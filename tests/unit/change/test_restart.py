@@ -272,7 +272,7 @@ def test_whms_word_is_not_waited_for_forever_once_apache_serves(server: Server, 
     assert outcome.rungs == ("whm-api",)
     (told,) = outcome.warnings
     assert told.startswith(
-        "Apache restarted and serves, but WHM's API did not answer restartservice within 2"
+        "Apache restarted and serves, but WHM's API was asked to restart Apache and did not answer within 2"
     )
     assert 20 < server.now - begun < 30
 
