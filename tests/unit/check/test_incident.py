@@ -39,12 +39,13 @@ def change(
     minutes: float,
     *,
     then: str = "off",
+    now: str = "",
     state: str = "done",
     site: str = "",
     **more: Any,
 ) -> str:
     with Journal(directory, clock=lambda: START + minutes * 60) as journal:
-        plan = {"stapling_then": then, **({"site": site} if site else {})}
+        plan = {"stapling_then": then, "stapling_now": now, **({"site": site} if site else {})}
         made = journal.begin(action, "root", "outage", plan, ())
         journal.finish(made.id, state, {"sentence": "2 sites met.", **more})
     return made.id
@@ -416,6 +417,23 @@ def test_visitors_who_still_wait_after_an_off_are_still_hit(tmp_path: Path) -> N
     with Journal(tmp_path) as journal:
         (event,) = (each for each in words.timeline(one, journal.operations()) if each.kind == "change")
     assert "done, but some visitors still wait" in event.sentence
+
+
+@pytest.mark.parametrize("action", ["cache-fit", "undo", "site-on", "shield-off", "on"])
+def test_visitors_whom_a_change_has_served_again_are_not_said_to_wait_still(
+    tmp_path: Path, action: str
+) -> None:
+    def made(directory: Path, **more: Any) -> Incident:
+        site = "own.example" if action == "site-on" else ""
+        facts = {"before": [CUT], "after": {"served": True}} | more
+        change(directory, action, 2, now="on", then="on", site=site, **facts)
+        (one,) = incidents(directory)
+        return one
+
+    assert not made(tmp_path / "served").hits_now
+    assert "and still do" not in words.sentence(made(tmp_path / "told"))
+    assert made(tmp_path / "some", still_waiting_names=["other.example"]).hits_now
+    assert made(tmp_path / "slow", after={"served": False}).hits_now
 
 
 def test_an_outage_ended_by_the_shield_is_not_told_as_turned_off(tmp_path: Path) -> None:

@@ -274,10 +274,10 @@ def _put_back(now: Incident, at: float) -> Incident:
 
 
 def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
-    if operation.state in ("restored", "failed"):
-        return now  # the timeline tells it from the operation itself
     if operation.state != "done":
-        return now
+        return now  # the timeline tells it from the operation itself
+    if _all_served(operation):
+        now = _relieved(now, at)
     if site := str(operation.plan.get("site") or ""):
         return _after_single(now, operation, site, at)
     shielded = operation.action == SHIELD_ON
@@ -293,6 +293,13 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
     if now.healed is not None:
         return _over(now, at, f"It healed, and {operation.who} turned stapling on again.")
     return replace(now, off_since=None, off_by="", seen=at)
+
+
+def _all_served(operation: Operation) -> bool:
+    """Whether everybody who was met after the change was served in time, whatever it was that ended the waiting."""
+    after = operation.result.get("after")
+    served = isinstance(after, Mapping) and after.get("served") is True
+    return served and not operation.result.get("still_waiting_names")
 
 
 def _after_single(now: Incident, operation: Operation, site: str, at: float) -> Incident:
