@@ -430,7 +430,7 @@ def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
     if action is not Action.TURN_OFF or not seen:
         return ()
     return (
-        f"Must-Staple: Firefox refuses these sites without a staple, now and while it is off: {listed(seen)}.",
+        f"Must-Staple: Firefox refuses these sites without a staple, now and while stapling is off: {listed(seen)}.",
     )
 
 
