@@ -713,12 +713,23 @@ def test_a_site_that_must_staple_and_has_stapling_off_is_a_warning(machine: Mach
     owner = next(plan.user for plan in machine.sites if plan.name == STRICT)
     own = machine.path(f"/etc/apache2/conf.d/userdata/ssl/2_4/{owner}/{STRICT}/own.conf")
     own.parent.mkdir(parents=True, exist_ok=True)
-    own.write_text("SSLUseStapling off\n")
+    own.write_text("SSLUseStapling off\nSSLStaplingForceURL http://127.0.0.1:1/\n")  # nobody answers there
     machine.run(REBUILD)
     restart(machine)
 
     found = check(machine)
 
+    (asked,) = found["responders_turned_off"]
+    assert (asked["ok"], asked["site_names"]) == (False, [STRICT])
+    assert seen(found) == ("healthy", "none", "nothing")
+    assert "Leave it off until it does" in " ".join(found["against"])
+
+    own.write_text("SSLUseStapling off\n")
+    restart(machine)
+
+    found = check(machine)
+
+    assert found["responders_turned_off"][0]["ok"]
     assert seen(found) == ("must-staple-off", "failing", "fix-here")
     assert (found["sites_affected"], found["exit_status"]) == ([STRICT], 1)
 

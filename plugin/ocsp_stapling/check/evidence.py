@@ -281,6 +281,8 @@ class Evidence:
     """Sites whose certificate demands a staple and names no responder: its authority has ended OCSP."""
     strict_off: tuple[Site, ...] = ()
     """Sites whose certificate demands a staple while a line of their own (`where`) turns stapling off."""
+    turned_off: tuple[ResponderEvidence, ...] = ()
+    """What Apache would ask for the sites that a line of their own turns off; now it asks none of them."""
     unreadable: tuple[Site, ...] = ()
     """Sites with a certificate that could not be read; Apache may read it, and ask a responder that nobody knows."""
     unasked: tuple[Site, ...] = ()

@@ -117,6 +117,14 @@ class Followup:
         return {address: text for address, text in found.items() if text}
 
 
+def of_turned_off(
+    subjects: Sequence[Subject], findings: Sequence[ResponderFinding]
+) -> tuple[ResponderEvidence, ...]:
+    """Return whether they answer, of responders that Apache does not ask; why they fail is not looked into."""
+    pairs = zip(subjects, findings, strict=True)
+    return tuple(_evidence(subject, found, None, frozenset(), (), ()) for subject, found in pairs)
+
+
 def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
     """Say whether other machines may be made to ask: a customer must not reach what is private to them, either."""
     return found.port == _HTTP and bool(found.addresses) and _is_public(found)

@@ -29,7 +29,7 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
 )
-from ocsp_stapling.check.followup import Followup
+from ocsp_stapling.check.followup import Followup, of_turned_off
 from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, sort_endpoints
 from ocsp_stapling.check.subject import Single, Subject
@@ -109,7 +109,8 @@ class _Survey:
             "The shield", lambda: surroundings.read_shield(state, self.settings)
         )
         met, asks = self._meeting(served, state, probe)
-        findings = probe.result(self.deadline, _late(served))
+        every, asked = probe.result(self.deadline, _late(served)), len(served.subjects)
+        findings = every[:asked]
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
         handshakes = met.result(self.deadline, ())
@@ -123,6 +124,7 @@ class _Survey:
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,
             strict_off=served.strict_off,
+            turned_off=of_turned_off(served.turned_off, every[asked:]),
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             unasked=served.unasked,
@@ -165,11 +167,12 @@ class _Survey:
         return part
 
     def _probe(self, served: Served, state: ServerState) -> tuple[ResponderFinding, ...]:
-        if not served.subjects:
+        asked = (*served.subjects, *served.turned_off)
+        if not asked:
             return ()
         whole = self.request.deadline_seconds
         end = self.deadline - min(_AFTERWARDS_SECONDS, whole / 8)
-        return self._ask(state, [subject.target for subject in served.subjects], end)
+        return self._ask(state, [subject.target for subject in asked], end)
 
     def _ask(self, state: ServerState, targets: Sequence[Target], end: float) -> tuple[ResponderFinding, ...]:
         who = network.identity(network.worker_of(state.tree), state.tree.group)
@@ -250,7 +253,7 @@ def _is_address(host: str) -> bool:
 def _late(served: Served) -> tuple[ResponderFinding, ...]:
     return tuple(
         ResponderFinding(one.url, one.host, None, one.target.asks, None, 0, (), Outcome.DEADLINE)
-        for one in served.subjects
+        for one in (*served.subjects, *served.turned_off)
     )
 
 

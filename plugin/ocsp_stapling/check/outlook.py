@@ -25,7 +25,8 @@ def outlook(directory: Path, plan: Plan) -> Outlook:
 def foretold(found: Mapping[str, Any], plan: Plan, now: float) -> Outlook:
     """Return what a check's document says about a plan. Pure; `now` in seconds since the epoch."""
     failing = [one for one in found["responders"] if not one["ok"] and not one["expired_only"]]
-    if plan.site:
+    if plan.site:  # a line of its own may have kept Apache from asking its responder
+        failing += [one for one in found.get("responders_turned_off", ()) if not one["ok"]]
         failing = [one for one in failing if plan.site in map(_name, one["site_names"])]
     hosts = tuple(dict.fromkeys(str(one["host"]) for one in failing))
     turns_on = plan.stapling_then and not plan.stapling_now

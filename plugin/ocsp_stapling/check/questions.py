@@ -41,6 +41,8 @@ _READING_SECONDS, _READING_BYTES = 0.5, 8 << 20
 """What reading the further certificates may take: customers can install any number of any size."""
 MAX_SUBJECTS = 200
 """Certificates name responders, so their number is up to customers."""
+_TURNED_OFF = 20
+"""Responders of sites turned off alone that are asked whether they answer again; only root turns them off."""
 _BY_LOT = 10
 """So many of the last are drawn from those that would else never be asked, so that each is at some time."""
 Labels = dict[tuple[str, int], str]
@@ -81,6 +83,8 @@ class Served:
     """Sites whose responders are not asked: beyond `MAX_SUBJECTS`, or their certificates took too long to read.
 
     All are of accounts that have many more than others."""
+    turned_off: tuple[Subject, ...] = ()
+    """What Apache would ask for the sites that a line of their own turns off, were it taken out."""
 
 
 def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywhere: bool = False) -> Served:
@@ -121,6 +125,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
         ),
         _authorities(asking, directory),
         tuple(_site(one, names) for one in unasked),
+        tuple(_turned_off(every, names, directory)),
     )
 
 
@@ -135,6 +140,17 @@ def _strict_off(every: Iterable[Asking], names: Labels) -> Iterable[Site]:
         line, certificate = one.endpoint.override, one.certificate
         if line is not None and certificate.must_staple and not certificate.expired and not is_on(line):
             yield replace(_site(one, names), where=f"{line.file}:{line.line}")
+
+
+def _turned_off(every: Iterable[Asking], names: Labels, directory: Directory) -> Iterable[Subject]:
+    """Those of sites that must staple first: nobody may say "turn it on" without knowing that it would answer."""
+    off = (one for one in every if _never_asks(one.endpoint) and not one.certificate.expired)
+    groups = sorted(
+        _grouped(off).values(), key=lambda group: not any(one.certificate.must_staple for one in group)
+    )
+    for turn, group in enumerate(groups[:_TURNED_OFF]):
+        if subject := _subject(group, names, directory, turn, anywhere=False):
+            yield replace(subject, doors=())
 
 
 def _never_asks(endpoint: Endpoint) -> bool:

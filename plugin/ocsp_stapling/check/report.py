@@ -7,7 +7,7 @@ from typing import Any
 
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.diagnosis.advice import Action
-from ocsp_stapling.check.diagnosis.explanation import can_hold_up
+from ocsp_stapling.check.diagnosis.explanation import answers, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, measure
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import (
@@ -61,6 +61,7 @@ def document(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
         "unasked_sites": [site.name for site in evidence.unasked],
         "refused_sites": list(refused(evidence)),
         "slowest_handshake_seconds": _slowest(evidence, found),
+        "responders_turned_off": [_turned_off(one) for one in evidence.turned_off],
         "handshakes": [_handshake(one) for one in evidence.handshakes],
         "log": _log(evidence.log),
         "authorities": [_authority(one) for one in evidence.authorities],
@@ -154,6 +155,18 @@ def _responder(one: ResponderEvidence, why: ResponderDiagnosis) -> dict[str, Any
         "shared": one.shared,
         "expired_only": one.expired_only,
         "holds_up": can_hold_up(one.finding),
+    }
+
+
+def _turned_off(one: ResponderEvidence) -> dict[str, Any]:
+    return {
+        "url": one.url,
+        "host": one.finding.host,
+        "ok": answers(one.finding),
+        "holds_up": can_hold_up(one.finding),
+        "outcome": one.finding.outcome.value,
+        "sentence": one.finding.outcome.sentence,
+        "site_names": [site.name for site in one.sites],
     }
 
 

@@ -53,6 +53,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         incomplete_chains=names.own(evidence.incomplete_chains),
         never_stapled=names.own(evidence.never_stapled),
         strict_off=names.own(evidence.strict_off),
+        turned_off=tuple(filter(None, (_responder(one, names) for one in evidence.turned_off))),
         unreadable=names.own(evidence.unreadable),
         unasked=names.own(evidence.unasked),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,13 +14,14 @@ from ocsp_stapling.change import plan
 from ocsp_stapling.change.plan import Outlook, Plan
 from ocsp_stapling.change.transaction import attempted
 from ocsp_stapling.change.verify import judge
-from ocsp_stapling.check import result
+from ocsp_stapling.check import report, result
+from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.check.outlook import outlook
+from ocsp_stapling.check.outlook import foretold, outlook
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ocsp.staple import Handshake
 from tests.unit.change.made import Tree, carry_out, wish
-from tests.unit.check.diagnosis.made import evidence, responder, stalled
+from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
 
 DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
 BETA = responder("beta")
@@ -56,6 +59,18 @@ def test_turning_on_into_a_known_failure_is_warned_about_with_site_and_responder
     assert "all visitors wait again" in warning
     assert known.as_json()["failing_responders"] == ["ocsp.alpha.example"]
     assert "beta" not in " ".join(known.warnings)
+
+
+def test_turning_on_one_site_is_warned_about_although_its_responder_is_not_asked_by_apache() -> None:
+    made = evidence(BETA, turned_off=(DEAD,))
+    found = report.document(made, diagnose(made))
+    site = SimpleNamespace(site="alpha0.example", action="site-on", stapling_then=True, stapling_now=True)
+    told = foretold(found, cast("Plan", site), NOW.timestamp())
+    assert told.failing == ("ocsp.alpha.example",)
+    (warning,) = told.warnings
+    assert "all visitors wait again" in warning
+    every = SimpleNamespace(site="", action="on", stapling_then=True, stapling_now=False)
+    assert not foretold(found, cast("Plan", every), NOW.timestamp()).warnings
 
 
 def test_turning_off_in_the_outage_is_not_warned_about(tree: Tree) -> None:

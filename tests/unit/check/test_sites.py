@@ -254,6 +254,20 @@ def test_a_chain_file_of_its_own_completes_the_chain(tree: Tree) -> None:
     assert found.subjects[0].target.asks
 
 
+def test_a_responder_that_only_sites_turned_off_alone_name_is_asked_whether_it_answers_again(
+    tree: Tree,
+) -> None:
+    tree.site("off.test", url=URL, must_staple=True, more="SSLUseStapling off")
+    tree.site("on.test", url="http://ocsp.two.test")
+
+    found = tree.served()
+
+    assert [one.url for one in found.subjects] == ["http://ocsp.two.test"]
+    (asked,) = found.turned_off
+    assert (asked.url, asked.target.asks, [site.name for site in asked.sites]) == (URL, True, ["off.test"])
+    assert not asked.doors
+
+
 def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tree: Tree) -> None:
     tree.site("a.test", url=URL)
     tree.site("b.test", url=URL)

@@ -105,6 +105,12 @@ def _fails_often(finding: ResponderFinding) -> bool:
     return took >= SLOW_MS
 
 
+def answers(finding: ResponderFinding) -> bool:
+    """Say whether it gives a good answer wherever Apache may ask it, and so that nobody waits."""
+    right = finding.outcome.is_good and all(one.outcome.is_good for one in finding.addresses)
+    return right and not can_hold_up(finding)
+
+
 def is_found_slowly(finding: ResponderFinding) -> bool:
     """Say whether this server's resolver took so long for the name that visitors notice: Apache waits for it, too."""
     return (finding.resolve_ms or 0) >= SLOW_MS

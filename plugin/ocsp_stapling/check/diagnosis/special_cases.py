@@ -9,7 +9,7 @@ from dataclasses import replace
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import queue, unseen
 from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, off_command, remedy, turning_off
-from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, can_hold_up
+from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, answers, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Site
@@ -238,6 +238,10 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         )
     elif not evidence.site_count:
         sentence = "Apache serves no TLS site, so stapling cannot make any site wait."
+    elif evidence.turned_off:
+        sentence = (
+            "Stapling is turned off for each site whose certificate names an OCSP responder: none can wait."
+        )
     if measured.stalling:
         advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
         return Diagnosis(
@@ -260,11 +264,20 @@ def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
 
 
 def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
-    """The same of certificates that demand a staple while a line of their own turns stapling off."""
+    """The same of certificates that demand a staple while a line of their own turns stapling off.
+
+    That line may be what keeps a hanging responder from all visitors: it is to be taken out once that one answers.
+    """
     without = queue.refused(evidence)
-    sites = [site for site in evidence.strict_off if site.name in without]
+    refused = [site for site in evidence.strict_off if site.name in without]
     elsewhere = found.cause in (Cause.MOD_MD, Cause.NOT_IN_FRONT)
-    if not sites or evidence.configuration.on is not True or elsewhere:
+    if not refused or evidence.configuration.on is not True or elsewhere:
+        return found
+    ready = _can_be_turned_on(evidence)
+    sites = [site for site in refused if site.name in ready]
+    if waits := [site.name for site in refused if site.name not in ready]:
+        found = replace(found, reasons_against=(*found.reasons_against, _best_left_off(evidence, waits)))
+    if not sites:
         return found
     names = tuple(site.name for site in sites)
     told = (
@@ -276,8 +289,30 @@ def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     where = f"Take that line out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
     return Diagnosis(
         Cause.MUST_STAPLE_OFF, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, told,
-        f"{where}ocsp-stapling on --site {names[0]}.", sites=names, causing=names, must_staple=names,
+        f"{where}ocsp-stapling on --site {names[0]}.", reasons_against=found.reasons_against if waits else (),
+        sites=names, causing=names, must_staple=names,
     )  # fmt: skip
+
+
+def _can_be_turned_on(evidence: Evidence) -> set[str]:
+    """The sites that are turned off alone and whose responders all answer when we ask them."""
+    asked = [(answers(one.finding), site.name) for one in evidence.turned_off for site in one.sites]
+    return {name for good, name in asked if good} - {name for good, name in asked if not good}
+
+
+def _best_left_off(evidence: Evidence, names: Sequence[str]) -> str:
+    """What there is to wait for before these sites are turned on again."""
+    failing = [one for one in evidence.turned_off if not answers(one.finding)]
+    of_these = [one for one in failing if any(site.name in names for site in one.sites)]
+    hosts = listed(sorted({one.finding.host or one.url for one in of_these})) or "their responder"
+    told = f"Stapling is off for {listed(names)} alone, whose certificate demands a staple, so Firefox refuses it;"
+    means = "no staple would come"
+    if any(can_hold_up(one.finding) for one in of_these):
+        means = "all visitors would wait again"
+    elif not of_these:
+        means = "visitors may wait again"
+    known = f"no right answer comes from {hosts} yet" if of_these else f"{hosts} was not asked in time"
+    return f"{told} {known}. Leave it off until it does: turned on now, {means}. Each check asks again."
 
 
 def never_stapled(evidence: Evidence) -> Diagnosis:

@@ -199,8 +199,22 @@ MADE: dict[str, Evidence] = {
     "handshakes are broken off": evidence(
         responder(fault=Outcome.URL_UNUSABLE), handshakes=met(FINE, error="reset", staple="")
     ),
-    "a site that must staple does not": evidence(FINE, strict_off=STRICT_OFF),
-    "a site that must staple does not, beside a stall": replace(beside(BAD), strict_off=STRICT_OFF),
+    "a site that must staple does not": evidence(
+        FINE, strict_off=STRICT_OFF, turned_off=(responder("gamma"),)
+    ),
+    "a site that must staple does not, and its responder hangs": evidence(
+        FINE, strict_off=STRICT_OFF, turned_off=(responder("gamma", v4=SILENT),)
+    ),
+    "a site that must staple does not, and its responder refuses": evidence(
+        FINE, strict_off=STRICT_OFF, turned_off=(responder("gamma", v4=REFUSED),)
+    ),
+    "a site that must staple does not, and there is no other": evidence(
+        strict_off=STRICT_OFF, turned_off=(responder("gamma", v4=SILENT),)
+    ),
+    "a site that must staple does not, and nobody knows": evidence(FINE, strict_off=STRICT_OFF),
+    "a site that must staple does not, beside a stall": replace(
+        beside(BAD), strict_off=STRICT_OFF, turned_off=(responder("gamma"),)
+    ),
     "nginx in front": front(Server.NGINX, evidence(FINE)),
     "nginx in front, slow": front(Server.NGINX, stalled(FINE)),
     "nginx in front, slow for all": front(Server.NGINX, no_one(stalled(FINE), seconds=3.5, error="timeout")),
