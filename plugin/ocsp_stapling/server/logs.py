@@ -31,6 +31,8 @@ class ErrorLogs:
     client_checks: bool
     hidden_by: Directive | None = None
     """The LogLevel that keeps stapling's errors out of the log."""
+    hidden_for: tuple[Directive, ...] = ()
+    """The same of single virtual hosts: what Apache has to say of their certificates is not written."""
     left_out: int = 0
     """Logs of virtual hosts beyond MOST_FILES."""
     foreign: tuple[Path, ...] = ()
@@ -56,10 +58,11 @@ def error_logs(server: ServerState) -> ErrorLogs:
     return ErrorLogs(
         (main, *read),
         server.stapling.client_checks is not None,
-        _hiding(server.tree),
-        len(own) - len(read),
-        tuple(path for path in read if own[path]),
-        forms_of(_formats(server.tree)),
+        hidden_by=_hiding(server.tree),
+        hidden_for=_hiding_vhosts(server.tree),
+        left_out=len(own) - len(read),
+        foreign=tuple(path for path in read if own[path]),
+        forms=forms_of(_formats(server.tree)),
     )
 
 
@@ -120,6 +123,13 @@ def _existing(path: str) -> list[Path]:
 def _hiding(tree: ConfigTree) -> Directive | None:
     line = tree.last("LogLevel")
     return line if line and _ssl_level(line.value) in _HIDING else None
+
+
+def _hiding_vhosts(tree: ConfigTree) -> tuple[Directive, ...]:
+    """The last LogLevel of each virtual host, where it hides; a value of its own keeps nothing of the server's."""
+    lines = (line for line in tree.directives if line.name == "LogLevel" and line.vhost and line.certain)
+    last = {line.vhost: line for line in lines}
+    return tuple(line for line in last.values() if _ssl_level(line.value) in _HIDING)
 
 
 def _ssl_level(value: str) -> str:

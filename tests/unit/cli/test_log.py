@@ -142,6 +142,21 @@ def test_without_a_file_the_servers_log_of_the_last_day_is_read(
     assert last in done.output.splitlines()[-3]
 
 
+def test_what_the_log_level_of_one_virtual_host_hides_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "error_log").touch()
+    conf = tmp_path / "httpd.conf"
+    conf.write_text("<VirtualHost *:443>\nServerName a.test\nLogLevel warn ssl:emerg\n</VirtualHost>\n")
+    paths_conf = tmp_path / "paths.conf"
+    paths_conf.write_text(f"file_error_log={tmp_path / 'error_log'}\nfile_conf={conf}\ndir_base={tmp_path}\n")
+    monkeypatch.setattr(layout.read_layout, "__defaults__", (paths_conf,))
+    told = " ".join(CliRunner().invoke(group, ["log"]).output.split())
+    assert told.startswith("No stapling failures are logged in the last 24 hours.")
+    assert "A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log:" in told
+    assert "httpd.conf:3" in told.replace(" ", "")
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_reader_that_leaves_early_causes_no_trace(tmp_path: Path, as_json: bool) -> None:
     log = tmp_path / "error_log"

@@ -97,6 +97,12 @@ def test_very_many_logs_are_bounded_and_counted(tmp_path: Path) -> None:
 )
 def test_a_log_level_that_hides_the_failures_is_known(tmp_path: Path, line: str, hidden: bool) -> None:
     assert (logs(tmp_path, line).hidden_by is not None) is hidden
+    of_one = logs(tmp_path, vhost(line))
+    assert (bool(of_one.hidden_for), of_one.hidden_by) == (hidden, None)
+
+
+def test_of_several_log_levels_of_a_virtual_host_the_last_counts(tmp_path: Path) -> None:
+    assert not logs(tmp_path, vhost("LogLevel ssl:emerg\nLogLevel warn")).hidden_for
 
 
 def test_a_log_is_read_once_under_however_many_names(tmp_path: Path) -> None:

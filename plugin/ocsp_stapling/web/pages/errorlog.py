@@ -35,6 +35,7 @@ def show() -> str:
         file=logs.files[0],
         more_files=len(logs.files) - 1,
         hidden_by=logs.hidden_by,
+        hidden_for=logs.hidden_for,
         zone=zone(),
     )
 
