@@ -105,12 +105,9 @@ class _Survey:
         log = self._part("The error log", lambda: self.request.read_log(logs, self.now))
         tested = self._part("The configuration test", lambda: _refused(Httpd(self.layout).configtest()))
         host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
-        shield: Part[ShieldEvidence | None] = self._part(
-            "The shield", lambda: surroundings.read_shield(state, self.settings)
-        )
+        shield = self._shield(state)
         met, asks = self._meeting(served, state, probe)
-        every, asked = probe.result(self.deadline, _late(served)), len(served.subjects)
-        findings = every[:asked]
+        findings = probe.result(self.deadline, _late(served))
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
         handshakes = met.result(self.deadline, ())
@@ -124,7 +121,7 @@ class _Survey:
             incomplete_chains=served.incomplete,
             never_stapled=served.never_stapled,
             strict_off=served.strict_off,
-            turned_off=of_turned_off(served.turned_off, every[asked:]),
+            turned_off=of_turned_off(served.turned_off, findings[len(served.subjects) :]),
             retirement=retirement(one for each in state.endpoints for one in each.certificates),
             unreadable=served.unreadable,
             unasked=served.unasked,
@@ -142,6 +139,9 @@ class _Survey:
     def _complete(self, evidence: Evidence, served: Served) -> Evidence:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _shield(self, state: ServerState) -> Part[ShieldEvidence | None]:
+        return self._part("The shield", lambda: surroundings.read_shield(state, self.settings))
 
     def _pages(self, served: Served) -> tuple[AuthorityEvidence, ...]:
         return surroundings.read_authorities(served.authorities, self.settings, self.now)
@@ -225,7 +225,7 @@ class _Survey:
         known: Mapping[str, Elsewhere] = pasted
         return Followup(
             served.subjects,
-            findings,
+            findings[: len(served.subjects)],
             network.worker_of(state.tree),
             known,
             self.settings.elsewhere.ssh_hosts,
