@@ -294,6 +294,21 @@ def test_an_access_is_read_as_openssl_does_or_the_certificate_is_unreadable(
         assert parse(made).ocsp_urls == urls == scan(made).ocsp_urls
 
 
+@pytest.mark.parametrize(("accesses", "readable"), [(256, True), (257, False)])
+def test_a_certificate_with_more_accesses_than_any_has_is_unreadable(accesses: int, readable: bool) -> None:
+    """Each costs time, and a file holds ten thousands of them."""
+    extension = x509.UnrecognizedExtension(
+        x509.AuthorityInformationAccess.oid, access_of(*[described(PLAIN)] * accesses)
+    )
+    made = encoded(issue(make_authority(), extra=extension))
+    for read in (parse, scan):
+        if readable:
+            assert read(made).ocsp_urls == ("http://a",)
+        else:
+            with pytest.raises(Problem):
+                read(made)
+
+
 def test_a_self_signed_certificate_says_so() -> None:
     assert make_authority().parsed.self_signed
 

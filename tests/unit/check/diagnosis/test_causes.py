@@ -294,6 +294,22 @@ def test_one_lying_date_hides_no_wrong_clock(outcome: Outcome, lie: float) -> No
     assert "2 hours ahead" in found.sentence
 
 
+@pytest.mark.parametrize("lies", [(9e8,), (-9e8,), (9e8, -9e8)])
+def test_one_operators_word_is_the_date_of_most_of_its_addresses(lies: Sequence[float]) -> None:
+    """Neither the first nor the last, the lowest nor the highest: a server of its fleet may have a wrong clock."""
+    dates = (HOURS, HOURS, HOURS, *lies)
+    for turn in range(len(dates)):
+        found = [
+            address(f"198.51.100.{number}", Outcome.STALE, clock_ahead=ahead)
+            for number, ahead in enumerate((*dates[turn:], *dates[:turn]), 1)
+        ]
+        one = told(Outcome.STALE)
+        fleet = replace(one, finding=replace(one.finding, addresses=tuple(found)))
+        verdict = diagnose(unstapled(fleet, told(Outcome.STALE, "beta", HOURS)))
+        assert (verdict.cause, verdict.action) == (Cause.CLOCK, Action.FIX_HERE)
+        assert "2 hours ahead" in verdict.sentence
+
+
 @pytest.mark.parametrize(
     ("responders", "leading"),
     [
