@@ -44,7 +44,7 @@ from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Settings
-from ocsp_stapling.shield.standing import ShieldEvidence
+from ocsp_stapling.shield.standing import ShieldEvidence, Standing
 from ocsp_stapling.text import counted
 
 _T = TypeVar("_T")
@@ -130,7 +130,7 @@ class _Survey:
             log=self._told(self._log_at_last(logs, log, handshakes), logs),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(state, tested.result(self.deadline, "")),
-            shield=shield.result(self.deadline, None),
+            shield=self._shielded(shield.result(self.deadline, None)),
             shield_offered=surroundings.offers_shield(state, self.settings),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
@@ -140,7 +140,7 @@ class _Survey:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
 
-    def _shield(self, state: ServerState) -> Part[ShieldEvidence | None]:
+    def _shield(self, state: ServerState) -> Part[Standing | None]:
         return self._part("The shield", lambda: surroundings.read_shield(state, self.settings))
 
     def _pages(self, served: Served) -> tuple[AuthorityEvidence, ...]:
@@ -177,6 +177,11 @@ class _Survey:
     def _ask(self, state: ServerState, targets: Sequence[Target], end: float) -> tuple[ResponderFinding, ...]:
         who = network.identity(network.worker_of(state.tree), state.tree.group)
         return network.probe(targets, self.settings.probe, who, end)
+
+    def _shielded(self, found: Standing | None) -> ShieldEvidence | None:
+        if found:
+            self.problems.append(lambda: found.unread_words)
+        return found
 
     def _meeting(
         self, served: Served, state: ServerState, probe: Part[tuple[ResponderFinding, ...]]

@@ -43,7 +43,7 @@ from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.refresh import DIRECTORY, wanted
-from ocsp_stapling.shield.standing import ShieldEvidence, standing
+from ocsp_stapling.shield.standing import Standing, standing
 from ocsp_stapling.text import place_of
 
 _DAY = timedelta(days=1)
@@ -223,11 +223,11 @@ def offers_shield(server: ServerState, settings: Settings) -> bool:
     return wanted_first and service.UNIT_FILE.exists() and server.stapling.md_stapling is None
 
 
-def read_shield(server: ServerState, settings: Settings) -> ShieldEvidence | None:
+def read_shield(server: ServerState, settings: Settings) -> Standing | None:
     """Return how the shield stands, None if it is not on."""
     if not server.shielded:
         return None
-    return standing(wanted(server.endpoints), settings.state_directory, DIRECTORY)
+    return standing(*wanted(server.endpoints), settings.state_directory, DIRECTORY)
 
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:

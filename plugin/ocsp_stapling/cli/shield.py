@@ -123,7 +123,13 @@ def status(as_json: bool) -> None:
         emit_json("shield", {"on": bool(found.port), "in_force": in_force, **_facts(found)})
     else:
         click.echo(_text(found, in_force, stapling))
-    sys.exit(0 if not found.port else 2 if not found.answering else int(bool(found.missing or found.revoked)))
+    sys.exit(
+        0
+        if not found.port
+        else 2
+        if not found.answering
+        else int(bool(found.missing or found.revoked or found.unread))
+    )
 
 
 def _facts(found: Any) -> dict[str, Any]:
@@ -185,13 +191,23 @@ def _text(found: Any, in_force: bool, stapling: bool = True) -> str:
     if last := found.last_failure:
         at = f"{when(last.at)}, " if last.at else ""
         rows.append(("Last failure", f"{at}{printable(last.responder)} ({printable(last.site)})"))
-    rows += [
+    on = click.style("on", fg="green" if found.answering else "red", bold=True)
+    return f"The shield is {on}.\n{table([*rows, *_faults(found)])}"
+
+
+def _faults(found: Any) -> list[tuple[str, str]]:
+    """What went wrong of late, and what could not be read."""
+    from ocsp_stapling.cli.output import printable
+    from ocsp_stapling.text import when
+
+    rows = [
         ("No new one", f"for {printable(site)} from {printable(host)}; the last is valid until {when(end)}")
         for end, site, host in found.stuck[:3]
     ]
     rows += [("Failed", f"{count}: {printable(reason)}") for reason, count in found.failures[:3]]
-    rows += [("Damaged", printable(text)) for text in found.damaged[:3]]
-    return f"The shield is {click.style('on', fg='green' if found.answering else 'red', bold=True)}.\n{table(rows)}"
+    if found.unread:
+        rows.append(("Not read", printable(found.unread_words)))
+    return rows + [("Damaged", printable(text)) for text in found.damaged[:3]]
 
 
 @shield.command()

@@ -9,13 +9,13 @@ import marshal
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import chain as chained
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from ocsp_stapling import files
 from ocsp_stapling.ocsp.certificate import Certificate, Leaf, Named, parse, read_pem_chain, scan
@@ -32,6 +32,7 @@ from ocsp_stapling.server.certificate_memory import (
     tags_of,
 )
 
+_Read = TypeVar("_Read")
 MAX_FILE_BYTES = 8 << 20
 MAX_CHAIN = 64
 MAX_CHAIN_BYTES = 256 << 10
@@ -84,7 +85,7 @@ def read_all(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, En
     One whose turn does not come within the bound has the problem NOT_READ and no tags: the next look goes on there.
     """
     cores = len(os.sched_getaffinity(0))
-    accounts = list(_by_account(pairs, owners).values())
+    accounts = by_account(pairs, owners)
     if len(pairs) < _SHARE_FROM or cores < 2 or threading.active_count() > 1:
         return _read_in_turn(accounts)
     # Dealt out file by file: half of each account's for each process.
@@ -103,28 +104,37 @@ def read_all(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, En
     return found | {pair: (tags, CertificateReading(*row)) for pair, tags, row in theirs}
 
 
-def _by_account(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[str, list[Pair]]:
+def by_account(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> list[list[Pair]]:
+    """Return the files of each account together."""
     found: dict[str, list[Pair]] = {}
     for pair in pairs:
         found.setdefault(owners.get(pair, ""), []).append(pair)
-    return found
+    return list(found.values())
 
 
 def _read_in_turn(accounts: Sequence[Sequence[Pair]]) -> dict[Pair, Entry]:
     """Next is always a file of the account whose files have cost least by now."""
-    found: dict[Pair, Entry] = {}
+    found = read_in_turn(accounts, _read, lambda entry: sum(size for _, size, _ in entry[0]))
+    unread: Entry = (), CertificateReading(problem=NOT_READ)
+    return {pair: found.get(pair, unread) for pair in chained.from_iterable(accounts)}
+
+
+def read_in_turn(
+    accounts: Sequence[Sequence[Pair]], read: Callable[[Pair], _Read], size: Callable[[_Read], int]
+) -> dict[Pair, _Read]:
+    """Return what `read` makes of each file, without those whose turn does not come; `size` is in bytes."""
+    found: dict[Pair, _Read] = {}
     bound = _SECONDS + _SECONDS_A_FILE * sum(map(len, accounts))
     spent, turns = 0.0, [(0.0, number, 0) for number, pairs in enumerate(accounts) if pairs]
     while turns and spent < bound:
         cost, number, at = heappop(turns)
         pair, began = accounts[number][at], time.thread_time()
-        entry = found[pair] = _read(pair)
-        took = time.thread_time() - began + _SECONDS_A_BYTE * sum(size for _, size, _ in entry[0])
+        made = found[pair] = read(pair)
+        took = time.thread_time() - began + _SECONDS_A_BYTE * size(made)
         spent += took
         if at + 1 < len(accounts[number]):
             heappush(turns, (cost + took, number, at + 1))
-    left = (accounts[number][at:] for _, number, at in turns)
-    return found | dict.fromkeys(chained.from_iterable(left), ((), CertificateReading(problem=NOT_READ)))
+    return found
 
 
 def _answer(writer: int, accounts: Sequence[Sequence[Pair]]) -> NoReturn:

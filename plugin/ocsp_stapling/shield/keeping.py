@@ -25,7 +25,7 @@ def look(settings: Settings) -> tuple[ServerState, Standing]:
     """Return the server and how its shield stands. Raises Problem as reading the configuration does."""
     here = look_at_server(settings.state_directory)
     here.require_readable()
-    return here, standing(wanted(here.endpoints, here.stapling.on), settings.state_directory, DIRECTORY)
+    return here, standing(*wanted(here.endpoints, here.stapling.on), settings.state_directory, DIRECTORY)
 
 
 def refresh_now(settings: Settings, seconds: float, at_once: bool = False) -> Pass:
@@ -39,7 +39,7 @@ def refresh_now(settings: Settings, seconds: float, at_once: bool = False) -> Pa
             return Pass(why_none="Another pass is asking for answers already.")
         here = look_at_server(settings.state_directory)
         ask = asking(settings.probe, _identity(here))
-        every = wanted(here.endpoints, here.stapling.on)
+        every = wanted(here.endpoints, here.stapling.on).certificates
         left = max(0.5, end - time.monotonic())
         return Refresher(DIRECTORY, settings.state_directory, ask).run(every, left, at_once)
 

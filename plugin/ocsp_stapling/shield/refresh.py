@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import shuffle
+from typing import NamedTuple
 
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
@@ -26,7 +28,8 @@ from ocsp_stapling.ocsp.issuer import is_signed_by, issuer_of
 from ocsp_stapling.ocsp.request import certificate_id
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server.certificate_files import certificates_in
+from ocsp_stapling.server.certificate_files import by_account, certificates_in, read_in_turn
+from ocsp_stapling.server.certificate_memory import Pair
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, host_of
 from ocsp_stapling.settings import ProbeSettings
 from ocsp_stapling.shield import store
@@ -68,6 +71,14 @@ class Wanted:
     must_staple: bool
 
 
+class Need(NamedTuple):
+    """What the shield needs answers for."""
+
+    certificates: list[Wanted]
+    unread: tuple[str, ...]
+    """Sites with a certificate whose turn to be read did not come this time: those of its account take too long."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """How asking about one certificate failed last: how often in a row, why, and when it may be tried again."""
@@ -94,24 +105,42 @@ class Pass:
     """Why nothing was asked, if nothing was."""
 
 
-def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> list[Wanted]:
+def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> Need:
     """Return every certificate that Apache staples, once each, with its issuer and the responder it names.
 
     `stapling` is whether it is on for the server. While it is off, those that it will staple when it is on again:
     their answers must be there then.
     """
-    found: dict[str, Wanted] = {}
-    for endpoint in endpoints:
-        if not (endpoint.stapling or (not stapling and endpoint.override is None)):
-            continue
-        for one in endpoint.certificates:
-            pair = _read(one) if one.ocsp_urls and one.chain_complete and not one.expired else None
-            if pair is not None:
-                url = _usable(one.ocsp_urls)
-                each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple)
-                if each.cert_id not in found or _is_forged(found[each.cert_id], each):
-                    found[each.cert_id] = each
-    return list(found.values())
+    stapled = [
+        (endpoint, one)
+        for endpoint in endpoints
+        if endpoint.stapling or (not stapling and endpoint.override is None)
+        for one in endpoint.certificates
+        if one.ocsp_urls and one.chain_complete and not one.expired
+    ]
+    read, found, unread = _read_all(stapled), dict[str, Wanted](), dict[str, None]()
+    for endpoint, one in stapled:
+        if _files(one) not in read:
+            unread[endpoint.name] = None
+        elif pair := read[_files(one)].pair:
+            url = _usable(one.ocsp_urls)
+            each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple)
+            if each.cert_id not in found or _is_forged(found[each.cert_id], each):
+                found[each.cert_id] = each
+    return Need(list(found.values()), tuple(unread))
+
+
+def _read_all(stapled: Sequence[tuple[Endpoint, EndpointCertificate]]) -> Mapping[Pair, _Reading]:
+    """One account's files that take long to read keep nobody else's from it; each look reads others of them."""
+    owners = {_files(one): endpoint.owner or "" for endpoint, one in stapled}
+    accounts = by_account(list(owners), owners)
+    for files in accounts:
+        shuffle(files)
+    return read_in_turn(accounts, _read, lambda reading: reading.size)
+
+
+def _files(one: EndpointCertificate) -> Pair:
+    return str(one.file), str(one.issuer_file or "")
 
 
 def _is_forged(one: Wanted, other: Wanted) -> bool:
@@ -130,14 +159,22 @@ def _usable(urls: Sequence[str]) -> str:
     return next((url for url in urls if url.lower().startswith("http://")), urls[0])
 
 
-def _read(one: EndpointCertificate) -> tuple[Certificate, Certificate] | None:
+class _Reading(NamedTuple):
+    """A certificate and its issuer, None if they cannot be had, and how many bytes were read for it."""
+
+    size: int
+    pair: tuple[Certificate, Certificate] | None
+
+
+def _read(pair: Pair) -> _Reading:
+    files, size = [Path(name) for name in pair if name], 0
     try:
-        blocks = [*certificates_in(one.file), *(certificates_in(one.issuer_file) if one.issuer_file else ())]
-        leaf, *others = map(parse, blocks)
+        size = sum(path.stat().st_size for path in files)
+        leaf, *others = (parse(block) for path in files for block in certificates_in(path))
         issuer = issuer_of(leaf, others)
     except (OSError, ValueError, Problem):
-        return None
-    return (leaf, issuer) if issuer else None
+        return _Reading(size, None)
+    return _Reading(size, (leaf, issuer) if issuer else None)
 
 
 def cert_id_of(certificate: Certificate, issuer: Certificate) -> str:

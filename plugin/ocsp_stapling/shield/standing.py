@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.shield import relay, store
+from ocsp_stapling.text import counted, listed
 
 if TYPE_CHECKING:
     from ocsp_stapling.shield.refresh import Attempt, Wanted
@@ -97,6 +98,20 @@ class Standing(ShieldEvidence):
     """Why asking failed, most frequent first."""
     damaged: tuple[str, ...] = ()
     """Files of the store that hold no answer."""
+    unread: tuple[str, ...] = ()
+    """Sites with a certificate that was not read: those of its account take too long. The next look reads others."""
+
+    @property
+    def unread_words(self) -> str:
+        """What was not read and what that means, "" if all was."""
+        if not self.unread:
+            return ""
+        return (
+            f"Not read for the shield: certificates of {counted(self.unread, 'site')} ({listed(self.unread)}), "
+            "because those of their account take too long to read. The next look reads others of them; files far "
+            "larger than a certificate and its chain are best replaced."
+        )
+
     next_refresh: datetime | None = None
     """When the first of all is due to be asked about; the watch does it with its next look from then on."""
     last_failure: LastFailure | None = None
@@ -112,45 +127,55 @@ class Standing(ShieldEvidence):
 
 
 def standing(
-    wanted: Sequence[Wanted], state_directory: Path, directory: Path, now: float | None = None
+    wanted: Sequence[Wanted],
+    unread: Sequence[str],
+    state_directory: Path,
+    directory: Path,
+    now: float | None = None,
 ) -> Standing:
-    """Return how the shield stands for these certificates."""
+    """Return how the shield stands for these certificates; of sites in `unread` one could not be looked at."""
     # Asking authorities takes long to load, and a change only wants to know the relay's port.
     from ocsp_stapling.shield.refresh import due_at, read_attempts
 
     moment = time.time() if now is None else now
     kept, damaged = store.load(directory)
-    missed = moment - _LAMENTED_SECONDS
-    held = {one.cert_id: each for one in wanted if (each := kept.get(one.cert_id)) and each.until > missed}
+    held = {one.cert_id: kept[one.cert_id] for one in wanted if one.cert_id in kept}
+    held = {cert_id: each for cert_id, each in held.items() if each.until > moment - _LAMENTED_SECONDS}
     valid = {cert_id: each for cert_id, each in held.items() if each.until > moment}
     attempts = read_attempts(state_directory)
-    reasons = Counter(attempts[one.cert_id].reason for one in wanted if one.cert_id in attempts)
     lacking = [one for one in wanted if one.cert_id not in valid]
     port = wished_port(state_directory)
     count = question_count(port) if port else None
+    due = _next_refresh(wanted, valid, attempts, lambda each: due_at(each, store.stored_at(directory, each)))
     return Standing(
         port=port,
         answering=count is not None,
         certificate_count=len(wanted),
         held_count=len(valid),
-        revoked=tuple(
-            one.site for one in wanted if one.cert_id in valid and valid[one.cert_id].status == "revoked"
-        ),
+        revoked=_revoked(wanted, valid),
         missing=tuple(one.site for one in lacking),
         missing_must_staple=tuple(one.site for one in lacking if one.must_staple),
         earliest_end=_moment(min((each.until for each in valid.values()), default=None)),
         oldest=_moment(min((each.this_update for each in valid.values()), default=None)),
-        failures=tuple(reasons.most_common()),
+        failures=_reasons(wanted, attempts),
         damaged=damaged,
+        unread=tuple(unread),
         responders=_of_responders(wanted, held, valid, attempts),
         question_count=count,
-        next_refresh=_moment(
-            _next_refresh(
-                wanted, valid, attempts, lambda each: due_at(each, store.stored_at(directory, each))
-            )
-        ),
+        next_refresh=_moment(due),
         last_failure=_last_failure(wanted, attempts),
     )
+
+
+def _revoked(wanted: Sequence[Wanted], valid: Mapping[str, store.Kept]) -> tuple[str, ...]:
+    return tuple(
+        one.site for one in wanted if one.cert_id in valid and valid[one.cert_id].status == "revoked"
+    )
+
+
+def _reasons(wanted: Sequence[Wanted], attempts: Mapping[str, Attempt]) -> tuple[tuple[str, int], ...]:
+    found = Counter(attempts[one.cert_id].reason for one in wanted if one.cert_id in attempts)
+    return tuple(found.most_common())
 
 
 def _moment(seconds: int | None) -> datetime | None:

@@ -53,7 +53,7 @@ def test_each_certificate_of_a_virtual_host_is_asked_about_once(tree: Tree) -> N
     (tree.base / "second.pem").write_bytes(pem(second) + pem(authority.certificate))
     both = f"SSLCertificateFile {tree.base}/second.pem\n"
     tree.conf(sites={"a.test": both, "b.test": both, "c.test": "SSLUseStapling off\n"})
-    found = wanted(tree.situation().server.endpoints)
+    found = wanted(tree.situation().server.endpoints).certificates
     assert len(found) == len({one.cert_id for one in found}) == 2
     assert {one.url for one in found} >= {"http://ocsp.other.test/"}
 

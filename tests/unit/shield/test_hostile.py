@@ -27,8 +27,10 @@ from ocsp_stapling.ocsp.answer import MAX_ANSWER_BYTES, Answer, Verdict, verify_
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.prober import MAX_LOOKUPS_AT_ONCE
+from ocsp_stapling.server.certificate_files import MAX_FILE_BYTES
+from ocsp_stapling.server.certificate_memory import Pair
 from ocsp_stapling.settings import ProbeSettings
-from ocsp_stapling.shield import store
+from ocsp_stapling.shield import refresh, standing, store
 from ocsp_stapling.shield.refresh import Refresher, Wanted, asking, cert_id_of, wanted
 from tests.unit.change.made import Tree
 from tests.unit.ocsp.authority import (
@@ -106,9 +108,54 @@ def test_who_writes_anothers_serial_number_into_his_certificate_is_not_asked_ins
         (tmp_path / file).write_bytes(pem(certificate) + pem(CA.certificate))
     files = ["m.pem", "v.pem"] if first else ["v.pem", "m.pem"]
     tree.conf(sites={f"{each[0]}.test": f"SSLCertificateFile {tmp_path}/{each}\n" for each in files})
-    found = wanted(tree.situation().server.endpoints)
+    found = wanted(tree.situation().server.endpoints).certificates
     same = [one for one in found if one.certificate.serial == victim.serial_number]
     assert [(one.url, one.site, one.must_staple) for one in same] == [("http://ocsp.a.test/", "v.test", True)]
+
+
+def test_one_accounts_files_that_take_long_to_read_keep_nobody_elses_from_being_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of the largest size that is read; what was not read is said, and others are read the next time."""
+    small = pem(issue(CA, "http://ocsp.a.test/")) + pem(CA.certificate)
+    filling = b"-----BEGIN X-----\n"
+    large = tmp_path / "large.pem"
+    large.write_bytes(small + filling * ((MAX_FILE_BYTES - len(small)) // len(filling)))
+    (tmp_path / "fine.pem").write_bytes(pem(issue(CA, "http://ocsp.b.test/")) + pem(CA.certificate))
+    flood = [tmp_path / f"flood{number}.pem" for number in range(400)]
+    for path in flood:
+        path.hardlink_to(large)
+    tree = Tree(tmp_path)
+    tree.conf(
+        sites={
+            "a.test": f"SSLCertificateFile {large}\n",
+            "z.test": f"SSLCertificateFile {tmp_path}/fine.pem\n",
+        }
+    )
+    sites = {each.name: each for each in tree.situation().server.endpoints}
+    his, fine, one = sites["a.test"], sites["z.test"], sites["a.test"].certificates[-1]
+    usual, read = refresh._read, list[Pair]()
+
+    def noted(pair: Pair) -> refresh._Reading:
+        read.append(pair)
+        return usual(pair)
+
+    monkeypatch.setattr(refresh, "_read", noted)
+    vhost = his.vhost._replace(owner="mallory")
+    many = [replace(his, vhost=vhost, certificates=(one._replace(file=path),)) for path in flood]
+
+    begin = time.thread_time()
+    found = wanted([*many, fine])
+    took = time.thread_time() - begin
+
+    assert "http://ocsp.b.test/" in [each.url for each in found.certificates]
+    assert found.unread == ("a.test",)
+    assert took < 4  # all of them: more than ten
+    told = standing.standing(*found, tmp_path, tmp_path)
+    assert "Not read for the shield: certificates of 1 site (a.test)" in _text(replace(told, port=340), True)
+    first = set(read)
+    wanted([*many, fine])
+    assert set(read) > first
 
 
 def test_a_url_of_any_length_leaves_room_for_the_answer_in_its_file(world: World) -> None:

@@ -20,7 +20,7 @@ def moment(seconds: float) -> datetime:
 
 
 def told(world: World) -> Standing:
-    return standing(world.certificates, world.base / "state", world.base / "store", world.now)
+    return standing(world.certificates, (), world.base / "state", world.base / "store", world.now)
 
 
 def test_the_next_refresh_is_that_of_the_first_answer_and_at_once_where_one_is_missing(world: World) -> None:

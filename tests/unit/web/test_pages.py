@@ -463,6 +463,7 @@ def standing(**more: object) -> Standing:
             "1 answer missing",
             "Last failure (1 certificate), about a.example at ocsp.test: no answer within 3 s.",
         ),
+        ({"unread": ("d.example",)}, True, "Certificates not read", "certificates of 1 site (d.example)"),
         ({"revoked": ("b.example",)}, True, "Revoked", "Revoked by the authority: b.example."),
         (
             {"responders": (ShieldedResponder("ocsp.test", 3, 0, 1, LONG_AGO, "c.example", LONG_AGO),)},

@@ -84,6 +84,8 @@ def _state(found: Standing, in_force: bool) -> tuple[Tone, str]:
         return "bad", "Revoked"
     if found.missing:
         return "warn", f"{counted(found.missing, 'answer')} missing"
+    if found.unread:
+        return "warn", "Certificates not read"
     return "good", "On"
 
 
@@ -101,6 +103,8 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
         yield f"Without an answer: {listed(found.missing, 3)}."
     if found.missing_must_staple:
         yield f"Must-Staple among them, which Firefox refuses: {listed(found.missing_must_staple, 3)}."
+    if found.unread:
+        yield found.unread_words
     for end, site, host in found.stuck[:3]:
         yield f"No new answer for {site} from {host}; the last one is valid until {when(end)}."
     if last := found.last_failure:
