@@ -148,6 +148,8 @@ def _faulty(
     hits = severity is Severity.STALLING or measured.aborted
     guilty = _handing_on(evidence, found, measured) if handed_on else _guilty(evidence, found)
     alone = _alone(evidence, found, guilty, slow=measured.lasting) if hits or handed_on else _Alone()
+    if handed_on and severity is not Severity.STALLING and not alone.alone:
+        alone = _handing_on_alone(measured)
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
@@ -264,6 +266,20 @@ def _handing_on(
     """The responders whose errors Apache staples."""
     pairs = zip(evidence.responders, found, strict=True)
     return [one for one, why in pairs if not why.ok and _errors_handed_on(measured, why)]
+
+
+def _handing_on_alone(measured: Measured) -> _Alone:
+    """The sites that hand errors on where others of the same responder do not: a line of their own does it."""
+    handing = {(h.responder, h.site) for h in measured.bad_staple if h.staple in _ERROR_STAPLES}
+    silent = {h.responder for h in measured.without_staple if (h.responder, h.site) not in handing}
+    names = tuple(sorted({site for _, site in handing}))
+    if (
+        len(names) > _NAMED_AT_MOST
+        or any(map(is_other, names))
+        or any(responder not in silent for responder, _ in handing)
+    ):
+        return _Alone()
+    return _Alone(names)
 
 
 def _unknown_handed_on(measured: Measured, one: ResponderDiagnosis) -> bool:

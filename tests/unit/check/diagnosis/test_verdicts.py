@@ -46,6 +46,7 @@ from tests.unit.check.diagnosis.made import (
 WORDS = Path(__file__).with_name("verdicts.txt")
 FINE = responder("zeta")
 SILENT, REFUSED = Outcome.REPLY_TIMEOUT, Outcome.REFUSED
+LATER = responder(v4=Outcome.TRY_LATER)
 OWN_SITES = tuple(
     Site(f"his{number}.example", owner="anna", where=f"/x.conf:{number}") for number in range(4)
 )
@@ -130,6 +131,15 @@ MADE: dict[str, Evidence] = {
     "an error is handed on": evidence(
         responder(v4=Outcome.TRY_LATER),
         handshakes=met(responder(v4=Outcome.TRY_LATER), staple="try-later"),
+    ),
+    "an error is handed on by one of its sites": evidence(
+        LATER,
+        FINE,
+        handshakes=(
+            *met(LATER, staple="try-later"),
+            *met(replace(LATER, sites=LATER.sites[1:]), staple=""),
+            *met(FINE),
+        ),
     ),
     "one customer's error is handed on": evidence(
         theirs(responder(v4=Outcome.TRY_LATER)),
