@@ -153,7 +153,7 @@ def _faulty(
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
-    whose = (*_whose(evidence, found, alone.alone), _through(evidence))
+    whose = (*_whose(evidence, found, alone.alone), _through(evidence), _again(evidence, leading, waits))
     meanwhile = _meanwhile(evidence, leading, found, measured, handed_on)
     return Diagnosis(
         leading.cause,
@@ -356,6 +356,21 @@ def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
     """Say whether the address that Apache tries first answers; then the others are not missed yet."""
     firsts = [one.finding.addresses[:1] for one in evidence.responders if one.url == leading.url]
     return any(address.outcome.is_good for first in firsts for address in first)
+
+
+def _again(evidence: Evidence, leading: ResponderDiagnosis, waits: Sequence[str]) -> str:
+    """What ends a wait for silent addresses: httpd tries the next (send_request) until one takes its connection."""
+    if leading.why.outcome is not Outcome.CONNECT_TIMEOUT or not waits:
+        return ""
+    tried = [one.finding.addresses for one in evidence.responders if one.url == leading.url]
+    takes = [next((each for each in one if each.tcp_ms is not None), None) for one in tried]
+    if not any(one is not None and one.outcome.is_good for one in takes):
+        return ""
+    return (
+        "Another of its addresses answers, and Apache goes on to it after its time-out: a certificate whose staple "
+        "has come is served at once until Apache fetches the next; then its visitors, and all whose staples are "
+        "due, wait again."
+    )
 
 
 def _is_stapled(measured: Measured, leading: ResponderDiagnosis) -> bool:

@@ -132,6 +132,12 @@ MADE: dict[str, Evidence] = {
         responder(v4=Outcome.TRY_LATER),
         handshakes=met(responder(v4=Outcome.TRY_LATER), staple="try-later"),
     ),
+    "the first address is silent, the second answers": stalled(
+        responder(v6=address(V6, Outcome.CONNECT_TIMEOUT), v4=address(V4, Outcome.OK)), FINE
+    ),
+    "the first address takes the connection and is silent": stalled(
+        responder(v6=address(V6, SILENT), v4=address(V4, Outcome.OK)), FINE
+    ),
     "an error is handed on by one of its sites": evidence(
         LATER,
         FINE,
