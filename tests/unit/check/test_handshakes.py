@@ -174,18 +174,23 @@ def test_a_site_that_is_quick_is_told_once(sites: Sites) -> None:
     assert [h.asked for h in found] == [False, True]
 
 
-@pytest.mark.parametrize("cut", [["s8-0.test"], [f"s{number}-0.test" for number in range(4, 9)]])
-def test_every_place_that_was_broken_off_is_met_again_before_slow_ones(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch, cut: list[str]
-) -> None:
-    """Else a mere restart would be taken for a worker that crashes."""
+def break_off(sites: Sites, monkeypatch: pytest.MonkeyPatch, names: Sequence[str]) -> None:
+    """Have handshakes with these end before they are done when they ask for a staple."""
     ended = Handshake(Door("192.0.2.1", 443, ""), True, 0.01, "reset")
     usual = sites._meet
     monkeypatch.setattr(
         sites,
         "_meet",
-        lambda door, ask: replace(ended, door=door) if ask and door.name in cut else usual(door, ask),
+        lambda door, ask: replace(ended, door=door) if ask and door.name in names else usual(door, ask),
     )
+
+
+@pytest.mark.parametrize("cut", [["s8-0.test"], [f"s{number}-0.test" for number in range(4, 9)]])
+def test_every_place_that_was_broken_off_is_met_again_before_slow_ones(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, cut: list[str]
+) -> None:
+    """Else a mere restart would be taken for a worker that crashes."""
+    break_off(sites, monkeypatch, cut)
     monkeypatch.setattr(handshakes, "_staple", lambda _place, _made: "good")
     sites.seconds = {f"s{number}-0.test": 2.0 for number in range(3, 9)}
 
@@ -199,12 +204,6 @@ def test_every_place_that_was_broken_off_is_met_again_before_slow_ones(
 def test_a_further_site_of_a_responder_that_was_broken_off_is_met_again(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = Handshake(Door("192.0.2.1", 443, ""), True, 0.01, "reset")
-    usual = sites._meet
-    monkeypatch.setattr(
-        sites,
-        "_meet",
-        lambda door, ask: replace(ended, door=door) if ask and door.name == "s1-5.test" else usual(door, ask),
-    )
+    break_off(sites, monkeypatch, ["s1-5.test"])
     found = handshakes.meet([subject(1, sites=6)], 3, LATER, no_failures, widely=True)
     assert [each.site for each in found if each.repeated] == ["s1-5.test"]
