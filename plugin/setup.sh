@@ -179,6 +179,26 @@ remove_hooks() {
     if [ -x "$CPANEL/bin/manage_hooks" ] && [ "$(hooks_registered)" -gt 0 ]; then manage_hooks delete; fi
 }
 
+# Root's processes that run a program of ours: started by hand, or left behind by a run that was killed.
+own_programs() {
+    local process first
+    for process in /proc/[0-9]*; do
+        IFS= read -r -d '' first 2>/dev/null <"$process/cmdline" || continue
+        case $first in "$HOME_DIR"/*) if [ -O "$process" ]; then printf '%s ' "${process##*/}"; fi ;; esac
+    done
+}
+
+# What they write after they were removed would stay on the server.
+await_own_programs() {
+    local running ticks=0
+    while running=$(own_programs) && [ -n "$running" ]; do
+        if [ "$ticks" -eq 0 ]; then say "Waiting for the plugin's programs to end (process ${running% }) ..."; fi
+        if [ "$ticks" -ge 300 ]; then say "They did not end in 30 seconds; what they write now may stay."; return; fi
+        sleep 0.1
+        ticks=$((ticks + 1))
+    done
+}
+
 # Take everything away that any installed release put anywhere; /opt/ocsp-stapling itself goes last, so that an
 # interrupted removal can be repeated.
 remove_plugin() {
@@ -186,6 +206,7 @@ remove_plugin() {
     for release in "$RELEASES"/*/; do
         [ -d "${release}files" ] && stop_units "${release%/}"
     done
+    await_own_programs
     for release in "$RELEASES"/*/; do remove_files "${release%/}"; done
     remove_hooks
     systemctl daemon-reload >>"$LOG" 2>&1 || true

@@ -333,6 +333,23 @@ def test_killed_at_random_instants_it_can_be_repeated(server: Machine, kit: Kit)
     assert traces(server) == []
 
 
+def test_removal_waits_for_a_program_of_ours_that_still_runs(installed: Machine) -> None:
+    """One that a killed removal left behind wrote its state after the next removal had taken it away."""
+    late = "import pathlib, time\nwhile not pathlib.Path('/tmp/go').exists(): time.sleep(0.1)\n"
+    late += "pathlib.Path('/var/lib/ocsp-stapling').mkdir(exist_ok=True)"
+    left_over = installed.popen(f"{HOME}/current/bin/python", "-c", late)
+    removal = installed.popen(f"{HOME}/current/uninstall.sh", "--purge", "--yes")
+    try:
+        time.sleep(8)
+        assert removal.poll() is None
+        installed.run("touch", "/tmp/go")
+        assert "Waiting for the plugin's programs to end" in removal.communicate(timeout=60)[0]
+    finally:
+        installed.run("touch", "/tmp/go")
+        left_over.wait(60)
+    assert installed.run("test", "-e", "/var/lib/ocsp-stapling", check=False).returncode == 1
+
+
 def traces(machine: Machine) -> list[str]:
     """What runs of the installer left in directories that are in memory or for temporary files."""
     found = machine.run(
