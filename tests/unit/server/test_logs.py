@@ -89,6 +89,7 @@ def test_very_many_logs_are_bounded_and_counted(tmp_path: Path) -> None:
         ("", False),
         ("LogLevel warn", False),
         ("LogLevel crit", True),
+        ("LogLevel emerg", True),
         ("LogLevel warn ssl:crit", True),
         ("LogLevel emerg ssl:info", False),
         ("LogLevel warn mod_ssl.c:alert", True),
@@ -189,6 +190,27 @@ def test_lines_forged_in_apaches_own_log_make_a_check_warn_and_do_no_more(tmp_pa
     assert not look_at(document, "watch").opens
     off = replace(quick, configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN))
     assert diagnose(off).action is Action.TURN_ON
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another group")
+@pytest.mark.parametrize(
+    ("group", "mode", "foreign"), [(0, 0o660, False), (4321, 0o640, False), (4321, 0o660, True)]
+)
+def test_a_log_that_a_group_can_write_may_hold_anybodys_lines(
+    tmp_path: Path, group: int, mode: int, foreign: bool
+) -> None:
+    log = tmp_path / "own.log"
+    log.touch()
+    log.chmod(mode)
+    os.chown(log, 0, group)
+    _private(tmp_path)
+    assert logs(tmp_path, vhost(f"ErrorLog {log}")).foreign == ((log,) if foreign else ())
+
+
+def test_a_log_that_apache_may_not_write_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "own.log").touch()
+    line = f"<IfModule mod_unheard_of.c>\nErrorLog {tmp_path}/own.log\n</IfModule>"
+    assert len(logs(tmp_path, vhost(line)).files) == 1
 
 
 def _terabyte(log: Path) -> None:

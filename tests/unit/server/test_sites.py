@@ -122,3 +122,20 @@ def test_where_no_certificate_asks_the_chain_is_that_of_the_one_that_speaks(
     (own,) = sites(tmp_path, vhost("c.test", tmp_path / "self.pem"))
     assert (lame.chain_complete, fine.chain_complete) == (False, True)
     assert own.chain_complete is own.certificates[0].chain_complete
+
+
+def test_an_unreadable_certificate_never_speaks_for_a_site(tmp_path: Path, files: list[Path]) -> None:
+    issuer = files[0].read_bytes().split(b"-----END CERTIFICATE-----\n")[1]
+    (tmp_path / "self.pem").write_bytes(issuer + b"-----END CERTIFICATE-----\n")
+    (site,) = sites(tmp_path, vhost("a.test", tmp_path / "none", f"SSLCertificateFile {tmp_path}/self.pem"))
+    assert (site.certificate_file, site.self_signed, site.expired) == (tmp_path / "self.pem", True, False)
+
+
+def test_a_chain_is_lacking_only_where_somebody_would_be_asked(tmp_path: Path, files: list[Path]) -> None:
+    leaf, issuer, _ = files[0].read_bytes().split(b"-----END CERTIFICATE-----\n")
+    (tmp_path / "leaf.pem").write_bytes(leaf + b"-----END CERTIFICATE-----\n")
+    (tmp_path / "self.pem").write_bytes(issuer + b"-----END CERTIFICATE-----\n")
+    lame, own = sites(
+        tmp_path, vhost("a.test", tmp_path / "leaf.pem") + vhost("b.test", tmp_path / "self.pem")
+    )
+    assert (lame.findings(), own.findings()) == (("chain-incomplete",), ())

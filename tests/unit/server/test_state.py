@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ocsp_stapling.apache import includes, managed_block
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change import plan
 from ocsp_stapling.cli.config import config
@@ -217,3 +218,18 @@ def test_a_virtual_host_that_is_off_itself_is_no_sample_for_an_on(tree: Tree) ->
     made = plan.make(wish("on", write_on=True), tree.situation())
     assert made.samples[0].door.name == "a.test"
     assert [sample.staple for sample in made.samples if sample.door.name == "own.test"] == [False]
+
+
+@pytest.mark.parametrize("managed", [True, False])
+@pytest.mark.parametrize("on", [True, False])
+def test_apache_asks_our_relay_where_our_block_sends_it_there_and_stapling_is_on(
+    tree: Tree, managed: bool, on: bool
+) -> None:
+    cache = "SSLStaplingCache shmcb:c(1048576)"
+    lines = managed_block.shield_block("root", "", NOW, cache, 341, on)
+    body = includes.apply(b"", lines) if managed else "\n".join(lines).encode() + b"\n"
+    tree.conf(ssl=SSL.replace("SSLUseStapling On", "SSLUseStapling Off"))
+    tree.pre[0].write_bytes(body)
+    now = tree.situation().server
+    assert (now.relay_port, now.shielded) == ((341, on) if managed else (0, False))
+    assert {one.vhost.force_url is None for one in now.endpoints} == {managed}

@@ -112,3 +112,27 @@ def test_cpanels_lists_are_read(tmp_path: Path) -> None:
 )
 def test_addresses_are_read(text: str, expected: Address) -> None:
     assert address(text) == expected
+
+
+def test_a_line_that_may_not_hold_is_not_in_force_in_a_virtual_host(tmp_path: Path) -> None:
+    unknown = "<IfModule mod_unheard_of.c>\nSSLOCSPProxyURL http://no.test/\n</IfModule>\n"
+    conf = (
+        "SSLOCSPProxyURL http://yes.test/\nSSLCipherSuite HIGH\n<VirtualHost *:443>\nSSLEngine on\n"
+        f"SSLCertificateFile a.pem\nSSLCipherSuite LOW\n{unknown}</VirtualHost>\n"
+    )
+    (found,) = vhosts(tmp_path, conf)
+    assert {name: line.value for name, line in found.in_force.items()} == {
+        "SSLOCSPProxyURL": "http://yes.test/"
+    }
+
+
+def test_the_server_itself_is_none_where_it_listens_at_no_port(tmp_path: Path) -> None:
+    itself = "ServerName srv.test\nSSLEngine on\nSSLCertificateFile srv.pem\n"
+    taken = "<VirtualHost *:443>\nServerName a.test\nSSLEngine off\n</VirtualHost>\n"
+    for listen, wanted in (
+        ("", []),
+        ("Listen 443\n", []),
+        ("Listen 443\nListen 8443\n", [("srv.test", 8443)]),
+    ):
+        found = vhosts(tmp_path, listen + itself + taken)
+        assert [(one.name, one.addresses[0].port) for one in found] == wanted, listen
