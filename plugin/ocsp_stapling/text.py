@@ -1,9 +1,13 @@
-"""Small helpers for plain sentences."""
+"""What people and programs read: small helpers for plain sentences, and what all JSON documents share.
+
+The documents' schemas are docs/json/; over all of them a name has one meaning and one type.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _NAMES_SHOWN = 3
 _URL_SHOWN = 100
@@ -113,3 +117,21 @@ def place_of(address: str, port: int) -> str:
 def host_of(url: str) -> str:
     """Return the host of a URL for a sentence, or as much of the URL as one can hold."""
     return shown(url.partition("://")[2].partition("/")[0] or url)
+
+
+_VERSION = 1
+
+
+def schema(name: str) -> str:
+    """Return what `schema` says in a document of this kind; the number rises when a key goes or changes its type."""
+    return f"ocsp-stapling/{name}/{_VERSION}"
+
+
+def versioned(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts as a document that says which schema it follows."""
+    return {"schema": schema(name), **facts}
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in the server's zone, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="milliseconds")

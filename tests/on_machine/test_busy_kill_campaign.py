@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine, Shape
 from tests.on_machine.admin import (
     GLOBAL,
@@ -167,8 +167,8 @@ class BusyCampaign:
         found = file_state(self.machine)
         told = (run, self._operations()[-4:], found)
         for each, (path, _, _) in zip(self.editors, FOREIGN, strict=True):
-            assert includes.remove(found[path][0]) == each.wanted, told
-        blocks = {path: includes.find(content) is not None for path, (content, *_) in found.items()}
+            assert managed_block.remove(found[path][0]) == each.wanted, told
+        blocks = {path: managed_block.find(content) is not None for path, (content, *_) in found.items()}
         assert len(set(blocks.values())) == 1, (
             run,
             blocks,
@@ -199,7 +199,7 @@ class BusyCampaign:
         return [{"action": action, "state": state, "after": after.get(one)} for one, action, state in rows]
 
     def _blocked(self) -> bool:
-        return includes.find(self.machine.path(GLOBAL).read_bytes()) is not None
+        return managed_block.find(self.machine.path(GLOBAL).read_bytes()) is not None
 
     def _owners(self) -> list[tuple[int, int, int]]:
         return [each[1:] for each in file_state(self.machine).values()]

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine
 from tests.on_machine.admin import GLOBAL, TWO, parent, stapled, switch
 from tests.on_machine.editors import Editor, by_rename, in_place
@@ -43,7 +43,7 @@ def test_no_byte_is_lost_between_twenty_calls_and_two_editors(machine: Machine) 
     assert final.code == 0, final.told
     for each in editors:
         content = each.path.read_bytes()
-        assert includes.find(content) is None
+        assert managed_block.find(content) is None
         assert content == each.wanted
         assert not list(each.path.parent.glob(".*ocsp-stapling*"))
     assert parent(machine)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine
 from tests.on_machine.admin import (
     CONF,
@@ -28,7 +28,7 @@ from tests.on_machine.admin import (
 )
 
 pytestmark = pytest.mark.machine
-OFF_BLOCK = includes.apply(b"", ["<IfModule ssl_module>", "    SSLUseStapling Off", "</IfModule>"])
+OFF_BLOCK = managed_block.apply(b"", ["<IfModule ssl_module>", "    SSLUseStapling Off", "</IfModule>"])
 SITE = "site0002.example.test"
 EA4_CONF = "/etc/cpanel/ea4/ea4.conf"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine
 from tests.on_machine.admin import (
     GLOBAL,
@@ -40,8 +40,8 @@ def check(machine: Machine, called: Called, before: dict[str, Any], what: str) -
     """The files are the old ones or hold exactly the block, as the result says; Apache serves what they say."""
     now = file_state(machine)
     if called.code == 0:
-        assert [includes.remove(each[0]) for each in now.values()] == [FOREIGN, b""], what
-        assert includes.find(now[GLOBAL][0]), what
+        assert [managed_block.remove(each[0]) for each in now.values()] == [FOREIGN, b""], what
+        assert managed_block.find(now[GLOBAL][0]), what
     else:
         assert called.code in (1, 3), (what, called.told)
         assert now == before, (what, called.told)
@@ -260,5 +260,5 @@ def test_a_kill_and_a_clock_an_hour_back_are_recovered(machine: Machine) -> None
     listed = call(machine, "history", "--json").document["operations"]
     assert listed[0]["state"] in ("done", "restored")
     machine.run(RESTART, "--check")
-    blocked = includes.find(machine.path(GLOBAL).read_bytes()) is not None
+    blocked = managed_block.find(machine.path(GLOBAL).read_bytes()) is not None
     assert stapled(machine) is not blocked

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine
 from tests.on_machine.admin import (
     GLOBAL,
@@ -129,7 +129,7 @@ class Campaign:
         ending = self._ending(before, now, last)
         assert ending, (what, last, before, now)
         assert [each[1:] for each in now.values()] == [each[1:] for each in before.values()], what
-        assert [includes.remove(each[0]) for each in now.values()] == list(FOREIGN), what
+        assert [managed_block.remove(each[0]) for each in now.values()] == list(FOREIGN), what
         assert parent(self.machine), what
         assert stapled(self.machine) is not self._blocked(), (what, ending)
         assert self._rest_of_disk() == self.untouched, what
@@ -169,7 +169,7 @@ class Campaign:
         started.communicate()
 
     def _blocked(self) -> bool:
-        return includes.find(self.machine.path(GLOBAL).read_bytes()) is not None
+        return managed_block.find(self.machine.path(GLOBAL).read_bytes()) is not None
 
     def _rest_of_disk(self) -> dict[str, Any]:
         names = {f"etc/upper{path.removeprefix('/etc')}" for path in (GLOBAL, TWO)}
@@ -238,8 +238,8 @@ def test_a_switch_killed_around_a_rebuild_of_httpd_conf_is_recovered(machine: Ma
         sabotage(machine, "kill", point, "off", "--yes", "--json")
         assert call(machine, "history").code == 0
         content = machine.path(GLOBAL).read_bytes() if machine.path(GLOBAL).exists() else b""
-        assert stapled(machine) is (includes.find(content) is None), point
-        assert includes.remove(content) == b""
+        assert stapled(machine) is (managed_block.find(content) is None), point
+        assert managed_block.remove(content) == b""
         machine.run("httpd", "-t")
         assert not machine.path(TWO).exists()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from tests.machine import Machine, Shape
 from tests.machine.init import UNITS, with_systemd
 from tests.on_machine.admin import (
@@ -123,7 +123,7 @@ def test_a_second_off_or_on_changes_nothing_and_restarts_nothing(machine: Machin
 
 
 def test_off_restarts_an_apache_that_did_not_read_the_block_yet(machine: Machine) -> None:
-    block = includes.apply(b"", ["<IfModule ssl_module>", "SSLUseStapling Off", "</IfModule>"])
+    block = managed_block.apply(b"", ["<IfModule ssl_module>", "SSLUseStapling Off", "</IfModule>"])
     write(machine, GLOBAL, block)
     assert stapled(machine)
     assert_done(switch(machine, "off"))

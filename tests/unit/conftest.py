@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from ocsp_stapling import document
+from ocsp_stapling import text
 from tests.documentation.schemas import faults, schemas
 
 # Fuzzing without a time limit per example: test machines may be busy.
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
-_versioned = document.versioned
+_versioned = text.versioned
 _found: list[str] = []
 
 
@@ -29,7 +29,7 @@ def _held(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Before the modules under test take the function's name; those that have it already get the new one.
-for each in [document, *sys.modules.values()]:
+for each in [text, *sys.modules.values()]:
     if getattr(each, "versioned", None) is _versioned:
         each.versioned = _held  # type: ignore[attr-defined]
 

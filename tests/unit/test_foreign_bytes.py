@@ -25,12 +25,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ocsp_stapling import settings as configured
-from ocsp_stapling.apache import includes, managed_block, statements
+from ocsp_stapling.apache import managed_block, statements
 from ocsp_stapling.apache.errorlog import failures, line, paste, read
 from ocsp_stapling.ca import statusio, statuspage
 from ocsp_stapling.ca.reading import UnreadablePageError
 from ocsp_stapling.check import vantage
-from ocsp_stapling.host.firewall import csf, ipset, iptables, nft
+from ocsp_stapling.host.firewall import csf, iptables, nft, report
 from ocsp_stapling.host.firewall.ruleset import Packet, blocks
 from ocsp_stapling.ocsp import certificate, exchange, guard, responder
 from ocsp_stapling.ocsp.answer import verify_answer
@@ -237,7 +237,7 @@ def kept_answer() -> bytes:
 
 
 def read_block(data: bytes) -> None:
-    found = includes.find(data)
+    found = managed_block.find(data)
     managed_block.read_note(found.body.decode("utf-8", "replace") if found else "")
 
 
@@ -267,7 +267,9 @@ def parsers() -> dict[str, Parser]:
             read_log_line, lines, (), (b"[", b"]", b"(", b"AH01941: ", b"[client ", b"\x1b[")
         ),
         "statements": Parser(statements.scan, [CONFIGURATION], (), (b"\\\n", b"<If ", b"${X}", b'"', b"\0")),
-        "our block": Parser(read_block, [CONFIGURATION], (Problem,), (includes.BEGIN, includes.END, b"\r\n")),
+        "our block": Parser(
+            read_block, [CONFIGURATION], (Problem,), (managed_block.BEGIN, managed_block.END, b"\r\n")
+        ),
         "nft": Parser(
             text(read_rules),
             [json.dumps(RULESET).encode()],
@@ -279,7 +281,7 @@ def parsers() -> dict[str, Parser]:
             text(read_iptables), [IPTABLES], (), (b"! ", b"--uid-owner ", b"\xd9\xa3", b":", b"/")
         ),
         "ipset": Parser(
-            text(ipset.parse), [b"create s hash:ip\nadd s 192.0.2.1\nadd s 192.0.2.0/24 timeout 3\n"]
+            text(report.parse), [b"create s hash:ip\nadd s 192.0.2.1\nadd s 192.0.2.0/24 timeout 3\n"]
         ),
         "status page": Parser(
             text(read_status), [json.dumps(STATUS).encode()], (ValueError,), (b"null", b"[]"), document=STATUS

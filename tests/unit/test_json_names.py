@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.document import schema
+from ocsp_stapling.text import schema
 from tests.documentation.schema_parts import WORDS
 from tests.documentation.schemas import schemas
 

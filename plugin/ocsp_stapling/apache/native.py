@@ -15,7 +15,7 @@ TEMPLATES = Path("/var/cpanel/templates/apache2_4")
 USERDATA = Path("/var/cpanel/userdata")
 _KEY = "sslusestapling"
 _VHOST_TEMPLATE = re.compile(rb"""^custom_vhost_template_ap2:[ \t]*['"]?([^\s'"]+)""", re.MULTILINE)
-_SIZE_LIMIT = 1 << 20
+_CONTENT_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class NativeSwitch:
 def read_native_switch(ea4_conf: Path, templates: Path = TEMPLATES) -> NativeSwitch:
     """Return WHM's switch from ea4.conf, and the lines of own templates; what cannot be read says nothing."""
     try:
-        found = json.loads(_read(ea4_conf))
+        found = json.loads(_content(ea4_conf))
     except (OSError, ValueError, RecursionError):
         found = None
     value = found.get(_KEY) if isinstance(found, dict) else None
@@ -62,7 +62,7 @@ def vhost_template_line(text: str, account: str | None, site: str, userdata: Pat
         return None
     for name in (f"{site}_SSL", site):
         try:
-            named = _VHOST_TEMPLATE.search(_read(userdata / account / name))
+            named = _VHOST_TEMPLATE.search(_content(userdata / account / name))
         except OSError:
             continue
         template = Path(named[1].decode("utf-8", "replace")) if named else None
@@ -85,7 +85,7 @@ def _own_lines(template: Path) -> dict[str, Place]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [_plain(line) for line in _read(path).decode("utf-8", "replace").splitlines()]
+        return [_plain(line) for line in _content(path).decode("utf-8", "replace").splitlines()]
     except OSError:
         return []
 
@@ -96,9 +96,9 @@ def _plain(line: str) -> str:
     return " ".join([name.lower(), *rest])
 
 
-def _read(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_SIZE_LIMIT)
+        return file.read(_CONTENT_LIMIT)
 
 
 def local_templates(directory: Path = TEMPLATES) -> tuple[Path, ...]:

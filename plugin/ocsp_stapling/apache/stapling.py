@@ -1,18 +1,53 @@
-"""What is in force: whether httpd staples, which line decided it, and which virtual hosts say otherwise."""
+"""What is in force: whether httpd staples, which line decides it, on whose behalf, and who says otherwise."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 from typing import NamedTuple
 
 from ocsp_stapling.apache.native import NativeSwitch
-from ocsp_stapling.apache.origin import Origin as Origin
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHost
 from ocsp_stapling.text import counted
+
+
+class Origin(Enum):
+    """Where the line comes from that decides whether stapling is on."""
+
+    PLUGIN = "managed-block"
+    WHM = "native-switch"
+    HAND = "hand-written"
+    USERDATA = "userdata"
+    TEMPLATE = "template"
+    OWN_TEMPLATE = "local-template"
+    """An administrator's own template, from which cPanel writes httpd.conf."""
+    DEFAULT = "default"
+    """No line decides."""
+    UNKNOWN = "unknown"
+    """Nobody has looked."""
+
+
+ORIGINS = {
+    Origin.PLUGIN: "by OCSP Stapling for WHM",
+    Origin.WHM: "by WHM's own switch: Global Configuration, SSL Use Stapling",
+    Origin.TEMPLATE: "by cPanel's template",
+    Origin.OWN_TEMPLATE: "by an administrator's own template",
+    Origin.USERDATA: "for one site, in userdata",
+    Origin.HAND: "by hand",
+    Origin.DEFAULT: "no line says it: Apache's default, which is off",
+    Origin.UNKNOWN: "by what could not be found out",
+}
+"""Each goes on after "decided", but for the default: there nothing decides."""
+
+
+def origin_words(code: str) -> str:
+    """Return the words for an origin by its code (a document has nothing else); an unknown one is its own word."""
+    return next((words for origin, words in ORIGINS.items() if origin.value == code), code)
+
 
 DEFAULT_RESPONDER_TIMEOUT = 10  # seconds; mod_ssl's SSLStaplingResponderTimeout
 

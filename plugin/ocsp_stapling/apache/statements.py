@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 
-BEGIN, END = includes.BEGIN.lower(), includes.END.lower()
+BEGIN, END = managed_block.BEGIN.lower(), managed_block.END.lower()
 
 # Lower-case name -> spelling for people. These are collected; what steers reading follows in _STEERING.
 NAMES = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes, managed_block
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.stapling import Origin, is_on
 from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change.model import Change, Situation
@@ -161,13 +161,13 @@ def shield_off(now: Situation) -> Changes:
 
 def relay_port(changes: Changes) -> int:
     """Return the port of the relay that one of the new contents sends Apache to, 0 if none does."""
-    blocks = [found for each in changes if each.content and (found := includes.find(each.content))]
+    blocks = [found for each in changes if each.content and (found := managed_block.find(each.content))]
     return max((managed_block.relay_port(block.body.decode(errors="replace")) for block in blocks), default=0)
 
 
 def needs_rebuild(now: Situation, changes: Sequence[Change]) -> bool:
     """Return whether httpd.conf reads none of the files that shall carry a block, so it must be written anew."""
-    blocks = [c for c in changes if c.content and includes.BEGIN in c.content]
+    blocks = [c for c in changes if c.content and managed_block.BEGIN in c.content]
     mains = [c for c in blocks if c.old.path.name not in managed_block.OF_SITES]
     return bool(mains) and not any(now.reads(c.old.path) for c in mains)
 
@@ -216,9 +216,9 @@ def managed(now: Situation, *, single: bool = False) -> list[Snapshot]:
     return [each for each in _distinct(found) if each.path.name not in alone and find(each) is not None]
 
 
-def find(found: Snapshot) -> includes.Block | None:
+def find(found: Snapshot) -> managed_block.Block | None:
     """Return the block in a file. Raises Problem `block-damaged`, which says where and how to mend it."""
-    return includes.find(found.content or b"", str(found.path))
+    return managed_block.find(found.content or b"", str(found.path))
 
 
 def _our_cache(now: Situation) -> str | None:
@@ -314,11 +314,11 @@ def _overridden(late: Directive | None) -> Problem:
 
 def _with_block(old: Snapshot, lines: list[str]) -> Change:
     find(old)
-    return Change(old, includes.apply(old.content or b"", lines))
+    return Change(old, managed_block.apply(old.content or b"", lines))
 
 
 def _without_block(old: Snapshot) -> Change:
-    rest = includes.remove(old.content or b"")
+    rest = managed_block.remove(old.content or b"")
     # A file that held nothing but our block, and that is ours by name, goes as it came.
     return Change(old, None if not rest and old.path.name in managed_block.OF_SITES else rest)
 

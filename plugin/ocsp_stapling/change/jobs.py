@@ -17,10 +17,10 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation, Step
 from ocsp_stapling.change.request import IDENTITY, ChangeRequest
-from ocsp_stapling.document import moment, versioned
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import SAFE_PATH, Completed, run
 from ocsp_stapling.settings import PATH_VARIABLE
+from ocsp_stapling.text import moment, versioned
 
 STARTING, INTERRUPTED, REFUSED = "starting", "interrupted", "refused"
 ENDED = ("done", REFUSED, "restored", "failed", INTERRUPTED)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ocsp_stapling.document import moment
+from ocsp_stapling.text import moment
 
 NAME = "journal.sqlite"
 _BUSY_SECONDS = 3.0

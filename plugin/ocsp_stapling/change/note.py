@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.managed_block import SITE_NAME, read_note
 from ocsp_stapling.apache.stapling import Origin, StaplingState
 from ocsp_stapling.problem import Problem
@@ -53,7 +53,7 @@ def turned_off(server: ServerState) -> dict[str, Path]:
 def _body(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            block = includes.find(file.read(_INCLUDE_BYTES))
+            block = managed_block.find(file.read(_INCLUDE_BYTES))
     except (OSError, Problem):
         return ""
     return block.body.decode("utf-8", "replace") if block else ""

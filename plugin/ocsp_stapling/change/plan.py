@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change import files_changed as the_changes
@@ -30,7 +30,6 @@ from ocsp_stapling.change.request import (
     already,
 )
 from ocsp_stapling.change.verify import Sample, any_staple
-from ocsp_stapling.document import versioned
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
@@ -46,7 +45,7 @@ from ocsp_stapling.server.sites import (
     labels,
 )
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.text import counted, listed
+from ocsp_stapling.text import counted, listed, versioned
 
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
@@ -373,7 +372,7 @@ def _stapling_then(then: ServerState, on: bool) -> dict[Key, bool]:
 
 def _after(changes: Changes, then: ServerState) -> bool:
     """What holds after cPanel has written httpd.conf anew, so that it reads the files of our blocks."""
-    blocks = [found for c in changes if (found := includes.find(c.content or b""))]
+    blocks = [found for c in changes if (found := managed_block.find(c.content or b""))]
     turning_on = (b"SSLUseStapling On", b"SSLStaplingForceURL")
     says_on = [any(words in block.body for words in turning_on) for block in blocks]
     return any(says_on) if blocks else then.stapling.on

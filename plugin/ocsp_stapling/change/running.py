@@ -15,7 +15,7 @@ from ocsp_stapling.apache import processes
 from ocsp_stapling.apache.processes import Process
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
-from ocsp_stapling.whm import scripts
+from ocsp_stapling.whm import api
 
 TICK = 0.03
 NEVER_SECONDS = 3600.0
@@ -85,7 +85,7 @@ def refuse_without_room(apache: Apache) -> None:
 def stop(apache: Apache) -> None:
     """Stop Apache by cPanel's script; a parent that does not stop is ended with its workers."""
     old = apache.mark()
-    scripts.stop_httpd(_STOP_SECONDS)
+    api.stop_httpd(_STOP_SECONDS)
     if old.parent and not processes.wait_until_gone(old.parent, 1.0):
         processes.end([old.parent, *old.workers])
         processes.wait_until_gone(old.parent, 2.0)
@@ -96,7 +96,7 @@ def start(apache: Apache) -> bool:
     processes.end(_orphans(apache))
     # After five starts in ten seconds systemd refuses the sixth, and the script with it.
     run(["systemctl", "reset-failed", "httpd.service"], timeout=_RESET_SECONDS)
-    _until_started(apache, scripts.start_httpd)
+    _until_started(apache, api.start_httpd)
     if steady_parent(apache) is None:
         _until_started(apache, lambda seconds: run(_httpd_start(apache), timeout=seconds))
     return steady_parent(apache) is not None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes, managed_block
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change.model import Change, Situation
 from ocsp_stapling.change.note import turned_off
 from ocsp_stapling.change.request import ACCOUNT, ChangeRequest, called
@@ -80,7 +80,7 @@ def _blocks(
 ) -> tuple[Change, ...]:
     lines = managed_block.site_block(name, request.who, request.reason, request.now)
     old = [files.snapshot(path) for path in _places(now, found)]
-    return tuple(Change(each, includes.apply(each.content or b"", lines)) for each in old)
+    return tuple(Change(each, managed_block.apply(each.content or b"", lines)) for each in old)
 
 
 def on(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
@@ -89,7 +89,7 @@ def on(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
     old = [
         each
         for path in _places(now, found)
-        if includes.BEGIN in ((each := files.snapshot(path)).content or b"")
+        if managed_block.BEGIN in ((each := files.snapshot(path)).content or b"")
     ]
     if not old and not is_off(now.server, request.site):
         return ()
@@ -106,7 +106,7 @@ def on(request: ChangeRequest, now: Situation) -> tuple[Change, ...]:
 
 def without(old: files.Snapshot) -> Change:
     """Return the change that takes our block out of a file of ours; the file goes if nothing is left of it."""
-    return Change(old, includes.remove(old.content or b"") or None)
+    return Change(old, managed_block.remove(old.content or b"") or None)
 
 
 def needs_rebuild(then: ServerState, changes: Sequence[Change]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes, managed_block, processes
+from ocsp_stapling.apache import managed_block, processes
 from ocsp_stapling.apache.processes import Process
 from ocsp_stapling.change import restart, single
 from ocsp_stapling.change.interruption import held, settled
@@ -22,20 +22,19 @@ from ocsp_stapling.change.request import SITE_OFF, UNDO, called
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.verify import Sample, Verification, any_staple, handshake_json, wait_until_served
 from ocsp_stapling.change.whm_restart import Patience, RestartError, await_whm
-from ocsp_stapling.document import versioned
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.ocsp.staple import Handshake, handshake, handshakes
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.text import listed
-from ocsp_stapling.whm import scripts
+from ocsp_stapling.text import listed, versioned
+from ocsp_stapling.whm import api
 
 # A healthy server answers a handshake far sooner, even a loaded one; a stalled one does not.
 _LONG_ENOUGH_SECONDS = 0.3
 
 DONE, REFUSED, RESTORED, FAILED = "done", "refused", "restored", "failed"
 STILL_WAITING_EXIT = 5
-NOT_RUNNING = f"Apache does not run with the restored files, so no site answers. Try: {scripts.RESTART}"
+NOT_RUNNING = f"Apache does not run with the restored files, so no site answers. Try: {api.RESTART}"
 Watcher = Callable[[str, Mapping[str, Any], float], None]
 
 
@@ -420,7 +419,7 @@ def after_the_way_back(
     if not _nobody_answers(seen.handshakes):
         return seen, ""
     names = ", ".join(sorted({each.door.site for each in seen.handshakes})[:3])
-    told = f"The files are as they were before, but no site answers ({names}). Try: {scripts.RESTART}"
+    told = f"The files are as they were before, but no site answers ({names}). Try: {api.RESTART}"
     return seen, told
 
 
@@ -461,7 +460,7 @@ def rebuild(server: ChangeTarget, on: bool, site: str = "") -> None:
 
     Raises Problem `rebuild-failed`, or `include-not-read` before Apache is restarted in vain.
     """
-    scripts.rebuild_httpd_conf()
+    api.rebuild_httpd_conf()
     now = server.read()
     if site and not single.is_off(now, site):
         raise Problem(
@@ -482,7 +481,7 @@ def _edited_away(change: Change) -> bool:
     now = files.snapshot(change.old.path)
     if now.content == change.content:
         return False
-    there, wanted = includes.find(now.content or b""), includes.find(change.content or b"")
+    there, wanted = managed_block.find(now.content or b""), managed_block.find(change.content or b"")
     return (there.body if there else None) != (wanted.body if wanted else None)
 
 
@@ -521,7 +520,7 @@ def _put_back(change: Change, named: bool) -> None:
 def _content_before(change: Change, now: Snapshot) -> bytes | None:
     if now.content == change.content or now.content == change.old.content or now.content is None:
         return change.old.content
-    old_block = includes.find(change.old.content or b"")
+    old_block = managed_block.find(change.old.content or b"")
     if old_block is None:
-        return includes.remove(now.content)
-    return includes.apply(now.content, old_block.body.decode("utf-8", "surrogateescape").splitlines())
+        return managed_block.remove(now.content)
+    return managed_block.apply(now.content, old_block.body.decode("utf-8", "surrogateescape").splitlines())

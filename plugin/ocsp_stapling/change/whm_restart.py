@@ -24,7 +24,7 @@ from ocsp_stapling.change.running import (
 from ocsp_stapling.change.verify import Sample, Verification, wait_until_served
 from ocsp_stapling.host import connections
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.whm import api, scripts
+from ocsp_stapling.whm import api
 
 Report = Callable[[str, Mapping[str, Any]], None]
 
@@ -223,7 +223,7 @@ def whm_acts() -> bool:
 
 
 def _restarts() -> bool:
-    return bool(processes.root_runs(scripts.RESTART.name))
+    return bool(processes.root_runs(api.RESTART.name))
 
 
 def _asked() -> bool:

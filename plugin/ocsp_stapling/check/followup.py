@@ -1,4 +1,7 @@
-"""What only a failed probe makes worth asking: root's view, the firewall, other machines, the route."""
+"""What is asked after the first round: of a failed probe root's view, the firewall, other machines and the route.
+
+Of a responder that answers, its certificates one by one: its answer about one can be wrong all the same.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,90 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ocsp_stapling.check import network, singly, vantage
+from ocsp_stapling.check import network, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.evidence import AskedCertificates, Elsewhere, PublicAddresses, ResponderEvidence
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.questions import Single, Subject
 from ocsp_stapling.check.vantage import question_id
 from ocsp_stapling.host.firewall.report import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
+
+OF_ONE_CERTIFICATE = frozenset(
+    {Outcome.REVOKED, Outcome.UNKNOWN, Outcome.UNAUTHORIZED, Outcome.STALE, Outcome.WRONG_CERTIFICATE}
+)
+"""What a responder can answer about one certificate and not about the next."""
+Pair = tuple[Subject, ResponderFinding]
+Answers = Sequence[tuple[Single, ResponderFinding]]
+Ask = Callable[[Sequence[Target], float], Sequence[ResponderFinding]]
+
+
+def ask_further(pairs: Sequence[Pair], ask: Ask, seconds: float) -> Part[Mapping[int, Answers]]:
+    """Begin to ask about the further certificates of each pair, by its number: of a responder that answers.
+
+    One of each responder in turn, so that in `seconds` none is kept from its own by another's hundreds.
+    """
+    turns = [
+        (turn, number, single, replace(single.target, at=(address,)))
+        for number, (subject, found) in enumerate(pairs)
+        if (address := _answering(found))
+        for turn, single in enumerate(subject.others)
+    ]
+    asked = [(number, single, target) for _, number, single, target in sorted(turns, key=lambda one: one[0])]
+
+    def answers() -> Mapping[int, Answers]:
+        told = ask([target for *_, target in asked], seconds) if asked else ()
+        found: dict[int, list[tuple[Single, ResponderFinding]]] = {}
+        for (number, single, _), one in zip(asked, told, strict=True):
+            found.setdefault(number, []).append((single, one))
+        return found
+
+    return Part("The questions about further certificates", answers)
+
+
+def count_asked(pairs: Sequence[Pair], answers: Mapping[int, Answers]) -> AskedCertificates:
+    """Return how many certificates were asked about in time, of those whose responder answers."""
+    named = asked = strict = 0
+    for number, (subject, found) in enumerate(pairs):
+        if subject.asked is None or not _answering(found):
+            continue
+        told = [single for single, one in answers.get(number, ()) if one.outcome is not Outcome.DEADLINE]
+        named += subject.certificate_count
+        asked += len(told) + 1
+        strict += subject.must_staple_count - sum(one.must_staple for one in (subject.asked, *told))
+    return AskedCertificates(named, asked, strict)
+
+
+def told_apart(subject: Subject, found: ResponderFinding, answers: Answers) -> list[Pair]:
+    """Return the subject without the certificates that alone are answered wrongly, and each of these by itself."""
+    bad = [(single, one) for single, one in answers if one.outcome in OF_ONE_CERTIFICATE]
+    good = [one for _, one in answers if one.outcome.is_good]
+    if found.outcome in OF_ONE_CERTIFICATE:
+        if not good or subject.asked is None:
+            return [(subject, found)]  # it answers so about all of them
+        bad, found = [(subject.asked, found), *bad], good[0]
+    if not bad:
+        return [(subject, found)]
+    guilty = {site for single, _ in bad for site in single.sites}
+    rest = tuple(site for site in subject.sites if site not in guilty)
+    whole = [(replace(subject, sites=rest), found)] if rest else []
+    return [*whole, *((_alone(subject, single), one) for single, one in bad)]
+
+
+def _alone(subject: Subject, single: Single) -> Subject:
+    return replace(
+        subject, target=single.target, sites=single.sites, doors=single.doors, asked=single, others=()
+    )
+
+
+def _answering(found: ResponderFinding) -> str:
+    """An address of the responder that answers, if not rightly about the first certificate."""
+    right = (
+        one.address for one in found.addresses if one.outcome.is_good or one.outcome in OF_ONE_CERTIFICATE
+    )
+    return next(right, "")
+
 
 _SECONDS = 1.0
 _FURTHER_SECONDS = 3.0
@@ -46,7 +124,7 @@ class Followup:
         self.pasted = pasted
         short = min(_SECONDS, seconds)
         silent = network.unconnected(findings)
-        self.more = singly.ask_further(self.pairs, ask, max(short, min(_FURTHER_SECONDS, seconds)))
+        self.more = ask_further(self.pairs, ask, max(short, min(_FURTHER_SECONDS, seconds)))
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
         self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
         bad = [
@@ -89,12 +167,12 @@ class Followup:
                 serial=subject.serial,
             )
             for number, (whole, first) in enumerate(self.pairs)
-            for subject, found in singly.told_apart(whole, first, further.get(number, ()))
+            for subject, found in told_apart(whole, first, further.get(number, ()))
         )
 
     def asked(self, deadline: float) -> AskedCertificates:
         """Return how many certificates were asked about by `deadline`."""
-        return singly.count_asked(self.pairs, self.more.result(deadline, {}))
+        return count_asked(self.pairs, self.more.result(deadline, {}))
 
     def _public(self, here: ResponderFinding, there: ResponderFinding | None) -> PublicAddresses | None:
         check = self.checks.get(here.host)

@@ -31,8 +31,7 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.check.followup import Followup, of_turned_off
 from ocsp_stapling.check.handshakes import meet
-from ocsp_stapling.check.questions import Served, sort_endpoints
-from ocsp_stapling.check.subject import Single, Subject
+from ocsp_stapling.check.questions import Served, Single, Subject, sort_endpoints
 from ocsp_stapling.host.listeners import Server, owner_of
 from ocsp_stapling.host.resolver import NameCheck, check_names
 from ocsp_stapling.host.routes import Ipv6Kind

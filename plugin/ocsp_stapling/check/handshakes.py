@@ -15,7 +15,7 @@ from itertools import cycle, islice, zip_longest
 
 from ocsp_stapling.check.diagnosis.handshakes import BROKEN_OFF, STALL_SECONDS
 from ocsp_stapling.check.evidence import HandshakeEvidence
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.questions import Subject
 from ocsp_stapling.ocsp.answer import verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate, parse
 from ocsp_stapling.ocsp.door import Door

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from ocsp_stapling.apache.stapling import is_on
 from ocsp_stapling.ca.directory import Directory
 from ocsp_stapling.check.evidence import Site, SteeringLine
-from ocsp_stapling.check.subject import Single, Subject
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.guard import UnusableURLError, parse_url
@@ -26,6 +25,72 @@ from ocsp_stapling.server.certificate_memory import NOT_READ
 from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, in_the_queue, labels
 from ocsp_stapling.settings import Authority
+
+
+@dataclass(frozen=True)
+class Single:
+    """One certificate by itself: the question about it, the sites that serve it, and where to meet one of them."""
+
+    target: Target
+    sites: tuple[Site, ...]
+    doors: tuple[Door, ...] = ()
+    file: Path | None = None
+    must_staple: bool = False
+
+    @property
+    def serial(self) -> str:
+        """Its serial number in hexadecimal, "" if it is not asked about."""
+        return f"{self.target.certificate.serial:X}" if self.target.certificate else ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One question to put, and on whose behalf. `doors` are a few places where its sites answer."""
+
+    target: Target
+    authority: str
+    issuer: str
+    sites: tuple[Site, ...]
+    doors: tuple[Door, ...]
+    expired: bool = False
+    """Whether all these sites' certificates have expired."""
+    operator: str = ""
+    """Who runs the responder, "" if that is not known."""
+    asked: Single | None = None
+    """The certificate that is asked about first."""
+    others: tuple[Single, ...] = ()
+    """Further ones of the same issuer in the order of asking: those that must staple, and some of the rest."""
+    certificate_count: int = 1
+    """How many different certificates are behind it."""
+    must_staple_count: int = 0
+    """Those of them that must staple."""
+    steered_by: tuple[SteeringLine, ...] = ()
+    """What its sites' own virtual hosts say of whom to ask, and through whom."""
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """What it counts for: accounts first, for one customer can have any number of sites."""
+        return len({site.owner for site in self.sites}), len(self.sites)
+
+    @property
+    def serial(self) -> str:
+        """The serial number of the certificate asked about, "" if others are behind the same question."""
+        alone = self.asked is not None and len(self.asked.sites) == len(self.sites)
+        return self.asked.serial if alone and self.asked else ""
+
+    @property
+    def url(self) -> str:
+        """The OCSP URL."""
+        return self.target.url
+
+    @property
+    def host(self) -> str:
+        """The responder's host name, "" if the URL cannot be used."""
+        try:
+            return parse_url(self.url).host
+        except UnusableURLError:
+            return ""
+
 
 _QUESTION_BYTES = 64 << 10
 """Together with its issuer; hundreds of larger ones would cost the probe its memory. Real ones have 2 to 4 KiB."""

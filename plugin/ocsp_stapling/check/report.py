@@ -22,8 +22,8 @@ from ocsp_stapling.check.evidence import (
     ResponderEvidence,
     SteeringLine,
 )
-from ocsp_stapling.document import versioned
 from ocsp_stapling.shield.standing import ShieldEvidence
+from ocsp_stapling.text import versioned
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATES = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocsp_stapling.document import schema
 from ocsp_stapling.problem import not_root
+from ocsp_stapling.text import schema
 
 if TYPE_CHECKING:  # `status` reads the document alone, and starts in a tenth of a second
     from ocsp_stapling.check.diagnosis import Diagnosis

@@ -33,9 +33,8 @@ from ocsp_stapling.check.evidence import (
     SteeringLine,
 )
 from ocsp_stapling.host.connections import asked_by
-from ocsp_stapling.host.limits import selinux_denies, tracking_full
+from ocsp_stapling.host.limits import read_load, selinux_denies, tracking_full
 from ocsp_stapling.host.listeners import owner_of
-from ocsp_stapling.host.load import read_load
 from ocsp_stapling.host.routes import ipv6_state
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.logs import ErrorLogs

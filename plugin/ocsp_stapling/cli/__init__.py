@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ocsp_stapling import __version__
-from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem, not_root
+from ocsp_stapling.text import versioned
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -12,8 +12,8 @@ from ocsp_stapling.apache import native as whm
 from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.native import NativeSwitch
-from ocsp_stapling.apache.origin import ORIGINS
 from ocsp_stapling.apache.stapling import (
+    ORIGINS,
     Override,
     StaplingState,
     compare_includes,

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from ocsp_stapling.apache.origin import ORIGINS, Origin, origin_words
-from ocsp_stapling.document import versioned
+from ocsp_stapling.apache.stapling import ORIGINS, Origin, origin_words
+from ocsp_stapling.text import versioned
 
 _NARROWEST, _NARROWEST_COLUMN = 40, 8
 _SHORT = 10

@@ -10,8 +10,8 @@ from ocsp_stapling.change.operate import require_root
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, say
 from ocsp_stapling.cli.switching import who_is_here
-from ocsp_stapling.document import moment
 from ocsp_stapling.settings import load
+from ocsp_stapling.text import moment
 from ocsp_stapling.watch.returning import choose, standing
 
 

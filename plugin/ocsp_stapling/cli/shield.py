@@ -13,7 +13,7 @@ import click
 
 from ocsp_stapling.cli import PlainGroup
 from ocsp_stapling.cli.options import change_options, json_option
-from ocsp_stapling.document import moment
+from ocsp_stapling.text import moment
 
 PORT_VARIABLE = "OCSP_STAPLING_SHIELD_PORT"
 _PASS_SECONDS = 50.0

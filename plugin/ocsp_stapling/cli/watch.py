@@ -15,7 +15,7 @@ from ocsp_stapling.change.operate import recover, require_root
 from ocsp_stapling.change.transaction import FAILED
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, printable, say
-from ocsp_stapling.document import moment
+from ocsp_stapling.text import moment
 
 if TYPE_CHECKING:
     from ocsp_stapling.watch.one_pass import Told

@@ -1,7 +1,9 @@
-"""What a new connection needs of this server: room in the kernel's table of connections, and SELinux's leave."""
+"""The load, and what a new connection needs: room in the kernel's table of connections, and SELinux's leave."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 NETFILTER = Path("/proc/sys/net/netfilter")
@@ -33,3 +35,27 @@ def selinux_denies(directory: Path = SELINUX) -> bool:
     except OSError:
         return False
     return enforced and not any(allowed)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load average over one minute, number of processors."""
+
+    one: float
+    processors: int
+
+    @property
+    def normal(self) -> bool:
+        """Whether less than one task and a half per processor wanted to run during the last minute."""
+        return self.one < 1.5 * self.processors
+
+    @property
+    def sentence(self) -> str:
+        """The load in plain words."""
+        word = "normal" if self.normal else "high"
+        return f"the load is {word}: {self.one:.2f} over the last minute on {self.processors} processors"
+
+
+def read_load() -> Load:
+    """Return the server's load now."""
+    return Load(os.getloadavg()[0], os.cpu_count() or 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident import Incident
-from ocsp_stapling.document import moment
+from ocsp_stapling.text import moment
 from ocsp_stapling.watch.memory import DAY, NAME, Memory, Outage, Reading, Tally
 from ocsp_stapling.watch.outages import MERGED_SECONDS, SERVER
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.request import ACCOUNT
 from ocsp_stapling.change.transaction import DONE
@@ -173,8 +173,8 @@ def _return_chosen(last: Operation | None, configured: str) -> bool:
 def _edited(record: FileRecord) -> bool:
     """Whether our own lines are no longer what we wrote; what stands around them is nobody's concern here."""
     try:
-        ours = includes.find(record.after or b"")
-        there = includes.find(files.snapshot(record.path).content or b"")
+        ours = managed_block.find(record.after or b"")
+        there = managed_block.find(files.snapshot(record.path).content or b"")
     except Problem:
         return True
     return (ours and ours.body) != (there and there.body)

@@ -18,8 +18,7 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.text import counted
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import observe, reading
-from ocsp_stapling.watch.policy import REMEMBERED, ActionKind, State, Task, Wishes, decide, switched
-from ocsp_stapling.watch.telling import Topic
+from ocsp_stapling.watch.policy import REMEMBERED, ActionKind, State, Task, Topic, Wishes, decide, switched
 from ocsp_stapling.watch.tools import REAL, Document, Ended, Tools, noting
 
 _LOCK = "watch.lock"

@@ -16,7 +16,7 @@ from typing import Any
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import counted
 from ocsp_stapling.whm import notification
-from ocsp_stapling.whm.mail_fate import fate
+from ocsp_stapling.whm.notification import fate
 
 _DIRECTORY = "outbox"
 _NOTE = "outbox.json"

@@ -2,7 +2,8 @@
 
 The rules, in words (docs/decisions/0008-watch-rules.md): stapling that this plugin turned off returns after
 three healthy passes if that was chosen; a return that stalls within a quarter of an hour is taken back, and
-the next attempt waits twice as long, up to a day; people are told once about a change, never in a flood.
+the next attempt waits twice as long, up to a day; people are told once about a change of state, and ever more
+rarely while it flaps.
 """
 
 from __future__ import annotations
@@ -11,11 +12,71 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ocsp_stapling.change.request import called
 from ocsp_stapling.text import listed
-from ocsp_stapling.watch.telling import Topic, forget, say, tell_now, told_about
+
+FIRST_QUIET_SECONDS = 3600.0
+LONGEST_QUIET_SECONDS = 6 * 3600.0
+CALM_SECONDS = 24 * 3600.0
+
+
+class Topic(StrEnum):
+    """What people are told about; each topic has its own memory of what was said last."""
+
+    STALL = "stall"
+    OFF = "off"
+    RETURN = "return"
+    SWITCH = "switch"
+    HANDS_OFF = "hands-off"
+    SHIELD = "shield"
+    RELAY = "relay"
+    REVOKED = "revoked"
+
+
+def say(state: State, now: float, topic: Topic, about: str) -> State | None:
+    """Return the state in which `about` has been said of `topic`; None if it is not to be said now.
+
+    After each word a topic is quiet for an hour, then for two, up to six, until it has been calm for a day. What
+    is held back is said when the quiet ends, if it is still so.
+    """
+    since = now - state.told_at.get(topic, -CALM_SECONDS)
+    if state.told.get(topic) == about or since < state.quiet.get(topic, 0.0):
+        return None
+    return tell_now(state, now, topic, about)
+
+
+def tell_now(state: State, now: float, topic: Topic, about: str) -> State:
+    """Return the state in which `about` has been said of `topic`, however lately something was."""
+    since = now - state.told_at.get(topic, -CALM_SECONDS)
+    again = min(state.quiet.get(topic, 0.0) * 2, LONGEST_QUIET_SECONDS)
+    quiet = FIRST_QUIET_SECONDS if since >= CALM_SECONDS else max(again, FIRST_QUIET_SECONDS)
+    return replace(
+        told_about(state, topic, about),
+        told_at=_with(state.told_at, topic, now),
+        quiet=_with(state.quiet, topic, quiet),
+    )
+
+
+def told_about(state: State, topic: Topic, about: str) -> State:
+    """Return the state in which `about` is what people know of `topic` already, without a word."""
+    return replace(state, told=_with(state.told, topic, about))
+
+
+def forget(state: State, topic: Topic) -> State:
+    """What was said is no longer so; when it is so again it may be said again, after the quiet."""
+    if topic not in state.told:
+        return state
+    return replace(state, told={name: said for name, said in state.told.items() if name != topic})
+
+
+_V = TypeVar("_V")
+
+
+def _with(known: Mapping[str, _V], topic: Topic, value: _V) -> dict[str, _V]:
+    return {**known, topic: value}
+
 
 REMEMBERED = "policy"
 """Under this name the watch's memory holds the state."""
@@ -99,7 +160,7 @@ class State:
 
     `attempts` counts the returns that did not hold for a day, the last one at `attempted_at`; `not_before` is when
     the next may be tried.
-    `told`, `told_at` and `quiet` belong to telling.py.
+    `told`, `told_at` and `quiet` are what people know: see `say`.
     """
 
     last_pass: float = 0.0

@@ -26,19 +26,17 @@ from ocsp_stapling.check.gather import Request as SurveyRequest
 from ocsp_stapling.check.gather import survey
 from ocsp_stapling.check.incident import present
 from ocsp_stapling.check.ticket import ticket
-from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import look
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.keeping import refresh_now
 from ocsp_stapling.shield.standing import answers, wish, wished_port
-from ocsp_stapling.text import capital, uncapital
+from ocsp_stapling.text import capital, uncapital, versioned
 from ocsp_stapling.watch import outbox
 from ocsp_stapling.watch.logcount import LogReader
 from ocsp_stapling.watch.observe import WHO
-from ocsp_stapling.watch.policy import Task
-from ocsp_stapling.watch.telling import Topic
+from ocsp_stapling.watch.policy import Task, Topic
 from ocsp_stapling.whm import notification
 
 STILL_OFF = "still-off"

@@ -8,8 +8,8 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
-from ocsp_stapling.document import versioned
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.text import versioned
 
 _OUR_FAULT = ("internal-error", "start-failed")
 # What has an answer in a sentence is no failure of the service: never 5xx for what somebody sent.

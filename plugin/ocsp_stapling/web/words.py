@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ocsp_stapling import text as words
 from ocsp_stapling.apache.errorlog.codes import Kind
-from ocsp_stapling.apache.origin import ORIGINS, Origin
+from ocsp_stapling.apache.stapling import ORIGINS, Origin
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import called
 from ocsp_stapling.check.diagnosis import Confidence

@@ -1,6 +1,7 @@
-"""WHM API 1 on this server, through cPanel's own command (no TLS, no token to keep).
+"""WHM API 1 on this server through cPanel's own command (no TLS, no token to keep), and cPanel's scripts for Apache.
 
-Source: cPanel's developer documentation, "Guide to WHM API 1" and "whmapi1".
+Sources: cPanel's developer documentation, "Guide to WHM API 1" and "whmapi1"; its documentation, "The restartsrv
+scripts" and "The rebuildhttpdconf script".
 """
 
 from __future__ import annotations
@@ -85,3 +86,28 @@ def _document(text: str) -> dict[str, Any]:
 def _failed(asked_to: str, reason: str, detail: str) -> Problem:
     sentence = f"WHM's API refused to {asked_to}: {reason[:300]}"
     return Problem("whmapi-failed", sentence.rstrip(".") + ".", detail[:4000])
+
+
+SCRIPTS = Path("/usr/local/cpanel/scripts")
+RESTART = SCRIPTS / "restartsrv_httpd"
+REBUILD = SCRIPTS / "rebuildhttpdconf"
+
+
+def rebuild_httpd_conf(timeout: float = 120) -> None:
+    """Have cPanel write httpd.conf anew. Raises Problem `rebuild-failed`; the old httpd.conf stays then."""
+    done = run([str(REBUILD)], timeout=timeout)
+    if not done.ok:
+        sentence = (
+            "cPanel could not rebuild httpd.conf, so the include is still not read; Apache runs as before."
+        )
+        raise Problem("rebuild-failed", sentence, (done.out + done.err)[-4000:])
+
+
+def stop_httpd(timeout: float = 30) -> bool:
+    """Have cPanel stop Apache; return whether its script said that it did."""
+    return run([str(RESTART), "--stop"], timeout=timeout).ok
+
+
+def start_httpd(timeout: float = 30) -> bool:
+    """Have cPanel start Apache; return whether its script said that it did."""
+    return run([str(RESTART), "--start"], timeout=timeout).ok

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocsp_stapling.apache.conditions import Binary
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.includes import apply
+from ocsp_stapling.apache.managed_block import apply
 from ocsp_stapling.apache.statements import MAX_WORD
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.problem import Problem

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.problem import Problem
 
 LINES = ["# Turned off.", "<IfModule ssl_module>", "    SSLUseStapling Off", "</IfModule>"]
@@ -34,26 +34,26 @@ edgy = st.lists(st.sampled_from([b"\n", b"\r\n", b"\\", b"#", b"x", b" ", b"\x00
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=range(len(FOREIGN)))
 def test_apply_then_remove_gives_back_every_byte(foreign: bytes) -> None:
-    assert includes.remove(includes.apply(foreign, LINES)) == foreign
+    assert managed_block.remove(managed_block.apply(foreign, LINES)) == foreign
 
 
 @given(marker_free | edgy)
 def test_apply_then_remove_is_the_identity_on_any_bytes(foreign: bytes) -> None:
-    assert includes.remove(includes.apply(foreign, LINES)) == foreign
+    assert managed_block.remove(managed_block.apply(foreign, LINES)) == foreign
 
 
 @given(marker_free | edgy)
 def test_apply_is_idempotent(foreign: bytes) -> None:
-    once = includes.apply(foreign, LINES)
-    assert includes.apply(once, LINES) == once
+    once = managed_block.apply(foreign, LINES)
+    assert managed_block.apply(once, LINES) == once
 
 
 @given(marker_free | edgy, marker_free | edgy)
 def test_text_added_after_the_block_is_kept_and_never_joined_to_the_text_before(
     one: bytes, two: bytes
 ) -> None:
-    edited = includes.apply(one, LINES) + two
-    rest = includes.remove(edited)
+    edited = managed_block.apply(one, LINES) + two
+    rest = managed_block.remove(edited)
     assert rest.startswith(one)
     assert rest.endswith(two)
     if one and two and not one.endswith(b"\n"):
@@ -62,7 +62,7 @@ def test_text_added_after_the_block_is_kept_and_never_joined_to_the_text_before(
 
 @given(marker_free | edgy)
 def test_the_block_is_always_at_the_end_and_readable_again(foreign: bytes) -> None:
-    found = includes.find(includes.apply(foreign, LINES))
+    found = managed_block.find(managed_block.apply(foreign, LINES))
     assert found is not None
     assert found.after == b""
     assert found.body.decode().splitlines() == LINES
@@ -71,17 +71,17 @@ def test_the_block_is_always_at_the_end_and_readable_again(foreign: bytes) -> No
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: text.replace(includes.END, b"# END"),
-        lambda text: text.replace(includes.BEGIN, b"# BEGIN"),
+        lambda text: text.replace(managed_block.END, b"# END"),
+        lambda text: text.replace(managed_block.BEGIN, b"# BEGIN"),
         lambda text: text + text,
-        lambda text: includes.END + b"\n" + text.replace(includes.END + b"\n", b""),
-        lambda text: text.replace(includes.BEGIN, b"  # BEGIN OCSP Stapling for WHM"),
+        lambda text: managed_block.END + b"\n" + text.replace(managed_block.END + b"\n", b""),
+        lambda text: text.replace(managed_block.BEGIN, b"  # BEGIN OCSP Stapling for WHM"),
     ],
     ids=["no end", "no begin", "twice", "end before begin", "begin indented"],
 )
 def test_damaged_markers_are_refused(damage) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(Problem) as caught:
-        includes.find(damage(includes.apply(b"# foreign\n", LINES)))
+        managed_block.find(damage(managed_block.apply(b"# foreign\n", LINES)))
     assert caught.value.code == "block-damaged"
 
 
@@ -91,7 +91,7 @@ def test_httpd_sees_the_directive_whatever_stands_before_it(foreign: bytes, tmp_
     """A directive that httpd must refuse proves that it is read, and not swallowed by a continued line."""
     foreign = foreign.replace(b"SSLUseStapling on", b"LogLevel warn")
     include = tmp_path / "include.conf"
-    include.write_bytes(includes.apply(foreign, ["NoSuchDirectiveAnywhere on"]))
+    include.write_bytes(managed_block.apply(foreign, ["NoSuchDirectiveAnywhere on"]))
     conf = tmp_path / "httpd.conf"
     modules = "/usr/lib/apache2/modules"
     load = f"LoadModule mpm_event_module {modules}/mod_mpm_event.so"

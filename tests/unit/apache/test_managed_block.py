@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.apache import includes, managed_block
+from ocsp_stapling.apache import managed_block
 from tests.unit.change.made import NOON
 
 
@@ -20,7 +20,7 @@ def test_no_reason_and_no_name_breaks_out_of_its_comment(reason: str, who: str) 
     assert not any(line.startswith("#") and line.endswith("\\") for line in lines)
     outside = [line for line in lines if not line.startswith("#")]
     assert outside == ["<IfModule ssl_module>", "    SSLUseStapling Off", "</IfModule>"]
-    found = includes.find(includes.apply(b"", lines))
+    found = managed_block.find(managed_block.apply(b"", lines))
     assert found is not None
 
 
@@ -42,7 +42,7 @@ def test_the_note_can_be_read_back() -> None:
 )
 def test_httpd_accepts_the_block_whatever_the_reason(reason: str, tmp_path: Path) -> None:
     include = tmp_path / "include.conf"
-    include.write_bytes(includes.apply(b"", managed_block.off_block("root", reason, NOON)))
+    include.write_bytes(managed_block.apply(b"", managed_block.off_block("root", reason, NOON)))
     conf = tmp_path / "httpd.conf"
     modules = "/usr/lib/apache2/modules"
     load = (

@@ -28,7 +28,7 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.whm.scripts import RESTART
+from ocsp_stapling.whm.api import RESTART
 from tests.unit.change.made import Tree, wish
 
 NEVER = 1e9

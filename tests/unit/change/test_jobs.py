@@ -16,9 +16,9 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.change.jobs import Operations, Progress
 from ocsp_stapling.change.journal import Journal, new_identity
 from ocsp_stapling.change.request import ChangeRequest
-from ocsp_stapling.document import moment
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import SAFE_PATH, Completed
+from ocsp_stapling.text import moment
 
 # Written out, for workers that share the tests must name them alike.
 FRESH = "20250101T000000-012345"

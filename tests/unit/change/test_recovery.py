@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change import whm_restart
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.change.model import Change
@@ -18,7 +18,7 @@ from ocsp_stapling.change.transaction import ChangeTarget, put_back
 from ocsp_stapling.change.whm_restart import Patience
 
 OLD = b"# mine\n"
-NEW = includes.apply(OLD, ["SSLUseStapling Off"])
+NEW = managed_block.apply(OLD, ["SSLUseStapling Off"])
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_an_older_block_of_ours_comes_back_into_an_edited_file(include: Path) ->
     planned = Change(files.snapshot(include), OLD)
     include.write_bytes(OLD + b"# somebody\n")
     assert put_back(planned) == ""
-    assert include.read_bytes() == includes.apply(OLD + b"# somebody\n", ["SSLUseStapling Off"])
+    assert include.read_bytes() == managed_block.apply(OLD + b"# somebody\n", ["SSLUseStapling Off"])
 
 
 def test_a_file_that_was_not_there_goes_unless_httpd_conf_names_it(tmp_path: Path) -> None:

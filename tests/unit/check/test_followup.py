@@ -8,7 +8,7 @@ import pytest
 
 from ocsp_stapling.check import followup, network, vantage
 from ocsp_stapling.check.evidence import Elsewhere
-from ocsp_stapling.check.subject import Subject
+from ocsp_stapling.check.questions import Subject
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target

@@ -10,7 +10,7 @@ import pytest
 
 from ocsp_stapling.check import handshakes
 from ocsp_stapling.check.evidence import Site
-from ocsp_stapling.check.subject import Single, Subject
+from ocsp_stapling.check.questions import Single, Subject
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.ocsp.staple import Handshake

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ocsp_stapling.check.evidence import AskedCertificates, Site
-from ocsp_stapling.check.singly import OF_ONE_CERTIFICATE, ask_further, count_asked, told_apart
-from ocsp_stapling.check.subject import Single, Subject
+from ocsp_stapling.check.followup import OF_ONE_CERTIFICATE, ask_further, count_asked, told_apart
+from ocsp_stapling.check.questions import Single, Subject
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocsp_stapling.apache.includes import apply
+from ocsp_stapling.apache.managed_block import apply
 from ocsp_stapling.cli import config as face
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocsp_stapling.apache.origin import Origin
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.cli.output import place_of
 from ocsp_stapling.web.words import decided
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.host.hosts import HostsEntry, ResolvConf, hosts_entries, read_resolv_conf
+from ocsp_stapling.host.resolver import HostsEntry, ResolvConf, hosts_entries, read_resolv_conf
 
 
 def test_override_is_noticed_with_its_line(tmp_path: Path) -> None:

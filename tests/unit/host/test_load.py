@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocsp_stapling.host.load import Load, read_load
+from ocsp_stapling.host.limits import Load, read_load
 
 
 def test_load_of_this_machine_is_read() -> None:

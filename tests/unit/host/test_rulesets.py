@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocsp_stapling.host.firewall import ipset, iptables, nft
+from ocsp_stapling.host.firewall import iptables, nft, report
 from ocsp_stapling.host.firewall.ruleset import Condition, FirewallRule, Hook, Packet, RuleAction, blocks
 
 V4 = ipaddress.ip_address("198.51.100.7")
@@ -170,7 +170,7 @@ def test_return_that_may_match_makes_what_follows_uncertain() -> None:
 
 
 def test_ipset_of_networks_is_read() -> None:
-    elements = ipset.parse(
+    elements = report.parse(
         "create s hash:net family inet hashsize 1024\nadd s 198.51.100.0/24\nadd s 192.0.2.1 timeout 5\n"
     )
     assert elements is not None
@@ -182,7 +182,7 @@ def test_ipset_of_networks_is_read() -> None:
     "text", ["create s hash:ip,port family inet\n", "create s hash:net\nadd s 10.0.0.0/8 nomatch\n"]
 )
 def test_ipset_of_another_kind_is_unknown(text: str) -> None:
-    assert ipset.parse(text) is None
+    assert report.parse(text) is None
 
 
 WORDS = st.sampled_from(
@@ -239,7 +239,7 @@ WORDS = st.sampled_from(
 def test_any_iptables_listing_is_survived(rules: list[list[str]], noise: str) -> None:
     lines = [f"-A {chain} {' '.join(rule)}" for rule in rules for chain in ("OUTPUT", "b")]
     by_iptables("\n".join(["*filter", ":OUTPUT DROP [0:0]", ":b - [0:0]", noise, *lines]))
-    ipset.parse(noise)
+    report.parse(noise)
 
 
 JSON = st.recursive(

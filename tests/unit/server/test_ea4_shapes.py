@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change import plan
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.situation import linked_files
@@ -24,7 +24,7 @@ from tests.unit.change.made import carry_out, wish
 from tests.unit.ocsp.authority import NOW, issue, key, make_authority, pem
 
 OFF = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>\n"
-BLOCK = includes.apply(b"", OFF.splitlines()).decode()
+BLOCK = managed_block.apply(b"", OFF.splitlines()).decode()
 PRE = "conf.d/includes/pre_virtualhost_{}.conf"
 BLOCKED = {PRE.format("global"): BLOCK, PRE.format("2"): BLOCK}
 USERDATA = "conf.d/userdata"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.document import moment
+from ocsp_stapling.text import moment
 from ocsp_stapling.watch.history import as_json, past
 from ocsp_stapling.watch.memory import DAY, HOUR, KEPT_DAYS, KEPT_READINGS, Memory, Outage, Reading, Tally
 

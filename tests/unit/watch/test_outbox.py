@@ -10,10 +10,9 @@ import pytest
 from ocsp_stapling.installation import running
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.watch import outbox, tools
-from ocsp_stapling.watch.policy import ActionKind, Task
-from ocsp_stapling.watch.telling import Topic
+from ocsp_stapling.watch.policy import ActionKind, Task, Topic
 from ocsp_stapling.whm import notification
-from ocsp_stapling.whm.mail_fate import fate
+from ocsp_stapling.whm.notification import fate
 
 
 class MailSystem:

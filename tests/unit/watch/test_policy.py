@@ -20,11 +20,11 @@ from ocsp_stapling.watch.policy import (
     Observation,
     State,
     Task,
+    Topic,
     Wishes,
     decide,
     switched,
 )
-from ocsp_stapling.watch.telling import Topic
 
 PASS = 300.0
 START = 1_800_000_000.0

@@ -18,14 +18,13 @@ from typing import Any
 import pytest
 
 from ocsp_stapling import files
-from ocsp_stapling.apache import includes
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change.journal import FileRecord, Journal
 from ocsp_stapling.settings import NotifySettings, Settings, WatchSettings
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import WHO
 from ocsp_stapling.watch.one_pass import Told, _afterwards, one_pass
-from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, ActionKind, Task
-from ocsp_stapling.watch.telling import Topic
+from ocsp_stapling.watch.policy import LONGEST_WAIT_SECONDS, ActionKind, Task, Topic
 from ocsp_stapling.watch.tools import Ended, Tools
 
 PASS, HOUR, DAY = 300.0, 3600.0, 86400.0
@@ -107,8 +106,8 @@ class World:
     ) -> Ended:
         """As the real one: journal, write, verify, and back again if turning on meets a stall."""
         old = files.snapshot(self.include)
-        foreign = includes.remove(old.content or b"")
-        new = includes.apply(foreign, OFF) if action == "off" else foreign
+        foreign = managed_block.remove(old.content or b"")
+        new = managed_block.apply(foreign, OFF) if action == "off" else foreign
         state = "done" if action == "off" or not self.down(self.t + 1) else "restored"
         with Journal(self.settings.state_directory, clock=self.now) as journal:
             plan = {"return_when_healthy": chosen and action == "off"}

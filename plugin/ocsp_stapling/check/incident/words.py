@@ -11,8 +11,7 @@ from ocsp_stapling.change.journal import Operation, ending
 from ocsp_stapling.change.request import ACCOUNT, OFF, called
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
 from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
-from ocsp_stapling.document import moment
-from ocsp_stapling.text import capital, counted, host_of, listed, local
+from ocsp_stapling.text import capital, counted, host_of, listed, local, moment
 
 _TOLD_SPANS = 2
 DOING = {

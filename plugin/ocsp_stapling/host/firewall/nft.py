@@ -6,8 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ocsp_stapling.host.firewall.nft_match import Elements, condition
-from ocsp_stapling.host.firewall.nft_text import only, rule_text
+from ocsp_stapling.host.firewall.nft_match import Elements, condition, only, rule_text
 from ocsp_stapling.host.firewall.ruleset import UNKNOWABLE, Condition, FirewallRule, Hook, RuleAction
 
 TOOL = "nft"
