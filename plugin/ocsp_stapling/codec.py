@@ -6,11 +6,14 @@ times (ISO 8601 with zone).
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 _T = TypeVar("_T")
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time that must come with its zone."""
 
 
 class UnreadableError(ValueError):

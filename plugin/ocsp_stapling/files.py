@@ -113,6 +113,25 @@ def replace(old: Snapshot, content: bytes, mode: int = ROOT_ONLY) -> Tag:
         ) from error
 
 
+def write_own(path: Path, data: bytes, mode: int = ROOT_ONLY) -> None:
+    """Write a file of our own beside and rename it, so that a reader never sees half; its directory must be there.
+
+    Of writers side by side the last one to end stays. Raises OSError.
+    """
+    import tempfile  # it takes long to load, for a rare write
+
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            # On the open file: its directory may be another user's, who could swap the name for a link.
+            os.fchmod(file.fileno(), mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def make_directories(directory: Path) -> None:
     """Make a directory and those above it that are missing. Raises Problem `write-failed`."""
     try:

@@ -19,9 +19,10 @@ ROUNDS = 5
 OURS = """
 import os, sys
 from pathlib import Path
+from ocsp_stapling.server.certificate_files import read_all
 from ocsp_stapling.server.certificate_memory import CertificateFiles
 base, state = sys.argv[1], Path(sys.argv[2])
-found = CertificateFiles(state).read((f"{base}/{name}/combined", "") for name in os.listdir(base))
+found = CertificateFiles(state, read_all).read((f"{base}/{name}/combined", "") for name in os.listdir(base))
 print(sum(1 for reading in found.values() if reading.ocsp_urls))
 """
 LOOP = 'for f in "$@"; do openssl x509 -in "$f" -noout -ocsp_uri; done'

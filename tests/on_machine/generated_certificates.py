@@ -41,6 +41,7 @@ from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.staple import Handshake, handshake
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.certificate_files import read_all
 from ocsp_stapling.server.certificate_memory import CertificateFiles
 from tests.machine.pki import new_key, pem, pem_key
 
@@ -432,7 +433,7 @@ def _listening(family: socket.AddressFamily) -> socket.socket:
 
 def expected(path: Path) -> Question | str:
     """Return what our code says that Apache asks; else `nobody`, or `unreadable`."""
-    read = CertificateFiles(None).read([(str(path), "")])[str(path), ""]
+    read = CertificateFiles(None, read_all).read([(str(path), "")])[str(path), ""]
     if read.problem:
         return "unreadable"
     if not read.chain_complete or not read.ocsp_urls:
@@ -598,7 +599,7 @@ def judge(seed: int, count: int) -> dict[str, object]:
             if wanted == "unreadable":
                 sums[f"unreadable, {'and asked about' if question else 'and not asked about'}"] += 1
             elif told(wanted) != told(heard):
-                named = CertificateFiles(None).read([(str(base / f"{name}.pem"), "")])
+                named = CertificateFiles(None, read_all).read([(str(base / f"{name}.pem"), "")])
                 urls = [each.ocsp_urls for each in named.values()]
                 differences.append(
                     {"said": told(wanted), "did": told(heard), "urls": urls, "met": met.error}

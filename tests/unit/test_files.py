@@ -191,3 +191,14 @@ def test_a_full_disk_leaves_the_old_file(include: Path, monkeypatch: pytest.Monk
     assert caught.value.code == "write-failed"
     assert include.read_bytes() == b"# mine\n"
     assert [p.name for p in include.parent.iterdir()] == ["include.conf"]
+
+
+def test_a_file_of_our_own_is_whole_and_closed_to_others_or_not_written_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    files.write_own(path, b"old")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"old", 0o600)
+
+    with pytest.raises(TypeError):
+        files.write_own(path, "no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path], "what was begun is taken away"

@@ -10,7 +10,7 @@ from math import exp, lgamma, log, log1p
 from pathlib import Path
 from typing import NamedTuple
 
-from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.layout import NativeSwitch
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, VirtualHost
 from ocsp_stapling.text import counted
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from ocsp_stapling import codec, files
 from ocsp_stapling.ca import statusio, statuspage
-from ocsp_stapling.ca.cache import PageCache
 from ocsp_stapling.ca.fetch import Fetcher, FetchError
 from ocsp_stapling.ca.reading import Level, PageIncident, PageReading, UnreadablePageError
 from ocsp_stapling.settings import Authority, Settings
@@ -123,3 +125,39 @@ def _known(authority: Authority, reading: PageReading, at: datetime) -> Authorit
     return AuthorityStatus(
         authority.name, reading.level, sentence, reading.incidents, authority.status_page, at
     )
+
+
+FILE_NAME = "status-pages.json"
+
+_SIZE_LIMIT = 4 * 1024 * 1024
+_KEEP = timedelta(days=1)  # an entry nobody renews is dropped then
+
+Entries = dict[str, tuple[PageReading, codec.Moment]]
+
+
+class PageCache:
+    """The cache file. It is a convenience: unreadable or not writable means working without it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE_NAME
+
+    def fresh(self, now: datetime, age: timedelta) -> Entries:
+        """Return the entries younger than `age`; one from the future (the clock was set back) is not."""
+        return {page: entry for page, entry in self._load().items() if timedelta(0) <= now - entry[1] < age}
+
+    def store(self, readings: Mapping[str, PageReading], now: datetime) -> None:
+        """Add readings made at `now`."""
+        if not readings or not self.path.parent.is_dir():
+            return
+        entries = self.fresh(now, _KEEP) | {page: (reading, now) for page, reading in readings.items()}
+        with contextlib.suppress(OSError):
+            files.write_own(self.path, codec.to_json({"pages": entries}))
+
+    def _load(self) -> Entries:
+        try:
+            if self.path.stat().st_size > _SIZE_LIMIT:
+                return {}
+            found = codec.from_plain(codec.from_json(self.path.read_bytes()), dict[str, Entries])
+        except (OSError, codec.UnreadableError):
+            return {}  # corrupt, foreign or of another version: as if there were none
+        return found.get("pages", {})

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocsp_stapling.apache.httpd import Examination, Httpd
-from ocsp_stapling.apache.layout import Layout, read_layout
-from ocsp_stapling.apache.native import local_templates
+from ocsp_stapling.apache.layout import Layout, local_templates, read_layout
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.running import Apache

@@ -8,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling import files
 from ocsp_stapling.change.journal import Operation
 
 _PREFIX = "ocsp_stapling_"
@@ -40,16 +39,7 @@ def write(path: Path, text: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            # On the open file: the directory may belong to the collector's user, who could swap the name for a link.
-            os.fchmod(file.fileno(), 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write_own(path, text.encode(), mode=0o644)
 
 
 def as_json(text: str) -> dict[str, Any]:

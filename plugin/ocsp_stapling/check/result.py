@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocsp_stapling import files
 from ocsp_stapling.problem import not_root
 from ocsp_stapling.text import schema
 
@@ -55,7 +56,8 @@ def store(directory: Path, check: Check, source: str = "check") -> dict[str, Any
 
     document = check.document()
     kept = {"evidence": codec.plain(check.evidence), "diagnosis": codec.plain(check.diagnosis)}
-    _write(directory, json.dumps(document | {_KEPT: kept}))
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write_own(directory / NAME, json.dumps(document | {_KEPT: kept}).encode())
     look_taken(directory, document, source)
     return document
 
@@ -101,19 +103,3 @@ def _read(directory: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _write(directory: Path, text: str) -> None:
-    import tempfile
-
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Checks may run side by side: each writes its own file, and the last one to end stays.
-    descriptor, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        temporary.replace(directory / NAME)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -14,12 +14,27 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.words import HARM, cause_words, confidence_words, harm_words, trouble_words
 from ocsp_stapling.text import capital
+
+LINES_OFF = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>"
+CLICKS_OFF = (
+    "Log in to WHM as root.",
+    "Service Configuration > Apache Configuration > Include Editor.",
+    "At Pre VirtualHost Include, select All Versions.",
+    "Go to the end of the text and add the lines below.",
+    "Update, then Restart Apache.",
+)
+CLICKS_ON = (
+    "Log in to WHM as root.",
+    "Service Configuration > Apache Configuration > Include Editor > Pre VirtualHost Include > All Versions.",
+    "Remove the lines that were added (everything else stays).",
+    "Update, then Restart Apache.",
+)
+
 
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
@@ -360,8 +375,8 @@ class _Ticket:
 
     def _request(self) -> list[str]:
         if self.reader == "root" and self.restricted and self.now["advice"] == "turn-off":
-            steps = [f"  {number}. {click}" for number, click in enumerate(clicks.TURN_OFF, 1)]
-            lines = [f"       {line}" for line in clicks.LINES.splitlines()]
+            steps = [f"  {number}. {click}" for number, click in enumerate(CLICKS_OFF, 1)]
+            lines = [f"       {line}" for line in LINES_OFF.splitlines()]
             return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
         if self.reader != "root" and not self.bad:
             return ["Request", "  Nothing: every responder that was asked answers rightly."]

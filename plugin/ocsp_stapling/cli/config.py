@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from ocsp_stapling.apache import native as whm
+from ocsp_stapling.apache import layout as whm
 from ocsp_stapling.apache.httpd import Examination, Httpd, require_mod_ssl
-from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.apache.native import NativeSwitch
+from ocsp_stapling.apache.layout import Layout, NativeSwitch
 from ocsp_stapling.apache.stapling import (
     ORIGINS,
     Override,

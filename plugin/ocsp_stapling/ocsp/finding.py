@@ -165,16 +165,6 @@ class AddressFinding:
             del found["answer"]
         return found
 
-    @classmethod
-    def from_json(cls, found: dict[str, Any]) -> AddressFinding:
-        """Read back what `as_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
-        fields = {name: value for name, value in found.items() if name in cls.__dataclass_fields__}
-        fields["outcome"] = Outcome(found["outcome"])
-        fields["verdict"] = Verdict(found["verdict"]) if found["verdict"] else None
-        for name in ("this_update", "next_update"):
-            fields[name] = datetime.fromisoformat(found[name]) if found[name] else None
-        return cls(**fields)
-
 
 @dataclass(frozen=True)
 class ResponderFinding:
@@ -212,11 +202,3 @@ class ResponderFinding:
         found["fault"] = self.fault.value if self.fault else None
         found["addresses"] = [finding.as_json() for finding in self.addresses]
         return found
-
-    @classmethod
-    def from_json(cls, found: dict[str, Any]) -> ResponderFinding:
-        """Read back what `as_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
-        fields = {name: value for name, value in found.items() if name in cls.__dataclass_fields__}
-        fields["fault"] = Outcome(found["fault"]) if found["fault"] else None
-        fields["addresses"] = tuple(map(AddressFinding.from_json, found["addresses"]))
-        return cls(**fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling import codec
 from ocsp_stapling.ocsp.certificate import Certificate
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.guard import IPAddress, IPNetwork
@@ -102,11 +104,9 @@ def _read(done: Completed) -> dict[int, ResponderFinding]:
     """Read the child's lines; a last one that was torn by its end does not count."""
     found = {}
     for line in done.out.splitlines():
-        try:
-            number, finding = json.loads(line)
-            found[int(number)] = ResponderFinding.from_json(finding)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-            continue
+        with contextlib.suppress(codec.UnreadableError):
+            number, finding = codec.from_plain(codec.from_json(line.encode()), tuple[int, ResponderFinding])
+            found[number] = finding
     return found
 
 

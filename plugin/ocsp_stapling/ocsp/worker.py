@@ -17,6 +17,7 @@ import time
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ocsp_stapling import codec
 from ocsp_stapling.ocsp import certificate, der
 from ocsp_stapling.ocsp.finding import ResponderFinding
 from ocsp_stapling.ocsp.icmp import Pinger, open_sockets
@@ -81,7 +82,7 @@ async def _work(job: dict[str, Any], sockets: dict[socket.AddressFamily, socket.
 
 
 def _report(number: int, finding: ResponderFinding) -> None:
-    print(json.dumps([number, finding.as_json()]), flush=True)
+    print(codec.to_json((number, finding)).decode(), flush=True)
 
 
 def _target(one: dict[str, Any]) -> Target:

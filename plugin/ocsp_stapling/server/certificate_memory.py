@@ -10,9 +10,11 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ocsp_stapling import files
 
 CACHE_NAME = "certificates.json"
 MAX_CACHE_BYTES = 64 << 20
@@ -44,14 +46,17 @@ class CertificateReading(NamedTuple):
 
 
 Entry = tuple[Tags, CertificateReading]
+Reader = Callable[[Sequence[Pair], Mapping[Pair, str]], dict[Pair, Entry]]
+"""Reads files, whose owners it is told."""
 _Kind = tuple[str, str, tuple[str, ...], bool, bool, bool, str]
 """What many certificates have alike: a reading without its end."""
 
 
 class CertificateFiles:
-    """Reads certificate files; remembers them in the state directory if it may."""
+    """What certificate files say: `read` reads them; they are remembered in the state directory if there is one."""
 
-    def __init__(self, state_directory: Path | None) -> None:
+    def __init__(self, state_directory: Path | None, read: Reader) -> None:
+        self._read = read
         self._path = state_directory / CACHE_NAME if state_directory else None
 
     def read(
@@ -65,18 +70,12 @@ class CertificateFiles:
         known = _load(self._path) if self._path else {}
         same = {pair: known[pair] for pair in wanted if pair in known and known[pair][0] == tags_of(pair)}
         missing = [pair for pair in wanted if pair not in same]
-        entries = same | _read(missing, owners or {}) if missing else same
+        entries = same | self._read(missing, owners or {}) if missing else same
         # Files that are gone may stay a while: one look reads twice, first without the issuers found elsewhere.
         many_gone = len(known) > 2 * len(wanted)
         if self._path and (missing or many_gone):
             _store(self._path, entries if many_gone else known | entries)
         return {pair: entries[pair][1] for pair in wanted}
-
-
-def _read(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, Entry]:
-    from ocsp_stapling.server.certificate_files import read_all  # mostly all is remembered
-
-    return read_all(pairs, owners)
 
 
 def tags_of(pair: Pair) -> Tags:
@@ -113,8 +112,8 @@ def _ours(path: Path) -> bool:
     return safe and stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CACHE_BYTES
 
 
-def _remembered(files: Iterable[Sequence[Any]], kinds: Sequence[_Kind]) -> Iterable[tuple[Pair, Entry]]:
-    for certificate, chain, kind, not_after, *numbers in files:
+def _remembered(rows: Iterable[Sequence[Any]], kinds: Sequence[_Kind]) -> Iterable[tuple[Pair, Entry]]:
+    for certificate, chain, kind, not_after, *numbers in rows:
         inode, size, ctime, *more = numbers
         tags: Tags = ((inode, size, ctime),)
         if more:
@@ -156,19 +155,5 @@ def _store(path: Path, entries: Mapping[Pair, Entry]) -> None:
     ]
     document = {"version": _VERSION, "kinds": list(kinds), "files": rows}
     with contextlib.suppress(OSError):
-        _replace(path, json.dumps(document, separators=(",", ":")))
-
-
-def _replace(path: Path, text: str) -> None:
-    import tempfile  # it brings a third of this module's loading time along, for a rare write
-
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        files.write_own(path, json.dumps(document, separators=(",", ":")).encode("ascii"))

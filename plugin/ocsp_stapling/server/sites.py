@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ocsp_stapling.apache.stapling import is_on, seconds_of
 from ocsp_stapling.apache.tree import Directive, Place
 from ocsp_stapling.ocsp.door import Door
-from ocsp_stapling.server.certificate_memory import CertificateFiles, CertificateReading, Pair
+from ocsp_stapling.server.certificate_memory import CertificateFiles, CertificateReading, Entry, Pair
 from ocsp_stapling.server.names import HTTPS, Address, doors, host_name
 from ocsp_stapling.server.vhosts import TlsVhost
 
@@ -271,7 +271,7 @@ def take(
     arguments of every Listen.
     """
     found = list(vhosts)
-    files = CertificateFiles(state_directory)
+    files = CertificateFiles(state_directory, _read_all)
     owners = {pair: vhost.owner or "" for vhost in found for pair in _pairs(vhost)}
     readings = files.read(owners, owners)
     further = {pair: vhost.owner or "" for vhost in found for pair in _further_pairs(vhost, readings)}
@@ -364,6 +364,14 @@ def host_of(url: str) -> str:
 # --- building them ---
 
 
+def _read_all(pairs: Sequence[Pair], owners: Mapping[Pair, str]) -> dict[Pair, Entry]:
+    from ocsp_stapling.server.certificate_files import (
+        read_all,  # it loads slowly, and mostly all is remembered
+    )
+
+    return read_all(pairs, owners)
+
+
 def _pairs(vhost: TlsVhost) -> list[Pair]:
     """What is read for a virtual host: each certificate with its chain."""
     return [(str(path), str(vhost.chain_file or "")) for path in vhost.certificates]
@@ -382,9 +390,8 @@ def _further_pairs(vhost: TlsVhost, readings: Mapping[Pair, CertificateReading])
 def _trusted(vhost: TlsVhost, certificate: str) -> list[Path]:
     files = [vhost.trusted_file] if vhost.trusted_file else []
     if vhost.trusted_path:
-        from ocsp_stapling.server.certificate_files import (
-            named_for_issuer,
-        )  # it loads slowly, and this is rare
+        # It loads slowly, and this is rare.
+        from ocsp_stapling.server.certificate_files import named_for_issuer
 
         files += named_for_issuer(Path(certificate), vhost.trusted_path)
     return files

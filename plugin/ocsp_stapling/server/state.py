@@ -11,9 +11,14 @@ from pathlib import Path
 
 from ocsp_stapling.apache.conditions import Asked, Binary
 from ocsp_stapling.apache.config import read_config
-from ocsp_stapling.apache.layout import Layout, read_layout
+from ocsp_stapling.apache.layout import (
+    Layout,
+    NativeSwitch,
+    read_layout,
+    read_native_switch,
+    vhost_template_line,
+)
 from ocsp_stapling.apache.managed_block import relay_port
-from ocsp_stapling.apache.native import NativeSwitch, read_native_switch, vhost_template_line
 from ocsp_stapling.apache.stapling import StaplingState, asked_again, effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Place
 from ocsp_stapling.problem import not_root

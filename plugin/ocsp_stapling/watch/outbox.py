@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from ocsp_stapling import files
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import counted
 from ocsp_stapling.whm import notification
@@ -147,6 +148,4 @@ def _note(directory: Path) -> dict[str, Any]:
 
 def _noted(directory: Path, **facts: str) -> None:
     with contextlib.suppress(OSError):
-        path = directory / f"{_NOTE}.new"
-        path.write_text(json.dumps(_note(directory) | facts))
-        path.replace(directory / _NOTE)
+        files.write_own(directory / _NOTE, json.dumps(_note(directory) | facts).encode())

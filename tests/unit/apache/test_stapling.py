@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.apache.config import read_config
+from ocsp_stapling.apache.layout import NativeSwitch, local_templates, read_native_switch, vhost_template_line
 from ocsp_stapling.apache.managed_block import apply
-from ocsp_stapling.apache.native import NativeSwitch, local_templates, read_native_switch, vhost_template_line
 from ocsp_stapling.apache.stapling import (
     Origin,
     StaplingState,

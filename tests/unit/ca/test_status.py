@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocsp_stapling.ca import statusio
-from ocsp_stapling.ca.cache import FILE_NAME, PageCache
 from ocsp_stapling.ca.reading import Level, PageReading
-from ocsp_stapling.ca.status import AuthorityStatus, status_of
+from ocsp_stapling.ca.status import FILE_NAME, AuthorityStatus, PageCache, status_of
 from ocsp_stapling.settings import Authority, Settings
 from tests.unit.ca import documents
 from tests.unit.ca.server import StatusServer
@@ -283,8 +282,10 @@ def test_an_entry_from_the_future_is_not_used(pages: StatusServer, trusting: Set
         b'{"version": 1, "pages": [1]}',
         b"[" * 100_000,
         b'{"version": 1, "pages": {"https://localhost": {"at": "2026-01-05T10:00:00", "level": "x"}}}',
+        b'{"pages": {"https://localhost": [{"level": "x", "incidents": []}, "2026-01-05T10:00:00Z"]}}',
+        b'{"pages": {"https://localhost": [{"level": "outage", "incidents": []}, "2026-01-05T10:00:00"]}}',
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_corrupt_cache_is_ignored_and_replaced(
     pages: StatusServer, trusting: Settings, content: bytes, tmp_path: Path
@@ -292,7 +293,7 @@ def test_corrupt_cache_is_ignored_and_replaced(
     (tmp_path / FILE_NAME).write_bytes(content)
     pages.json(SUMMARY, documents.summary())
     assert ask(pages, trusting).level is Level.OPERATIONAL
-    assert json.loads((tmp_path / FILE_NAME).read_text())["version"] == 1
+    assert list(json.loads((tmp_path / FILE_NAME).read_text())) == ["pages"]
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 

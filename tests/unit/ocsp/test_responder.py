@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
+from ocsp_stapling import codec
 from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -206,7 +207,7 @@ def test_a_good_answer_is_reported_in_full() -> None:
     assert (found.this_update, found.next_update) == (NOW - DAY, NOW + 6 * DAY)
     assert (found.address, found.family, found.http_status) == ("127.0.0.1", "ipv4", 200)
     assert found.allowed_by_operator
-    assert AddressFinding.from_json(found.as_json()) == found
+    assert codec.from_plain(codec.plain(found), AddressFinding) == found
 
 
 def test_a_connection_left_open_still_tells_the_verdict() -> None:

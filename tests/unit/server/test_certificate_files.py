@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ocsp_stapling.server import certificate_files, certificate_memory
+from ocsp_stapling.server.certificate_files import read_all
 from ocsp_stapling.server.certificate_memory import CACHE_NAME, NOT_READ, CertificateFiles, CertificateReading
 from tests.bench.certificate_files import URL, make_combined_files
 from tests.machine.pki import AuthorityKeys, new_key, new_rsa_key
@@ -35,7 +36,7 @@ def put(base: Path, contents: list[bytes]) -> list[Path]:
 
 def read(paths: list[Path], state: Path | None = None, chain: Path | None = None) -> list[CertificateReading]:
     pairs = [(str(path), str(chain or "")) for path in paths]
-    found = CertificateFiles(state).read(pairs)
+    found = CertificateFiles(state, read_all).read(pairs)
     return [found[pair] for pair in pairs]
 
 
@@ -274,14 +275,14 @@ def test_one_accounts_files_that_take_long_keep_nobody_elses_from_being_read(
     owners |= {(str(path), ""): f"user{number}" for number, path in enumerate(others)}
 
     begin = time.process_time()
-    found = CertificateFiles(tmp_path).read(owners, owners)
+    found = CertificateFiles(tmp_path, read_all).read(owners, owners)
     took = time.process_time() - begin
 
     assert [found[str(path), ""].problem for path in others] == ["", ""]
     left = [pair for pair, reading in found.items() if reading.problem == NOT_READ]
     assert 0 < len(left) < 400
     assert took < 4  # all of them: more than ten
-    again = CertificateFiles(tmp_path).read(owners, owners)
+    again = CertificateFiles(tmp_path, read_all).read(owners, owners)
     assert sum(reading.problem == NOT_READ for reading in again.values()) < len(left)
 
 

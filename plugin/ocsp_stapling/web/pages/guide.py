@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import SHIELD_ON
-from ocsp_stapling.check import clicks
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.diagnosis.explanation import all_answer
 from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.check.ticket import CLICKS_OFF, CLICKS_ON, LINES_OFF
 from ocsp_stapling.text import host_of
 from ocsp_stapling.web.pages.verdict import Button, alone_buttons, apache_down, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
@@ -276,7 +276,7 @@ def _turn_off(case: _Case) -> GuideStep:
         return _ending(case.diagnosis, why, lines)
     why += " It needs root privileges, which you do not have here: send these clicks, or the ticket with them in it."
     ticket = (Button("Write the ticket to root", "ticket.show", {"for": "root"}, main=True),)
-    return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=clicks.TURN_OFF, paste=clicks.LINES)
+    return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=CLICKS_OFF, paste=LINES_OFF)
 
 
 def _ending(diagnosis: Diagnosis, why: str, lines: tuple[str, ...]) -> GuideStep:
@@ -342,7 +342,7 @@ def _turn_on(case: _Case) -> GuideStep:
         f"{healthy}, and stapling was only meant to be off for a while. It is over when "
         "root turns it on; send these clicks, if it was turned off with such."
     )
-    return GuideStep(_TITLES[8], *_ASK, told, clicks=clicks.TURN_ON)
+    return GuideStep(_TITLES[8], *_ASK, told, clicks=CLICKS_ON)
 
 
 def _not_yet(case: _Case) -> str:
