@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocsp_stapling.apache import includes, managed_block
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change import plan
 from ocsp_stapling.cli.config import config
@@ -227,7 +227,7 @@ def test_apache_asks_our_relay_where_our_block_sends_it_there_and_stapling_is_on
 ) -> None:
     cache = "SSLStaplingCache shmcb:c(1048576)"
     lines = managed_block.shield_block("root", "", NOW, cache, 341, on)
-    body = includes.apply(b"", lines) if managed else "\n".join(lines).encode() + b"\n"
+    body = managed_block.apply(b"", lines) if managed else "\n".join(lines).encode() + b"\n"
     tree.conf(ssl=SSL.replace("SSLUseStapling On", "SSLUseStapling Off"))
     tree.pre[0].write_bytes(body)
     now = tree.situation().server
