@@ -18,11 +18,13 @@ my @PASSED_ON = qw(Content-Type Content-Disposition Content-Security-Policy Cach
 
 $SIG{PIPE} = 'IGNORE';
 my $caller = who();
-my $answer = within( $ANSWER_TIME, \&relay, request($caller) )
+my $service = within( $ANSWER_TIME, \&ask, request($caller) );
+my $chrome  = page_is_likely() ? chrome() : undef;    # WHM's page is made while the service works
+my $answer  = within( $ANSWER_TIME, \&heard, $service )
   // refuse( '503 Service Unavailable', 'service-down', 'The OCSP Stapling service does not answer. A change that '
       . 'was begun goes on by itself. Log in to this server with ssh as root and run: ocsp-stapling doctor '
       . '(what is wrong with the plugin) and ocsp-stapling status (how things stand).' );
-deliver( $answer, $caller );
+deliver( $answer, $caller, $chrome );
 
 # The value if it matches as a whole, else undef.
 sub pick {
@@ -88,14 +90,20 @@ sub within {
     return $result;
 }
 
-# The service's whole answer as { status, headers, body }, or undef.
-sub relay {
+# The connection on which the service was asked, or undef.
+sub ask {
     my ($request) = @_;
     socket my $service, $AF_UNIX, $SOCK_STREAM, 0 or return;
     connect $service, pack( 'S a108', $AF_UNIX, $SOCKET ) or return;    # struct sockaddr_un, unix(7)
     for ( my $sent = 0 ; $sent < length $request ; ) {
         $sent += syswrite( $service, $request, length $request, $sent ) || return;
     }
+    return $service;
+}
+
+# The service's whole answer as { status, headers, body }, or undef.
+sub heard {
+    my $service = shift // return;
     my ( $head, $body ) = split /\r\n\r\n/, take( $service, $ANSWER_LIMIT ), 2;
     my ( $first, @lines ) = split /\r\n/, $head // return;
     my $status = pick( $first, qr{HTTP/1\.[01] [2-5][0-9][0-9] [A-Za-z ]{1,40}} ) // return;
@@ -106,18 +114,25 @@ sub relay {
 
 # Print the answer; HTML inside WHM's page, everything else as it is.
 sub deliver {
-    my ( $answer, $caller ) = @_;
+    my ( $answer, $caller, $chrome ) = @_;
     my %headers = map { defined $answer->{headers}{$_} ? ( $_ => $answer->{headers}{$_} ) : () } @PASSED_ON;
-    my ( $top, $bottom ) = ( '', '' );
-    if ( ( $headers{'Content-Type'} // '' ) =~ m{\Atext/html\b} && eval { require Whostmgr::HTMLInterface; require Digest::SHA } ) {
-        $top    = printed( sub { Whostmgr::HTMLInterface::defheader( 'OCSP Stapling', $ICON, $PAGE ) } );
-        $bottom = printed( sub { Whostmgr::HTMLInterface::deffooter() } );
-        $headers{'Content-Security-Policy'} = policy( $top . $bottom );
-    }
+    my $html = ( $headers{'Content-Type'} // '' ) =~ m{\Atext/html\b} ? $chrome // chrome() : {};
+    $headers{'Content-Security-Policy'} = $html->{policy} if $html->{policy};
     my $target = pick( $answer->{headers}{Location}, qr/\?$QUERY/ );
     $headers{Location} = "$caller->{Token}$PAGE$target" if defined $target;
     print "Status: $answer->{status}\r\n", ( map { "$_: $headers{$_}\r\n" } sort keys %headers ), "\r\n";
-    return print $top, $answer->{body}, $bottom;
+    return print $html->{top} // '', $answer->{body}, $html->{bottom} // '';
+}
+
+# Whether WHM's page will be wanted: forms are answered with a redirect, the page's script with JSON.
+sub page_is_likely { return $ENV{REQUEST_METHOD} eq 'GET' && !wants_json() }
+
+# WHM's page around ours as { top, bottom, policy }, empty where WHM has none.
+sub chrome {
+    return {} if !eval { require Whostmgr::HTMLInterface; require Digest::SHA };
+    my $top    = printed( sub { Whostmgr::HTMLInterface::defheader( 'OCSP Stapling', $ICON, $PAGE ) } );
+    my $bottom = printed( sub { Whostmgr::HTMLInterface::deffooter() } );
+    return { top => $top, bottom => $bottom, policy => policy( $top . $bottom ) };
 }
 
 # What the code prints.
@@ -137,10 +152,13 @@ sub policy {
       . "frame-ancestors 'self'";
 }
 
+# Whether the page's script asks.
+sub wants_json { return ( $ENV{QUERY_STRING} // '' ) =~ /(?:\A|&)format=json(?:&|\z)/ }
+
 # Say one sentence, as JSON where the page's script asked for it, and end.
 sub refuse {
     my ( $status, $code, $sentence ) = @_;    # ours: without quotes and markup
-    my $json = ( $ENV{QUERY_STRING} // '' ) =~ /(?:\A|&)format=json(?:&|\z)/;
+    my $json = wants_json();
     print "Status: $status\r\nContent-Type: ", $json ? 'application/json' : 'text/html; charset=utf-8',
       "\r\nCache-Control: no-store\r\nContent-Security-Policy: default-src 'none'\r\n\r\n",
       $json ? qq({"schema": "ocsp-stapling/error/1", "error": {"code": "$code", "sentence": "$sentence"}}\n)

@@ -178,14 +178,13 @@ def measure(machine: Machine, count: int, requests: int, starts: int) -> dict[st
         stop(machine)
         first.append(contenders["page"]())
     found = {f"{name}_ms": round(statistics.median(times), 1) for name, times in taken.items()}
+    best = {f"{name}_best_ms": round(min(times), 1) for name, times in taken.items()}
     return {
         "responders": count,
         "page_kb": round(len(page.body) / 1000),
         **found,
-        "page_best_ms": round(min(taken["page"]), 1),
+        **best,
         "page_service_cpu_ms": round(cpu, 1),
-        "flask_cgi_best_ms": round(min(taken["flask_cgi"]), 1),
-        "perl_cgi_best_ms": round(min(taken["perl_cgi"]), 1),
         "first_ms": round(statistics.median(first), 1),
         **held,
         "flask_to_page": round(found["flask_cgi_ms"] / found["page_ms"], 2),

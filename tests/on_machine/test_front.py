@@ -430,9 +430,13 @@ def test_a_redirect_keeps_the_session(whm: Machine) -> None:
 
 def answered_with(machine: Machine, said: str, browser: Browser | None = None) -> Answer:
     """What a browser gets when the service says this."""
-    browser = browser or log_in(machine)
+    return answered_by(machine, browser or log_in(machine), SAY, said)
+
+
+def answered_by(machine: Machine, browser: Browser, program: str, told: str) -> Answer:
+    """What a browser gets when this program is the service."""
     with socket_put_aside(machine):
-        service = machine.popen("/usr/bin/python3", "-c", SAY, SOCKET, said)
+        service = machine.popen("/usr/bin/python3", "-c", program, SOCKET, told)
         try:
             assert service.stdout is not None
             assert service.stdout.readline() == "ready\n"
@@ -441,6 +445,32 @@ def answered_with(machine: Machine, said: str, browser: Browser | None = None) -
             service.kill()
             service.communicate()
             machine.run("rm", "-f", SOCKET)
+
+
+ANSWER_ONCE_DRESSED = """
+import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("ready", flush=True)
+c, _ = s.accept(); c.recv(65536)
+end = time.monotonic() + 10
+while not os.path.exists(sys.argv[2]) and time.monotonic() < end: time.sleep(0.01)
+body = b"made meanwhile" if os.path.exists(sys.argv[2]) else b"not made yet"
+head = "HTTP/1.1 200 OK\\r\\nContent-Type: text/html\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
+c.sendall(head.encode() + body)
+"""
+
+
+def test_whms_page_is_made_while_the_service_works(whm: Machine) -> None:
+    browser, mark = log_in(whm), "/run/machine/header-made"
+    module = whm.path("/usr/local/cpanel/Whostmgr/HTMLInterface.pm")
+    before = module.read_text()
+    module.write_text(before.replace("sub defheader {", f"sub defheader {{ open my $mark, '>', '{mark}';"))
+    try:
+        answer = answered_by(whm, browser, ANSWER_ONCE_DRESSED, mark)
+    finally:
+        module.write_text(before)
+        whm.run("rm", "-f", mark)
+    assert "made meanwhile" in answer.text
+    assert answer.text.index("contentContainer") < answer.text.index("made meanwhile")
 
 
 # -- work that outlives the request ------------------------------------------------------------------------
