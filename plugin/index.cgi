@@ -17,9 +17,9 @@ my $QUERY     = qr/[!\$-;=?-\[\]-~]{0,8192}/;    # no space, line end, quote, nu
 my @PASSED_ON = qw(Content-Type Content-Disposition Content-Security-Policy Cache-Control Referrer-Policy);
 
 $SIG{PIPE} = 'IGNORE';
-my $caller = who();
+my $caller  = who();
 my $service = within( $ANSWER_TIME, \&ask, request($caller) );
-my $chrome  = page_is_likely() ? chrome() : undef;    # WHM's page is made while the service works
+my $chrome  = $service && page_is_likely() ? chrome() : undef;    # WHM's page is made while the service works
 my $answer  = within( $ANSWER_TIME, \&heard, $service )
   // refuse( '503 Service Unavailable', 'service-down', 'The OCSP Stapling service does not answer. A change that '
       . 'was begun goes on by itself. Log in to this server with ssh as root and run: ocsp-stapling doctor '
