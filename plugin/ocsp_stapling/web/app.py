@@ -11,7 +11,6 @@ from ocsp_stapling.settings import Settings
 from ocsp_stapling.web import context, csrf, errors, pages, routing
 from ocsp_stapling.web.context import Services, services
 from ocsp_stapling.web.identity import Caller, caller_from, refuse_unless_allowed, roles_of
-from ocsp_stapling.web.pages import operations_view
 
 BODY_LIMIT = 1024 * 1024
 # The front replaces the policy of pages that WHM wraps: WHM's own inline scripts must keep running there.
@@ -38,7 +37,6 @@ def create_app(
     app.url_map.merge_slashes = False
     tokens = tokens or csrf.FormTokens(csrf.load_key(settings.state_directory))
     context.attach(app, Services(settings, tokens, operations or Operations(settings.state_directory)))
-    app.register_blueprint(operations_view.blueprint)
     pages.register(app)
     register(app)
     errors.register(app)

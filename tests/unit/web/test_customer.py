@@ -23,7 +23,7 @@ from tests.unit.web import made
 from tests.unit.web.asking import VIEWER, get
 from tests.unit.web.conftest import Shown
 
-LOOK = "ocsp_stapling.web.pages.rehearsal_view.server.look"
+LOOK = "ocsp_stapling.web.pages.rehearsal.server.look"
 SECTIGO, DIGICERT = "site000.sectigo.example", "site000.digicert.example"
 
 

@@ -28,7 +28,6 @@ from ocsp_stapling.shield.standing import LastFailure, ShieldedResponder, Shield
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, plan, sites
-from ocsp_stapling.web.pages import sites_view as sites_view
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
@@ -192,7 +191,7 @@ def test_an_operation_under_way_is_announced(showing: Shown, tmp_path: Path) -> 
 @pytest.fixture
 def own_only(monkeypatch: pytest.MonkeyPatch) -> None:
     visible = Visible(frozenset({"user001"}), frozenset({OWN}))
-    for module in (picture, sites_view):
+    for module in (picture, sites):
         monkeypatch.setattr(
             module,
             "visible_to",

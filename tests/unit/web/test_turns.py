@@ -14,7 +14,7 @@ from flask import Flask
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.web import turns
 from ocsp_stapling.web.context import services
-from ocsp_stapling.web.pages import sites, sites_view
+from ocsp_stapling.web.pages import sites
 from ocsp_stapling.web.turns import Jobs, Turns
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
@@ -82,7 +82,7 @@ def ended(look: Callable[[], turns.Job[str] | None]) -> None:
 
 @pytest.fixture
 def app(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> Flask:
-    monkeypatch.setattr(sites_view, "visible_to", lambda *_: Visible(everything=True))
+    monkeypatch.setattr(sites, "visible_to", lambda *_: Visible(everything=True))
     monkeypatch.setattr("ocsp_stapling.web.pages.picture.visible_to", lambda *_: Visible(everything=True))
     monkeypatch.setattr(sites, "_rows", lambda: [made.row("hanging.example")])
     return showing(replace(made.healthy(), taken_at=datetime.now(UTC)))
@@ -98,11 +98,11 @@ def test_the_form_that_meets_a_site_is_answered_while_the_site_hangs(
 ) -> None:
     gate = threading.Event()
 
-    def meet(row: sites.SiteRow) -> sites.Met:
+    def met_at(row: sites.SiteRow) -> sites.Met:
         gate.wait(20)
         return sites.Met(row.name, "bad", "Visitors wait.", ())
 
-    monkeypatch.setattr(sites, "meet", meet)
+    monkeypatch.setattr(sites, "met_at", met_at)
     answer = post(app, "p=sites", form(app, site="hanging.example", q="hang"), VIEWER)
     assert answer.headers["Location"] == "?p=sites&met=hanging.example&q=hang"
     assert "Testing hanging.example" in get(app, "p=sites&met=hanging.example", VIEWER).text

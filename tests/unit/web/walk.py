@@ -22,7 +22,7 @@ from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.watch.memory import Memory, Reading
 from ocsp_stapling.web.identity import Caller
-from ocsp_stapling.web.pages import check, customer_view, errorlog, picture, plan, sites, sites_view
+from ocsp_stapling.web.pages import check, customer, errorlog, picture, plan, sites
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 from tests.unit.web.asking import OPERATOR, VIEWER, get
@@ -79,7 +79,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(
         check, "checks", lambda: SimpleNamespace(state=lambda: CheckState(True, 1, ("asking",)))
     )
-    for module in (picture, sites_view, customer_view):
+    for module in (picture, sites, customer):
         monkeypatch.setattr(module, "visible_to", visible)
     with Memory(tmp_path) as memory:
         memory.add(

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from flask import Blueprint, render_template, request
+
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.handshakes import is_quick
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
+from ocsp_stapling.web.context import caller
+from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture, sites
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.web.pages.verdict import apache_down, measured
+from ocsp_stapling.web.visibility import visible_to
 from ocsp_stapling.web.words import Tone, duration, moment
 
+blueprint = Blueprint("customer", __name__)
 DOMAIN_LIMIT = 253
 
 
@@ -157,3 +164,21 @@ def _took(met: HandshakeEvidence | None) -> str:
 
 def _letter(body: str, taken_at: datetime) -> str:
     return f"Hello,\n\n{body}\n\nAs of {moment(taken_at)}.\n"
+
+
+@blueprint.get("/customer")
+@operators_and_viewers
+def show() -> str:
+    """Ask for a domain; with `domain`, say whether visitors of that site wait, and give a reply to send."""
+    seen = picture.picture()
+    domain = domain_of(request.args.get("domain", ""))
+    found = None
+    if domain and seen.evidence is not None and seen.diagnosis is not None:
+        row = sites.named(domain, visible_to(caller()))
+        found = answer(domain, row, seen.evidence, seen.diagnosis)
+    return render_template(
+        "customer.html",
+        evidence=seen.evidence,
+        domain=domain,
+        found=found,
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flask import Blueprint, render_template
+
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import SHIELD_ON
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
@@ -13,8 +15,14 @@ from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.ticket import CLICKS_OFF, CLICKS_ON, LINES_OFF
 from ocsp_stapling.text import host_of
+from ocsp_stapling.web.context import caller
+from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture, story
+from ocsp_stapling.web.pages.own_question import own_command
 from ocsp_stapling.web.pages.verdict import Button, alone_buttons, apache_down, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
+
+blueprint = Blueprint("guide", __name__)
 
 
 @dataclass(frozen=True)
@@ -352,3 +360,36 @@ def _not_yet(case: _Case) -> str:
         return "Not yet: not everything is in order."
     fail = "fails" if len(failing) == 1 else "fail"
     return f"Not yet, {len(failing)} of {counted(every, 'responder')} {fail}: {listed(failing)}."
+
+
+@blueprint.get("/guide")
+@operators_and_viewers
+def show() -> str:
+    """Show the nine steps as they stand."""
+    seen = picture.picture()
+    operator = caller().is_operator
+    told = story.present() if operator else None
+    told = told if story.fresh(told) else None
+    verified = seen.changed.sentence if seen.changed else ""
+    found = steps(
+        seen.evidence,
+        seen.diagnosis,
+        operator=operator,
+        incident=told,
+        verified=verified if operator else "",
+        own_command="" if operator else _own_command(seen),
+    )
+    return render_template(
+        "guide.html",
+        steps=found,
+        next=next_step(found),
+        solved=solved(seen.diagnosis, told) if told is not None else "",
+        evidence=seen.evidence,
+    )
+
+
+def _own_command(seen: picture.Picture) -> str:
+    if seen.evidence is None or seen.diagnosis is None:
+        return ""
+    failing = [one.url for one in seen.diagnosis.responders if not one.ok]
+    return own_command(seen.evidence, failing, seen.visible)

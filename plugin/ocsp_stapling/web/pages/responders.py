@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis
 from ocsp_stapling.check.evidence import AuthorityEvidence, Evidence, ResponderEvidence, is_other
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
 from ocsp_stapling.text import uncapital
+from ocsp_stapling.web.errors import wants_json
+from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture, trends
 from ocsp_stapling.web.pages.chart import Point
 from ocsp_stapling.web.words import LEVELS, Tone, counted, milliseconds, outcome_word, sentence
 
+blueprint = Blueprint("responders", __name__)
 _DETAILED = 20  # responders up to which all their addresses are part of the page
 _UNFOLDED = 2  # troubled responders that are shown unfolded
 _HARMLESS = frozenset({Outcome.TRY_LATER, Outcome.UNAUTHORIZED, Outcome.DEADLINE})
@@ -251,3 +257,30 @@ def _of_its(every: Sequence[ResponderDiagnosis], some: Sequence[ResponderDiagnos
     if len(some) == len(every):
         return f"All {len(every)} of its responders {verb}"
     return f"{len(some)} of its {len(every)} responders {verb}{'s' if len(some) == 1 else ''}"
+
+
+@blueprint.get("/responders")
+@operators_and_viewers
+def show() -> Response:
+    """Show a row for each responder; `open` names the URL of one to unfold; as JSON only what `row` unfolds to."""
+    seen = picture.picture()
+    found: list[ResponderRow] = []
+    if seen.evidence is not None and seen.diagnosis is not None:
+        opened = request.args.get("open", "")
+        found = responder_rows(seen.evidence, seen.diagnosis, trends.trends(), opened)
+    values = {"evidence": seen.evidence, "rows": found, "shares": trends.availability()}
+    if wants_json():
+        wanted = [row for row in found if row.anchor == request.args.get("row")]
+        return jsonify(html=render_template("responder_details.html", **(values | {"rows": wanted})))
+    return make_response(render_template("responders.html", **values))
+
+
+@blueprint.get("/authorities")
+@operators_and_viewers
+def authorities() -> str:
+    """Show each authority's own word and what it means here."""
+    seen = picture.picture()
+    found: list[AuthorityRow] = []
+    if seen.evidence is not None and seen.diagnosis is not None:
+        found = authority_rows(seen.evidence, seen.diagnosis)
+    return render_template("authorities.html", evidence=seen.evidence, rows=found)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
 from ocsp_stapling.ca.directory import Directory, directory
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
+from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.ocsp.answer import Answer, verify_answer
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
@@ -20,10 +23,16 @@ from ocsp_stapling.server import state as server
 from ocsp_stapling.server.certificate_memory import NOT_READ
 from ocsp_stapling.server.retirement import retirement
 from ocsp_stapling.server.sites import Endpoint, EndpointCertificate, labels
-from ocsp_stapling.web.context import services
+from ocsp_stapling.web import routing
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.errors import wants_json
+from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.pages import picture
+from ocsp_stapling.web.visibility import visible_to
 from ocsp_stapling.web.words import Tone, ago_of, duration, moment, told_time
 from ocsp_stapling.whm.accounts import Visible
 
+blueprint = Blueprint("sites", __name__, url_prefix="/sites")
 Get = Callable[[str, str], str]
 PER_PAGE = 100
 MEET_SECONDS = 8.0
@@ -217,7 +226,7 @@ def _note(one: Endpoint, server_on: bool) -> str:
 # -- meeting one --------------------------------------------------------------------------------------------
 
 
-def meet(row: SiteRow) -> Met:
+def met_at(row: SiteRow) -> Met:
     """Return what a browser meets at a site: a handshake that asks for a staple, verified, and one that does not."""
     asked = handshake(row.door, ask=True, limit=MEET_SECONDS)
     plain = handshake(row.door, ask=False, limit=MEET_SECONDS / 2)
@@ -273,3 +282,41 @@ def _took(made: Handshake) -> str:
     if made.error == "timeout":
         return f"given up after {duration(made.seconds)}"
     return made.error or duration(made.seconds)
+
+
+@blueprint.get("")
+@operators_and_viewers
+def show() -> Response:
+    """Show one page of the sites that fit `q`, `ca` and `show`; as JSON the table alone, for the search box."""
+    seen = picture.picture()
+    marked = marks(seen.diagnosis, refused(seen.evidence) if seen.evidence else ())
+    values = page(Query.of(request.args.get), visible_to(caller()), marked)
+    if wants_json():
+        return jsonify(html=render_template("sites_table.html", **values))
+    name = request.args.get("met", "")
+    job = services().meetings.look(caller().user, name)
+    meeting = name if job is not None and job.running else ""
+    met = job.found if job is not None else None
+    return make_response(render_template("sites.html", met=met, meeting=meeting, **values))
+
+
+@blueprint.post("")
+@operators_and_viewers
+def meet() -> Response:
+    """Begin to meet one site (field `site`) as a browser does, and lead to where what came back is shown."""
+    name = request.form.get("site", "")
+    found = find(name, visible_to(caller()))
+    if found is None:
+        raise Problem("not-found", "There is no such site on this server, or it is not yours.")
+    # A site that hangs takes seconds: not those of a thread that answers requests.
+    services().meetings.begin(caller().user, name, lambda: met_at(found), of_viewer=not caller().is_operator)
+    query = {field: request.form.get(field, "")[:200] or None for field in ("q", "ca", "show", "page")}
+    return routing.see_other("sites.show", met=name, **query)
+
+
+@blueprint.get("/met")
+@operators_and_viewers
+def following() -> Response:
+    """Say whether the meeting of the site `met` has ended, for the page's script."""
+    job = services().meetings.look(caller().user, request.args.get("met", ""))
+    return jsonify(ended=job is None or not job.running)
