@@ -77,7 +77,7 @@ def app(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> Flask:
 
 @pytest.fixture(autouse=True)
 def no_mail_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocsp_stapling.web.pages.mails.outbox.send_test", lambda *_: None)
+    monkeypatch.setattr("ocsp_stapling.web.pages.history.outbox.send_test", lambda *_: None)
 
 
 def test_no_page_and_no_form_is_left_out(app: Flask) -> None:

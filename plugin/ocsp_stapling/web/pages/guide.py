@@ -18,7 +18,7 @@ from ocsp_stapling.text import host_of
 from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, story
-from ocsp_stapling.web.pages.own_question import own_command
+from ocsp_stapling.web.pages.vantage import own_command
 from ocsp_stapling.web.pages.verdict import Button, alone_buttons, apache_down, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 

@@ -16,9 +16,10 @@ from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, 
 from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.check.words import cause_words, trouble_words
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.watch import outbox
 from ocsp_stapling.watch.history import Past, past, percent, timeline, untold
 from ocsp_stapling.watch.outages import SERVER, Outage
-from ocsp_stapling.watch.outbox import post
+from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
@@ -98,7 +99,7 @@ def show() -> str:
         shares=shares,
         days=seen.days,
         lost=lost,
-        post=post(directory),
+        post=outbox.post(directory),
     )
 
 
@@ -165,3 +166,11 @@ def _row(one: Operation) -> HistoryRow:
 def _change_words(one: Operation) -> str:
     site = called(str(one.plan.get("site") or ""))
     return f"{ACTIONS.get(one.action, one.action)}{f' ({site})' if site else ''}"
+
+
+@blueprint.post("/mails")
+@operators_only
+def test_mail() -> Response:
+    """Send a test mail to the server's contact and lead to the history, which says what became of it."""
+    outbox.send_test(services().settings.state_directory, socket.gethostname())
+    return routing.see_other("history.show")

@@ -65,7 +65,7 @@ class Act:
 _BACK = Act("Back to the overview", "overview.show", "a new check is under way there")
 ARM = Act(
     "Let it turn on by itself",
-    "returning.change",
+    "overview.change_return",
     "once the watch has found all responders healthy three times",
     fields={"armed": "yes"},
 )

@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template, request
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.problem import Problem
 from ocsp_stapling.watch.outbox import post
-from ocsp_stapling.watch.returning import looks_needed, standing
+from ocsp_stapling.watch.returning import choose, looks_needed, standing
+from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
-from ocsp_stapling.web.identity import operators_and_viewers
+from ocsp_stapling.web.identity import operators_and_viewers, operators_only
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
 from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, Tone, counted, decided, listed, sentence
@@ -200,3 +202,14 @@ def _configuration(evidence: Evidence, changed: bool) -> Tile:
         "configuration.show",
         more,
     )
+
+
+@blueprint.post("/return")
+@operators_only
+def change_return() -> Response:
+    """Take the choice (field `armed`: `yes` or `no`) and lead back to the overview. Raises Problem."""
+    wish = request.form.get("armed")
+    if wish not in ("yes", "no"):
+        raise Problem("invalid-input", "The form does not say what is wanted, so nothing was changed.")
+    choose(services().settings, armed=wish == "yes", who=f"{caller().user} (WHM)")
+    return routing.see_other("overview.show")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from flask import g
 
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
-from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.change.journal import RUNNING, Journal, Operation
 from ocsp_stapling.check import result
 from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
 from ocsp_stapling.check.result import Check
 from ocsp_stapling.web.context import caller, services
-from ocsp_stapling.web.pages import current
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.web.visibility import visible_to
 from ocsp_stapling.whm.accounts import Visible
@@ -30,7 +31,7 @@ class Picture:
 
     evidence: Evidence | None
     diagnosis: Diagnosis | None
-    changed: current.Changed | None
+    changed: Changed | None
     running: Operation | None
     returns: bool | None
     visible: Visible
@@ -50,10 +51,10 @@ def _picture() -> Picture:
     visible = visible_to(caller())
     operations = recent_operations(directory)
     last = last_check(directory)
-    under_way = current.running(operations)
+    under_way = running(operations)
     if last is None:
         return Picture(None, None, None, under_way, None, visible)
-    evidence, changed = current.up_to_date(last.evidence, operations)
+    evidence, changed = up_to_date(last.evidence, operations)
     returns = returns_by_itself(operations)
     if changed is None and visible.everything:
         return Picture(last.evidence, last.diagnosis, None, under_way, returns, visible)
@@ -85,8 +86,52 @@ def _check(directory: Path, _time: int, _inode: int, _size: int) -> Check | None
 
 def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
     """Return whether the watch will turn stapling on again; None if the last change was not an off."""
-    last = next((one for one in operations if one.state == current.DONE), None)
+    last = next((one for one in operations if one.state == DONE), None)
     if last is None or last.plan.get("stapling_then") != "off":
         return None
     configured = services().settings.watch.return_by_itself
     return bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
+
+
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change that ended after the last check."""
+
+    identity: str
+    on: bool
+    when: datetime
+    sentence: str
+
+
+def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evidence, Changed | None]:
+    """Return the evidence as it would be after the latest of `operations` (newest first), and that change.
+
+    What was measured before a change says nothing about the time after it, so those handshakes are left out.
+    """
+    last = next((one for one in operations if one.state == DONE and one.finished and one.plan), None)
+    if last is None or last.finished is None or last.finished <= evidence.taken_at.timestamp():
+        return evidence, None
+    on = last.plan.get("stapling_then") == "on"
+    when = datetime.fromtimestamp(last.finished, UTC)
+    changed = Changed(last.id, on, when, str(last.result.get("sentence") or ""))
+    configuration = _configuration(evidence.configuration, last, on, when)
+    log = replace(evidence.log, fresh_timeouts=0)
+    return replace(evidence, configuration=configuration, handshakes=(), log=log), changed
+
+
+def _configuration(
+    before: ConfigurationEvidence, last: Operation, on: bool, when: datetime
+) -> ConfigurationEvidence:
+    """What the change decided; whom Apache asks, and sites of their own mind, stay what they were."""
+    bare = replace(before, on=on, where="", line="", off_since=None, off_by="", reason="", directives=())
+    if on:
+        return replace(bare, origin=Origin.UNKNOWN, still_on=())
+    return replace(bare, origin=Origin.PLUGIN, off_since=when, off_by=last.who, reason=last.reason)
+
+
+def running(operations: Sequence[Operation]) -> Operation | None:
+    """Return the operation that has begun and not ended, if there is one."""
+    return next((one for one in operations if one.state == RUNNING), None)

@@ -1,20 +1,32 @@
-"""Another vantage point: the command to run on another machine, and a box for what it printed."""
+"""Another vantage point: the command to run on another machine, and a box for what it printed.
+
+The check's own commands ask about whichever certificate it chose, and that may be another customer's: a viewer gets
+one about a certificate of their own.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
 from flask import Blueprint, Response, make_response, render_template, request
 
 from ocsp_stapling.check import vantage as reading
 from ocsp_stapling.check.evidence import Elsewhere, Evidence, ResponderEvidence
+from ocsp_stapling.check.followup import vetted_address
+from ocsp_stapling.check.questions import question
+from ocsp_stapling.check.vantage import command
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server import state as server
+from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.web import routing
+from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.check import checks
 from ocsp_stapling.web.words import Tone
+from ocsp_stapling.whm.accounts import Visible
 
 blueprint = Blueprint("elsewhere", __name__, url_prefix="/elsewhere")
 _QUESTION = re.compile(reading.MARK + r" ([0-9a-f]{16})")
@@ -99,3 +111,27 @@ def _told(one: Elsewhere) -> dict[str, object]:
     tone: Tone = "calm" if one.works is None else "good" if one.works else "bad"
     word = "Not certain" if one.works is None else "Works there" if one.works else "Fails there too"
     return {"tone": tone, "word": word, "sentence": f"{one.url}: {one.sentence}"}
+
+
+_TRIED = 8
+"""Sites whose certificate files are read for one command."""
+
+
+def own_command(evidence: Evidence, failing: Collection[str], visible: Visible) -> str:
+    """Return the line that asks a failing responder about a certificate of the viewer, "" if there is none."""
+    found = {one.url: vetted_address(one.finding) for one in evidence.responders if one.url in failing}
+    if not any(found.values()):
+        return ""
+    try:
+        here = server.look(services().settings.state_directory)
+        own = [one for one in here.endpoints if visible.domain(one.name)]
+        lines = (_line(own, url, address) for url, address in found.items() if address)
+        return next(filter(None, lines), "")
+    except Problem:
+        return ""
+
+
+def _line(own: Collection[Endpoint], url: str, address: str) -> str:
+    asks = (one for one in own if any(each.responder == url for each in one.certificates))
+    targets = (question(one, url) for one in islice(asks, _TRIED))
+    return next((line for one in targets if one and (line := command(one, address))), "")
