@@ -14,7 +14,7 @@ from tests.machine import Machine, Shape
 pytestmark = [pytest.mark.machine]
 KNOWN = (
     *("journal.sqlite", "watch.sqlite", "last-check.json", "switch.lock", "watch.lock", "operations"),
-    "certificates.json",
+    *("certificates.json", "page-check.lock", "page-check.out", "page-check.pasted"),
 )
 CONFIG = """
 [probe]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -407,3 +407,23 @@ def test_a_quick_repeat_elsewhere_hides_no_worker_that_crashes_here() -> None:
 
     assert crashes.aborted == other_key.aborted == (met[1],)
     assert restarted.aborted == not_tried_again.aborted == ()
+
+
+def test_the_responder_for_which_visitors_wait_leads_before_one_with_more_sites() -> None:
+    many, few = (
+        responder(name, Outcome.REPLY_TIMEOUT, sites=count) for name, count in (("many", 9), ("few", 1))
+    )
+    waits = meeting(few, seconds=3.5, error="timeout", staple="")
+    found = diagnose(evidence(many, few, handshakes=(*meeting(many), *waits)))
+    assert "ocsp.few.example" in found.sentence
+
+
+def test_who_asks_for_no_staple_is_said_to_be_served_only_where_somebody_tried() -> None:
+    served = "clients that ask for none are served at once"
+    whole = stalled(HANGS)
+    asking = tuple(each for each in whole.handshakes if each.asked)
+    told = [
+        " ".join(map(str, asdict(diagnose(each)).values()))
+        for each in (whole, replace(whole, handshakes=asking))
+    ]
+    assert [served in each for each in told] == [True, False]
