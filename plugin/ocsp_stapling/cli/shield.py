@@ -218,4 +218,5 @@ def serve(directory: Path | None, port: int | None) -> None:
     from ocsp_stapling.shield import relay
 
     chosen = port if port is not None else int(os.environ.get(PORT_VARIABLE, "340"))
-    sys.exit(relay.main(directory or Path("/var/lib/ocsp-stapling-shield"), chosen))
+    words = relay.command(str(directory or "/var/lib/ocsp-stapling-shield"), chosen)
+    os.execv(words[0], words)  # noqa: S606 - what a command has loaded would stay in memory

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocsp_stapling.server.sites import host_of
-from ocsp_stapling.shield import relay, store
+from ocsp_stapling.shield import book, relay, store
 from ocsp_stapling.text import counted, listed
 
 if TYPE_CHECKING:
@@ -270,5 +270,5 @@ def question_count(port: int, seconds: float = _ASK_SECONDS) -> int | None:
     except OSError:
         return None
     count = _COUNT.search(reply)
-    ours = reply.startswith(b"HTTP/1.0 200 ") and reply.endswith(relay.TRY_LATER)
+    ours = reply.startswith(b"HTTP/1.0 200 ") and reply.endswith(book.TRY_LATER)
     return int(count[1]) if ours and count else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +21,10 @@ from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.request import ocsp_request
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.shield import keeping, standing, store
+from ocsp_stapling.shield.book import TRY_LATER
 from ocsp_stapling.shield.refresh import Pass, Refresher, Wanted, cert_id_of, due_at, read_attempts
-from ocsp_stapling.shield.relay import TRY_LATER, BookReader
 from tests.unit.ocsp.authority import DAY, NOW, answer, error_answer, issue, key, make_authority
+from tests.unit.shield.test_relay import read_book
 
 CA, STRANGER = make_authority(), make_authority("A stranger", 7)
 ISSUER = parse(CA.certificate.public_bytes(Encoding.DER))
@@ -346,10 +346,9 @@ def test_a_responder_that_stays_dark_for_days_costs_nothing_until_its_answers_en
 
 def relayed(world: World) -> list[str]:
     """What the relay would hand out now."""
-    reader = BookReader(world.base / "store")
-    reader.refresh(time.monotonic(), 60)
+    book = read_book(world.base / "store")
     questions = {one.cert_id: ocsp_request(one.certificate, one.issuer) for one in world.certificates}
-    found = {cert_id: reader.book.answer(each, world.now) for cert_id, each in questions.items()}
+    found = {cert_id: book.answer(each, world.now) for cert_id, each in questions.items()}
     return [cert_id for cert_id, answer in found.items() if answer != TRY_LATER]
 
 
