@@ -27,7 +27,7 @@ from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.shield.standing import LastFailure, ShieldedResponder, ShieldEvidence, Standing
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.outages import Reading
-from ocsp_stapling.web.pages import errorlog, picture, plan, sites
+from ocsp_stapling.web.pages import errorlog, picture, plan, responders, sites
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
@@ -430,6 +430,47 @@ def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(show
     assert "198.51.100.10" in answer.json["html"]  # type: ignore[index]
     opened = text_of(app, row[1].replace("&amp;", "&"))
     assert opened.count("198.51.100.10") == 1
+
+
+def test_very_many_responders_are_drawn_once_for_a_look_and_anew_for_the_next(
+    showing: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evidence(kind: str) -> Evidence:
+        return replace(
+            made.healthy(), responders=tuple(made.responder(f"{kind}{n}.example", 3) for n in range(30))
+        )
+
+    row, drawn = responders._responder, []
+    monkeypatch.setattr(responders, "_responder", lambda *found: drawn.append(1) or row(*found))
+    app = showing(evidence("old"))
+    first = text_of(app, "p=responders")
+    assert text_of(app, "p=responders") == first
+    assert len(drawn) == 30
+    result.store(tmp_path, result.judged(evidence("new")))
+    anew = text_of(app, "p=responders")
+    assert "new29.example" in anew
+    assert "old" not in re.findall(r"([a-z]+)\d+\.example", anew)
+    with Memory(tmp_path) as memory:
+        memory.add(
+            Reading(time.time(), "healthy", "none", "on", {"http://new3.example 198.51.100.1": ("ok", 9.0)})
+        )
+    assert "The last 1 check: 0 with a failure" in text_of(app, "p=responders")
+
+
+def test_a_viewer_s_rows_are_not_shown_to_root_nor_root_s_to_a_viewer(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = tuple(made.responder(f"ocsp{n}.example.com", 1) for n in range(30))
+    own = replace(many[0], sites=(replace(many[0].sites[0], name=OWN),))
+    app = showing(replace(made.healthy(), responders=(own, *many[1:])))
+    monkeypatch.setattr(
+        picture,
+        "visible_to",
+        lambda who: Visible(everything=True) if who.is_operator else Visible(frozenset(), frozenset({OWN})),
+    )
+    for _ in range(2):
+        assert text_of(app, "p=responders").count("ost-responder-name") == 30
+        assert text_of(app, "p=responders", VIEWER).count("ost-responder-name") == 1
 
 
 # -- the shield -------------------------------------------------------------------------------------------------

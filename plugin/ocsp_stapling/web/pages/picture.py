@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from flask import g
 
@@ -23,6 +25,23 @@ from ocsp_stapling.web.visibility import visible_to
 from ocsp_stapling.whm.accounts import Visible
 
 _RECENT = 20
+
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """Keeps what was last made of some objects that never change, until it is asked to make it of others."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[object, ...], T] | None = None
+
+    def of(self, make: Callable[..., T], *things: object) -> T:
+        """Return what `make` makes of these very things (the same objects, not equal ones)."""
+        kept = self._kept
+        if kept is None or not all(map(operator.is_, kept[0], things)):
+            kept = self._kept = things, make(*things)
+        return kept[1]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from flask import (
+    Blueprint,
+    Response,
+    get_template_attribute,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+)
+from markupsafe import Markup
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, ResponderDiagnosis
@@ -83,34 +92,52 @@ class AuthorityRow:
     site_count: int
 
 
-def responder_rows(
-    evidence: Evidence, diagnosis: Diagnosis, trends: Mapping[str, tuple[Point, ...]], opened: str = ""
-) -> list[ResponderRow]:
-    """Return a row for each responder, those that fail first; `opened` is the URL of one to show unfolded."""
+@dataclass(frozen=True)
+class _Folded:
+    """The rows of one look, those that fail first; by their anchors how they are drawn, and what they unfold to."""
+
+    rows: tuple[ResponderRow, ...]
+    drawn: Mapping[str, Markup]
+    addresses: Mapping[str, Sequence[AddressFinding]]
+
+
+_latest: picture.Latest[_Folded] = picture.Latest()
+
+
+def _folded(evidence: Evidence, diagnosis: Diagnosis, points: Mapping[str, tuple[Point, ...]]) -> _Folded:
     judged = {(one.url, one.issuer): one for one in diagnosis.responders}
     rows = [
-        _responder(one, judged.get((one.url, one.issuer)), trends.get(one.url, ()))
+        _responder(one, judged.get((one.url, one.issuer)), points.get(one.url, ()))
         for one in evidence.responders
     ]
     rows.sort(key=lambda row: (row.tone == "good", -row.site_count))
-    unfold = {row.anchor for row in rows[:_UNFOLDED] if row.tone != "good"}
-    unfold |= {row.anchor for row in rows if row.url == opened}
-    found = {_anchor(one): one.finding.addresses for one in evidence.responders}
-    few = len(rows) <= _DETAILED
+    draw = get_template_attribute("responder.html", "responder")
+    return _Folded(
+        tuple(rows),
+        {row.anchor: draw(row) for row in rows} if len(rows) > _DETAILED else {},
+        {_anchor(one): one.finding.addresses for one in evidence.responders},
+    )
+
+
+def _unfolded(found: _Folded, opened: str) -> list[ResponderRow]:
+    """Unfold the first in trouble and the one whose URL is `opened`; few come with all their addresses."""
+    unfold = {row.anchor for row in found.rows[:_UNFOLDED] if row.tone != "good"}
+    unfold |= {row.anchor for row in found.rows if row.url == opened}
     return [
-        replace(row, open=row.anchor in unfold, detailed=True, addresses=_addresses(found[row.anchor]))
-        if few or row.anchor in unfold
-        else row
-        for row in rows
+        row
+        if found.drawn and row.anchor not in unfold
+        else replace(
+            row,
+            open=row.anchor in unfold,
+            detailed=True,
+            addresses=tuple(map(_address, found.addresses[row.anchor])),
+        )
+        for row in found.rows
     ]
 
 
 def _anchor(one: ResponderEvidence) -> str:
     return "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode()).hexdigest()[:10]
-
-
-def _addresses(found: Iterable[AddressFinding]) -> tuple[AddressRow, ...]:
-    return tuple(map(_address, found))
 
 
 def _responder(
@@ -264,13 +291,14 @@ def _of_its(every: Sequence[ResponderDiagnosis], some: Sequence[ResponderDiagnos
 def show() -> Response:
     """Show a row for each responder; `open` names the URL of one to unfold; as JSON only what `row` unfolds to."""
     seen = picture.picture()
-    found: list[ResponderRow] = []
+    values: dict[str, object] = {"evidence": seen.evidence, "rows": (), "shares": trends.availability()}
+    rows: list[ResponderRow] = []
     if seen.evidence is not None and seen.diagnosis is not None:
-        opened = request.args.get("open", "")
-        found = responder_rows(seen.evidence, seen.diagnosis, trends.trends(), opened)
-    values = {"evidence": seen.evidence, "rows": found, "shares": trends.availability()}
+        found = _latest.of(_folded, seen.evidence, seen.diagnosis, trends.trends())
+        rows = _unfolded(found, request.args.get("open", ""))
+        values |= {"rows": rows, "drawn": found.drawn}
     if wants_json():
-        wanted = [row for row in found if row.anchor == request.args.get("row")]
+        wanted = [row for row in rows if row.anchor == request.args.get("row")]
         return jsonify(html=render_template("responder_details.html", **(values | {"rows": wanted})))
     return make_response(render_template("responders.html", **values))
 
