@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -441,7 +442,12 @@ def test_very_many_responders_are_drawn_once_for_a_look_and_anew_for_the_next(
         )
 
     row, drawn = responders._responder, []
-    monkeypatch.setattr(responders, "_responder", lambda *found: drawn.append(1) or row(*found))
+
+    def counted(*found: Any) -> responders.ResponderRow:
+        drawn.append(found)
+        return row(*found)
+
+    monkeypatch.setattr(responders, "_responder", counted)
     app = showing(evidence("old"))
     first = text_of(app, "p=responders")
     assert text_of(app, "p=responders") == first
