@@ -75,7 +75,7 @@ def _be(work: Callable[[], None]) -> NoReturn:
         os._exit(status)
 
 
-class Reader:
+class BookReader:
     """Has the kept answers read when the directory changes, by a process of its own.
 
     So nobody who must answer, or look after those who do, ever waits for a disk.
@@ -300,7 +300,7 @@ class Parent:
     """
 
     def __init__(self, directory: str, listener: socket, workers: int = WORKERS) -> None:
-        self.reader, self.tally = Reader(directory), QuestionTally(workers)
+        self.reader, self.tally = BookReader(directory), QuestionTally(workers)
         self.listener, self.count = listener, workers
         self.children: list[_Child] = []
         self.leaving: list[_Child] = []

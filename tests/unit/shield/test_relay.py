@@ -276,7 +276,7 @@ def test_while_answers_change_everybody_who_asks_is_answered(tmp_path: Path) -> 
 def test_answers_that_cannot_be_read_leave_those_before_and_are_read_later(
     held: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    reader = relay.Reader(str(held))
+    reader = relay.BookReader(str(held))
     assert read_by(reader, 100.0)
     before, now = reader.book, time.time()
     assert before.answer(QUESTION, now) == ANSWER
@@ -293,7 +293,7 @@ def test_answers_that_cannot_be_read_leave_those_before_and_are_read_later(
     assert reader.book.answer(QUESTION, now) == ANSWER
 
 
-def read_by(reader: relay.Reader, now: float) -> bool:
+def read_by(reader: relay.BookReader, now: float) -> bool:
     """Have it read what changed; return whether there is a new book."""
     assert not reader.refresh(now, [])
     assert reader.paper >= 0
@@ -308,7 +308,7 @@ def test_who_reads_holds_nothing_open_that_visitors_or_workers_would_wait_for(
     """A disk may keep it for minutes, while the relay ends or is started anew."""
     told = tmp_path / "open"
     monkeypatch.setattr(book, "write", lambda *_: told.write_text("\n".join(sockets())))
-    reader = relay.Reader(str(tmp_path))
+    reader = relay.BookReader(str(tmp_path))
     with socket.socket() as listener:
         assert not reader.refresh(100.0, [listener.fileno()])
         os.waitpid(reader._child, 0)
