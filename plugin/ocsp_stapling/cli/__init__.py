@@ -184,6 +184,9 @@ def _ended(as_json: bool) -> int | str:
             raise
         show_problem(_of_system(error), as_json)
         return _failed()
+    except Exception as error:  # a fault of ours: monitoring must not read it as a verdict
+        show_problem(_unexpected(error), as_json)
+        return _failed()
 
 
 def _was_printing(error: OSError) -> bool:
@@ -221,6 +224,13 @@ def _of_system(error: OSError) -> Problem:
     return Problem(
         "system-refused", f"{what} cannot be used ({reason}), so the command ended. Mend that and repeat it."
     )
+
+
+def _unexpected(error: Exception) -> Problem:
+    import traceback
+
+    sentence = "The command ran into an error that it was not made for; please report the text below."
+    return Problem("unexpected", sentence, "".join(traceback.format_exception(error))[-4000:])
 
 
 def _wrapped(text: str) -> str:

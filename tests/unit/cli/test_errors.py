@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from ocsp_stapling.cli import COMMANDS, main
+from ocsp_stapling.cli import COMMANDS, group, main
+from ocsp_stapling.settings import PATH_VARIABLE
+from tests.documentation.schemas import faults
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +39,59 @@ def test_a_mistake_in_the_command_line_is_json_under_json(command: str) -> None:
     assert error["code"] == "usage"
     assert "no-such" in error["sentence"]
     assert "Traceback" not in done.stderr
+
+
+def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that takes --json, also below another one; `shield serve` and `serve` are services."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below
+            yield from leaves(below, (*words, name))
+    elif "serve" not in words:
+        yield words
+
+
+COMMANDS_WITH_JSON = list(leaves(group))
+NO_CONFIGURATION = (("log",), ("config",), ("doctor",), ("probe",))
+"""They need none, say what is wrong with it among other things, or want an argument first."""
+
+
+@pytest.mark.parametrize("words", COMMANDS_WITH_JSON, ids=" ".join)
+def test_arguments_too_many_are_one_document_of_the_schema(words: tuple[str, ...]) -> None:
+    done = call(*words, *"abcd", "--json")
+    told = json.loads(done.stdout)
+    assert (told["error"]["code"], done.returncode) == ("usage", 3 if words == ("check",) else 2)
+    assert faults("error", told) == []
+
+
+@pytest.mark.parametrize("words", sorted({*COMMANDS_WITH_JSON} - {*NO_CONFIGURATION}), ids=" ".join)
+def test_a_mistake_in_the_configuration_is_one_document_of_the_schema(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text("nonsense = 1\n")
+    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "config.toml"))
+    done = call(*words, "--json")
+    told = json.loads(done.stdout)
+    assert (told["error"]["code"], done.returncode) == ("config-invalid", 3 if words == ("check",) else 1)
+    assert faults("error", told) == []
+
+
+@pytest.mark.parametrize(("command", "status"), [("check", 3), ("history", 1)])
+def test_a_fault_of_ours_is_a_document_too_and_no_verdict_to_monitoring(
+    command: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(click.Command, "invoke", fail)
+    done = call(command, "--json")
+    told = json.loads(done.stdout)
+    assert (told["error"]["code"], done.returncode) == ("unexpected", status)
+    assert "nobody thought of it" in told["error"]["detail"]
+    assert faults("error", told) == []
+    assert call(command).returncode == status
 
 
 def test_a_mistake_without_json_is_clicks_own_words() -> None:
