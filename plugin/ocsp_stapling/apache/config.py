@@ -14,7 +14,18 @@ from pathlib import Path
 from ocsp_stapling import files
 from ocsp_stapling.apache.conditions import Asked, Binary, Known, Truth, judge
 from ocsp_stapling.apache.layout import Layout
-from ocsp_stapling.apache.statements import BEGIN, END, MAX_WORD, NAMES, Statement, resolve, scan, words
+from ocsp_stapling.apache.statements import (
+    BEGIN,
+    END,
+    MAX_WORD,
+    NAMES,
+    PART_BEGINS,
+    PART_ENDS,
+    Statement,
+    resolve,
+    scan,
+    words,
+)
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, ManagedBlock, Place, VirtualHost
 from ocsp_stapling.apache.wildcard import Overlay, expand, has_wildcard
 from ocsp_stapling.problem import Problem
@@ -136,6 +147,8 @@ class _TreeWalk:
         self.file, self.line = Path(), 0
         self.sections: list[tuple[str, Truth]] = []
         self.in_block = False
+        self._parts = 0
+        """How many sections are open whose lines concern only a part of what is served."""
         self._stack: list[str] = []
         self._scans: dict[str, list[Statement]] = {}
         self._left = MAX_STATEMENTS
@@ -204,12 +217,14 @@ class _TreeWalk:
     def _evaluate_as(self, file: Path, statements: Sequence[Statement]) -> None:
         """Evaluate in the name of a file; sections left open end with it."""
         outer = self.file, self.line, self.in_block, self.vhost, len(self.sections)
+        parts = self._parts
         self.file, self.in_block = file, False
         self._evaluate(statements)
         if self.vhost is not outer[3]:
             self._end_vhost()
         del self.sections[outer[4] :]
         self.file, self.line, self.in_block = outer[:3]
+        self._parts = parts
 
     # --- lines ---
 
@@ -226,8 +241,8 @@ class _TreeWalk:
         while at < end:
             name, args, self.line, written = statements[at]
             at += 1
-            if self.vhost is not None and name in VHOST_LINES:
-                self.vhost.take(name, words(args, self.known.lookup), self.absolute)
+            if name in PART_BEGINS or name in PART_ENDS:
+                self._parts = max(0, self._parts + (1 if name in PART_BEGINS else -1))
             elif name in _STEERING:
                 _STEERING[name](self, args)
             elif name.startswith(b"<if"):
@@ -237,6 +252,10 @@ class _TreeWalk:
                 del self.sections[-1:]
             elif name == b"<macro":
                 at = self._define_macro(args, statements, at)
+            elif self._parts:
+                continue
+            elif self.vhost is not None and name in VHOST_LINES:
+                self.vhost.take(name, words(args, self.known.lookup), self.absolute)
             elif name in _CANONICAL:
                 self._collect(name, args, written)
 

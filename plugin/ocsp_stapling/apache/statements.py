@@ -53,9 +53,25 @@ NAMES = {
 }
 _KINDS = ("module", "define", "version", "file", "directive", "section")
 _BEGINS, _ENDS = (frozenset(f"<{end}if{kind}".encode() for kind in _KINDS) for end in ("", "/"))
+_OF_A_PART = (
+    *(
+        "directory",
+        "directorymatch",
+        "files",
+        "filesmatch",
+        "location",
+        "locationmatch",
+        "proxy",
+        "proxymatch",
+    ),
+    *("if", "elseif", "else", "mdomain", "mdomainset", "manageddomain"),
+)
+PART_BEGINS, PART_ENDS = (frozenset(f"<{end}{kind}".encode() for kind in _OF_A_PART) for end in ("", "/"))
+"""Sections whose lines hold for a part of what is served, or for a domain of mod_md: they decide nothing here."""
 _STEERING = ("serverroot", "loadmodule", "define", "undefine", "include", "includeoptional", "use")
 _STEERING_SECTIONS = ("<virtualhost", "</virtualhost", "<macro", "</macro")
-_WANTED = _BEGINS | _ENDS | {name.encode() for name in (*NAMES, *_STEERING, *_STEERING_SECTIONS)}
+_EMPTY_BEGINS, _EMPTY_ENDS = _BEGINS | PART_BEGINS, _ENDS | PART_ENDS
+_WANTED = _EMPTY_BEGINS | _EMPTY_ENDS | {name.encode() for name in (*NAMES, *_STEERING, *_STEERING_SECTIONS)}
 _ODD_FORM = re.compile(rb"[\"']?+([^\s>\"']++)[\"']?+(.*+)", re.DOTALL)
 _CONTINUATION = re.compile(rb"\\\r?\n")
 _NUL_TAIL = re.compile(rb"\0[^\n]*")
@@ -105,8 +121,8 @@ def _scan_plain(content: bytes) -> list[Statement]:
         if line is None:
             continue
         name, args, written = line
-        if name in _ENDS and found and found[-1][0] in _BEGINS:
-            found.pop()  # a conditional section without any line of interest: half a dozen in each virtual host
+        if name in _EMPTY_ENDS and found and found[-1][0] in _EMPTY_BEGINS:
+            found.pop()  # a section without any line of interest: half a dozen in each virtual host
         else:
             found.append((name, args, number, written))
     return found

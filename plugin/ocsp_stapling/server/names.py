@@ -23,18 +23,22 @@ class Address(NamedTuple):
 def host_name(server_name: str) -> str:
     """Return the name in a ServerName, `[scheme://]host[:port]`, as browsers send it.
 
-    Without scheme, port and trailing dot, in lower case, an international name in its ASCII form (RFC 5890); what
-    has no such form stays as it is written.
+    Without scheme, port and trailing dot, in lower case, an international name in its ASCII form (RFC 5891, UTS 46:
+    `straße.de` is not `strasse.de`); what has no such form stays as it is written.
     """
     host = server_name.rpartition("://")[2]
     name, colon, port = host.rpartition(":")
     name = (name if colon and port.isdecimal() else host).rstrip(".").lower()
-    if name.isascii():
-        return name
+    return name if name.isascii() else ".".join(map(_label, name.split(".")))
+
+
+def _label(text: str) -> str:
+    import idna  # it loads slowly, and cPanel writes names in ASCII
+
     try:
-        return name.encode("idna").decode()
-    except UnicodeError:
-        return name
+        return text if text.isascii() else idna.encode(text, uts46=True).decode()
+    except idna.IDNAError:
+        return text
 
 
 @cache

@@ -287,3 +287,25 @@ def test_httpd_is_asked_once_and_only_where_a_condition_hangs_on_it(tmp_path: Pa
     assert tree.last("SSLUseStapling")
     assert tree.listen == ("1",)
     assert len(asked) == 1
+
+
+PARTS = ("Directory /home/one", "FilesMatch x$", "Location /a", "Proxy *", 'If "true"', "MDomain a.test")
+
+
+@pytest.mark.parametrize("section", PARTS)
+def test_what_holds_for_a_part_decides_nothing_for_the_server_or_a_site(tmp_path: Path, section: str) -> None:
+    """A LogLevel of one directory hides no staple's error; mod_md that staples one domain staples no other."""
+    inside = f"<{section}>\n<IfModule core.c>\nLogLevel crit\n</IfModule>\nMDStapling on\nInclude more\n"
+    inside += f"SSLCACertificateFile conf/clients.pem\n</{section.split()[0]}>\n"
+    host = "<VirtualHost *:443>\nSSLEngine on\nSSLCertificateFile conf/a.pem\n"
+    conf = f"LogLevel warn\n{inside}{host}{inside}ServerName a.test\n</VirtualHost>\nMDStapling off\n"
+    tree = read(tmp_path, conf, more="LogLevel emerg\n")
+    assert [
+        (line.name, line.value) for line in tree.directives if line.name in ("LogLevel", "MDStapling")
+    ] == [
+        ("LogLevel", "warn"),
+        ("MDStapling", "off"),
+    ]
+    (vhost,) = tree.vhosts
+    assert (vhost.server_name, vhost.trusted_file) == ("a.test", None)
+    assert tree.reads(tmp_path / "more")

@@ -18,8 +18,10 @@ NAMES = {
     b"  Idle line": None,
     b"# comment": None,
     b"# END OCSP Stapling for WHM": b"# end ocsp stapling for whm",
-    b"<Directory />": None,
-    b"</Directory>": None,
+    b"<Directory />": b"<directory",
+    b"</Directory>": b"</directory",
+    b"<Unknown />": None,
+    b"</Unknown>": None,
     b"UserDir disabled": None,
     b"'User' x": b"user",
     b"": None,
@@ -32,7 +34,12 @@ def without_idle_sections(lines: list[bytes]) -> list[tuple[bytes, int]]:
     kept: list[tuple[bytes, int]] = []
     for number, line in enumerate(lines, 1):
         name = NAMES[line]
-        if name and name.startswith(b"</if") and kept and kept[-1][0].startswith(b"<if"):
+        if (
+            name
+            and name.startswith(b"</")
+            and kept
+            and kept[-1][0] in (b"<ifmodule", b"<ifdefine", b"<directory")
+        ):
             kept.pop()
         elif name:
             kept.append((name, number))
