@@ -60,7 +60,9 @@ def many(count: int) -> Evidence:
     """A check of a server whose sites name this many responders."""
     found = healthy()
     responders = tuple(responder(f"ocsp{n:03}.example", SITES_EACH) for n in range(count))
-    return replace(found, responders=responders, site_count=count * SITES_EACH)
+    return replace(
+        found, responders=responders, names=tuple(map("site{}.test".format, range(count * SITES_EACH)))
+    )
 
 
 def remember(directory: Path, evidence: Evidence) -> None:

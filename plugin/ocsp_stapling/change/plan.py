@@ -81,7 +81,8 @@ class Plan:
     cache_then: bool
     decided_by: Directive | None
     origin: str
-    sites_affected: int
+    concerned: tuple[str, ...]
+    """The names of the sites whose stapling it turns on or off."""
     must_staple: tuple[str, ...]
     overrides: tuple[Directive, ...]
     front: str
@@ -93,6 +94,8 @@ class Plan:
     """Whether the watch shall turn stapling on again by itself."""
     site: str = ""
     """The only site that it concerns, "" for all."""
+    asks_again: bool = False
+    """Whether Apache asks responders afterwards that it does not ask now."""
     others: tuple[Sample, ...] = ()
     """Sites that a change of a single one must not disturb; met afterwards, and only told about."""
     already: str = ""
@@ -103,6 +106,11 @@ class Plan:
     """What is known beforehand; `warnings` hold its own."""
     shielded: bool = False
     """Whether Apache asks our relay now, so that no authority keeps anybody waiting."""
+
+    @property
+    def sites_affected(self) -> int:
+        """How many sites' stapling it turns on or off."""
+        return len(self.concerned)
 
     @property
     def acts(self) -> bool:
@@ -311,11 +319,11 @@ def _described(
     after = _after(changes, then) if rebuild and not site else then.stapling.on
     alone = single.endpoints(now.server, site) if site else ()
     will = _stapling_then(then, after) | {one.key: False for one in (alone if rebuild else ())}
-    affected, losing = _concerned(now.server, will)
+    leaving, joining = _concerned(now.server, will)
+    losing = _losing(now.server, leaving)
     stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
     by_hand = _by_hand(then)
     whom = (site if site.startswith(ACCOUNT) else alone[0].name) if alone else ""
-    now_on = any(one.stapling for one in alone) if alone else before.on
     return Plan(
         action=request.action,
         who=request.who,
@@ -329,7 +337,8 @@ def _described(
         cache_then=then.stapling.cache is not None,
         decided_by=before.decided_by,
         origin=before.origin.value,
-        sites_affected=affected,
+        concerned=tuple(one.name for one in (*leaving, *joining)),
+        asks_again=bool(joining) or (after is True and now.server.shielded and not then.shielded),
         must_staple=losing,
         overrides=stays,
         by_hand=by_hand,
@@ -338,21 +347,24 @@ def _described(
         warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
         return_when_healthy=request.return_when_healthy,
         site=whom,
-        already=already(request.action, now_on, whom),
+        already=already(request.action, any(s.stapling for s in alone) if alone else before.on, whom),
         ends_shield=request.action == SHIELD_OFF and request.shield_port > 0 and not changes,
         others=_others(now, after, will, alone),
         shielded=now.server.shielded,
     )
 
 
-def _concerned(server: ServerState, will: Mapping[Key, bool]) -> tuple[int, tuple[str, ...]]:
-    """How many endpoints leave or join the queue, and the names of those that lose a staple they must have."""
+def _concerned(server: ServerState, will: Mapping[Key, bool]) -> tuple[list[Endpoint], list[Endpoint]]:
+    """The endpoints that leave the queue, and those that join it."""
     asking = [one for one in server.endpoints if one.responder]
     leaving = [one for one in in_the_queue(asking) if not will.get(one.key)]
-    joining = [one for one in asking if not one.stapling and will.get(one.key)]
+    return leaving, [one for one in asking if not one.stapling and will.get(one.key)]
+
+
+def _losing(server: ServerState, leaving: Iterable[Endpoint]) -> tuple[str, ...]:
+    """The names of those that lose a staple they must have."""
     names = labels(server.endpoints)
-    losing = [one for one in (*leaving, *joining) if one.must_staple and not will.get(one.key)]
-    return len(leaving) + len(joining), tuple(names[one.name, one.port] for one in losing)
+    return tuple(names[one.name, one.port] for one in leaving if one.must_staple)
 
 
 def _shielded(request: ChangeRequest, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:

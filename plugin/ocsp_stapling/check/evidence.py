@@ -159,6 +159,8 @@ class LogEvidence:
     kinds: Mapping[str, int] = field(default_factory=dict)
     unreadable: str = ""
     """Why the log could not be read, or cannot tell, else ""."""
+    unheard: str = ""
+    """What of stapling it does not tell: a LogLevel keeps that out, or it goes elsewhere; "" if it tells all."""
     fresh_unkept: int = 0
     """Good answers of the last two minutes that the staple cache did not take (AH01945), likewise."""
     fresh_timeouts: int = 0
@@ -270,7 +272,7 @@ class Evidence:
 
     taken_at: datetime
     seconds: float
-    site_count: int
+    names: tuple[str, ...] = ()
     """All TLS virtual hosts that Apache serves."""
     responders: tuple[ResponderEvidence, ...] = ()
     stapling: tuple[Site, ...] = ()
@@ -304,3 +306,8 @@ class Evidence:
     retirement: Retirement = field(default_factory=Retirement)
     """How many certificates name a responder, and until when."""
     problems: tuple[str, ...] = ()
+
+    @property
+    def site_count(self) -> int:
+        """How many TLS virtual hosts Apache serves."""
+        return len(self.names)

@@ -113,7 +113,7 @@ class _Survey:
         evidence = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
-            site_count=served.count,
+            names=served.names,
             responders=after.responders(self.deadline),
             asked=after.asked(self.deadline),
             stapling=served.stapling,
@@ -146,7 +146,7 @@ class _Survey:
         return surroundings.read_authorities(served.authorities, self.settings, self.now)
 
     def _told(self, log: Part[LogEvidence], logs: ErrorLogs) -> LogEvidence:
-        said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs.hidden_by)
+        said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs)
         return surroundings.since_the_change(said, self.settings.state_directory)
 
     def _log_at_last(
@@ -291,4 +291,4 @@ def _left_out(served: Served) -> tuple[str, ...]:
 
 def _asking(served: Served) -> str:
     count = len({one.url for one in served.subjects})
-    return f"asking {count} responder{'s' if count != 1 else ''} for {served.count} TLS sites"
+    return f"asking {count} responder{'s' if count != 1 else ''} for {len(served.names)} TLS sites"

@@ -27,13 +27,13 @@ def foretold(found: Mapping[str, Any], plan: Plan, now: float) -> Outlook:
     failing = [one for one in found["responders"] if not one["ok"] and not one["expired_only"]]
     if plan.site:  # a line of its own may have kept Apache from asking its responder
         failing += [one for one in found.get("responders_turned_off", ()) if not one["ok"]]
-        failing = [one for one in failing if plan.site in map(_name, one["site_names"])]
+        failing = [
+            one for one in failing if not set(plan.concerned).isdisjoint(map(_name, one["site_names"]))
+        ]
     hosts = tuple(dict.fromkeys(str(one["host"]) for one in failing))
-    turns_on = plan.stapling_then and not plan.stapling_now
-    comes_back = turns_on or plan.action in ("site-on", "shield-off")
     when = datetime.fromisoformat(str(found["checked_at"])).astimezone()
     ago = f"{when:%H:%M}, {duration(max(now - when.timestamp(), 0))} ago"
-    warnings = tuple(_warning(one, ago) for one in failing) if comes_back else ()
+    warnings = tuple(_warning(one, ago) for one in failing) if plan.asks_again else ()
     healthy = not hosts and found["severity"] in ("none", "noise")
     return Outlook(hosts, warnings, healthy)
 

@@ -131,7 +131,8 @@ _LOTS = SystemRandom()
 class Served:
     """The endpoints of this server, sorted by what is to be asked about them."""
 
-    count: int
+    names: tuple[str, ...]
+    """Those of all endpoints."""
     subjects: tuple[Subject, ...]
     stapling: tuple[Site, ...]
     """Sites that staple, whatever responder they name."""
@@ -175,7 +176,7 @@ def sort_endpoints(endpoints: Sequence[Endpoint], directory: Directory, *, anywh
     unasked = [*not_read, *(one for group in (*left_out, *late) for one in group)]
     incomplete = [one for one in asking if not one.certificate.chain_complete and one.endpoint.stapling]
     return Served(
-        len(endpoints),
+        tuple(names[one.name, one.port] for one in endpoints),
         subjects,
         tuple(_stapling(endpoints, names)),
         tuple(_site(one, names) for one in incomplete),

@@ -194,6 +194,7 @@ def _log(one: LogEvidence) -> dict[str, Any]:
         "failures_by_responder": {name or "unnamed": count for name, count in one.responders.items()},
         "failures_by_kind": dict(one.kinds),
         "unreadable_reason": one.unreadable or None,
+        "unheard_reason": one.unheard or None,
         "fresh_timeout_count": one.fresh_timeouts,
     }
 

@@ -124,13 +124,12 @@ def together(found: Sequence[LogEvidence]) -> LogEvidence:
     )
 
 
-def unless_hidden(log: LogEvidence, by: Directive | None) -> LogEvidence:
+def unless_hidden(log: LogEvidence, logs: ErrorLogs) -> LogEvidence:
     """Return what the log says; where a LogLevel keeps stapling's errors out, that it is silent proves nothing."""
-    if by is None or log.last_day or log.unreadable:
-        return log
-    return replace(
-        log, unreadable=f"Apache does not log stapling's errors: {by.text.strip()} ({_where(by)})."
-    )
+    told = " ".join(logs.unheard)
+    if logs.hidden_by and not (log.last_day or log.unreadable):
+        return replace(log, unreadable=told)
+    return replace(log, unheard=told)
 
 
 def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:
@@ -193,18 +192,20 @@ def _where(line: Directive | None, server: ServerState | None = None) -> str:
     return server.place_of(line) if server else f"{line.file}:{line.line}"
 
 
-_NAMED = re.compile(r"on line (\d{1,9}) of ([^\s:]+)")
+_NAMED = re.compile(r'on line (\d{1,9}) of "?(/[^\s:"]+)')
+"""In a macro httpd names where it is defined, and then where it is used."""
 
 
 def _named_by(words: str, server: ServerState) -> str:
     """The place that httpd names, as `FILE line N`; of a line of an own template also where it comes from."""
-    found = _NAMED.search(words)
-    if found is None:
+    named = _NAMED.findall(words.strip().partition("\n")[0])
+    if not named:
         return ""
-    place = f"{found[2]} line {found[1]}"
-    if Path(found[2]) != server.tree.conf:
+    line, file = named[-1]
+    place = f"{file} line {line}"
+    if Path(file) != server.tree.conf:
         return place
-    number = int(found[1])
+    number = int(line)
     try:
         text = server.tree.conf.read_text("utf-8", "replace").splitlines()[number - 1]
     except (OSError, IndexError):

@@ -235,11 +235,12 @@ def _stapling(one: Document) -> str:
 def _log(one: Document) -> str:
     if one["unreadable_reason"]:
         return str(one["unreadable_reason"])
+    unheard = f". {one['unheard_reason']}" if one["unheard_reason"] else ""
     if not one["last_day_count"]:
-        return "no stapling failure in the last day"
+        return f"no stapling failure in the last day{unheard}"
     last = f", the last at {when(datetime.fromisoformat(one['last_at']))}" if one["last_at"] else ""
     day = counted(one["last_day_count"], "failure")
-    return f"{day} in the last day, {one['last_hour_count']:,} in the last hour{last}"
+    return f"{day} in the last day, {one['last_hour_count']:,} in the last hour{last}{unheard}"
 
 
 def _link(one: Document) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,6 @@ from ocsp_stapling.problem import Problem
 from ocsp_stapling.text import ago, counted, local, when
 
 if TYPE_CHECKING:
-    from ocsp_stapling.apache.tree import Directive
     from ocsp_stapling.server.logs import ErrorLogs
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -254,7 +253,7 @@ def _without_failures(period: Period, source: _Source) -> str:
     unclear = source.paste.unclear if source.paste else 0
     if unclear:
         return f"No stapling failure in Apache's own form {period.words}."
-    if source.logs and (source.logs.hidden_by or source.logs.hidden_for):
+    if source.logs and source.logs.unheard:
         return f"No stapling failures are logged {period.words}."
     return f"No stapling failures {period.words}."
 
@@ -280,21 +279,8 @@ def _print_about(source: _Source) -> None:
         more = f"; {logs.left_out:,} more were not read" if logs.left_out else ""
         ends = "; of those that customers can write only the end" if logs.foreign else ""
         say(f"Read, too: {counted(len(logs.files) - 1, 'log')} of virtual hosts{ends}{more}.", gap=True)
-    if logs and (line := logs.hidden_by):
-        place = printable(f"{line.file}:{line.line}")
-        say(f"Apache does not log stapling's errors: {line.text.strip()} ({place}).", gap=True)
-    if logs and logs.hidden_for:
-        _print_hidden(logs.hidden_for)
-
-
-def _print_hidden(lines: Sequence[Directive]) -> None:
-    """Virtual hosts of whose certificates the log does not tell."""
-    places = ", ".join(printable(f"{one.file}:{one.line}") for one in lines[:_WRITERS])
-    more = f" and {len(lines) - _WRITERS:,} more" if len(lines) > _WRITERS else ""
-    say(
-        f"A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log: {places}{more}.",
-        gap=True,
-    )
+    for told in logs.unheard if logs else ():
+        say(printable(told, 1000), gap=True)
 
 
 def _recently(found: Summary, period: Period) -> str:

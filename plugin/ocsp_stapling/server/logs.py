@@ -9,6 +9,7 @@ import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -16,8 +17,10 @@ from ocsp_stapling.apache.errorlog.form import Form, forms_of
 from ocsp_stapling.apache.tree import ConfigTree, Directive
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
+from ocsp_stapling.text import listed
 
 MOST_FILES = 40
+_NO_FILE = re.compile(r"syslog|\||/dev/")
 _HIDING = ("emerg", "alert", "crit")
 """Levels at which mod_ssl's complaints about responders (`error`) are not written."""
 
@@ -33,6 +36,8 @@ class ErrorLogs:
     """The LogLevel that keeps stapling's errors out of the log."""
     hidden_for: tuple[Directive, ...] = ()
     """The same of single virtual hosts: what Apache has to say of their certificates is not written."""
+    elsewhere: tuple[Directive, ...] = ()
+    """Each ErrorLog that goes to syslog, or to a program of which no file is known."""
     left_out: int = 0
     """Logs of virtual hosts beyond MOST_FILES."""
     foreign: tuple[Path, ...] = ()
@@ -40,6 +45,22 @@ class ErrorLogs:
 
     forms: tuple[Form, ...] = ()
     """How to read lines of the server's own ErrorLogFormats."""
+
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """What these logs do not tell, in sentences: that they are silent proves nothing then."""
+        return tuple(
+            f"{told}: {listed([f'{line.text.strip()} ({line.file}:{line.line})' for line in lines])}."
+            for told, lines in (
+                ("Apache does not log stapling's errors", (self.hidden_by,) if self.hidden_by else ()),
+                (
+                    "A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log",
+                    self.hidden_for,
+                ),
+                ("What goes to syslog, a program or a device is not read", self.elsewhere),
+            )
+            if lines
+        )
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -50,7 +71,9 @@ class ErrorLogs:
 def error_logs(server: ServerState) -> ErrorLogs:
     """Return the error logs of the server and of its virtual hosts; of piped ones the file at the end."""
     main = server.layout.error_log
-    found = dict.fromkeys(path for line in _lines(server.tree) for path in _files(line.value, server.tree))
+    lines = {line: _files(line.value, server.tree) for line in _lines(server.tree)}
+    last = {line.vhost: line for line in lines}.values()
+    found = dict.fromkeys(path for paths in lines.values() for path in paths)
     own = {path: _is_foreign(path) for path in found if not _same(path, main)}
     read = sorted(own, key=lambda path: own[path])[
         :MOST_FILES
@@ -60,6 +83,7 @@ def error_logs(server: ServerState) -> ErrorLogs:
         server.stapling.client_checks is not None,
         hidden_by=_hiding(server.tree),
         hidden_for=_hiding_vhosts(server.tree),
+        elsewhere=tuple(line for line in last if not lines[line] and _NO_FILE.match(line.value)),
         left_out=len(own) - len(read),
         foreign=tuple(path for path in read if own[path]),
         forms=forms_of(_formats(server.tree)),
@@ -104,16 +128,17 @@ def _files(value: str, tree: ConfigTree) -> list[Path]:
     except ValueError:
         return []
     paths = (word.partition("=")[2] if word.startswith("--") else word for word in words)
-    return [found for path in paths if path.startswith("/") for found in _existing(path)]
+    return [found for path in paths if path.startswith("/") for found in _existing(path, rotated=True)]
 
 
-def _existing(path: str) -> list[Path]:
-    """The file, or (rotatelogs writes the time into the name) the newest that fits; none if that cannot be told."""
+def _existing(path: str, *, rotated: bool = False) -> list[Path]:
+    """The file, or (rotatelogs writes the time into or behind the name) the newest; none if that cannot be told."""
     try:
-        if "%" not in path:
+        if "%" not in path and not rotated:
             return [Path(path)] if Path(path).is_file() else []
         pattern = re.sub(r"%[A-Za-z]", "*", glob.escape(path))
-        names = glob.iglob(pattern)  # noqa: PTH207 - an absolute pattern
+        several = [pattern] if "%" in path else [pattern, f"{pattern}.[0-9]*"]
+        names = chain.from_iterable(map(glob.iglob, several))
         fitting = [found for name in names if (found := Path(name)).is_file()]
         return sorted(fitting, key=lambda one: one.stat().st_mtime)[-1:]
     except OSError:  # a name that is too long, or a file that rotation takes away just now

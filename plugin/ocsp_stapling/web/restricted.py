@@ -22,7 +22,6 @@ from ocsp_stapling.check.evidence import (
     ResponderEvidence,
     Site,
     Unseen,
-    is_other,
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
@@ -47,7 +46,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
     return Evidence(
         taken_at=evidence.taken_at,
         seconds=evidence.seconds,
-        site_count=len({site.name for one in responders for site in one.sites if not is_other(site.name)}),
+        names=tuple(filter(visible.domain, evidence.names)),
         responders=responders,
         stapling=names.own(evidence.stapling),
         incomplete_chains=names.own(evidence.incomplete_chains),

@@ -33,8 +33,8 @@ class Visible:
         return self.everything or name in self.accounts
 
     def domain(self, name: str) -> bool:
-        """Return whether a domain is theirs, also with `www.` or `*.` before it."""
-        wanted = name.lower().removeprefix("*.").rstrip(".")
+        """Return whether a domain is theirs, also with `www.` or `*.` before it, or a port behind."""
+        wanted = name.lower().removeprefix("*.").partition(":")[0].rstrip(".")
         return self.everything or wanted in self.domains or wanted.removeprefix("www.") in self.domains
 
 

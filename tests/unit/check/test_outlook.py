@@ -16,11 +16,13 @@ from ocsp_stapling.change.transaction import attempted
 from ocsp_stapling.change.verify import judge
 from ocsp_stapling.check import report, result
 from ocsp_stapling.check.diagnosis import diagnose
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, Site
 from ocsp_stapling.check.outlook import foretold, outlook
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ocsp.staple import Handshake
-from tests.unit.change.made import Tree, carry_out, wish
+from tests.unit.change.made import Tree, carry_out, site_wish, wish
+from tests.unit.change.test_single import include
+from tests.unit.change.test_single import sites as single
 from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled
 
 DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
@@ -64,13 +66,32 @@ def test_turning_on_into_a_known_failure_is_warned_about_with_site_and_responder
 def test_turning_on_one_site_is_warned_about_although_its_responder_is_not_asked_by_apache() -> None:
     made = evidence(BETA, turned_off=(DEAD,))
     found = report.document(made, diagnose(made))
-    site = SimpleNamespace(site="alpha0.example", action="site-on", stapling_then=True, stapling_now=True)
+    site = SimpleNamespace(site="alpha0.example", concerned={"alpha0.example"}, asks_again=True)
     told = foretold(found, cast("Plan", site), NOW.timestamp())
     assert told.failing == ("ocsp.alpha.example",)
     (warning,) = told.warnings
     assert "all visitors wait again" in warning
-    every = SimpleNamespace(site="", action="on", stapling_then=True, stapling_now=False)
+    every = SimpleNamespace(site="", concerned={"alpha0.example", "beta0.example"}, asks_again=True)
     assert not foretold(found, cast("Plan", every), NOW.timestamp()).warnings
+
+
+@pytest.mark.parametrize("site", ["site:a.test", "account:user"])
+@pytest.mark.parametrize("action", ["on", "undo"])
+def test_whatever_turns_single_sites_on_into_a_known_failure_is_warned_about(
+    tree: Tree, action: str, site: str
+) -> None:
+    kind, _, whom = site.partition(":")
+    include(tree, "user", "a.test")
+    single(tree, "a.test")
+    named = "@user" if kind == "account" else whom
+    off = plan.make(site_wish("off", named), tree.situation())
+    carry_out(off)
+    dead = replace(DEAD, sites=(Site("a.test", "user"),))
+    checked(tree.base, evidence(BETA, turned_off=(dead,)))
+    on = plan.make(site_wish("on", named), tree.situation())
+    made = on if action == "on" else plan.make(wish("undo"), tree.situation(), on.changes, named)
+    (warning,) = outlook(tree.base, made).warnings
+    assert "all visitors wait again" in warning
 
 
 def test_turning_off_in_the_outage_is_not_warned_about(tree: Tree) -> None:

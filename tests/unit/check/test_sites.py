@@ -75,7 +75,7 @@ def test_sites_of_one_responder_and_issuer_share_a_question(tree: Tree) -> None:
     assert [one.authority for one in found.subjects] == ["One Trust", "Test Trust Ltd"]
     assert found.subjects[1].sites[0].must_staple
     assert found.subjects[0].target.asks
-    assert (found.count, [one.name for one in found.authorities]) == (3, ["One Trust"])
+    assert (len(found.names), [one.name for one in found.authorities]) == (3, ["One Trust"])
 
 
 def test_each_issuer_behind_a_responder_is_asked_about(tree: Tree) -> None:
@@ -104,7 +104,7 @@ def test_what_cannot_be_asked_about_is_not_asked(tree: Tree) -> None:
 
     found = tree.served()
 
-    assert (found.count, found.subjects, found.incomplete) == (2, (), ())
+    assert (len(found.names), found.subjects, found.incomplete) == (2, (), ())
 
 
 def test_apache_asks_for_an_expired_certificate_so_its_responder_is_probed_without_a_question(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from ocsp_stapling.apache.tree import Directive
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import surroundings
 from ocsp_stapling.check.evidence import LogEvidence
-from ocsp_stapling.check.surroundings import apache_asks, read_host, since_the_change, unless_hidden
+from ocsp_stapling.check.surroundings import (
+    apache_asks,
+    read_configuration,
+    read_host,
+    since_the_change,
+    unless_hidden,
+)
+from ocsp_stapling.server.logs import ErrorLogs
 from tests.unit.change.made import Tree
 
 CONF = Path("/etc/apache2/conf/httpd.conf")
@@ -33,12 +41,39 @@ def test_waits_that_a_change_has_ended_are_not_fresh(tmp_path: Path, last: str, 
 
 
 def test_a_log_level_that_hides_stapling_is_named_where_the_log_says_nothing() -> None:
-    silent, told = unless_hidden(LogEvidence(), HIDING), LogEvidence(1, 2, "2026-11-22T03:41:09")
+    logs = ErrorLogs((), client_checks=False, hidden_by=HIDING)
+    silent, told = unless_hidden(LogEvidence(), logs), LogEvidence(1, 2, "2026-11-22T03:41:09")
     assert silent.unreadable == (
         "Apache does not log stapling's errors: LogLevel crit (/etc/apache2/conf/httpd.conf:12)."
     )
-    assert unless_hidden(told, HIDING) == told
-    assert unless_hidden(LogEvidence(), None) == LogEvidence()
+    assert unless_hidden(told, logs) == replace(told, unheard=silent.unreadable)
+    of_one = replace(logs, hidden_by=None, hidden_for=(HIDING,))
+    assert unless_hidden(LogEvidence(), of_one).unreadable == ""
+    assert "LogLevel crit" in unless_hidden(LogEvidence(), of_one).unheard
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (
+            "AH00526: Syntax error on line 6 of /etc/a.conf:\nSSLStaplingCache cannot occur",
+            "/etc/a.conf line 6",
+        ),
+        (
+            "AH00526: Syntax error on line 1 of macro 'v' (defined on line 3 of \"/etc/m.conf\") used on line 13 of "
+            '"/etc/u.conf":\nInvalid command on line 2 of /etc/no.conf',
+            "/etc/u.conf line 13",
+        ),
+        ("httpd gave no reason.", ""),
+    ],
+)
+def test_the_place_that_httpd_names_is_told_also_where_a_macro_is_used(
+    tmp_path: Path, words: str, place: str
+) -> None:
+    made = Tree(tmp_path)
+    made.conf()
+    assert read_configuration(made.situation().server, words).refused_at == place
+    assert unless_hidden(LogEvidence(), ErrorLogs((), client_checks=False)) == LogEvidence()
 
 
 @pytest.mark.parametrize("directive", ["PidFile run/other.pid\n", "PidFile other.pid\n"])

@@ -49,16 +49,31 @@ def vhost(line: str) -> str:
         'ErrorLog "||/usr/sbin/cronolog {file}"',
         'ErrorLog "|$/bin/sh -c \\"cat >> {file}\\" {file}"',
         'ErrorLog "|/usr/local/cpanel/bin/splitlogs --main=a.test --file={file}"',
+        'ErrorLog "|/usr/bin/rotatelogs {base}/turned.log 86400"',
     ],
 )
 def test_a_virtual_hosts_own_log_is_read_too(tmp_path: Path, line: str) -> None:
     file = tmp_path / "own.log"
     file.touch()
     (tmp_path / "own.202611").touch()
+    for began in ("1795996800", "1796083200"):  # rotatelogs' own ending where its name holds no time
+        (tmp_path / f"turned.log.{began}").touch()
+    os.utime(tmp_path / "turned.log.1795996800", (1, 1))
     os.utime(tmp_path / "own.log", (1, 1))
     found = logs(tmp_path, f"ServerRoot {tmp_path}", vhost(line.format(file=file, base=tmp_path)))
-    wanted = tmp_path / "own.202611" if "%Y" in line else file
-    assert found.files[1:] == (wanted,)
+    wanted = "own.202611" if "%Y" in line else "turned.log.1796083200" if "turned" in line else "own.log"
+    assert found.files[1:] == (tmp_path / wanted,)
+    assert not found.unheard
+
+
+@pytest.mark.parametrize("value", ["syslog:local1", '"|/usr/bin/logger -t x"', "/dev/null"])
+def test_a_log_that_goes_where_it_cannot_be_read_is_named(tmp_path: Path, value: str) -> None:
+    (told,) = logs(tmp_path, vhost(f"ErrorLog {value}")).unheard
+    assert told.startswith("What goes to syslog, a program or a device is not read: ErrorLog ")
+    assert f"{tmp_path}/conf/httpd.conf:3" in told
+    (of_all,) = logs(tmp_path, f"ErrorLog {value}").unheard
+    assert "httpd.conf:1" in of_all
+    assert not logs(tmp_path, f"ErrorLog {value}", "ErrorLog conf/httpd.conf").unheard
 
 
 @pytest.mark.parametrize(

@@ -143,11 +143,13 @@ def _authority(name: str, level: Level, page: str) -> AuthorityEvidence:
 
 def healthy() -> Evidence:
     """All is well."""
+    responders = tuple(responder(host) for host in _AUTHORITIES)
+    named = tuple(site.name for one in responders for site in one.sites)
     return Evidence(
         taken_at=NOW,
         seconds=2.4,
-        site_count=128,
-        responders=tuple(responder(host) for host in _AUTHORITIES),
+        names=(*named, *(f"plain{number}.example" for number in range(128 - len(named)))),
+        responders=responders,
         handshakes=handshakes((0.012, 0.013, 0.015)),
         authorities=authorities(GlobalSign=Level.UNKNOWN),
         configuration=ConfigurationEvidence(

@@ -27,7 +27,7 @@ OWN = "own.test"
 VIEWER = Visible(frozenset({"own"}), frozenset({OWN}))
 OWN_PLACES = re.compile(
     r"(responders\.1\.sites|stapling|incomplete_chains|never_stapled|unreadable)\.1\.name"
-    r"|handshakes\.1\.site|configuration\.still_on\.1|shield\.(missing_must_staple|revoked)\.1"
+    r"|names\.1|handshakes\.1\.site|configuration\.still_on\.1|shield\.(missing_must_staple|revoked)\.1"
 )
 SHOWN = {
     "responders.finding.url",

@@ -385,7 +385,7 @@ def test_what_a_viewer_sends_while_anothers_responder_is_at_fault_asks_of_each_o
 def test_a_viewer_whose_certificates_name_no_responder_is_not_told_that_apache_serves_no_site() -> None:
     told = diagnose(viewer_of("elsewhere.example", made.healthy())).sentence
     assert "No certificate of these sites names an OCSP responder" in told
-    assert "serves no TLS site" in diagnose(replace(made.not_applicable(), site_count=0)).sentence
+    assert "serves no TLS site" in diagnose(replace(made.not_applicable(), names=())).sentence
 
 
 def test_a_viewer_is_promised_no_command_that_the_ticket_lacks() -> None:

@@ -32,14 +32,32 @@ def test_a_reseller_sees_the_accounts_they_own_and_their_own(root: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["alice.example", "www.alice.example", "*.alice.example", "SHOP.alice.example.", "own.example"]
+    "name",
+    [
+        "alice.example",
+        "www.alice.example",
+        "*.alice.example",
+        "SHOP.alice.example.",
+        "own.example",
+        "own.example:8443",
+    ],
 )
 def test_their_domains_are_seen(root: Path, name: str) -> None:
     assert owned_by("reseller1", root).domain(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["bob.example", "dave.example", "alice.example.evil", "xalice.example", "*", "", "example"]
+    "name",
+    [
+        "bob.example",
+        "dave.example",
+        "alice.example.evil",
+        "bob.example:443",
+        "xalice.example",
+        "*",
+        "",
+        "example",
+    ],
 )
 def test_other_domains_are_not(root: Path, name: str) -> None:
     assert not owned_by("reseller1", root).domain(name)

@@ -56,7 +56,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     verdict = beside.with_never_stapled(evidence, beside.with_strict_off(evidence, verdict))
     if verdict.cause is Cause.OFF_BY_PLUGIN:
         verdict = replace(verdict, **_alone(evidence, found, _guilty(evidence, found))._asdict())
-    reasons = (*verdict.reasons_for, *measured.sentences)
+    stranger = seen.stranger_words(evidence) if verdict.severity is Severity.STALLING else ""
+    reasons = (*verdict.reasons_for, *measured.sentences, stranger)
     against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
 

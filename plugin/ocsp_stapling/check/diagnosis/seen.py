@@ -34,12 +34,24 @@ def asks_a_stranger(evidence: Evidence) -> bool:
     Then whoever else is asked for long may only be kept busy by the one who hides. What is asked at a port that
     stands in no certificate is none of stapling's (a site behind Apache), provided that every certificate is known.
     """
+    return bool(_strangers(evidence))
+
+
+def stranger_words(evidence: Evidence) -> str:
+    """Return whom Apache waits for where no responder's name led this check, "" if there is nobody."""
+    places = _strangers(evidence)
+    if not places:
+        return ""
+    shares = listed([f"{place} ({evidence.apache_asks[place]:.0%} of the looks)" for place in places])
+    return f"Apache waits for {shares}, where no responder's name led this check."
+
+
+def _strangers(evidence: Evidence) -> list[str]:
     known = {place for one in evidence.responders for place in _places(one)}
     ports = {_port(one) for one in evidence.responders}
     complete = not (evidence.unreadable or evidence.unasked)
-    return any(
-        not complete or place.rpartition(":")[2] in ports for place in _long(evidence).difference(known)
-    )
+    far = sorted(_long(evidence).difference(known))
+    return [place for place in far if not complete or place.rpartition(":")[2] in ports]
 
 
 def _long(evidence: Evidence) -> frozenset[str]:

@@ -14,7 +14,7 @@ from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Site
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.text import capital, listed, uncapital, when
+from ocsp_stapling.text import capital, listed, once, uncapital, when
 
 _NAMED = 3
 _NO_CACHE = "startup-fatal-no-cache"
@@ -41,6 +41,7 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
             "Apache does not run, and cannot start: stapling is on without an SSLStaplingCache (AH01958).",
             _reviving(evidence.configuration),
             reasons_for=(capital(evidence.host.front_sentence),),
+            sites=once(evidence.names),
             afterwards=Action.TURN_ON,
         )
     sentence = "Apache does not run: no site is served, which is not a matter of stapling."
@@ -55,6 +56,7 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         sentence,
         advice,
         reasons_for=(capital(evidence.host.front_sentence),),
+        sites=once(evidence.names),
     )
 
 
@@ -80,6 +82,7 @@ def _cache_not_made(evidence: Evidence) -> Diagnosis:
         "Start Apache: /usr/local/cpanel/scripts/restartsrv_httpd. If its log says so again, mend that line: its "
         "directory must exist and its module be loaded; or take it out. Turning stapling off would not be enough.",
         reasons_for=(capital(evidence.host.front_sentence),),
+        sites=once(evidence.names),
     )
 
 
@@ -286,12 +289,20 @@ def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     if found.severity not in (Severity.NONE, Severity.NOISE):
         return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
     places = listed([site.where for site in sites])
-    where = f"Take that line out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
+    lines = "that line" if len(sites) == 1 else "these lines"
+    where = f"Take {lines} out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
     return Diagnosis(
         Cause.MUST_STAPLE_OFF, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, told,
-        f"{where}ocsp-stapling on --site {names[0]}.", reasons_against=found.reasons_against if waits else (),
+        f"{where}{_turning_on(names)}.", reasons_against=found.reasons_against if waits else (),
         sites=names, causing=names, must_staple=names,
     )  # fmt: skip
+
+
+def _turning_on(names: Sequence[str]) -> str:
+    """The commands for a few sites, and how many more need theirs."""
+    commands = ", ".join(f"ocsp-stapling on --site {name}" for name in names[:_NAMED])
+    rest = len(names) - _NAMED
+    return f"{commands} and so for {rest} more" if rest > 0 else commands
 
 
 def _can_be_turned_on(evidence: Evidence) -> set[str]:

@@ -34,8 +34,7 @@ def show() -> str:
         noted=[f"{counted(count, 'time')}: {FAILURES[kind]}." for kind, count in found.noted],
         file=logs.files[0],
         more_files=len(logs.files) - 1,
-        hidden_by=logs.hidden_by,
-        hidden_for=logs.hidden_for,
+        unheard=logs.unheard,
         zone=zone(),
     )
 

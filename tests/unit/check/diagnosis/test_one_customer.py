@@ -181,6 +181,9 @@ def test_where_apache_asks_somebody_unknown_for_long_nobody_is_blamed_alone(outc
 
     assert (blamed.action, blamed.alone) == (Action.TURN_OFF_SITE, ("his.example",))
     assert (hidden.severity, hidden.action, hidden.alone) == (Severity.STALLING, Action.TURN_OFF, ())
+    told = "Apache waits for 44.0.0.8:80 (100% of the looks), where no responder's name led this check."
+    assert told in hidden.reasons_for
+    assert "Apache waits for" not in " ".join((*blamed.reasons_for, *blamed.reasons_against))
 
 
 def test_a_site_behind_apache_is_taken_for_no_responder() -> None:

@@ -227,6 +227,13 @@ MADE: dict[str, Evidence] = {
     "a site that must staple does not, and there is no other": evidence(
         strict_off=STRICT_OFF, turned_off=(responder("gamma", v4=SILENT),)
     ),
+    "many sites that must staple do not": evidence(
+        FINE,
+        strict_off=tuple(
+            replace(STRICT_OFF[0], name=f"gamma{n}.example", where=f"/x.conf:{n}") for n in range(5)
+        ),
+        turned_off=(responder("gamma", sites=5),),
+    ),
     "a site that must staple does not, and nobody knows": evidence(FINE, strict_off=STRICT_OFF),
     "a site that must staple does not, beside a stall": replace(
         beside(BAD), strict_off=STRICT_OFF, turned_off=(responder("gamma"),)
@@ -246,7 +253,7 @@ MADE: dict[str, Evidence] = {
     "no responder but of expired certificates": evidence(
         responder(v4=REFUSED, expired_only=True), handshakes=()
     ),
-    "no site": replace(evidence(), site_count=0),
+    "no site": replace(evidence(), names=()),
     "no responder, slow": replace(evidence(), handshakes=met(FINE, seconds=2.0, staple="")),
     "never a staple": evidence(never_stapled=(Site("strict.example", must_staple=True),)),
     "never a staple beside a fault": unstapled(
