@@ -172,9 +172,16 @@ def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingS
 
 
 def _md_stapling(tree: ConfigTree) -> Directive | None:
-    """MDStapling concerns certificates that mod_md does not manage, unless MDStapleOthers is off."""
-    others = tree.last("MDStapleOthers")
-    return None if others and not is_on(others) else _anywhere(tree, "MDStapling")
+    """MDStapling concerns certificates that mod_md does not manage, unless MDStapleOthers is off.
+
+    Where a virtual host says otherwise for itself, mod_ssl staples there, and its switch matters.
+    """
+    line, others = tree.last("MDStapling"), tree.last("MDStapleOthers")
+    of_md = (
+        d for d in tree.directives if d.name in ("MDStapling", "MDStapleOthers") and d.vhost and d.certain
+    )
+    whole = line and is_on(line) and not (others and not is_on(others))
+    return line if whole and all(map(is_on, of_md)) else None
 
 
 def _anywhere(tree: ConfigTree, name: str) -> Directive | None:

@@ -427,7 +427,8 @@ def _samples(
             if turn < _SAMPLES_PER_KIND:
                 expected = stapling if certificate.can_staple else False
                 here = Sample(doors[turn % len(doors)], host_of(certificate.responder), expected)
-                order = not certificate.responder, not differs, int(one.port != HTTPS), turn
+                # One of every kind before a second of any: of many responders none crowds out a port.
+                order = not certificate.responder, not differs, turn, int(one.port != HTTPS)
                 found.append((*order, replace(here, door=replace(here.door, key=door.key))))
     found.sort(key=lambda each: each[:4])
     return tuple(sample for *_, sample in found[:_SAMPLES_AT_MOST])

@@ -137,6 +137,10 @@ def test_virtual_hosts_of_their_own_mind_are_listed(tmp_path: Path) -> None:
         ("MDStapling on\nMDStapleOthers off\nMDStapleOthers on", True),
         ("<IfModule md_module>\nMDStapling on\n</IfModule>", False),
         ("MDStapleOthers on", False),
+        ("MDStapling on\n<VirtualHost *:443>\nMDStapling on\n</VirtualHost>", True),
+        ("MDStapling on\n<VirtualHost *:443>\nMDStapling off\n</VirtualHost>", False),
+        ("MDStapling on\n<VirtualHost *:443>\nMDStapleOthers off\n</VirtualHost>", False),
+        ("<VirtualHost *:443>\nMDStapling on\n</VirtualHost>", False),
     ],
 )
 def test_mod_md_staples_what_it_does_not_manage_unless_told_otherwise(

@@ -14,7 +14,7 @@ from ocsp_stapling.change import plan
 from ocsp_stapling.change.plan import Outlook
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
-from tests.unit.change.made import SSL, Tree, carry_out, wish
+from tests.unit.change.made import SSL, VHOST, Tree, carry_out, wish
 
 LINES = (
     b"SSLUseStapling On",
@@ -338,3 +338,13 @@ def test_whoever_turns_off_what_does_no_harm_is_told(
             : -len(made.warnings) or None
         ]
         assert [each[: len(words)] for each in told] == ([words] if words and action == "off" else [])
+
+
+def test_many_responders_crowd_no_port_out_of_the_verification(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    sites = {f"s{n}.test": f"SSLStaplingForceURL http://r{n // 2}.test/\n" for n in range(12)}
+    mail = VHOST.format(name="mail.test", base=tmp_path, own="", kind="plain").replace(":443", ":2096")
+    tree.conf(sites=sites, late=mail)
+    made = plan.make(wish("off"), tree.situation())
+    assert {sample.responder for sample in made.samples} >= {f"r{n}.test" for n in range(6)}
+    assert {sample.door.port for sample in made.samples} == {443, 2096}
