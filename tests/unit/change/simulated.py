@@ -28,7 +28,7 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.state import ServerState
-from ocsp_stapling.whm.api import RESTART
+from ocsp_stapling.whm import api
 from tests.unit.change.made import Tree, wish
 
 NEVER = 1e9
@@ -227,15 +227,11 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         send=lambda process, number: server.send(process, number),
         wait_until_gone=lambda process, seconds: server.wait_until_gone(process, seconds),
     )
-    scripts = SimpleNamespace(
-        RESTART=RESTART,
-        stop_httpd=server.stop_httpd,
-        start_httpd=lambda seconds: server.start_httpd(seconds),
-        rebuild_httpd_conf=lambda: server.rebuild(server),
-    )
+    monkeypatch.setattr(api, "stop_httpd", server.stop_httpd)
+    monkeypatch.setattr(api, "start_httpd", lambda seconds: server.start_httpd(seconds))
+    monkeypatch.setattr(api, "rebuild_httpd_conf", lambda: server.rebuild(server))
     for room in (running, whm_restart):
         monkeypatch.setattr(room, "time", clock)
-        monkeypatch.setattr(room, "scripts", scripts)
     for room in (running, whm_restart, restart):
         monkeypatch.setattr(room, "processes", seen)
     monkeypatch.setattr(running, "run", server.run)
@@ -247,7 +243,6 @@ def simulate(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
         monkeypatch.setattr(room, "handshake", server.handshake)
         monkeypatch.setattr(room, "handshakes", server.handshakes)
     monkeypatch.setattr(transaction, "processes", seen)
-    monkeypatch.setattr(transaction, "scripts", scripts)
     return server
 
 

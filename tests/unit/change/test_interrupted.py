@@ -19,6 +19,7 @@ from ocsp_stapling.change.transaction import Result
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.whm import api
 from tests.unit.change.made import SSL, site_wish
 from tests.unit.change.simulated import IDENTITY, NEVER, NEXT, Server, World, having, read, stopped
 
@@ -318,16 +319,15 @@ def test_a_signal_while_files_go_back_waits_until_all_are_back(
 def signalled_in_main(world: World, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Have a signal come once the script has stopped, or is about to start, Apache; both run in the main thread."""
     real: Callable[[float], bool] = getattr(world.server, script)
-    scripts = vars(running)["scripts"]
 
     def struck(seconds: float) -> bool:
-        monkeypatch.setattr(scripts, script, real)
+        monkeypatch.setattr(api, script, real)
         if script == "stop_httpd":
             real(seconds)
         os.kill(os.getpid(), signal.SIGTERM)
         return script == "stop_httpd" or real(seconds)
 
-    monkeypatch.setattr(scripts, script, struck)
+    monkeypatch.setattr(api, script, struck)
     monkeypatch.setattr(running, "_until_started", lambda _apache, begin: begin(1.0))
 
 
