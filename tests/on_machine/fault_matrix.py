@@ -119,6 +119,35 @@ def _severity(kind: str, who: str, address: str) -> str:
     return "stalling" if kind in WAITS and address != "4" else "failing"
 
 
+@dataclass(frozen=True)
+class Elsewise:
+    """What `check` must find on a server of another shape, beside a fault of that many authorities ("" for none)."""
+
+    shape: str
+    kind: str
+    who: str
+    cause: str
+    severity: str
+    action: str
+    afterwards: str = ""
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.shape, self.kind, self.who)))
+
+
+SHAPES = {
+    "small-cache": "a staple cache for 5 certificates of 7",
+    "nginx": "nginx in front",
+    "two-certificates": "a second certificate, by the authority at fault",
+}
+ELSEWISE = (
+    Elsewise("small-cache", "", "", "cache-too-small", "failing", "fix-here"),
+    Elsewise("small-cache", "slow", "all", "cache-too-small", "stalling", "fix-here"),
+    Elsewise("nginx", "hang", "all", "not-in-front", "none", "nothing"),
+    Elsewise("two-certificates", "hang", "one", "ca-outage", "stalling", "turn-off", "wait-for-ca"),
+)
+
+
 def check_complete() -> None:
     """Raise AssertionError unless every fault of the machine is in the matrix."""
     missing = set(KINDS) - set(EVERYBODY) - set(RESOLVER)
@@ -151,6 +180,11 @@ def _rows() -> Iterator[tuple[str, ...]]:
         whom = "Apache's user" if user else "everyone"
         where = "any" if len(places) == len(PLACES) else ", ".join(places)
         yield f"`{kind}`", whom, who, where, f"`{cause}`", severity, action
+    for one in ELSEWISE:
+        fault = f"`{one.kind}`, {SHAPES[one.shape]}" if one.kind else SHAPES[one.shape]
+        then = f", then `{one.afterwards}`" if one.afterwards else ""
+        action = f"`{one.action}`{then}"
+        yield fault, "everyone", one.who or "-", "any", f"`{one.cause}`", one.severity, action
 
 
 def _action(cell: Cell) -> str:
