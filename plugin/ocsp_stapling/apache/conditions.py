@@ -43,6 +43,8 @@ class Known:
     server_root: Path
     modules: dict[str, Truth] = field(default_factory=dict)
     sources: dict[str, Truth] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    """Of loaded modules, by identifier."""
     defines: dict[str, Truth] = field(default_factory=dict)
     variables: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -55,8 +57,9 @@ class Known:
         """Return the value of `${name}`; httpd keeps variables in a case-insensitive table."""
         return self.variables.get(name.lower())
 
-    def load(self, identifier: str, truth: Truth) -> None:
+    def load(self, identifier: str, truth: Truth, file: str = "") -> None:
         """Note a LoadModule line."""
+        self.files[identifier] = self.server_root / file
         best = max(truth, self.modules.get(identifier, Truth.NO))
         self.modules[identifier] = self.sources[source_of(identifier)] = best
 
@@ -153,10 +156,16 @@ _SECTIONS = ("virtualhost", "directory", "files", "location", "ifmodule", "ifdef
 
 
 def _directive(name: str, known: Known) -> Truth:
-    """Which directives there are only the modules know; mod_ssl's begin with its name."""
+    """Which directives there are only the modules know; mod_ssl's begin with its name, and its file holds them."""
     if "!" in name:  # within quotes it is part of a name that nothing has
         return Truth.NO
-    return _module("ssl_module", known) if name.lower().startswith("ssl") else Truth.MAYBE
+    if not name.lower().startswith("ssl"):
+        return Truth.MAYBE
+    try:
+        held = known.files["ssl_module"].read_bytes().lower()
+    except (KeyError, OSError):
+        return _module("ssl_module", known)
+    return _module("ssl_module", known) if name.lower().encode() + b"\0" in held else Truth.NO
 
 
 def _section(name: str, _known: Known) -> Truth:

@@ -362,7 +362,8 @@ class _TreeWalk:
 
     def _load_module(self, args: bytes) -> None:
         self._forget()
-        self.known.load(_text(self._first(args)), self._truth())
+        identifier, *file = words(args, self.known.lookup)[:2] or [b""]
+        self.known.load(_text(identifier), self._truth(), _text(file[0]) if file else "")
 
     def _define(self, args: bytes) -> None:
         given = words(args, self.known.lookup)

@@ -16,7 +16,7 @@ WORDS = {
     "IfDefine": ("GIVEN", "MISSING"),
     "IfVersion": (">= 2.4", "< 2.4"),
     "IfFile": ("conf/httpd.conf", "conf/none"),
-    "IfDirective": ("SSLUseStapling", ""),
+    "IfDirective": ("SSLUseStapling", "SSLNoSuchThing"),
     "IfSection": ("VirtualHost", ""),
 }
 SPELLINGS = ("{}", "{} ", " {} ", "!{}", "! {}", '"{}"', "'{}'", '"{}', '!"{}"', '!"{}" ', '"!{}"', "!!{}")
