@@ -107,6 +107,25 @@ def test_no_line_takes_long(number: int) -> None:
     assert time.process_time() - begin < 20
 
 
+PASTES = {
+    "empty lines": "\n" * (4 << 20),
+    "lines of one letter": "a\n" * (2 << 20),
+    "a page in one line": "OCSP\r" * 40_000,
+    "another page in one line": "OCSP<br>" * 40_000,
+    "lines that never end": ("[ssl:error] AH01974: could not\n" + "x\n" * 11) * 78_000,
+}
+
+
+@pytest.mark.parametrize("kind", PASTES)
+def test_no_paste_takes_long(kind: str) -> None:
+    data = io.BytesIO(PASTES[kind].encode())
+    begin = time.process_time()
+    for _ in entries_of_stream(data, Paste()):
+        pass
+    # A few seconds at most; most of a minute where every line or piece of one is looked at from all sides.
+    assert time.process_time() - begin < 15
+
+
 def test_reading_much_keeps_little() -> None:
     lines = "\n".join(
         line(UNREACHABLE, pid=n) + "\n" + line("AH01935: x stapling " + "y" * 900, pid=n) for n in range(1000)

@@ -98,7 +98,10 @@ def said_within(line: bytes, number: int) -> list[Entry]:
 
 def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tuple[Entry | None, int]:
     """The message that a sentence quotes at a place, and where it ends; before `begin` stands another message."""
-    rules = [RULES.get(found["code"].upper())] if found["code"] else _NAMELESS
+    if found["code"]:
+        rules = [RULES.get(found["code"].upper())]
+    else:
+        rules = [*_NAMELESS] if _any_text(whole=False).match(line, found.end()) else []
     for rule in rules:
         if rule is None or (said := _text_at(rule, line, found)) is None:
             continue
@@ -140,7 +143,9 @@ def _may_be_quoted(before: bytes, rule: Message) -> bool:
 def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
     """The rules whose text this is."""
     text = found["text"].strip()
-    if not MENTION.search(text) or not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
+    if not (MENTION.search(text) and _any_text(whole=True).match(text)):
+        return []
+    if not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
         return []
     return [rule for rule in RULES.values() if any(way.match(text) for way in _lenient(rule))]
 
@@ -214,6 +219,13 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
         )
         for function, text in map(_function_and_text, rule.formats)
     )
+
+
+@cache
+def _any_text(whole: bool) -> re.Pattern[bytes]:
+    """What the texts of all rules match: most text is none of them, and a hundred patterns are slow to say so."""
+    ways = (way.pattern for rule in RULES.values() for way in _lenient(rule, whole))
+    return re.compile(b"|".join(ways).replace(b"?P<responder>", b"?:"), re.DOTALL | re.IGNORECASE)
 
 
 def _function_and_text(text: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _ASIDE = "it fetches staples beside its visitors, and none waits for it"
 _OTHER = "it is another server than Apache"
@@ -132,17 +133,20 @@ _HOST = re.compile(
 
 def writer_of(*lines: bytes) -> str | None:
     """Return who wrote a line (given with and without what stood around it), None if that is nobody known."""
-    lines = tuple(line[:_MOST] for line in lines)
-    hostless = [_HOST.sub(rb"\1", line) for line in lines]
-    for name, pattern in _PATTERNS.items():
-        if any(pattern.search(line) for line in hostless):
-            return name
-    for line in lines:
-        found = _PROGRAM.search(line)
-        program = next((one for one in found.groups() if one), b"") if found else b""
-        if program and not re.search(rb"httpd|apache", program, re.IGNORECASE):
-            return program.decode("ascii")
-    return None
+    return min((_shown(line[:_MOST]) for line in lines), key=lambda one: one[0])[1]
+
+
+@lru_cache(maxsize=16)  # of a page in one line every piece asks again who wrote it
+def _shown(line: bytes) -> tuple[int, str | None]:
+    """Return who shows in a line, and how much before all others this one counts."""
+    hostless = _HOST.sub(rb"\1", line)
+    for place, (name, pattern) in enumerate(_PATTERNS.items()):
+        if pattern.search(hostless):
+            return place, name
+    found = _PROGRAM.search(line)
+    program = next((one for one in found.groups() if one), b"") if found else b""
+    own = not program or re.search(rb"httpd|apache", program, re.IGNORECASE)
+    return len(_PATTERNS) + bool(own), None if own else program.decode("ascii")
 
 
 def sentence_of(writer: str) -> str:

@@ -30,10 +30,16 @@ from ocsp_stapling.apache.errorlog.undress import (
 
 MOST = 4 << 20
 """Bytes that are read so carefully: whoever pastes, pastes less."""
+_LEAST = 32  # as many bytes a line counts at least: in millions of short ones is no log
 _PIECES = 12  # physical lines of one wrapped line
 _GAPS = 4  # whose joints are tried both ways, with and without a blank
 
 _CODE = re.compile(rb"AH\d{5}: ")
+_NUMBER = re.compile(rb"AH\d{5}")
+_TELLS = re.compile(rb"AH\d{5}|stapling|OCSP|requesting certificate status|could not ", re.IGNORECASE)
+"""Without any of these no piece of text is a message or speaks of one."""
+_MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORECASE)
+"""Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[")
 _BREAK = re.compile(
     rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"], ?['\"](?=\[[A-Z][a-z]{2} )", re.IGNORECASE
@@ -81,12 +87,14 @@ class Paste:
         yield from self._settle()
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
+        if not self._pending and not _MATTERS.search(raw):
+            return
         self._raw = raw
         if messages := _messages(unlinked(raw), number):
             yield from self._settle()
             yield from messages
             return
-        for line in _lines_within(raw):
+        for line in _lines_within(raw)[: MOST // _LEAST]:
             yield from self._take_bare(bare(line), number)
 
     def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
@@ -135,10 +143,13 @@ class Paste:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        some = [pending[:number] for number in range(len(pending), 0, -1)]
-        ways = [joint.join(pieces) for pieces in (*some[-1:], *some[:-1]) for joint in (b"", b" ")]
+        if not (_TELLS.search(b"".join(pending)) or _TELLS.search(b" ".join(pending))):
+            return
+        first, counts = pending[0], range(len(pending), 1, -1)
+        longer = [joint.join(pending[:number]) for number in counts for joint in (b"", b" ")]
         # A whole one may go on in the next piece (a name does); of a cut one nothing more is to come.
-        tries = [(whole_line, way) for way in (*ways[2:], *ways[:2])] + [(cut_line, way) for way in ways]
+        tries = [(whole_line, way) for way in longer and (*longer, first)]
+        tries += [(cut_line, way) for way in (first, *longer)]
         whole = next((entry for read, way in tries if (entry := read(way, self._number))), None)
         if whole:
             yield whole
@@ -215,7 +226,7 @@ def _without_parts(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, by
 def _limited(readline: Callable[[], bytes]) -> Iterator[bytes]:
     read = 0
     while read < MOST and (line := readline()):
-        read += len(line)
+        read += max(len(line), _LEAST)
         yield line
 
 
@@ -238,6 +249,8 @@ def _joined(pieces: list[bytes], number: int) -> Entry | None:
     if len(parts) == 1:
         return parse(parts[0], number)
     joints = len(parts) - 1
+    if not _NUMBER.search(b"".join(parts)):
+        return None
     ways = (
         itertools.product((b"", b" "), repeat=joints)
         if joints <= _GAPS

@@ -112,8 +112,10 @@ _STRANGERS = re.compile(
 
 def bare(raw: bytes) -> bytes:
     """Return a line without what stands around it."""
-    line = _BLANKS.sub(b" ", _INVISIBLE.sub(b"", _ANSI.sub(b"", raw[: 2 * MAX_LINE]))).strip()
-    line = _MISREAD.sub(rb"AH0\1", _GARBLED.sub(b"'", _WIDE.sub(_narrow, line)))
+    line = _ANSI.sub(b"", raw[: 2 * MAX_LINE])
+    if not line.isascii():
+        line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
+    line = _MISREAD.sub(rb"AH0\1", line.strip())
     if line.startswith(b"{"):
         line = _message_of(line)
     if _INSERT.match(line):
