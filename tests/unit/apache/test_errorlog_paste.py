@@ -245,6 +245,7 @@ SENTENCES_WITH_A_MESSAGE = (
     f"<p>Is <code>{SUMMARY}</code> bad?</p>",
     "| `AH01941: stapling_renew_response: resp` | the responder is down | turn it off |",
     "| `AH01941: responder error` | the responder is down | turn it off |",
+    f"With the leaf alone Apache makes no OCSP request, or the responder URL is none: you get `{SUMMARY}` then.",
 )
 
 
@@ -273,6 +274,62 @@ def test_what_stands_behind_an_empty_line_is_no_part_of_anothers_line() -> None:
 def test_a_sentence_about_client_certificates_is_said_to_be_so() -> None:
     nothing, paste = read("Logins fail with `AH01925: failed to verify the OCSP response` since Monday.\n")
     assert (nothing, paste.clients, paste.unclear) == ([], 1, 0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "AH02276: Certificate Verification: Error (50): application verification failure [subject: CN=a]",
+        "AH02038: cannot perform OCSP validation for cert if issuer has not been verified "
+        "(optional_no_ca configured)",
+    ],
+)
+def test_a_client_certificate_that_fails_is_said_to_be_so(message: str) -> None:
+    nothing, paste = read(f"{line(f'[client 192.0.2.1:5] {message}')}\n")
+    assert (nothing, paste.clients, paste.unclear) == ([], 1, 0)
+
+
+def test_causes_of_different_clients_stay_apart_where_the_processes_are_left_out() -> None:
+    shown = [TIMEOUT, UNREACHABLE.replace("203.0.113.7", "x.x.x.x"), SUMMARY]
+    found, _ = read("\n".join(f"... [ssl:error] ... {one}" for one in shown))
+    assert dict(summarise(found, NOW, None).kinds) == {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1}
+
+
+SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        (f"{SYSLOG}[ssl:error] [pid 7] {SUMMARY}\nNov 22 03:04:06 web1 last message repeated 3 times", 4),
+        (f"{SYSLOG}[ssl:error] [pid 7] {SUMMARY}\n--- last message repeated 1 time ---", 2),
+        (f"{SYSLOG}message repeated 3 times: [ [ssl:error] [pid 7] {SUMMARY}]", 3),
+        (f"{SYSLOG}sshd is well\nNov 22 03:04:06 web1 last message repeated 3 times", 0),
+        (f"[{SYSLOG}] [php:error] [pid 7] httpd: message repeated 3 times: [ [ssl:error] {SUMMARY}]", 0),
+        (f"{SYSLOG}message repeated 0 times: [ [ssl:error] [pid 7] {SUMMARY}]", 1),
+    ],
+)
+def test_what_syslog_says_came_again_counts_as_often(told: str, count: int) -> None:
+    found, _ = read(f"{told}\n")
+    assert [entry.kind for entry in found] == [Kind.SUMMARY] * count
+
+
+def test_how_often_syslog_may_say_so_is_bounded() -> None:
+    again = "last message repeated 999999 times\n" * 9
+    assert len(read(f"{line(SUMMARY)}\n{again}")[0]) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        f'"2026-11-22T03:04:05","web1","{SUMMARY}"',
+        f"2026-11-22 03:04:05\tError\t192.0.2.1\t\t{SUMMARY}",
+        json.dumps({"@timestamp": "2026-11-22T03:04:05", "log": {"level": "error"}, "message": SUMMARY}),
+    ],
+)
+def test_a_time_in_a_column_or_a_field_of_its_own_is_the_line_s(told: str) -> None:
+    (found,) = read(f"{told}\n")[0]
+    assert (found.kind, found.time) == (Kind.SUMMARY, "2026-11-22T03:04:05")
 
 
 def test_a_number_alone_looks_like_stapling(tmp_path: Path) -> None:
@@ -729,6 +786,7 @@ WRITTEN_BY_OTHERS = {
     "2026-11-22 03:04:05: (mod_openssl.c.900) OCSP stapling file is too old": "lighttpd",
     '{"level":"warn","ts":1795316645.1,"msg":"stapling OCSP","identifiers":["a.example"]}': "Caddy",
     "[lua] certificate.lua:1: no OCSP responder, context: ngx.timer": "nginx",
+    "[2026-11-22 03:04:05.101][1][warning][config] [grpc_mux_impl.cc:1] OCSP response has expired": "Envoy",
     "* schannel: the OCSP server was offline": "Windows",
     "Error code: SEC_ERROR_OCSP_SERVER_ERROR": "browser",
     "java.security.cert.CertPathValidatorException: no OCSP response": "Java",

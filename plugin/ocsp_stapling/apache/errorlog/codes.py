@@ -184,8 +184,10 @@ _CLIENT = {
     "AH01923": "could not retrieve OCSP basic response",
     "AH01924": "Bad OCSP responder answer (bad nonce)",
     "AH01925": "failed to verify the OCSP response",
+    "AH02038": "cannot perform OCSP validation for cert if issuer has not been verified (optional_no_ca configured)",
     # What becomes of the certificate that OCSP has not found good.
     "AH02039": "Certificate Verification: Error (50): application verification failure",
+    "AH02276": "Certificate Verification: Error (50): application verification failure%c",
     "AH02272": "failed to retrieve OCSP response status%c",
     "AH02273": "OCSP response outside validity period%c",
     "AH03239": "OCSP validation completed, certificate status: %s",

@@ -76,8 +76,9 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
         kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"], whole)
         if kind is not None:
             pid = _PID.search(found["brackets"])
-            worker = (pid[1], pid[2]) if pid else (None, None)
-            return entry_of(rule, kind, responder, number, time_of(line), *worker)
+            worker = (pid and pid[1], pid and pid[2])
+            client = (found["client"] or b"").strip(b"[] \t").partition(b" ")[2] or None
+            return entry_of(rule, kind, responder, number, time_of(line), *worker, client)
     return None
 
 

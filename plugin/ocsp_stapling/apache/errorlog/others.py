@@ -38,7 +38,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         f"HAProxy's: {_ASIDE}",
         rb"<OCSP-UPDATE>|(?i:haproxy)|OCSP auto-update|\bocsp-update\b|\bOCSP Certid\b",
     ),
-    ("Envoy", f"Envoy's: {_OTHER}", rb"(?i:\benvoy\b)|\bocsp_staple"),
+    ("Envoy", f"Envoy's: {_OTHER}", rb"(?i:\benvoy\b)|\bocsp_staple|\]\[\d+\]\[\w+\]\[\w+\] \["),
     ("Traefik", f"Traefik's: {_OTHER}", rb"(?i:\btraefik\b)"),
     (
         "Caddy",

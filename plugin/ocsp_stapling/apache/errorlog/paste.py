@@ -49,6 +49,13 @@ _CONTAINER = re.compile(
     rb"(?P<head>\d{4}-\d\d-\d\dT\S{8,30} (?P<stream>stdout|stderr) )(?P<flag>[FP]) (?P<text>.*)", re.DOTALL
 )
 """A line as container runtimes keep it: P is one that goes on in the next."""
+_AGAIN = re.compile(
+    rb"[\w:., +/@<>-]{0,100}?(?:\b(?:httpd|apache2?(?:ctl)?)(?:\[\d{1,10}\])?: "
+    rb"message repeated (\d{1,6}) times: \[ ?(.*)\]"
+    rb"|\blast message repeated (\d{1,6}) times?(?: ---)?)\Z",
+    re.DOTALL,
+)
+"""How syslog says that a line came again: with the line, or behind it."""
 _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
@@ -70,6 +77,8 @@ class Paste:
         self._pending: list[bytes] = []
         self._number = 0
         self._raw = self._begun = b""  # the line at hand as it stood there, and that of the pending one
+        self._last: list[Entry] = []
+        self._repeats = MOST // _LEAST  # of lines that are not there
         self._apart = 0  # how many pieces of the pending one stood before an empty line
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
@@ -81,10 +90,22 @@ class Paste:
             return line
 
         for number, line in _without_parts(_without_soft_breaks(_lines(kept))):
-            for entry in self._take(line, number):
+            for entry in self._take_again(line, number):
                 self.clients += entry.scope is Scope.CLIENT
                 yield entry
         yield from self._settle()
+
+    def _take_again(self, raw: bytes, number: int) -> Iterator[Entry]:
+        """Take a line, or once more what the last one said, as often as syslog says."""
+        again = _AGAIN.match(raw) if b" repeated " in raw else None
+        behind = again is not None and not again[2]
+        said = list(self._settle() if behind else self._take(again[2] if again else raw, number))
+        yield from said
+        self._last = said[-1:] or (self._last if behind else [])
+        if again:
+            times = max(0, min(int(again[1] or again[3]) - bool(again[2]), self._repeats))
+            self._repeats -= times
+            yield from self._last * times
 
     def _take(self, raw: bytes, number: int) -> Iterator[Entry]:
         if not self._pending and not _MATTERS.search(raw):

@@ -62,8 +62,11 @@ _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10
 """How journald begins what Apache says before it has opened its log."""
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
-_COLUMNS = re.compile(rb"(?:[\w:. /-]{0,40}[\t|;,]){1,8} *(?=AH\d{5}: )")
-"""Date, level, module and process in columns of their own, as panels show them."""
+_COLUMNS = re.compile(
+    rb"(?:\"?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,12}?))?"
+    rb"(?:\"?[\w:. /-]{0,40}\"?[\t|;,]){1,8} *\"?(?=AH\d{5}: )"
+)
+"""Date, level, module and process in columns of their own, as panels and tables of CSV show them."""
 _LOGFMT = re.compile(
     rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
 )
@@ -88,6 +91,7 @@ _MESSAGES = (
     *("full_message", "short_message", "line", "_raw", "result", "event", "original"),
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
+_TIMES = ("@timestamp", "timestamp", "time")
 _DEEPEST = 3
 _LONGEST_PREFIX = 200
 _DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
@@ -103,7 +107,8 @@ _CLOSING = {
 }
 """How a sentence quotes a line in other languages; what stands after it is the sentence's."""
 _STRANGERS = re.compile(
-    rb"\b(?-i:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent|\buri\b|\burl\b|query|request"
+    rb"\b(?-i:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent"
+    rb"|(?<!ocsp )(?<!responder )(?:\buri\b|\burl\b|query|request)"
     rb"|php|said into|<= |\bT=\"|script|subject|title|argument",
     re.IGNORECASE,
 )
@@ -146,7 +151,7 @@ def _in_columns(line: bytes) -> bytes:
     columns = _COLUMNS.match(_TAG.sub(b"", line))
     if columns is None or quotes_strangers(columns[0]):
         return line
-    return _TAG.sub(b"", line)[columns.end() :]
+    return (columns["time"] or b"") + b" " + _TAG.sub(b"", line)[columns.end() :]
 
 
 def _first_cell(line: bytes) -> bytes:
@@ -201,6 +206,12 @@ def _message_of(line: bytes) -> bytes:
     except (ValueError, RecursionError):
         return line
     text = _text_of(found, _DEEPEST)
+    times = (
+        (found.get(name) for name in _TIMES)
+        if text and not HEADER.match(text.encode(errors="replace"))
+        else ()
+    )
+    text = next((f"{time} {text}" for time in times if isinstance(time, str)), text)
     return text.encode("utf-8", "surrogateescape").strip() if text is not None else line
 
 
