@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ocsp_stapling.change.jobs import LOCKED_OUTPUT, Launcher, launcher
+from ocsp_stapling.change.jobs import JobOutput, Launcher, job_words, launcher
 from ocsp_stapling.problem import Problem
 
 _COMMAND = Path(sys.executable).with_name("ocsp-stapling")
@@ -113,18 +111,14 @@ class Checks:
         return pasted if age < _WANTED_SECONDS else None
 
     def _now(self) -> CheckState:
-        try:
-            with self._output.open("rb") as file:
-                alive = _locked(file.fileno())
-                age = time.time() - os.fstat(file.fileno()).st_mtime
-                text = file.read(_LIMIT).decode("utf-8", "replace")
-        except OSError:
+        output = JobOutput.of(self._output, _LIMIT)
+        if output is None:
             return CheckState(False)
-        if alive or (not text and age < _STARTING_SECONDS):
+        if output.alive or (not output.text and output.age < _STARTING_SECONDS):
             return CheckState(
-                True, self._since(), tuple(line for line in text.splitlines() if line[:1] != "{")
+                True, self._since(), tuple(line for line in output.text.splitlines() if line[:1] != "{")
             )
-        return CheckState(False, problem=_problem(text))
+        return CheckState(False, problem=_problem(output))
 
     def _prepare(self, pasted: str) -> None:
         self._output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,7 +132,7 @@ class Checks:
             raise self._unwritable(error) from error
 
     def _run(self, arguments: Sequence[str]) -> None:
-        argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output), str(self._command), *arguments]
+        argv = job_words(self._output, [str(self._command), *arguments])
         done = self._launch(f"check-{time.time_ns()}", argv)
         if not done.ok:
             self._output.unlink(missing_ok=True)
@@ -162,29 +156,12 @@ def _write(path: Path, content: str) -> None:
         file.write(content)
 
 
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _problem(text: str) -> Problem | None:
+def _problem(output: JobOutput) -> Problem | None:
     """Why a check that has ended gave no document, None if it gave one."""
-    last = text.strip().splitlines()[-1:] or [""]
-    try:
-        found: Any = json.loads(last[0])
-    except ValueError:
+    found = output.document()
+    if found is None:
         # A document longer than what was read is one that did not fail.
-        return (
-            None
-            if last[0][:1] == "{"
-            else Problem("no-result", "The check ended without a result.", text[-2000:])
-        )
-    error = found.get("error") if isinstance(found, dict) else None
-    return (
-        Problem(str(error.get("code")), str(error.get("sentence")), str(error.get("detail", "")))
-        if error
-        else None
-    )
+        last = (output.text.strip().splitlines() or [""])[-1]
+        return None if last.startswith("{") else output.no_result("The check")
+    error = found.get("error")
+    return Problem(error["code"], error["sentence"], error.get("detail", "")) if error else None

@@ -33,9 +33,46 @@ _START_SECONDS = 10.0
 _OUTPUT_LIMIT = 1024 * 1024
 # A shell line whose output file stays locked while its program lives: so an end is noticed, however it comes.
 # It waits a moment, for who looks whether it lives locks the file that long.
-LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -w 5 9 && exec "$@" >&9 2>&9'
+_LOCKED_OUTPUT = 'exec 9>>"$0" && flock -x -w 5 9 && exec "$@" >&9 2>&9'
 
 Launcher = Callable[[str, Sequence[str]], Completed]
+
+
+@dataclass(frozen=True)
+class JobOutput:
+    """What a process of its own printed so far, the first `limit` bytes; `age` in seconds since it last did."""
+
+    alive: bool
+    age: float
+    text: str
+
+    @staticmethod
+    def of(path: Path, limit: int = _OUTPUT_LIMIT) -> JobOutput | None:
+        """Return what stands in an output file, None if there is none."""
+        try:
+            with path.open("rb") as file:
+                alive = not _lockable(file.fileno())
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                return JobOutput(alive, age, file.read(limit).decode("utf-8", "replace"))
+        except OSError:
+            return None
+
+    def document(self) -> dict[str, Any] | None:
+        """Return the document that it ended with, None if the last line is none."""
+        try:
+            found = json.loads(self.text.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def no_result(self, what: str) -> Problem:
+        """Return the Problem of one that ended without a document."""
+        return Problem("no-result", f"{what} ended without a result.", self.text[-2000:])
+
+
+def job_words(output: Path, words: Sequence[str]) -> list[str]:
+    """Return what to start so that the words of a command are followed by their output file."""
+    return ["/bin/sh", "-c", _LOCKED_OUTPUT, str(output), *words]
 
 
 @dataclass(frozen=True)
@@ -97,9 +134,8 @@ class Operations:
         self._forget_old()
         if not self._reserve(identity):
             return
-        argv = ["/bin/sh", "-c", LOCKED_OUTPUT, str(self._output(identity)), str(self._command)]
-        words = request.arguments()
-        done = self._launch(identity, [*argv, *words])
+        words = [str(self._command), *request.arguments()]
+        done = self._launch(identity, job_words(self._output(identity), words))
         if not done.ok:
             self._output(identity).unlink(missing_ok=True)
             raise Problem(
@@ -115,7 +151,7 @@ class Operations:
             steps = tuple(journal.steps(identity)) if found else ()
         if found and found.state != RUNNING:
             return _progress(found, found.state, steps)
-        output = self._look(identity)
+        output = JobOutput.of(self._output(identity)) if IDENTITY.fullmatch(identity) else None
         if found:
             alive = output is None or output.alive  # started at a terminal: there is no output file to tell
             return _progress(found, RUNNING if alive else INTERRUPTED, steps)
@@ -153,32 +189,12 @@ class Operations:
             ) from error
         return True
 
-    def _look(self, identity: str) -> _Output | None:
-        if not IDENTITY.fullmatch(identity):
-            return None
-        try:
-            with self._output(identity).open("rb") as file:
-                alive = not _lockable(file.fileno())
-                age = time.time() - os.fstat(file.fileno()).st_mtime
-                return _Output(alive, age, file.read(_OUTPUT_LIMIT).decode("utf-8", "replace"))
-        except OSError:
-            return None
-
     def _forget_old(self) -> None:
         """Results live in the journal; their output is only needed while somebody watches."""
         for path in (self._state / _DIRECTORY).glob("*.json"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
                     path.unlink()
-
-
-@dataclass(frozen=True)
-class _Output:
-    """What an operation printed so far; `age` in seconds since it last did."""
-
-    alive: bool
-    age: float
-    text: str
 
 
 def _check(request: ChangeRequest) -> None:
@@ -213,18 +229,15 @@ def _progress(found: Operation, state: str, steps: tuple[Step, ...]) -> Progress
     )
 
 
-def _without_journal(identity: str, output: _Output) -> Progress:
+def _without_journal(identity: str, output: JobOutput) -> Progress:
     """An operation that the journal does not know: not yet, or refused before it began, or the journal is lost."""
     if output.alive:
         return Progress(identity, RUNNING)
     if not output.text:
         return Progress(identity, STARTING if output.age < _START_SECONDS else INTERRUPTED)
-    try:
-        document = json.loads(output.text.splitlines()[-1])
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        problem = Problem("no-result", "The change ended without a result.", output.text[-2000:])
+    document = output.document()
+    if document is None:
+        problem = output.no_result("The change")
         return Progress(identity, INTERRUPTED, result=versioned("error", {"error": problem.as_json()}))
     state = str(document.get("state", REFUSED))
     return Progress(identity, state, str(document.get("action", "")), result=document)
