@@ -25,9 +25,9 @@ from ocsp_stapling.check.diagnosis import Cause, Severity
 from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import Confidence
 from ocsp_stapling.check.ticket import READERS
+from ocsp_stapling.cli.doctor import check as doctor
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.routes import Ipv6Kind
-from ocsp_stapling.installation import check as doctor
 from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.server.retirement import Retirement

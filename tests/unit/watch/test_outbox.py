@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.installation import running
+from ocsp_stapling.cli.doctor import running
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.watch import outbox, tools
 from ocsp_stapling.watch.policy import ActionKind, Task, Topic

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from ocsp_stapling.installation import FAILED, OK, WARNING, running
-from ocsp_stapling.installation.check import Places
+from ocsp_stapling.cli.doctor import running
+from ocsp_stapling.cli.doctor.check import FAILED, OK, WARNING, Places
 from ocsp_stapling.shield import service
 from ocsp_stapling.shield.standing import wish
 from ocsp_stapling.whm import api
 
-REPO = Path(__file__).resolve().parents[3]
+REPO = Path(__file__).resolve().parents[4]
 SHOWN = {
     "name": "ocsp-stapling",
     "displayname": "OCSP Stapling",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.layout import read_layout
-from ocsp_stapling.installation.check import FAILED, OK, WARNING, DoctorCheck, Places
+from ocsp_stapling.cli.doctor.check import FAILED, OK, WARNING, DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.run import run
 from ocsp_stapling.shield import service as relay

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.installation import FAILED, OK, WARNING, on_disk
-from ocsp_stapling.installation.check import Places
+from ocsp_stapling.cli.doctor import on_disk
+from ocsp_stapling.cli.doctor.check import FAILED, OK, WARNING, Places
 from ocsp_stapling.settings import Settings
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocsp_stapling import __version__
-from ocsp_stapling.installation.check import FAILED, INSTALL_AGAIN, OK, WARNING, DoctorCheck, Places
+from ocsp_stapling.cli.doctor.check import FAILED, INSTALL_AGAIN, OK, WARNING, DoctorCheck, Places
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import DEFAULT_PATH, Settings, load
 
