@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.change import lock
-from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation, Step
 from ocsp_stapling.change.request import IDENTITY, ChangeRequest
 from ocsp_stapling.problem import Problem
@@ -164,13 +163,9 @@ class Operations:
 
         Quick, and nothing happens while a change is running: who runs one holds the lock.
         """
-        if lock.is_held(self._state) or not (self._state / JOURNAL).exists():
-            return
-        with Journal(self._state) as journal:
-            left = journal.operations(limit=1, state=RUNNING)
-        if left:
+        if left := lock.interrupted(self._state):
             # Under the name of what is finished, so that systemd starts no second one beside it.
-            self._launch(f"recovery-{left[0].id}", [str(self._command), "watch", "--recover"])
+            self._launch(f"recovery-{left.id}", [str(self._command), "watch", "--recover"])
 
     def _output(self, identity: str) -> Path:
         return self._state / _DIRECTORY / f"{identity}.json"

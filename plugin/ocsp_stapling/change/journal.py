@@ -169,6 +169,12 @@ class Operation:
         }
 
 
+def unfinished(directory: Path) -> Operation | None:
+    """Return a change that was begun and has not ended, None if there is none; the newest of several."""
+    with Journal(directory, create=False) as journal:
+        return next(iter(journal.operations(limit=1, state=RUNNING)), None)
+
+
 class IncidentRow(NamedTuple):
     """An incident as it is kept: what `document` means, only those know who write it."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling import files
+from ocsp_stapling.change.journal import Operation, unfinished
 from ocsp_stapling.problem import Problem
 
 NAME = "switch.lock"
@@ -39,6 +40,11 @@ def hold(directory: Path, who: str, what: str, wait: float = 0.0) -> Iterator[No
 def is_held(directory: Path) -> bool:
     """Return whether a change is running now."""
     return any(_is_held(each / NAME) for each in (directory, FALLBACK))
+
+
+def interrupted(directory: Path) -> Operation | None:
+    """Return a change that a killed process left half done: nobody runs one. Mostly there is none; this is quick."""
+    return None if is_held(directory) else unfinished(directory)
 
 
 def _is_held(path: Path) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from ocsp_stapling.change import lock
-from ocsp_stapling.change.journal import NAME, RUNNING, Journal
 from ocsp_stapling.cli.output import printable
 from ocsp_stapling.settings import Settings
 
@@ -21,7 +20,7 @@ def finish_interrupted(settings: Settings) -> None:
 
     Raises Problem as `operate.recover` does.
     """
-    if os.geteuid() != 0 or not _is_interrupted(settings):
+    if os.geteuid() != 0 or not lock.interrupted(settings.state_directory):
         return
     from ocsp_stapling.change.operate import recover
 
@@ -31,11 +30,3 @@ def finish_interrupted(settings: Settings) -> None:
 
 def _tell(_name: str, detail: Mapping[str, Any], _seconds: float) -> None:
     click.echo(f"ocsp-stapling: {printable(str(detail['sentence']))}", err=True)
-
-
-def _is_interrupted(settings: Settings) -> bool:
-    directory = settings.state_directory
-    if not (directory / NAME).exists() or lock.is_held(directory):
-        return False
-    with Journal(directory, create=False) as journal:
-        return bool(journal.operations(limit=1, state=RUNNING))

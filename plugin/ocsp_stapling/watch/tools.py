@@ -17,8 +17,7 @@ from typing import Any
 
 from ocsp_stapling.change import lock
 from ocsp_stapling.change.jobs import Operations, launcher
-from ocsp_stapling.change.journal import NAME as JOURNAL
-from ocsp_stapling.change.journal import RUNNING, Journal, new_identity
+from ocsp_stapling.change.journal import Journal, new_identity, unfinished
 from ocsp_stapling.change.request import OFF, REASON_LIMIT, SHIELD_OFF, SITE_OFF, ChangeRequest
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import result
@@ -136,7 +135,7 @@ def _stays_off(directory: Path, identity: str) -> bool:
 def recover(settings: Settings) -> bool:
     """Have an interrupted change brought to its end; return whether a change is running now."""
     directory = settings.state_directory
-    if _is_unfinished(directory) and not lock.is_held(directory):
+    if lock.interrupted(directory):
         argv = [str(_COMMAND), "watch", "--recover"]
         if launcher()(f"recovery-{os.getpid()}", argv).ok:
             _await_recovery(directory)
@@ -146,20 +145,12 @@ def recover(settings: Settings) -> bool:
 def _await_recovery(directory: Path) -> None:
     """Wait until the change has ended; not for long when nobody is at it."""
     begun = busy = time.monotonic()
-    while _is_unfinished(directory):
+    while unfinished(directory):
         now = time.monotonic()
         busy = now if lock.is_held(directory) else busy
         if now - busy > _IDLE_SECONDS or now - begun > _RECOVERY_SECONDS:
             return
         time.sleep(_TICK)
-
-
-def _is_unfinished(directory: Path) -> bool:
-    """Whether a change was begun and has not ended."""
-    if not (directory / JOURNAL).exists():
-        return False
-    with Journal(directory) as journal:
-        return bool(journal.operations(limit=1, state=RUNNING))
 
 
 def keep_shield(settings: Settings, problems: list[str]) -> bool:

@@ -41,7 +41,7 @@ CHANGE: dict[str, Any] = {
     "cache_then": True,
     "decided_by": None,
     "origin": "template",
-    "sites_affected": 9,
+    "concerned": tuple(f"s{n}.example" for n in range(9)),
     "must_staple": tuple(f"strict{n}.example" for n in range(5)),
     "overrides": (),
     "front": "httpd",
