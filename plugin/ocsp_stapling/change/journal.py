@@ -38,13 +38,6 @@ _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
 _KEPT_INCIDENTS = 100
 RUNNING = "running"
-_NAMES = {
-    "site-off": "off",
-    "site-on": "on",
-    "shield-on": "shield on",
-    "shield-off": "shield off",
-    "cache-fit": "cache fit",
-}
 _ENDINGS = {
     RUNNING: "under way",
     "done": "done",
@@ -63,12 +56,6 @@ _EARLIER = {
 }
 """What plans, results and steps were called before documents had a `schema`."""
 _T = TypeVar("_T")
-
-
-def named(action: str, site: str = "") -> str:
-    """Return an operation's name: the words that an administrator types, and for which site alone."""
-    word = _NAMES.get(action, action)
-    return f"{word} for {site} alone" if site else word
 
 
 def ending(state: str, result: Mapping[str, Any] | None = None) -> str:
@@ -152,6 +139,11 @@ class Operation:
     state: str
     plan: Mapping[str, Any]
     result: Mapping[str, Any]
+
+    @property
+    def site(self) -> str:
+        """Return the only site (`@NAME`: those of an account) that it concerns, "" for all."""
+        return str(self.plan.get("site") or "")
 
     def as_json(self) -> dict[str, Any]:
         """Return the operation as `history --json` and `status --json` show it, without plan, steps and result."""

@@ -6,6 +6,7 @@ import datetime
 import re
 import shlex
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ocsp_stapling.problem import Problem
 
@@ -13,8 +14,54 @@ OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF = "off", "on", "undo", "shield-on", "shield
 SITE_OFF, SITE_ON = "site-off", "site-on"
 CACHE_FIT = "cache-fit"
 OF_ONE_SITE = (SITE_OFF, SITE_ON)
-ACTIONS = (OFF, ON, UNDO, SHIELD_ON, SHIELD_OFF, CACHE_FIT, *OF_ONE_SITE)
 IDENTITY = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+
+
+class Words(NamedTuple):
+    """A change in words: as it is typed, offered, under way, told of somebody, and told once it is done."""
+
+    typed: str
+    do: str
+    doing: str
+    did: str
+    done: str
+
+
+def _turned(typed: str, thing: str, way: str) -> Words:
+    turn = f"{thing} {way}"
+    done = f"{thing[0].upper()}{thing[1:]} was turned {way}"
+    return Words(typed, f"Turn {turn}", f"Turning {turn}", f"turned {turn}", done)
+
+
+_OFF, _ON = _turned("off", "stapling", "off"), _turned("on", "stapling", "on")
+_WORDS = {
+    OFF: _OFF,
+    ON: _ON,
+    UNDO: Words(
+        "undo", "Undo a change", "Taking a change back", "took a change back", "A change was taken back"
+    ),
+    SHIELD_ON: _turned("shield on", "the shield", "on"),
+    SHIELD_OFF: _turned("shield off", "the shield", "off"),
+    SITE_OFF: _OFF,
+    SITE_ON: _ON,
+    CACHE_FIT: Words(
+        "cache fit",
+        "Make the staple cache fit",
+        "Making the staple cache fit",
+        "made the staple cache fit",
+        "The staple cache was made to fit",
+    ),
+}
+ACTIONS = tuple(_WORDS)
+
+
+def worded(action: str) -> Words:
+    """Return an action in words; of one that another version wrote, its name."""
+    return _WORDS.get(action) or Words(
+        action, action, action, "changed how Apache staples", "A change was made"
+    )
+
+
 REASON_LIMIT = 300
 """Characters of a reason: for the form, the history and the note in the file alike."""
 _NAME_LIMIT = 200
@@ -29,6 +76,11 @@ def already(action: str, on: bool, site: str = "") -> str:
     if action in (SHIELD_ON, SHIELD_OFF):
         return f"The shield is {'on' if action == SHIELD_ON else 'off'}"
     return f"Stapling is {'on' if on else 'off'}{f' for {called(site)}' if site else ''}"
+
+
+def alone(told: str, site: str) -> str:
+    """Return what was told of a change with whom it concerns, if that is a `site` of a request."""
+    return f"{told} for {called(site)} alone" if site else told
 
 
 def called(site: str) -> str:

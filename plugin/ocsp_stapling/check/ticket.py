@@ -17,6 +17,7 @@ from typing import Any
 from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.check.incident.model import OTHERS, SERVER
 from ocsp_stapling.check.words import HARM, cause_words, confidence_words, harm_words, trouble_words
 from ocsp_stapling.text import capital
 
@@ -82,13 +83,14 @@ def ticket(
     """Return the text for a reader (by default the one who can act). `redact` leaves out customers and addresses.
 
     `found` is the document of a check, as `report.document` makes it. `incident` is the newest one: where it was
-    worse than the check, the text leads with it. `restricted`: the sender sees their own domains only, and asks root.
+    worse than the check, the text leads with it. `restricted`: the sender sees their own domains only, and asks root;
+    then both are as that sender may see them.
     `passes`: after so many good looks stapling returns by itself, 0 if it does not.
     Raises KeyError for anything that is no document.
     """
-    led = None if restricted else _led_by(found, incident)
+    led = _led_by(found, incident)
     whom = reader or reader_for(found, incident)
-    done = None if restricted or incident is None or incident.ended is not None else incident
+    done = None if incident is None or incident.ended is not None else incident
     try:
         return _Ticket(found, whom, redact, led, restricted, done, passes).text()
     except KeyError:
@@ -112,8 +114,11 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
     if incident is None or not incident.hits:
         return None
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
-    anew = any(not one["ok"] for one in found["responders"])  # what fails after its end is another story
-    lately = incident.ended is None or (at - incident.ended < _TOLD_SECONDS and not anew)
+    failing = {str(one["url"]) for one in found["responders"] if not one["ok"]}
+    caused = {one.url for one in words.causing(incident)}
+    if failing and caused and not caused & {*failing, SERVER, OTHERS}:
+        return None  # what fails now made nobody wait
+    lately = incident.ended is None or (at - incident.ended < _TOLD_SECONDS and not failing)
     return incident if lately and (found["severity"] != "stalling" or _off_since(incident, at)) else None
 
 
@@ -166,12 +171,20 @@ class _Ticket:
         rows.append(f"Checked:  {_moment(found)}")
         if server := "(left out)" if self.redact else str(self.now["this_server"]["name"]):
             rows.append(f"Server:   {server}")
-        rows.append(f"Finding:  {self._plain(found['sentence'])}")
-        if not self._for_root_to_see:
-            cause = cause_words(str(found["cause"]))
-            rows.append(f"Cause:    {cause}{confidence_words(found['confidence'])}")
+        rows += self._finding()
         rows.append(f"Effect:   {self._harm()}")
         return rows + self._done() + self._sources()
+
+    def _finding(self) -> list[str]:
+        """What is wrong; that stapling is off is what was done about it, where a responder fails."""
+        found, off = self.found, str(self.found["cause"]).startswith("off-")
+        told = self.bad[0] if off and self.bad and not self.healed else found
+        switched = f" {found['sentence']}" if told is not found and self.incident is None else ""
+        rows = [f"Finding:  {self._plain(str(told['sentence']) + switched)}"]
+        if not self._for_root_to_see:
+            sure = "" if told is not found else confidence_words(found["confidence"])
+            rows.append(f"Cause:    {cause_words(str(told['cause']))}{sure}")
+        return rows
 
     def _done(self) -> list[str]:
         """What was turned off for some alone, and for all where neither the outage's line nor the check tells it."""
@@ -196,8 +209,9 @@ class _Ticket:
     def _harm(self) -> str:
         if self.incident is None:
             return harm_words(self.found)
-        alone = self.incident.off_since is None and not self.incident.hits_now
-        over = self.healed or self.incident.ended is not None or alone
+        one = self.incident
+        alone = one.off_since is None and not one.hits_now
+        over = self.healed or alone or one.healed is not None or one.ended is not None
         return "visitors waited or were turned away" if over else HARM["stalling"] + " while stapling is on"
 
     def _subject(self) -> str:
@@ -259,12 +273,8 @@ class _Ticket:
     def _effect(self) -> list[str]:
         found = self.found
         asked = [h for h in found["handshakes"] if h["asked"]]
-        lines = [
-            f"How long visitors waited ({_moment(found)})"
-            if self.incident and self.incident.kept
-            else "How long visitors wait"
-        ]
-        lines += self._waits(asked)
+        then = f" ({_moment(found)})" if self.incident and self.incident.kept else ""
+        lines = [f"How long visitors wait{'ed' if self.incident else ''}{then}", *self._waits(asked)]
         lines += self._sites()
         if strict := _own(found["must_staple_sites"]):
             names = "" if self.redact or self.reader != "root" else f": {', '.join(strict[:_SHOWN])}"
@@ -325,7 +335,11 @@ class _Ticket:
                 f"  {words.relief(self.incident, named=not self.redact)} No check was made since.",
             ]
         lines = [f"Since then ({_moment(self.now)})", f"  {self._plain(self.now['sentence'])}"]
-        if self.now["configuration"]["stapling"] == "off" and not self.healed:
+        if (
+            self.now["configuration"]["stapling"] == "off"
+            and not self.healed
+            and self.incident.healed is None
+        ):
             lines.append(
                 "  Sites are quick because stapling is turned off; it stays off until "
                 f"{'the responders answer' if len(self.bad) > 1 else 'the responder answers'} again."
@@ -377,7 +391,12 @@ class _Ticket:
         if self.reader == "root" and self.restricted and self.now["advice"] == "turn-off":
             steps = [f"  {number}. {click}" for number, click in enumerate(CLICKS_OFF, 1)]
             lines = [f"       {line}" for line in LINES_OFF.splitlines()]
-            return ["Request: please turn OCSP stapling off; the sites answer again at once", *steps, *lines]
+            return [
+                "Request: please turn OCSP stapling off; the sites answer again at once",
+                "  As root open WHM > Plugins > OCSP Stapling, or run: ocsp-stapling off. Or by hand:",
+                *steps,
+                *lines,
+            ]
         if self.reader != "root" and not self.bad:
             return ["Request", "  Nothing: every responder that was asked answers rightly."]
         if self.reader == "root" and self._for_root_to_see:

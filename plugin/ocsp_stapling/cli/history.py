@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import click
 
-from ocsp_stapling.change.journal import Journal, Operation, Step, ending, named, step_words
+from ocsp_stapling.change.journal import Journal, Operation, Step, ending, step_words
 from ocsp_stapling.change.operate import require_root
-from ocsp_stapling.change.request import called
+from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of, words
 from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.cli import completion
@@ -158,8 +158,7 @@ def _show_one(journal: Journal, identity: str, as_json: bool) -> None:
 
 
 def _summary(found: Operation) -> tuple[str, str, str, str]:
-    site = printable(called(str(found.plan.get("site") or "")))
-    what = named(found.action, site)
+    what = printable(alone(worded(found.action).typed, found.site))
     return what, found.who, ending(found.state, found.result), found.reason
 
 

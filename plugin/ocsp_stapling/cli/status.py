@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.change.journal import ending, named
+from ocsp_stapling.change.journal import ending
+from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.status import standing
 from ocsp_stapling.cli.options import json_option
 from ocsp_stapling.cli.output import emit_json, place_of, printable, table, wrapped
@@ -36,7 +38,7 @@ def status(as_json: bool) -> None:
     if as_json:
         emit_json("status", found)
     else:
-        click.echo(_text(found))
+        click.echo(_text(found | {"return_sentence": _return(configured, found["stapling"])}))
 
 
 def _text(found: Mapping[str, Any]) -> str:
@@ -75,10 +77,22 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if step := _next_step(found["last_check"], found["last_operation"], found["stapling"]):
         rows.append(("Next step", step))
     rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
+    if found["return_sentence"]:
+        rows.append(("Return", found["return_sentence"]))
     if pending := found["pending_operation"]:
         state = "was interrupted: the next command finishes it" if pending["interrupted"] else "is running"
         rows.append(("Pending", f"{_operation(pending)} {state}"))
     return rows
+
+
+def _return(configured: settings.Settings, stapling: str) -> str:
+    """Whether stapling that is off turns on by itself; "" where it does not."""
+    if stapling != "off":
+        return ""
+    from ocsp_stapling.watch.returning import standing as standing_of  # the watch is slow to load
+
+    found = standing_of(configured, time.time())
+    return found.sentence if found.armed else ""
 
 
 def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -140,8 +154,9 @@ def _operation(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     why = f" ({one['reason']})" if one["reason"] else ""
-    return (
-        f"{named(one['action'])} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'], one)}"
+    what = alone(worded(one["action"]).typed, one["site"] or "")
+    return printable(
+        f"{what} by {one['who']}{why}, {_local(one['started'])}: {ending(one['state'], one)}", 1000
     )
 
 

@@ -157,7 +157,7 @@ def _named(unhealthy: list[Document]) -> str:
 def _last_change(journal: Journal) -> Operation | None:
     """The change whose outcome is in force for the server: the last one that was done for more than a single site."""
     done = journal.operations(limit=200, state=DONE)
-    return next((one for one in done if not one.plan.get("site")), None)
+    return next((one for one in done if not one.site), None)
 
 
 def _own_return(last: Operation | None) -> str:

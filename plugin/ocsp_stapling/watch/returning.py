@@ -100,7 +100,7 @@ def _last_off(directory: Path) -> Operation | None:
         return None
     with Journal(directory) as journal:
         done = journal.operations(limit=200, state=DONE)
-    last = next((one for one in done if not one.plan.get("site")), None)
+    last = next((one for one in done if not one.site), None)
     return last if last is not None and last.plan.get("stapling_then") == "off" else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from ocsp_stapling.check.diagnosis import Cause, diagnose
+from ocsp_stapling.check.diagnosis import Cause, diagnose, unseen
 from ocsp_stapling.check.diagnosis.conclude import keeps_off
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
 from ocsp_stapling.check.evidence import (
@@ -23,6 +23,8 @@ from ocsp_stapling.check.evidence import (
     Site,
     Unseen,
 )
+from ocsp_stapling.check.incident import Incident
+from ocsp_stapling.check.incident.model import OTHERS
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.server.sites import host_of
@@ -75,6 +77,38 @@ def _unseen(evidence: Evidence, visible: Visible) -> Unseen:
         if theirs and counts and not why.ok and not why.why.late:
             return Unseen.OTHERS_RESPONDER
     return Unseen.CACHE if found.cause is Cause.CACHE_TOO_SMALL else Unseen.NOTHING
+
+
+def restricted_incident(one: Incident, evidence: Evidence | None) -> Incident | None:
+    """Return an incident as whoever sees only this much of the evidence may read it, None if it is others' alone.
+
+    All sites of the server wait in one queue, so when and how long is everybody's; whose certificates it was, who
+    acted, and what the check said of it is not.
+    """
+    own = {each.url for each in evidence.responders} if evidence else set()
+    told = tuple(
+        replace(each, sentence=f"{host_of(each.url)} did not answer as it should.")
+        if each.url in own
+        else replace(each, url=OTHERS, authority="", cause="", sentence=unseen.OTHERS)
+        for each in one.troubles
+    )
+    everybodys = bool(one.hits) and not one.kept.get("alone")
+    if not everybodys and all(each.url == OTHERS for each in told):
+        return None
+    return replace(
+        one,
+        troubles=told,
+        off_by="",
+        ending="It healed." if one.healed else "",
+        singles=(),
+        cause="",
+        sentence="",
+        sites=0,
+        waiting=0,
+        operations=(),
+        notes=(),
+        kept={},
+    )
 
 
 class _Names:

@@ -346,7 +346,7 @@ def test_the_post_mortem_holds_numbers_timeline_and_evidence(tmp_path: Path) -> 
         text = report(found, journal.operations())
     assert text.startswith("# Incident of 2026-05-04 ")
     assert "| worst wait of a visitor | More than 3.5 s. |" in text
-    assert "| visitors were hit for | 14 minutes (" in text
+    assert "| visitors were hit for | at least 14 minutes (" in text
     assert "| healed after | 22 minutes (" in text
     assert "Turning stapling off by root (outage): done. 2 sites met. |" in text
     assert "| ocsp.alpha.example | 198.51.100.7 | packets dropped | no answer |" in text
@@ -405,7 +405,7 @@ def test_the_times_in_which_visitors_were_hit_leave_out_those_in_which_stapling_
         f"over since {at(65, 0)}."
     )
     with Journal(tmp_path) as journal:
-        assert "| visitors were hit for | 5 minutes (until " in report(one, journal.operations())
+        assert "| visitors were hit for | at least 5 minutes (until " in report(one, journal.operations())
 
 
 def test_visitors_who_still_wait_after_an_off_are_still_hit(tmp_path: Path) -> None:
@@ -472,6 +472,40 @@ def test_a_ticket_after_an_off_without_any_check_leads_with_what_visitors_met(tm
     )
     assert "visitors notice nothing" not in text
     assert "visitors wait or are turned away while stapling is on" in text
+
+
+def test_a_ticket_after_an_off_without_any_check_says_what_fails_and_tells_the_waiting_as_past(
+    tmp_path: Path,
+) -> None:
+    change(tmp_path, "off", 0, before=[{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}])
+    look(tmp_path, evidence(DEAD, configuration=OFF), 1, "check")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, incident=present(tmp_path))
+    assert "Finding:  The network does not let this server reach ocsp.alpha.example." in text
+    assert "Cause:    stapling is turned off" not in text
+    assert "How long visitors waited\n  Sites did not answer (cut off at 0.3 s)" in text
+
+
+def test_what_begins_to_fail_while_stapling_is_off_is_not_told_as_the_cause_of_the_waiting(
+    tmp_path: Path,
+) -> None:
+    late = responder("beta", Outcome.REPLY_TIMEOUT)
+    look(tmp_path, stalled(DEAD, BETA), 0, "check")
+    change(tmp_path, "off", 1)
+    look(tmp_path, evidence(DEAD, late, configuration=OFF), 5, "check")
+    (one,) = incidents(tmp_path)
+    assert f"ocsp.alpha.example still fails; ocsp.beta.example fails since {at(5, 0)}" in words.sentence(one)
+    look(tmp_path, evidence(FINE, late, configuration=OFF), 10, "check")
+    (one,) = incidents(tmp_path)
+    told = words.sentence(one)
+    assert f"ocsp.alpha.example has answered again since {at(10, 0)}; ocsp.beta.example fails since" in told
+    assert "until the responder answers again" in words.advice(one)
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, incident=one)
+    assert "alpha" not in text.partition("What works")[0]
+    assert "The responder ocsp.beta.example" in text
 
 
 def test_a_ticket_from_a_check_before_the_off_does_not_say_that_sites_hang_now(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_later_change_is_never_hidden_by_an_older_check(showing: Shown, tmp_pa
         journal.finish(begun.id, "done", {"sentence": "7 sites met."})
     text = text_of(app, "")
     assert "Visitors are waiting" not in text
-    assert "Stapling was turned off after the last check" in text
+    assert "Since the last check: Stapling was turned off" in text
     assert "by itself, once all is healthy" in text
     assert "healthy 0 of 3 looks" in text
     assert "Do not turn it on by itself" in text
@@ -411,12 +411,62 @@ def test_what_the_watch_saw_is_drawn_and_told(showing: Shown, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("own_only")
-def test_the_overview_tells_the_incident_to_who_may_see_everybody_s_sites(showing: Shown) -> None:
+def test_the_overview_tells_the_incident_and_a_viewer_when_and_how_long_but_not_whose(
+    showing: Shown, tmp_path: Path
+) -> None:
     app = showing(made.stalling())
     text = text_of(app, "")
     assert "<dt>Since</dt>" in text
     assert "Sites waited more than 3.5 s from" in text
-    assert "Sites waited" not in text_of(app, "", VIEWER)
+    with Journal(tmp_path) as journal:
+        begun = journal.begin("off", "alice (sudo)", "hangs", {"stapling_then": "off", "changes": [{}]}, [])
+        journal.finish(begun.id, "done", {"sentence": "7 sites met."})
+    assert "by alice (sudo); ocsp.sectigo.com still fails" in text_of(app, "")
+    viewers = [text_of(app, page, VIEWER) for page in ("", "p=guide", "p=ticket")]
+    for told in viewers:
+        assert "Sites waited more than 3.5 s" in told
+        assert not re.search("alice|p=history|7 of|certificates of", told)
+    assert "stapling turned off" in viewers[0]
+    assert "ocsp.sectigo.com still fails" in viewers[0]
+    assert "Subject: OCSP stapling on " in viewers[2]
+    assert "an outage" in viewers[2]
+
+
+HANDSHAKE = {"address": "203.0.113.7", "port": 443, "key": None, "asked": True, "failure": None}
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "says"),
+    [
+        ("on", "done", "Since the last check: Stapling was turned on"),
+        ("shield-off", "done", "Since the last check: The shield was turned off"),
+        (
+            "shield-off",
+            "restored",
+            "Since the last check: Turning the shield off failed, and everything was put back",
+        ),
+    ],
+)
+def test_after_a_change_the_page_stands_on_what_that_measured_at_its_end(
+    showing: Shown, tmp_path: Path, action: str, state: str, says: str
+) -> None:
+    checked = made.off_by_us() if action == "on" else made.stalling()
+    app = showing(replace(checked, taken_at=made.NOW - timedelta(minutes=1)))
+    met = [
+        HANDSHAKE | {"site": f"site{n:03}.sectigo.example", "seconds": 0.009, "stapled": True}
+        for n in range(3)
+    ]
+    with Journal(tmp_path) as journal:
+        begun = journal.begin(
+            action, "root", "", {"stapling_now": "on", "stapling_then": "on", "changes": [{}]}, []
+        )
+        journal.finish(begun.id, state, {"sentence": "3 sites tested.", "after": {"handshakes": met}})
+    text = text_of(app, "")
+    assert says in text
+    assert "9 ms" in text
+    assert not re.search(
+        "Visitors are waiting|could not be measured|no site could be reached|Firefox refuses", text
+    )
 
 
 def test_of_very_many_responders_the_addresses_come_when_they_are_looked_at(showing: Shown) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from ocsp_stapling.check.evidence import Evidence, Unseen
+from ocsp_stapling.check.incident import Incident, Note, Trouble, Wait, words
+from ocsp_stapling.check.incident.model import SingleRelief, Span
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.web.restricted import restricted
+from ocsp_stapling.web.restricted import restricted, restricted_incident
 from ocsp_stapling.whm.accounts import Visible
 from tests.unit.web import made
 
@@ -272,3 +274,43 @@ def test_answers_that_are_right_and_only_late_are_at_fault_for_nobody_else() -> 
     bad = replace(one, finding=replace(one.finding, addresses=late))
     found = made.off_by_us()
     assert unseen(replace(found, responders=(bad, *found.responders[1:])), DIGICERT) is Unseen.NOTHING
+
+
+def incident(url: str, **more: Any) -> Incident:
+    """One of everybody's sites, in which each text of root's is marked."""
+    trouble = Trouble(url, f"{MARK}authority", f"{MARK}cause", f"{MARK}sentence", 0, 60)
+    secrets = {name: f"{MARK}{name}" for name in ("cause", "sentence", "off_by", "ending")}
+    lists: dict[str, Any] = {
+        "singles": (SingleRelief(50, f"{MARK}site", f"{MARK}who", (f"{MARK}still",)),),
+        "notes": (Note(0, "sign", f"{MARK}note"),),
+        "operations": (f"{MARK}operation",),
+        "kept": {"sentence": f"{MARK}kept"},
+    }
+    made = Incident("i1", 0, "check", 60, 60, spans=(Span(0, 60, 60),), wait=Wait(12, 0), troubles=(trouble,))
+    return replace(made, off_since=60, sites=41, waiting=42, **{**secrets, **lists, **more})
+
+
+def test_of_an_incident_a_viewer_learns_when_and_how_long_sites_waited_and_only_of_their_own_responder() -> (
+    None
+):
+    evidence = made.healthy()
+    own = evidence.responders[0].url
+    for url, who in (
+        (own, "ocsp.sectigo.com"),
+        ("http://other.test", "a responder of other customers' certificates"),
+    ):
+        found = restricted_incident(incident(url), evidence)
+        assert found is not None
+        assert re.search(
+            f"Sites waited up to 12 s .*; stapling turned off .*; {who} still fails", words.sentence(found)
+        )
+        secret = repr(replace(found, troubles=())) + "".join(each.sentence for each in found.troubles)
+        assert not re.search(f"{MARK}|other.test|4[12]", secret)
+
+
+def test_an_incident_of_others_alone_is_not_told_to_a_viewer() -> None:
+    alone = incident("http://other.test", kept={"alone": ["shop.test"]})
+    quiet = incident("http://other.test", spans=(), kept={})
+    assert restricted_incident(alone, made.healthy()) is None
+    assert restricted_incident(quiet, made.healthy()) is None
+    assert restricted_incident(replace(alone, troubles=()), None) is None

@@ -9,8 +9,9 @@ from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, Unseen, is_other
 from ocsp_stapling.text import listed
 
+OTHERS = "A responder of other customers' certificates is at fault; root sees which."
 _TOLD = {
-    Unseen.OTHERS_RESPONDER: "A responder of other customers' certificates is at fault; root sees which.",
+    Unseen.OTHERS_RESPONDER: OTHERS,
     Unseen.CACHE: "Apache's staple cache is too small for this server's certificates; root can enlarge it.",
 }
 

@@ -9,16 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation
-from ocsp_stapling.change.request import (
-    CACHE_FIT,
-    OFF,
-    ON,
-    SHIELD_OFF,
-    SHIELD_ON,
-    SITE_OFF,
-    SITE_ON,
-    UNDO,
-)
+from ocsp_stapling.change.request import OFF, SHIELD_ON, SITE_OFF, alone, worded
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.incident.look import Look
 from ocsp_stapling.check.incident.model import SERVER, Incident, Note, SingleRelief, Span, Trouble, Wait
@@ -36,16 +27,6 @@ _TOLD_SECONDS = 0.1
 _RANK = {"": 0, "none": 1, "noise": 2, "failing": 3, "stalling": 4}
 _TURNED = (OFF, SHIELD_ON)
 """Changes that end the waiting of all visitors."""
-_TURNING = {
-    OFF: "turned stapling off",
-    ON: "turned stapling on",
-    UNDO: "took a change back",
-    SITE_OFF: "turned stapling off for one site",
-    SITE_ON: "turned stapling on for one site",
-    CACHE_FIT: "made the staple cache fit",
-    SHIELD_ON: "turned the shield on",
-    SHIELD_OFF: "turned the shield off",
-}
 
 
 def seen(latest: Incident | None, look: Look) -> list[Incident]:
@@ -257,7 +238,7 @@ def _takes_part(latest: Incident, operation: Operation, *, again: bool) -> bool:
 def _begun_by(change: Operation, attempt: Wait | None) -> Incident:
     """No check has seen it: what visitors met when somebody acted, or in that attempt, is the first sign."""
     at = change.started
-    what = _TURNING.get(change.action, "changed how Apache staples")
+    what = alone(worded(change.action).did, change.site)
     told = f"Sites did not answer when {change.who} {what}."
     if attempt is not None:
         told = " ".join([told, str(change.result["attempt"].get("sentence") or "")]).rstrip()
@@ -278,8 +259,8 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
         return now  # the timeline tells it from the operation itself
     if _all_served(operation):
         now = _relieved(now, at)
-    if site := str(operation.plan.get("site") or ""):
-        return _after_single(now, operation, site, at)
+    if operation.site:
+        return _after_single(now, operation, operation.site, at)
     shielded = operation.action == SHIELD_ON
     if operation.plan.get("stapling_then") == "off" or shielded:
         if not operation.result.get("still_waiting_names"):

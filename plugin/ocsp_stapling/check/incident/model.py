@@ -9,6 +9,9 @@ from typing import Any
 SERVER = ""
 """The subject of an incident in which visitors wait and no responder is seen to fail."""
 
+OTHERS = "others"
+"""The subject of one, as a viewer reads it, whose responder only other customers' certificates name."""
+
 
 @dataclass(frozen=True)
 class Wait:

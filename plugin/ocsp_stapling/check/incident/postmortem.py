@@ -73,8 +73,8 @@ def _hit(one: Incident) -> str:
     if one.hits_now:
         began = f"since {when(one.hits[-1].began)}, and still"
         return f"{_length(seconds)}, and again {began}" if seconds else began
-    least = "at least " if one.sign == "change" else ""  # who acted at once saw only the end of it
-    return f"{least}{_length(seconds)} (until {when(one.hits[-1].ended or one.seen)})"
+    # They may have waited before anybody looked.
+    return f"at least {_length(seconds)} (until {when(one.hits[-1].ended or one.seen)})"
 
 
 def _minutes(began: float, ended: float | None) -> str:

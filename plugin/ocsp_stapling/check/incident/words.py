@@ -8,23 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocsp_stapling.change.journal import Operation, ending
-from ocsp_stapling.change.request import ACCOUNT, OFF, called
+from ocsp_stapling.change.request import ACCOUNT, OFF, alone, called, worded
 from ocsp_stapling.check.diagnosis.handshakes import queue_words, rounded
-from ocsp_stapling.check.incident.model import SERVER, Incident, Trouble, Wait
+from ocsp_stapling.check.incident.model import OTHERS, SERVER, Incident, Trouble, Wait
 from ocsp_stapling.text import capital, counted, host_of, listed, local, moment
 
 _TOLD_SPANS = 2
-DOING = {
-    "off": "Turning stapling off",
-    "on": "Turning stapling on",
-    "undo": "Taking a change back",
-    "site-off": "Turning stapling off for one site",
-    "site-on": "Turning stapling on for one site",
-    "cache-fit": "Making the staple cache fit",
-    "shield-on": "Turning the shield on",
-    "shield-off": "Turning the shield off",
-}
-"""What a change does, by its action."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +101,7 @@ def switched(one: Incident, named: bool) -> str:
     """Return what was done for all at once, by whom if `named`; "" if nothing was."""
     if one.off_since is None:
         return ""
-    whom = f" by {one.off_by}" if named else ""
+    whom = f" by {one.off_by}" if named and one.off_by else ""
     what = "stapling turned off" if one.relief == OFF else "the shield turned on"
     return f"{what} {clock(one.off_since, one.began)}{whom}"
 
@@ -152,14 +141,36 @@ def _since_then(one: Incident, passes: int) -> str:
         return f"last seen {clock(one.ended, one.began)}"
     if one.ended is not None:
         return f"over since {clock(one.ended, one.began)}"
-    if one.healed is None:
-        left = [each for each in one.troubles if each.healed is None]
-        if one.off_since is None or not one.troubles:
-            return "no check has seen yet what fails" if not one.troubles else ""
-        return f"{_failing(left)} still fail{'' if _several(left) else 's'}"
-    looks = f", {min(one.good_passes, passes)} of {passes} looks" if passes else ""
-    have = "have" if _several(one.troubles) else "has"
-    return f"{_failing(one.troubles)} {have} answered again since {clock(one.healed, one.began)}{looks}"
+    if not one.troubles and one.healed is None:
+        return "no check has seen yet what fails"
+    if one.off_since is None and one.healed is None:
+        return ""
+    known = causing(one)
+    if left := _unhealed(known):
+        told = f"{_failing(left)} still fail{'' if _several(left) else 's'}"
+    else:
+        looks = f", {min(one.good_passes, passes)} of {passes} looks" if passes and one.healed else ""
+        since = one.healed or max(each.healed or each.last for each in known)
+        have = "have" if _several(known) else "has"
+        told = f"{_failing(known)} {have} answered again since {clock(since, one.began)}{looks}"
+    if later := _unhealed(each for each in one.troubles if each not in known):
+        many = "" if _several(later) else "s"
+        told += f"; {_failing(later)} fail{many} since {clock(min(each.began for each in later), one.began)}"
+    return told
+
+
+def causing(one: Incident) -> tuple[Trouble, ...]:
+    """Return what held visitors up; what began to fail while stapling was off made nobody wait.
+
+    If no look was taken before it was turned off, that is what the first one after it saw.
+    """
+    first = min((each.began for each in one.troubles), default=0.0)
+    until = max(first, one.off_since or 0.0) if one.off_since else None
+    return tuple(each for each in one.troubles if until is None or each.began <= until)
+
+
+def _unhealed(troubles: Iterable[Trouble]) -> list[Trouble]:
+    return [each for each in troubles if each.healed is None]
 
 
 def _several(troubles: Sequence[Trouble]) -> bool:
@@ -167,7 +178,11 @@ def _several(troubles: Sequence[Trouble]) -> bool:
 
 
 def _failing(troubles: Sequence[Trouble]) -> str:
-    return listed([host_of(each.url) for each in troubles if each.url != SERVER]) or "the responder"
+    return listed([_called(each.url) for each in troubles if each.url != SERVER]) or "the responder"
+
+
+def _called(url: str) -> str:
+    return "a responder of other customers' certificates" if url == OTHERS else host_of(url)
 
 
 def advice(one: Incident, passes: int = 0) -> str:
@@ -188,7 +203,7 @@ def advice(one: Incident, passes: int = 0) -> str:
     if one.relief != OFF:
         return "Tell who can act (`ocsp-stapling ticket`); under the shield nobody waits meanwhile."
     if one.healed is None:
-        answer = "the responders answer" if _several(one.troubles) else "the responder answers"
+        answer = "the responders answer" if _several(_unhealed(one.troubles)) else "the responder answers"
         then = "; stapling turns on by itself then" if passes else ""
         return f"Tell who can act (`ocsp-stapling ticket`); leave stapling off until {answer} again{then}."
     if passes:
@@ -211,10 +226,9 @@ def timeline(one: Incident, operations: Iterable[Operation]) -> list[TimelineEve
 
 def _change(one: Operation) -> str:
     reason = f" ({one.reason})" if one.reason else ""
-    site = f" {one.plan['site']}" if one.plan.get("site") else ""
     ended = ending(one.state, one.result)
     message = str(one.result.get("sentence") or "")
-    told = f"{DOING.get(one.action, one.action)}{site} by {one.who}{reason}: {ended}. {message}"
+    told = f"{alone(worded(one.action).doing, one.site)} by {one.who}{reason}: {ended}. {message}"
     return " ".join([told.rstrip(), *_attempt(one.result.get("attempt"))])
 
 

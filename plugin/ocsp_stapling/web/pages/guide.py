@@ -155,7 +155,8 @@ def solved(diagnosis: Diagnosis | None, incident: Incident) -> str:
 def _symptoms(case: _Case) -> GuideStep:
     evidence = case.evidence
     if case.incident is not None:
-        told, buttons = words.experienced(case.incident), (Button("Its timeline", "history.show"),)
+        told = words.experienced(case.incident)
+        buttons = (Button("Its timeline", "history.show"),) if case.operator else ()
         return GuideStep(_TITLES[0], *_DONE, _then(case.incident), told, buttons)
     lines = [
         "Apache does not run." if case.down else "Apache runs.",
@@ -254,7 +255,9 @@ def _authorities(case: _Case) -> GuideStep:
 def _decide(case: _Case) -> GuideStep:
     found = case.diagnosis
     if case.incident is not None and case.incident.sentence:
-        return GuideStep(_TITLES[4], *_DONE, f"The check said then: {case.incident.sentence}")
+        checked = case.incident.sign != "change" or case.incident.kept
+        then = "The check said then: " if checked else ""
+        return GuideStep(_TITLES[4], *_DONE, f"{then}{case.incident.sentence}")
     advice = (found.advice,) if case.operator and case.down else ()
     return GuideStep(_TITLES[4], *_DONE, found.sentence, (*found.reasons_for[:4], *advice))
 
@@ -265,7 +268,9 @@ def _turn_off(case: _Case) -> GuideStep:
         title, what = _TITLES[5], "Stapling was turned off"
         if case.shielded:
             title, what = _EITHER, "The shield was turned on"
-        return GuideStep(title, *_DONE, f"{what} at {words.clock(led.off_since)} by {led.off_by}.")
+        return GuideStep(
+            title, *_DONE, f"{what} at {words.clock(led.off_since)}{f' by {led.off_by}' * bool(led.off_by)}."
+        )
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
@@ -368,7 +373,7 @@ def show() -> str:
     """Show the nine steps as they stand."""
     seen = picture.picture()
     operator = caller().is_operator
-    told = story.present() if operator else None
+    told = story.present()
     told = told if story.fresh(told) else None
     verified = seen.changed.sentence if seen.changed else ""
     found = steps(

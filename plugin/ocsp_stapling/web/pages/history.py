@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, render_template
 
 from ocsp_stapling.change.journal import Journal, Operation
-from ocsp_stapling.change.request import called
+from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.incident import OPERATIONS, brought_up_to_date, known, one_of
 from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.check.words import cause_words, trouble_words
@@ -23,7 +23,7 @@ from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import services
 from ocsp_stapling.web.identity import operators_only
 from ocsp_stapling.web.pages import picture
-from ocsp_stapling.web.pages.operations import ACTIONS, UNDOABLE
+from ocsp_stapling.web.pages.operations import UNDOABLE
 from ocsp_stapling.web.pages.past_chart import Strip, availability_tone, incidents_chart, strip
 from ocsp_stapling.web.pages.story import stories
 from ocsp_stapling.web.words import Tone, counted, ended, lasted
@@ -164,8 +164,7 @@ def _row(one: Operation) -> HistoryRow:
 
 
 def _change_words(one: Operation) -> str:
-    site = called(str(one.plan.get("site") or ""))
-    return f"{ACTIONS.get(one.action, one.action)}{f' ({site})' if site else ''}"
+    return alone(worded(one.action).do, one.site)
 
 
 @blueprint.post("/mails")

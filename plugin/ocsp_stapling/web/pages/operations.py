@@ -12,9 +12,8 @@ from flask import Blueprint, Response, jsonify, make_response, render_template, 
 
 from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step, step_words
-from ocsp_stapling.change.request import SITE_OFF, ChangeRequest
+from ocsp_stapling.change.request import SITE_OFF, ChangeRequest, worded
 from ocsp_stapling.change.verify import paired
-from ocsp_stapling.check.incident.words import DOING
 from ocsp_stapling.watch.returning import standing
 from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
@@ -25,17 +24,6 @@ from ocsp_stapling.web.pages.verdict import Fact
 from ocsp_stapling.web.words import Tone, duration, ended, sentence
 
 blueprint = Blueprint("operations", __name__, url_prefix="/operations")
-ACTIONS = {
-    "off": "Turn stapling off",
-    "on": "Turn stapling on",
-    "undo": "Undo a change",
-    "shield-on": "Turn the shield on",
-    "shield-off": "Turn the shield off",
-    "site-off": "Turn stapling off for one site",
-    "site-on": "Turn stapling on for one site",
-    "cache-fit": "Make the staple cache fit",
-    "": "Change",
-}
 UNDOABLE = ("off", "on", "site-off", "site-on", "cache-fit")
 _AGAIN = ("off", "on", "shield-on", "shield-off", "cache-fit")
 """Whose plan can be shown anew without naming a site or a change."""
@@ -164,7 +152,7 @@ def _title(found: Progress) -> str:
             f"{did}, but some visitors still wait" if (found.result or {}).get("still_waiting_names") else did
         )
     if not found.ended:
-        return f"{DOING.get(found.action, 'Working')}…"
+        return f"{worded(found.action).doing or 'Working'}…"
     if found.state == "refused":
         return "Nothing was changed"
     if found.state == "restored":

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, render_template, request
 
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
@@ -21,7 +22,6 @@ from ocsp_stapling.web import routing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_and_viewers, operators_only
 from ocsp_stapling.web.pages import fresh, picture, shield, story, verdict
-from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import LEVELS, Tone, counted, decided, listed, sentence
 
 blueprint = Blueprint("overview", __name__)
@@ -61,12 +61,13 @@ def show() -> str:
     operator = caller().is_operator
     values: dict[str, object] = {"verdict": verdict.UNCHECKED, "changed": seen.changed}
     if seen.running is not None and operator:
-        who = f"{ACTIONS.get(seen.running.action, 'A change')}: under way, begun by {seen.running.who}."
+        what = alone(worded(seen.running.action).do, seen.running.site)
+        who = f"{what}: under way, begun by {seen.running.who}."
         values["running"] = {"sentence": who, "identity": seen.running.id}
     values["post"] = post(services().settings.state_directory).sentence if operator else ""
-    incident = story.present() if operator else None
+    incident = story.present()
     if incident is not None and story.fresh(incident):
-        values["incident"] = words.sentence(incident, looks_needed(services().settings))
+        values["incident"] = words.sentence(incident, looks_needed(services().settings) if operator else 0)
         values["incident_over"] = incident.ended is not None
     if seen.evidence is not None and seen.diagnosis is not None:
         values |= {
@@ -100,7 +101,7 @@ def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:
         seen.diagnosis,
         seen.evidence,
         operator=caller().is_operator,
-        since=_since(seen.diagnosis, incident),
+        since=_since(seen.diagnosis, incident if caller().is_operator else None),
         returns=seen.returns,
     )
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ocsp_stapling.change.journal import Operation
+from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.watch.history import percent
 from ocsp_stapling.watch.memory import DAY, Tally
 from ocsp_stapling.web.pages.chart import AxisText
-from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.words import Tone, counted, lasted
 
 DAYS = 30
@@ -153,7 +153,7 @@ def _bout(one: Incident, begin: float, now: float, top: float) -> Bout:
 
 def _row(one: Incident, done: Mapping[str, Operation], now: float) -> PastIncident:
     acts = [done[each] for each in one.operations if each in done]
-    did = [f"{ACTIONS.get(act.action, act.action)}, by {act.who}" for act in acts if act.state == "done"]
+    did = [f"{alone(worded(act.action).do, act.site)}, by {act.who}" for act in acts if act.state == "done"]
     span = lasted(timedelta(seconds=(one.ended or now) - one.began))
     return PastIncident(
         datetime.fromtimestamp(one.began, UTC),

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flask import g
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation
+from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, ON, SHIELD_ON, SITE_ON, worded
 from ocsp_stapling.check import result
 from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
+from ocsp_stapling.check.evidence import (
+    ConfigurationEvidence,
+    Evidence,
+    HandshakeEvidence,
+    ResponderEvidence,
+    Site,
+)
 from ocsp_stapling.check.result import Check
+from ocsp_stapling.watch.returning import standing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.restricted import restricted
 from ocsp_stapling.web.visibility import visible_to
@@ -74,7 +83,7 @@ def _picture() -> Picture:
     if last is None:
         return Picture(None, None, None, under_way, None, visible)
     evidence, changed = up_to_date(last.evidence, operations)
-    returns = returns_by_itself(operations)
+    returns = standing(services().settings, time.time()).armed
     if changed is None and visible.everything:
         return Picture(last.evidence, last.diagnosis, None, under_way, returns, visible)
     evidence = restricted(evidence, visible)
@@ -103,52 +112,106 @@ def _check(directory: Path, _time: int, _inode: int, _size: int) -> Check | None
     return result.load(directory)
 
 
-def returns_by_itself(operations: Sequence[Operation]) -> bool | None:
-    """Return whether the watch will turn stapling on again; None if the last change was not an off."""
-    last = next((one for one in operations if one.state == DONE), None)
-    if last is None or last.plan.get("stapling_then") != "off":
-        return None
-    configured = services().settings.watch.return_by_itself
-    return bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
-
-
-DONE = "done"
+DONE, RESTORED = "done", "restored"
+_KEEP_THE_SHIELD = (*OF_ONE_SITE, CACHE_FIT, ON, SHIELD_ON)
 
 
 @dataclass(frozen=True)
 class Changed:
-    """A change that ended after the last check."""
+    """A change that ended after the last check, or failed: what was done, and what it measured at its end."""
 
     identity: str
     on: bool
     when: datetime
+    what: str
     sentence: str
 
 
 def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evidence, Changed | None]:
-    """Return the evidence as it would be after the latest of `operations` (newest first), and that change.
+    """Return the evidence as it would be after those of `operations` (newest first) since, and the latest of them.
 
-    What was measured before a change says nothing about the time after it, so those handshakes are left out.
+    What was measured before a change says nothing about the time after it: those handshakes are left out, and the
+    ones with which the latest change was verified take their place.
     """
-    last = next((one for one in operations if one.state == DONE and one.finished and one.plan), None)
-    if last is None or last.finished is None or last.finished <= evidence.taken_at.timestamp():
+    taken = evidence.taken_at.timestamp()
+    ended = [one for one in operations if one.state in (DONE, RESTORED) and one.plan]
+    since = [one for one in ended if (one.finished or 0) > taken]
+    for one in reversed(since):
+        evidence = _after(evidence, one)
+    if not since:
         return evidence, None
-    on = last.plan.get("stapling_then") == "on"
-    when = datetime.fromtimestamp(last.finished, UTC)
-    changed = Changed(last.id, on, when, str(last.result.get("sentence") or ""))
-    configuration = _configuration(evidence.configuration, last, on, when)
-    log = replace(evidence.log, fresh_timeouts=0)
-    return replace(evidence, configuration=configuration, handshakes=(), log=log), changed
+    last = since[0]
+    return evidence, Changed(
+        last.id,
+        evidence.configuration.on is not False,
+        _when(last),
+        _what(last),
+        str(last.result.get("sentence") or ""),
+    )
 
 
-def _configuration(
-    before: ConfigurationEvidence, last: Operation, on: bool, when: datetime
-) -> ConfigurationEvidence:
+def _what(one: Operation) -> str:
+    words = worded(one.action)
+    told = words.done if one.state == DONE else f"{words.doing} failed, and everything was put back"
+    return f"{told}, for some sites alone" if one.site else told
+
+
+def _when(one: Operation) -> datetime:
+    return datetime.fromtimestamp(one.finished or one.started, UTC)
+
+
+def _after(evidence: Evidence, change: Operation) -> Evidence:
+    verified = None if change.site else change.result.get("after")  # of others a change for one says nothing
+    evidence = replace(
+        evidence,
+        handshakes=tuple(_measured(verified, evidence.responders)),
+        log=replace(evidence.log, fresh_timeouts=0),
+        shield=evidence.shield if change.action in _KEEP_THE_SHIELD else None,
+    )
+    when = "stapling_then" if change.state == DONE else "stapling_now"
+    on = (
+        (change.action == SITE_ON) is (change.state == DONE) if change.site else change.plan.get(when) == "on"
+    )
+    responders = tuple(
+        replace(each, sites=tuple(_so(on, site, change.site) for site in each.sites))
+        for each in evidence.responders
+    )
+    evidence = replace(evidence, responders=responders)
+    if change.site or on is evidence.configuration.on:
+        return evidence
+    return replace(evidence, configuration=_switched(evidence.configuration, change, on))
+
+
+def _so(on: bool, site: Site, only: str) -> Site:
+    mine = only in ("", site.name, f"{ACCOUNT}{site.owner}")
+    return replace(site, stapling=on) if mine else site
+
+
+def _measured(verified: Any, responders: Iterable[ResponderEvidence]) -> Iterable[HandshakeEvidence]:
+    """The handshakes at a change's end. It sees whether staples come; what they say the next check tells."""
+    named = {site.name: one.finding.url for one in responders for site in one.sites}
+    for one in verified.get("handshakes", ()) if isinstance(verified, Mapping) else ():
+        yield HandshakeEvidence(
+            str(one["site"]),
+            str(one["address"]),
+            int(one["port"]),
+            named.get(str(one["site"]), ""),
+            bool(one["asked"]),
+            float(one["seconds"]),
+            str(one["failure"] or ""),
+            "good" if one["stapled"] else "",
+            key=str(one.get("key") or ""),
+        )
+
+
+def _switched(before: ConfigurationEvidence, change: Operation, on: bool) -> ConfigurationEvidence:
     """What the change decided; whom Apache asks, and sites of their own mind, stay what they were."""
     bare = replace(before, on=on, where="", line="", off_since=None, off_by="", reason="", directives=())
     if on:
         return replace(bare, origin=Origin.UNKNOWN, still_on=())
-    return replace(bare, origin=Origin.PLUGIN, off_since=when, off_by=last.who, reason=last.reason)
+    return replace(
+        bare, origin=Origin.PLUGIN, off_since=_when(change), off_by=change.who, reason=change.reason
+    )
 
 
 def running(operations: Sequence[Operation]) -> Operation | None:

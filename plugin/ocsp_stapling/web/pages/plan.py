@@ -17,7 +17,8 @@ from ocsp_stapling.change.request import (
     REASON_LIMIT,
     SHIELD_ON,
     ChangeRequest,
-    called,
+    alone,
+    worded,
 )
 from ocsp_stapling.check.diagnosis import Severity
 from ocsp_stapling.check.outlook import outlook
@@ -26,7 +27,6 @@ from ocsp_stapling.shield.standing import PORT, wished_port
 from ocsp_stapling.text import counted
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.identity import operators_only
-from ocsp_stapling.web.pages.operations import ACTIONS
 from ocsp_stapling.web.pages.picture import last_check
 from ocsp_stapling.web.words import told_time
 
@@ -128,10 +128,9 @@ def _undoing(identity: str) -> str:
     if found is None:
         return ""
     when = told_time(datetime.fromtimestamp(found.started, UTC))
-    what = ACTIONS.get(found.action, found.action)
-    site = f" ({called(str(found.plan['site']))})" if found.plan.get("site") else ""
+    what = alone(worded(found.action).do, found.site)
     because = f": {found.reason}" if found.reason else ""
-    return f"{what}{site}, {when}, by {found.who}{because}"
+    return f"{what}, {when}, by {found.who}{because}"
 
 
 def _meaning(plan: Plan) -> list[str]:

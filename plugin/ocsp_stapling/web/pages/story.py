@@ -10,7 +10,9 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import incident
 from ocsp_stapling.check.incident import OPERATIONS, Incident, known, words
 from ocsp_stapling.watch.returning import looks_needed
-from ocsp_stapling.web.context import services
+from ocsp_stapling.web.context import caller, services
+from ocsp_stapling.web.pages.picture import picture
+from ocsp_stapling.web.restricted import restricted_incident
 from ocsp_stapling.web.words import Tone
 
 _FRESH_SECONDS = 24 * 3600.0
@@ -40,8 +42,11 @@ class Story:
 
 
 def present() -> Incident | None:
-    """Return the newest incident of this server, up to date with changes; None if there never was one."""
-    return incident.present(services().settings.state_directory)
+    """Return the newest incident of this server as the caller may see it, up to date with changes."""
+    found = incident.present(services().settings.state_directory)
+    if found is None or caller().is_operator:
+        return found
+    return restricted_incident(found, picture().evidence)
 
 
 def fresh(one: Incident | None) -> bool:

@@ -33,7 +33,7 @@ def show() -> str:
         return render_template("ticket.html", evidence=None)
     operator = caller().is_operator
     document = report.document(seen.evidence, seen.diagnosis)
-    told = story.present() if operator else None
+    told = story.present()
     if not operator:
         document["this_server"]["name"] = _host()
     asked = request.args.get("for", "")
