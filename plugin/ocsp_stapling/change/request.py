@@ -42,8 +42,6 @@ _WORDS = {
     ),
     SHIELD_ON: _turned("shield on", "the shield", "on"),
     SHIELD_OFF: _turned("shield off", "the shield", "off"),
-    SITE_OFF: _OFF,
-    SITE_ON: _ON,
     CACHE_FIT: Words(
         "cache fit",
         "Make the staple cache fit",
@@ -51,6 +49,8 @@ _WORDS = {
         "made the staple cache fit",
         "The staple cache was made to fit",
     ),
+    SITE_OFF: _OFF,
+    SITE_ON: _ON,
 }
 ACTIONS = tuple(_WORDS)
 
