@@ -50,6 +50,7 @@ def origin_words(code: str) -> str:
 
 
 DEFAULT_RESPONDER_TIMEOUT = 10  # seconds; mod_ssl's SSLStaplingResponderTimeout
+DEFAULT_ERROR_SECONDS = 600  # its SSLStaplingErrorCacheTimeout
 
 _TAKING_PART = frozenset(
     ("SSLUseStapling", "SSLSessionCache", "SSLOCSPProxyURL", "SSLOCSPEnable", "MDStapling", "MDStapleOthers")
@@ -81,6 +82,10 @@ class StaplingState:
     overrides: tuple[Override, ...]
     responder_timeout: int
     """Seconds per address and socket operation."""
+    error_seconds: int
+    """How long Apache keeps a failed answer."""
+    max_age: Directive | None
+    """The SSLStaplingResponseMaxAge: a right answer that is older is none for Apache."""
     directives: tuple[Directive, ...]
     """Every line that takes part, in the order in which httpd reads them."""
     uncertain: tuple[Directive, ...]
@@ -162,6 +167,8 @@ def effective(tree: ConfigTree, native: NativeSwitch | None = None) -> StaplingS
         session_cache=tree.last("SSLSessionCache"),
         overrides=tuple(_overrides(tree, native)),
         responder_timeout=seconds_of(tree.last("SSLStaplingResponderTimeout")),
+        error_seconds=seconds_of(tree.last("SSLStaplingErrorCacheTimeout"), DEFAULT_ERROR_SECONDS),
+        max_age=_anywhere(tree, "SSLStaplingResponseMaxAge"),
         directives=tuple(d for d in tree.directives if takes_part(d)),
         uncertain=_uncertain(tree.server_level("SSLUseStapling"), decided),
         force_url=_anywhere(tree, "SSLStaplingForceURL"),
@@ -238,10 +245,10 @@ def _overrides(tree: ConfigTree, native: NativeSwitch | None) -> list[Override]:
     ]
 
 
-def seconds_of(line: Directive | None) -> int:
-    """Return the seconds of an SSLStaplingResponderTimeout, mod_ssl's default without one."""
+def seconds_of(line: Directive | None, default: int = DEFAULT_RESPONDER_TIMEOUT) -> int:
+    """Return the seconds of a time-out, mod_ssl's default without one."""
     found = re.match(r"\d{1,9}", line.value) if line else None
-    return int(found[0]) if found else DEFAULT_RESPONDER_TIMEOUT
+    return int(found[0]) if found else default
 
 
 def _uncertain(lines: Sequence[Directive], decided: Directive | None) -> tuple[Directive, ...]:

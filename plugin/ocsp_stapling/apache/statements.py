@@ -44,6 +44,7 @@ NAMES = {
         "SSLStaplingFakeTryLater",
         "SSLStaplingForceURL",
         "SSLStaplingResponderTimeout",
+        "SSLStaplingResponseMaxAge",
         "SSLStaplingReturnResponderErrors",
         "SSLStaplingStandardCacheTimeout",
         "SSLUseStapling",

@@ -222,6 +222,10 @@ class ConfigurationEvidence:
     """How many staples the cache holds; None if that cannot be told from its line."""
     stapled_certificates: int = 0
     """How many different certificates Apache asks about and keeps staples of."""
+    error_seconds: int = 60
+    """How long Apache keeps a failed answer."""
+    max_age: SteeringLine | None = None
+    """SSLStaplingResponseMaxAge: a right answer that is older (in seconds) is none for Apache."""
     md_stapling: SteeringLine | None = None
     """MDStapling: mod_md staples, and SSLUseStapling decides nothing."""
 

@@ -165,6 +165,8 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         directives=tuple(f"{_where(d)}: {d.text.strip()}" for d in state.directives if d.vhost is None),
         force_url=None if server.shielded else _steering(state.force_url),
         proxy=_steering(state.proxy),
+        error_seconds=state.error_seconds,
+        max_age=_steering(state.max_age),
         md_stapling=_steering(state.md_stapling),
         own_on=tuple(
             OwnSwitch(one.name, _where(one.override, server), one.override_in_userdata)

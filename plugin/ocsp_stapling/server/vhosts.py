@@ -67,7 +67,10 @@ class _ServerLevel:
     def __init__(self, tree: ConfigTree) -> None:
         self.tree = tree
         engine = tree.last("SSLEngine")
-        self.engine = engine is not None and engine.value.lower() in ("on", "optional")
+        self.engine = engine.value.lower() in ("on", "optional") if engine else None
+        self.tls_ports = {
+            listener(each).port for each in tree.listen if each.lower().split()[1:] == ["https"]
+        }
         self.certificates = tuple(
             tree.server_root / d.value for d in tree.server_level("SSLCertificateFile") if d.certain
         )
@@ -79,6 +82,13 @@ class _ServerLevel:
     def _path(self, name: str) -> Path | None:
         line = self.tree.last(name)
         return self.tree.server_root / line.value if line and line.value else None
+
+    def speaks_tls(self, vhost: VirtualHost) -> bool:
+        """By its own SSLEngine, else the server's, else where a `Listen` says `https`."""
+        for engine in (vhost.engine, self.engine):
+            if engine is not None:
+                return engine
+        return not self.tls_ports.isdisjoint(address(text).port for text in vhost.place.addresses)
 
     def certificates_of(self, vhost: VirtualHost) -> tuple[Path, ...]:
         """Its own; of the server's the ones that it has no counterpart for."""
@@ -98,11 +108,11 @@ def tls_vhosts(tree: ConfigTree, owners: Mapping[str, str] | None = None) -> tup
     `owners` tells the account of a domain (`read_owners`); without it the account is guessed from the paths.
     """
     server = _ServerLevel(tree)
-    found = []
-    for vhost in tree.vhosts:
-        engine = server.engine if vhost.engine is None else vhost.engine
-        if engine and (certificates := server.certificates_of(vhost)):
-            found.append(_tls_vhost(vhost, certificates, server, owners or {}))
+    found = (
+        _tls_vhost(vhost, certificates, server, owners or {})
+        for vhost in tree.vhosts
+        if server.speaks_tls(vhost) and (certificates := server.certificates_of(vhost))
+    )
     return (*found, *_itself(server, tree))
 
 

@@ -187,6 +187,7 @@ def _configuration(found: ConfigurationEvidence, visible: Visible) -> Configurat
         origin=found.origin,
         still_on=tuple(name for name in found.still_on if visible.domain(name)),
         off_since=found.off_since,
+        error_seconds=found.error_seconds,
     )
 
 

@@ -57,6 +57,23 @@ def test_engine_and_certificate_are_inherited_from_the_server(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "speaks"),
+    [
+        ("Listen 9443 https", True),
+        ("Listen [::]:9443 HTTPS", True),
+        ("Listen 9443", False),
+        ("Listen 443 https", False),
+        ("Listen 9443 https\nSSLEngine off", False),
+    ],
+)
+def test_without_an_engine_a_listen_that_says_https_makes_it_tls(
+    tmp_path: Path, lines: str, speaks: bool
+) -> None:
+    conf = f"{lines}\n<VirtualHost *:9443>\nServerName a.test\nSSLCertificateFile a.pem\n</VirtualHost>\n"
+    assert [v.name for v in vhosts(tmp_path, conf)] == ["a.test"] * speaks
+
+
 def test_two_certificates_are_kept_and_tokens_left_out(tmp_path: Path) -> None:
     conf = (
         "<VirtualHost *:443>\nSSLEngine on\nSSLCertificateFile rsa.pem\nSSLCertificateFile ecc.pem\n"

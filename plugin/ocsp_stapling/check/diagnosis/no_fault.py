@@ -10,7 +10,7 @@ from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence
-from ocsp_stapling.text import capital, counted, listed, uncapital
+from ocsp_stapling.text import capital, counted, duration, listed, once, uncapital
 
 _SEVERAL = 2
 """Fresh failures that held visitors up; one may be the end of what has just healed."""
@@ -51,7 +51,7 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return beside.not_all_asked(evidence, measured)
     if evidence.never_stapled:
         return beside.never_stapled(evidence)
-    return _unstapled(evidence, measured) or _healthy(evidence, measured)
+    return _unstapled(evidence, measured) or _kept_bad(evidence, measured) or _healthy(evidence, measured)
 
 
 def waited_just_now(evidence: Evidence) -> str:
@@ -75,6 +75,36 @@ def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
     return Diagnosis(Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice)
 
 
+def _kept_bad(evidence: Evidence, measured: Measured) -> Diagnosis | None:
+    """A responder answers rightly again, and Apache goes on stapling what it said before."""
+    bad = [h for h in measured.bad_staple if h.staple != "unverified"]
+    if not bad:
+        return None
+    names = once([h.site for h in bad])
+    what = listed(sorted({h.staple for h in bad}))
+    sentence = (
+        f"{all_answer(evidence)}, yet Apache still staples a bad answer ({what}) for {listed(names)}, and Firefox "
+        "opens no site with one."
+    )
+    advice = (
+        "Restart Apache, which empties its staple cache: /usr/local/cpanel/scripts/restartsrv_httpd. An error it "
+        f"keeps for {duration(evidence.configuration.error_seconds)} (SSLStaplingErrorCacheTimeout)."
+    )
+    return Diagnosis(
+        Cause.UNKNOWN, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, sentence, advice, sites=names
+    )
+
+
+def _too_old(evidence: Evidence) -> str:
+    """What SSLStaplingResponseMaxAge does to answers that are right, "" if it cannot be that."""
+    line = evidence.configuration.max_age
+    answers = [found for one in evidence.responders for found in one.finding.addresses if found.this_update]
+    ages = [(evidence.taken_at - found.this_update).total_seconds() for found in answers if found.this_update]
+    if line is None or not line.value.isdecimal() or not 0 < int(line.value) < max(ages, default=0):
+        return ""
+    return f"{line.name} {line.value} ({line.where}) has Apache refuse answers of that age"
+
+
 def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """No site is sent a staple, or one is not that browsers refuse without."""
     missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
@@ -92,11 +122,14 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         f"{counted(len(tested), 'site')} tested ({listed(names)}), though quickly."
     )
     advice = f"Look again in {_patience(evidence)}. Then read its error log."
+    old = _too_old(evidence)
+    if old:
+        refused, advice = f"{refused} {old}.", "Take that line out and restart Apache."
     return Diagnosis(
         Cause.UNKNOWN,
         Severity.FAILING,
-        Confidence.LOW,
-        Action.NOTHING,
+        Confidence.MEDIUM if old else Confidence.LOW,
+        Action.FIX_HERE if old else Action.NOTHING,
         sentence + refused,
         advice,
         sites=names,
@@ -145,7 +178,8 @@ def _patience(evidence: Evidence) -> str:
     """How long a staple may be missing although its responder answers again, and why."""
     if evidence.shield is not None:
         return "an hour: the shield asks again within it (at once: ocsp-stapling shield refresh)"
-    return "a minute: Apache remembers a failed answer for 60 seconds"
+    kept = duration(evidence.configuration.error_seconds)
+    return f"{kept}: Apache remembers a failed answer for so long"
 
 
 def found_anything(evidence: Evidence) -> bool:

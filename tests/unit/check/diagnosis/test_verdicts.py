@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ OWN_SITES = tuple(
 )
 
 
+AGED = responder("zeta", v4=address(V4, Outcome.OK, this_update=NOW - timedelta(hours=9)))
 STRICT_OFF = (Site("gamma0.example", must_staple=True, stapling=False, where="/x.conf:4"),)
 
 
@@ -226,6 +228,26 @@ MADE: dict[str, Evidence] = {
     ),
     "a site that must staple does not, and there is no other": evidence(
         strict_off=STRICT_OFF, turned_off=(responder("gamma", v4=SILENT),)
+    ),
+    "it answers again, and Apache keeps its error": evidence(
+        FINE,
+        handshakes=tuple(meeting(FINE, staple="try-later")),
+        configuration=ConfigurationEvidence(error_seconds=1800),
+    ),
+    "no staple comes for no reason": evidence(FINE, handshakes=tuple(meeting(FINE, staple=""))),
+    "no staple comes, for answers are too old": evidence(
+        AGED,
+        handshakes=tuple(meeting(FINE, staple="")),
+        configuration=ConfigurationEvidence(
+            max_age=SteeringLine("SSLStaplingResponseMaxAge", "3600", "/x.conf:5")
+        ),
+    ),
+    "no staple comes, though answers are young enough": evidence(
+        AGED,
+        handshakes=tuple(meeting(FINE, staple="")),
+        configuration=ConfigurationEvidence(
+            max_age=SteeringLine("SSLStaplingResponseMaxAge", "36000", "/x.conf:5")
+        ),
     ),
     "many sites that must staple do not": evidence(
         FINE,
