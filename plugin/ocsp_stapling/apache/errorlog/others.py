@@ -92,6 +92,12 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         rb"OCSP [Rr]esponse(?: Data| Status)?:|Error querying OCSP responder|\bopenssl ocsp\b|OCSP routines"
         rb"|fetch-ocsp-response|Responder Error: |Response [Vv]erify|-status\b.*s_client|s_client\b.*-status",
     ),
+    ("MongoDB", f"MongoDB's: {_OTHER}", rb"\"ctx\": ?\"|\b[IWEF] +[A-Z]+ +\[\w+\] "),
+    ("NATS", f"the NATS server's: {_OTHER}", rb"\A\[\d+\] \d{4}/\d\d/\d\d [\d:.]{8,15} \[[A-Z]{3}\] "),
+    ("FreeRADIUS", f"FreeRADIUS's: {_OTHER}", rb"(?:\A|: )\(\d+\) (?:eap_tls: )?ocsp: "),
+    ("Node.js", "what a Node.js program says", rb"\(node:\w+:\d+"),
+    ("Go", "what a Go program says", rb"\bocsp: error from server: |\btls: [a-z]"),
+    ("Tomcat", f"Tomcat's: {_OTHER}", rb"\borg\.apache\.(?:tomcat|catalina|coyote)\b"),
     ("curl", "what curl says", rb"\bcurl: \(|certificate status verification|No OCSP response received"),
 )  # fmt: skip
 _PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITERS}
@@ -120,6 +126,13 @@ _PROGRAM = re.compile(
     rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}(" + _NAME + rb")[ :\]-]{1,3}\[?" + _LEVEL + rb"\b"
 )
 """The program in syslog's and journald's forms, and the logger in those of Python's logging."""
+_NAMED = re.compile(
+    rb"(?<![\w./@:-])(openvpn|strongswan|freeradius|certbot|acme\.sh|squid|tomcat|vault|prosody|ejabberd|mosquitto"
+    rb"|emqx|mongod|nats-server|trustd|snowflake|wget2?|testssl|sslyze|unbound|asterisk|kamailio|rabbitmq|varnish"
+    rb"|sendmail|courier)(?![\w@-]|\.\w)",
+    re.IGNORECASE,
+)
+"""Programs that do TLS and say somewhere in a line who they are."""
 _HOST = re.compile(
     rb"("
     + _SYSLOG_TIME
@@ -143,7 +156,7 @@ def _shown(line: bytes) -> tuple[int, str | None]:
     for place, (name, pattern) in enumerate(_PATTERNS.items()):
         if pattern.search(hostless):
             return place, name
-    found = _PROGRAM.search(line)
+    found = _PROGRAM.search(line) or _NAMED.search(hostless)
     program = next((one for one in found.groups() if one), b"") if found else b""
     own = not program or re.search(rb"httpd|apache", program, re.IGNORECASE)
     return len(_PATTERNS) + bool(own), None if own else program.decode("ascii")

@@ -71,7 +71,9 @@ _LOGFMT = re.compile(
     rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
 )
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
-_TAIL = re.compile(rb"(?:<br ?/?>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
+_TAIL = re.compile(
+    rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z"
+)
 _INSERT = re.compile(rb"INSERT\s+INTO\b", re.IGNORECASE)
 _END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
 """How a row of SQL begins, and ends where the line stands in its last column."""
@@ -88,7 +90,7 @@ _MESSAGES = (
         "_source",
         "jsonPayload",
     ),
-    *("full_message", "short_message", "line", "_raw", "result", "event", "original"),
+    *("full_message", "short_message", "line", "_raw", "result", "event", "original", "resultDescription"),
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
