@@ -180,6 +180,29 @@ def test_a_line_is_understood_however_it_is_dressed(message: str, dress: str) ->
     assert not paste.unclear
 
 
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [
+        ("syslog", "wrapped"),
+        ("journald", "wrapped by words"),
+        ("journald", "wrapped in a quotation"),
+        ("journald's whole date", "wrapped in a quotation"),
+        ("syslog", "filled up to the width"),
+        ("wrapped by words", "of a log shipper"),
+        ("no-break blanks", "of a log shipper"),
+        ("of a platform's JSON", "docker"),
+        ("journald's bytes", "compose"),
+        ("without its header", "said in another chat"),
+        ("without its date", "said in another chat"),
+        ("date left out", "syslog"),
+    ],
+)
+def test_a_line_is_understood_in_one_dress_over_another(inner: str, outer: str) -> None:
+    found, paste = read(f"{DRESSES[outer](DRESSES[inner](line(UNREACHABLE)))}\n")
+    assert [(one.kind, one.responder) for one in found] == [(Kind.UNREACHABLE, "ocsp.example.com")]
+    assert not paste.unclear
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda text: str(text)[str(text).index("AH") :][:7])
 def test_a_message_cut_at_its_end_is_understood(message: str) -> None:
     code, text = message[message.index("AH") :].split(": ", 1)

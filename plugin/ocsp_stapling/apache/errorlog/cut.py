@@ -8,7 +8,7 @@ from itertools import islice
 
 from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
 from ocsp_stapling.apache.errorlog.line import Entry, entry_of, time_of
-from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_strangers
+from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_strangers, without_prefix
 
 _SHORTEST_TEXT = 12  # of a message cut at its end, where nothing says that mod_ssl wrote it
 GAP = re.compile(rb"[ \t]{12,}")
@@ -65,7 +65,8 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
 
     Apache before 2.4.1 wrote the same texts without a number; they count behind a header only.
     """
-    found = _CUT.match(GAP.sub(b"", line))
+    line = without_prefix(GAP.sub(b"", line))
+    found = _CUT.match(line)
     if found is None or quotes_strangers(line[: found.start("brackets")]):
         return None
     rules = [RULES.get(found["code"].upper())] if found["code"] else _rules_without_number(found)

@@ -30,7 +30,7 @@ from ocsp_stapling.apache.errorlog.undress import (
 
 MOST = 4 << 20
 """Bytes that are read so carefully: whoever pastes, pastes less."""
-_LEAST = 32  # as many bytes a line counts at least: in millions of short ones is no log
+_LEAST = 64  # as many bytes a line counts at least: in millions of short ones is no log
 _PIECES = 12  # physical lines of one wrapped line
 _GAPS = 4  # whose joints are tried both ways, with and without a blank
 
@@ -116,7 +116,9 @@ class Paste:
             yield from messages
             return
         for line in _lines_within(raw)[: MOST // _LEAST]:
-            yield from self._take_bare(bare(line), number)
+            text = bare(line)
+            for piece in map(bare, text.split(b"\n")) if b"\n" in text else (text,):
+                yield from self._take_bare(piece, number)
 
     def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
         if not line:  # between the pieces of a wrapped one it is a form's doing

@@ -18,7 +18,7 @@ LEVEL = rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])"
 MODULE = re.compile(rb"\[(?:(\w{1,32}):)?" + LEVEL + rb"\]")
 HEADER = re.compile(
     rb"\[(?:[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d)"
-    rb"|\d{4}-\d\d-\d\d[T ]\d\d:|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
+    rb"|(?:[A-Z][a-z]{2} )?\d{4}-\d\d-\d\d[T ]\d\d:|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
 )
 """How a line of Apache's log begins, bare or behind a prefix with a time."""
 _WITHOUT_DATE = re.compile(rb"\[(?:ssl:|md:|error\]|warn\])|AH\d{5}: ")
@@ -47,7 +47,8 @@ _LINK = re.compile(
 _ESCAPED = re.compile(rb"\\([\[\]_*`'\"().#>~|<-])")
 _BOLD = re.compile(rb"(?:\*\*|__)(?=AH\d|\[|\(\d|stapling|OCSP)|(?<=[\w:!\])'])(?:\*\*|__)(?=[\s:]|\Z)")
 _QUOTING = re.compile(
-    rb"(?:#{2}\[(?:error|warning)\]|[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*"
+    rb"(?:#{2}\[(?:error|warning)\]|\[[\d/., -]{6,12} \d{1,2}:\d\d(?::\d\d)?(?: [AP]M)?\] [\w .'-]{1,40}: |"
+    rb"[>|*\xb7+-]|<\d{1,3}>|\xe2\x80[\xa2\xa6]|\.\.\.|`{1,3}|\"|')[ \t]*"
 )
 _HEADING = re.compile(
     rb"\A(?:(?:subject|title|re|fwd?|aw|betreff):[ \t]*)+"
@@ -58,7 +59,7 @@ _IN_A_URL = re.compile(rb"(?=\S*%20)(?:%5B|AH\d)\S+")
 """A whole line as a browser escapes it."""
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
-_SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: )")
+_SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: |\[\.)")
 """How journald begins what Apache says before it has opened its log."""
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
@@ -119,12 +120,14 @@ _STRANGERS = re.compile(
 
 def bare(raw: bytes) -> bytes:
     """Return a line without what stands around it."""
-    line = _ANSI.sub(b"", raw[: 2 * MAX_LINE])
+    line = raw[: 2 * MAX_LINE]
+    before, _, _ = line.partition(b'{"')
+    if len(before) < len(line) and not (MODULE.search(before) or quotes_strangers(before)):
+        line = _message_of(line, len(before))
+    line = _ANSI.sub(b"", line)
     if not line.isascii():
         line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
     line = _MISREAD.sub(rb"AH0\1", line.strip())
-    if line.startswith(b"{"):
-        line = _message_of(line)
     if _INSERT.match(line):
         line = _END_OF_ROW.sub(b"", line).replace(b"''", b"'")
     if _IN_A_URL.fullmatch(line):
@@ -138,7 +141,7 @@ def bare(raw: bytes) -> bytes:
             line = line[name.end() :]
         if line == before:
             break
-    return _TAIL.sub(b"", _without_prefix(line))
+    return _TAIL.sub(b"", without_prefix(line))
 
 
 def _narrow(wide: re.Match[bytes]) -> bytes:
@@ -188,7 +191,7 @@ def quotes_strangers(text: bytes) -> bool:
     return _STRANGERS.search(text) is not None
 
 
-def _without_prefix(line: bytes) -> bytes:
+def without_prefix(line: bytes) -> bytes:
     """The line from its dated header on, whatever stood before it, unless strangers choose what stands there."""
     found = _PREFIXED.search(line, 0, 2 * _LONGEST_PREFIX)
     if found is None or found.start() > _LONGEST_PREFIX:
@@ -201,10 +204,10 @@ def _without_prefix(line: bytes) -> bytes:
     return line[found.start() : end if end > found.end() else None]
 
 
-def _message_of(line: bytes) -> bytes:
-    """Return the log's own line out of an object of JSON, as shippers of logs write them."""
+def _message_of(line: bytes, at: int) -> bytes:
+    """Return the log's own line out of an object of JSON that begins there, as shippers of logs write them."""
     try:
-        found = json.loads(line)
+        found = json.loads(line[at:])
     except (ValueError, RecursionError):
         return line
     text = _text_of(found, _DEEPEST)
