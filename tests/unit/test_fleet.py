@@ -88,7 +88,7 @@ def test_the_example_alerts_fire_when_they_should() -> None:
 
 
 def exported() -> set[str]:
-    return {sample["name"] for sample in metrics.as_json(metrics.render(CHECK, [OFF]))["samples"]}
+    return {sample["name"] for sample in metrics.as_json(CHECK, [OFF])["samples"]}
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "grafana-dashboard.json", "../watch.md"])
@@ -152,3 +152,15 @@ def test_the_playbook_has_no_lint(tmp_path: Path) -> None:
         argv, capture_output=True, text=True, cwd=tmp_path / "ansible", env=os.environ | own, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_as_a_document_a_name_is_what_it_is_and_not_as_the_text_format_writes_it() -> None:
+    odd = 'http://"a\\b".test/\n'
+    told = {"responders": [{"url": odd, "addresses": [{"address": "192.0.2.1", "outcome": "ok"}]}]}
+    (labels,) = [
+        one["labels"]
+        for one in metrics.as_json(told, [])["samples"]
+        if one["name"] == "ocsp_stapling_responder_up"
+    ]
+    assert labels["url"] == 'http://"a\\b".test/?'
+    assert r'url="http://\"a\\b\".test/?"' in metrics.render(told, [])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import re
 import stat
 from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime
@@ -19,16 +18,13 @@ from ocsp_stapling import files
 from ocsp_stapling.change.journal import Operation
 
 _PREFIX = "ocsp_stapling_"
-_LINE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.M)
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
 
 def render(check: Mapping[str, Any] | None, operations: Iterable[Operation]) -> str:
     """Return the metrics of the last check's document (None: there was none) and of the operations."""
-    found = _of_check(check) if check else []
-    return "".join(_family(*family) for family in [*found, _last_operation(operations)] if family[3])
+    return "".join(_family(*family) for family in _families(check, operations))
 
 
 def write(path: Path, text: str) -> None:
@@ -42,16 +38,27 @@ def write(path: Path, text: str) -> None:
     files.write_own(path, text.encode(), mode=0o644)
 
 
-def as_json(text: str) -> dict[str, Any]:
-    """Return rendered metrics as a document: under `samples` one object each with name, labels and number."""
-    found = []
-    for name, labels, value in _LINE.findall(text):
-        number = None if value == "NaN" else float(value)
-        found.append({"name": name, "labels": dict(_LABEL.findall(labels)), "number": number})
+def as_json(check: Mapping[str, Any] | None, operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the same as a document: under `samples` one object each with name, labels and number."""
+    found = [
+        {
+            "name": name,
+            "labels": {label: _printable(text) for label, text in labels.items()},
+            "number": None if math.isnan(value) else round(value, 6),
+        }
+        for name, _, _, samples in _families(check, operations)
+        for labels, value in samples
+    ]
     return {"samples": found}
 
 
 Family = tuple[str, str, str, list[Sample]]
+
+
+def _families(check: Mapping[str, Any] | None, operations: Iterable[Operation]) -> list[Family]:
+    """Those of which there is anything to tell."""
+    found = [*(_of_check(check) if check else ()), _last_operation(operations)]
+    return [family for family in found if family[3]]
 
 
 def _of_shield(shield: Mapping[str, Any]) -> list[Family]:
@@ -210,10 +217,13 @@ def _labels(labels: Labels) -> str:
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
 
 
+def _printable(value: str) -> str:
+    """Names come from certificates: nothing unprintable may pass."""
+    return "".join(c if c.isprintable() else "?" for c in value[:200])
+
+
 def _escaped(value: str) -> str:
-    # Names come from certificates: besides the format's own characters nothing unprintable may pass.
-    shown = "".join(c if c.isprintable() else "?" for c in value[:200])
-    return shown.replace("\\", "\\\\").replace('"', '\\"')
+    return _printable(value).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _number(value: float) -> str:

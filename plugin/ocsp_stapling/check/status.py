@@ -9,7 +9,6 @@ from typing import Any
 
 from ocsp_stapling.apache.stapling import StaplingState
 from ocsp_stapling.change import lock
-from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import RUNNING, Journal
 from ocsp_stapling.change.note import off_note, site_note, turned_off
 from ocsp_stapling.check import result
@@ -96,9 +95,7 @@ def _age(found: Mapping[str, Any], now: datetime) -> int | None:
 
 def _operations(settings: Settings) -> dict[str, Any]:
     """The last change and one that is pending: running now, or interrupted if nobody holds the lock."""
-    if not (settings.state_directory / JOURNAL).exists():
-        return {"last_operation": None, "pending_operation": None}
-    with Journal(settings.state_directory) as journal:
+    with Journal(settings.state_directory, create=False) as journal:
         running = journal.operations(limit=1, state=RUNNING)
         ended = [one for one in journal.operations(limit=5) if one.state != RUNNING]
     pending = (

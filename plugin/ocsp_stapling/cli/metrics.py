@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.change.journal import NAME, Journal, Operation
+from ocsp_stapling.change.journal import Journal, Operation
 from ocsp_stapling.check import metrics as exposition
 from ocsp_stapling.check import result
 from ocsp_stapling.cli.options import json_option
@@ -21,11 +21,12 @@ def metrics(output: Path | None, as_json: bool) -> None:
     """Print metrics of the last check; it asks nobody, so it is quick."""
     directory = settings.load().state_directory
     result.require_readable(directory)  # empty metrics would say that nothing is wrong
-    text = exposition.render(result.load_document(directory), _operations(directory))
+    check, operations = result.load_document(directory), _operations(directory)
+    text = exposition.render(check, operations)
     if output is not None:
         _write(output, text)
     if as_json:
-        emit_json("metrics", exposition.as_json(text))
+        emit_json("metrics", exposition.as_json(check, operations))
     elif output is None:
         click.echo(text, nl=False)
 
@@ -38,7 +39,5 @@ def _write(output: Path, text: str) -> None:
 
 
 def _operations(directory: Path) -> list[Operation]:
-    if not (directory / NAME).exists():
-        return []
-    with Journal(directory) as journal:
+    with Journal(directory, create=False) as journal:
         return journal.operations(limit=200)
