@@ -6,6 +6,7 @@ written by hand, and held to every document that a test sees.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import types
 import typing
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling.apache.errorlog.codes import Kind
-from ocsp_stapling.apache.stapling import Origin
-from ocsp_stapling.apache.tree import Directive
+from ocsp_stapling.apache.stapling import Origin, StaplingState
+from ocsp_stapling.apache.tree import Directive, Finding, ManagedBlock
 from ocsp_stapling.ca.reading import Level
+from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import ACTIONS
+from ocsp_stapling.change.transaction import Result
+from ocsp_stapling.change.verify import Verification
 from ocsp_stapling.check import evidence, report
 from ocsp_stapling.check.diagnosis import Cause, Severity
 from ocsp_stapling.check.diagnosis.advice import Action
@@ -31,7 +35,7 @@ from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.server.retirement import Retirement
-from ocsp_stapling.server.sites import EndpointCertificate
+from ocsp_stapling.server.sites import Endpoint, EndpointCertificate
 from ocsp_stapling.shield import standing
 
 JSON = Path(__file__).resolve().parents[2] / "docs/json"
@@ -64,13 +68,26 @@ FIELDS: Mapping[str, tuple[type, ...]] = {
     "common/$defs/handshake": (evidence.HandshakeEvidence,),
     "common/$defs/retirement": (Retirement,),
     "common/$defs/steering": (evidence.SteeringLine,),
+    "common/$defs/responder": (ResponderFinding,),
+    "check": (evidence.Evidence,),
+    "check/certificates_asked": (evidence.AskedCertificates,),
     "check/responders/[]": (ResponderFinding, evidence.ResponderEvidence),
     "check/handshakes/[]": (evidence.HandshakeEvidence,),
     "check/authorities/[]": (evidence.AuthorityEvidence,),
     "check/this_server": (evidence.HostEvidence,),
     "check/shield": (standing.ShieldEvidence,),
     "check/shield/held_by_responder/[]": (standing.ShieldedResponder,),
+    "config": (StaplingState,),
+    "config/block/places/[]": (ManagedBlock,),
+    "config/directives/[]": (Directive,),
+    "config/findings/[]": (Finding,),
+    "config/overrides/[]": (Directive,),
     "doctor/checks/[]": (doctor.DoctorCheck,),
+    "operation": (Result,),
+    "operation/after": (Verification,),
+    "plan": (Plan,),
+    "shield/held_by_responder/[]": (standing.ShieldedResponder,),
+    "sites/sites/[]": (Endpoint,),
     "sites/sites/[]/certificates/[]": (EndpointCertificate,),
 }
 """Where an object stands, and the dataclasses of which keys of the same name are fields."""
@@ -82,6 +99,9 @@ IN_OTHER_WORDS = {
     ("ResponderFinding", "addresses"), ("ResponderEvidence", "elsewhere"),  # with keys of the document's own
     ("EndpointCertificate", "problem"), ("EndpointCertificate", "responder"),
     ("AddressFinding", "family"),  # a closed list of two words
+    *(("Plan", name) for name in ("action", "front", "origin", "site", "stapling_now", "stapling_then")),
+    ("StaplingState", "responder_timeout"),  # a number, should it ever have parts
+    *(("Result", name) for name in ("action", "rungs", "state")),
 }  # fmt: skip
 """Fields that the document does not hand on as they are."""
 
@@ -103,7 +123,7 @@ def render(name: str) -> str:
         if place.startswith(f"{name}/"):
             _at(schema, place)["enum"] = _listed(kind)
     for place, kinds in FIELDS.items():
-        if place.startswith(f"{name}/"):
+        if place.partition("/")[0] == name:
             properties = _at(schema, place)["properties"]
             properties |= {key: _field(key, kinds, was) for key, was in properties.items()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -120,7 +140,8 @@ def _field(key: str, kinds: Iterable[type], was: Mapping[str, Any]) -> Mapping[s
     for kind in kinds:
         hint = typing.get_type_hints(kind).get(key)
         if hint is not None and (kind.__name__, key) not in IN_OTHER_WORDS:
-            return typed(hint) | {word: was[word] for word in _HELD if word in was}
+            with contextlib.suppress(TypeError):  # a dataclass inside: its place stands in FIELDS by itself
+                return typed(hint) | {word: was[word] for word in _HELD if word in was}
     return was
 
 
