@@ -335,3 +335,12 @@ def test_a_log_of_the_servers_own_form_is_read_by_check_watch_and_page(tmp_path:
     found.files[0].write_text(f"<{stamp}> error ssl 7 AH01941: stapling_renew_response: responder error\n")
     assert read_log(found, now).last_hour == 1
     assert LogReader(tmp_path)(found, now).last_hour == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "checked"), [("", False), ("SSLOCSPEnable leaf", True), ("SSLOCSPEnable off", False)]
+)
+def test_lines_can_be_about_client_certificates_only_where_these_are_checked(
+    tmp_path: Path, line: str, checked: bool
+) -> None:
+    assert logs(tmp_path, line).client_checks is checked

@@ -233,3 +233,56 @@ def test_apache_asks_our_relay_where_our_block_sends_it_there_and_stapling_is_on
     now = tree.situation().server
     assert (now.relay_port, now.shielded) == ((341, on) if managed else (0, False))
     assert {one.vhost.force_url is None for one in now.endpoints} == {managed}
+
+
+def test_an_endpoint_is_found_by_the_responder_it_asks_in_any_spelling(tmp_path: Path) -> None:
+    none = f"SSLCertificateFile {certificate(tmp_path, 'c', chain=False)}"
+    six = f"SSLCertificateFile {certificate(tmp_path, 'b', url='http://[2001:db8::5]:8080/x', number=3)}"
+    here = conf(
+        tmp_path,
+        vhost("*:443", "lame.test", none),
+        vhost("*:443", "a.test", f"SSLCertificateFile {certificate(tmp_path, 'a')}"),
+        vhost("*:443", "b.test", six),
+    )
+    for asked, wanted in (
+        (URL, "a.test"),
+        (f"{URL}/", "a.test"),
+        ("ocsp.one.test", "a.test"),
+        ("[2001:db8::5]:8080", "b.test"),
+        ("2001:db8::5", "b.test"),
+        ("one.test", None),
+    ):
+        found = here.asking(asked)
+        assert (found and found.name) == wanted, asked
+
+
+def test_certificates_that_cannot_be_stapled_want_no_place_in_the_cache(tmp_path: Path) -> None:
+    lame = f"SSLCertificateFile {certificate(tmp_path, 'lame', chain=False, number=3)}"
+    fine = f"SSLCertificateFile {certificate(tmp_path, 'fine')}"
+    own = ("SSLUseStapling off", f"SSLCertificateFile {certificate(tmp_path, 'own', number=4)}")
+    here = conf(
+        tmp_path,
+        "SSLUseStapling On",
+        *(
+            vhost("*:443", f"{name}.test", *lines)
+            for name, lines in (("a", [lame]), ("b", [fine]), ("c", own))
+        ),
+    )
+    assert here.asking_count == 1
+
+
+def test_a_line_comes_from_the_template_of_the_virtual_host_it_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def template(_text: str, owner: str | None, name: str) -> None:
+        asked.append((owner, name))
+
+    monkeypatch.setattr(server, "vhost_template_line", template)
+    lines = (f"SSLCertificateFile {certificate(tmp_path, 'a')}", "SSLUseStapling On")
+    here = conf(tmp_path, *(vhost("*:443", f"{name}.test", *lines) for name in "ab"))
+    line = here.vhosts[1].stapling
+    assert line is not None
+    assert here.place_of(line).endswith(f"httpd.conf:{line.line}")
+    assert asked == [(None, "b.test")]
