@@ -325,6 +325,13 @@ class Journal:
 
         self._write(write)
 
+    @property
+    def missing(self) -> str:
+        """Return what of the history is lost, now or since an earlier one was damaged; "" if nothing is."""
+        aside = max(self._path.parent.glob(f"{NAME}.damaged-*"), default=None)
+        then = f"an earlier one was damaged and was put aside as {aside}; this one begins after it"
+        return self.lost or (then if aside else "")
+
     # -- the database, which may fail ----------------------------------------------------------------------
 
     def _open_or_replace(self) -> None:

@@ -169,9 +169,13 @@ def run_check(
     if progress is None and _shows_progress():
         click.echo("\r\033[K", nl=False, err=True)
     check = result.judged(evidence)
-    with contextlib.suppress(OSError):  # a full disk must not cost the answer
+    try:  # a full disk must not cost the answer
         # The page follows a check by its progress; at a terminal people watch the line that is overwritten.
         result.store(configured.state_directory, check, "page" if progress else "check")
+    except OSError as error:
+        _line(
+            f"ocsp-stapling: This result is not kept ({error.strerror}): page and status show the one before it."
+        )
     return check.document()
 
 

@@ -60,8 +60,8 @@ def history(identity: str, incident: str, limit: int, as_json: bool) -> None:
             _show_one(journal, identity, as_json)
         else:
             _show_all(journal, limit, as_json, settings)
-        if journal.lost:
-            click.echo(f"ocsp-stapling: the history is lost: {printable(journal.lost)}", err=True)
+        if missing := journal.missing:
+            click.echo(f"ocsp-stapling: the history is lost: {printable(missing)}", err=True)
 
 
 def _show_all(journal: Journal, limit: int, as_json: bool, settings: Settings) -> None:
@@ -71,7 +71,7 @@ def _show_all(journal: Journal, limit: int, as_json: bool, settings: Settings) -
         operations = {
             "operations": [each.as_json() for each in found],
             "server_incidents": [words.as_json(each, passes) for each in known(journal, limit)],
-            "lost": journal.lost or None,
+            "lost": journal.missing or None,
         }
         emit_json("history", operations | past_as_json(seen))
         return
@@ -83,7 +83,7 @@ def _show_all(journal: Journal, limit: int, as_json: bool, settings: Settings) -
     if found:
         click.echo(table(row for number, each in enumerate(found, 1) for row in _rows(number, each)))
         click.echo("\nEvery step of one: ocsp-stapling history NUMBER, or last")
-    else:
+    elif not journal.missing:
         click.echo("Nothing was switched yet.")
     _show_past(replace(seen, outages=untold(seen.outages, known(journal))), limit)
 

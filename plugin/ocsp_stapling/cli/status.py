@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ocsp_stapling import settings
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import ending
 from ocsp_stapling.change.request import alone, worded
 from ocsp_stapling.check.status import standing
@@ -76,7 +77,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows.append(("Last check", _last_check(found["last_check"])))
     if step := _next_step(found["last_check"], found["last_operation"], found["stapling"]):
         rows.append(("Next step", step))
-    rows.append(("Last change", _operation(found["last_operation"]) or "none through this plugin"))
+    rows.append(("Last change", _operation(found["last_operation"]) or _unknown(found["origin"])))
     if found["return_sentence"]:
         rows.append(("Return", found["return_sentence"]))
     if pending := found["pending_operation"]:
@@ -93,6 +94,10 @@ def _return(configured: settings.Settings, stapling: str) -> str:
 
     found = standing_of(configured, time.time())
     return found.sentence if found.armed else ""
+
+
+def _unknown(origin: str) -> str:
+    return "not in the history" if origin == Origin.PLUGIN.value else "none through this plugin"
 
 
 def _md_stapling(line: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -612,3 +612,12 @@ def test_two_times_within_a_minute_are_told_as_one(tmp_path: Path) -> None:
     change(tmp_path, "on", 0.1, then="on", state="restored", attempt=ATTEMPT)
     (one,) = incidents(tmp_path)
     assert words.sentence(one).count(f"at {at(0)}") == 1
+
+
+def test_two_looks_of_one_moment_tell_of_its_healing_once(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0)
+    change(tmp_path, "off", 1)
+    for _ in range(2):
+        look(tmp_path, evidence(FINE, BETA, configuration=OFF), 5)
+    (one,) = incidents(tmp_path)
+    assert [note.kind for note in one.notes].count("healed") == 1

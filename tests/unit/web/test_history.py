@@ -159,3 +159,13 @@ def test_the_guide_s_steps_stay_done_once_it_is_solved(showing: Shown, tmp_path:
     assert "Stapling was turned off at" in guide
     assert "Stapling is on. It healed, and root turned stapling on again." in guide
     assert "helps only while handshakes stall" not in guide
+
+
+def test_a_history_that_was_damaged_is_said_also_after_another_was_begun(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_bytes(b"damaged " * 1000)
+    with Journal(tmp_path) as journal:
+        assert journal.lost
+    for _ in range(2):
+        text = words(app)
+        assert "journal.sqlite.damaged-" in text
+        assert "Nothing has been changed yet" not in text

@@ -135,7 +135,7 @@ def _troubled(now: Incident, look: Look, at: float) -> Incident:
                 now = _noted(now, (at, "again", f"{_name(before)} fails again. {trouble.sentence}"))
             known[url] = replace(before, last=at, healed=None)
     troubles = tuple(one if look.may_fail(one.url) else _healed(one, at) for one in known.values())
-    over = [one for one in troubles if one.healed == at]
+    over = [one for one in known.values() if one.healed is None and not look.may_fail(one.url)]
     now = _noted(now, *((at, "healed", _again(one)) for one in over))
     return replace(now, troubles=troubles, last=max(now.last, at), healed=None, good_passes=0)
 
@@ -146,7 +146,7 @@ def _quiet(now: Incident, look: Look, at: float) -> Incident:
         return now  # not asked this time: nothing is known of it
     first = now.healed is None
     troubles = tuple(_healed(one, at) for one in now.troubles)
-    over = [one for one in troubles if one.healed == at]
+    over = [one for one in now.troubles if one.healed is None]
     now = _noted(now, *((at, "healed", _again(one)) for one in over))
     good = now.good_passes + (look.source == "watch")
     now = replace(now, troubles=troubles, healed=at if first else now.healed, good_passes=good)

@@ -89,7 +89,7 @@ def show() -> str:
             for one in events
             if one.operation or one.outage
         ]
-        lost = "; ".join(filter(None, (journal.lost, seen.lost)))
+        lost = "; ".join(filter(None, (journal.missing, seen.lost)))
     shares = list(_shares(seen, _failing_now()))
     return render_template(
         "history.html",
