@@ -76,13 +76,14 @@ def _show_all(journal: Journal, limit: int, as_json: bool, settings: Settings) -
         emit_json("history", operations | past_as_json(seen))
         return
     if incidents := known(journal, min(limit, _INCIDENTS)):
-        click.echo("Incidents (a timeline: ocsp-stapling history --incident ID):")
+        say("Incidents (a timeline: ocsp-stapling history --incident ID):")
         click.echo(
             table((each.id, printable(words.sentence(each, passes), 400)) for each in incidents) + "\n"
         )
     if found:
         click.echo(table(row for number, each in enumerate(found, 1) for row in _rows(number, each)))
-        click.echo("\nEvery step of one: ocsp-stapling history NUMBER, or last")
+        click.echo()
+        say("Every step of one: ocsp-stapling history NUMBER, or last")
     elif not journal.missing:
         click.echo("Nothing was switched yet.")
     _show_past(replace(seen, outages=untold(seen.outages, known(journal))), limit)
