@@ -199,9 +199,7 @@ class _Worker:
                     self._accept()
                 elif descriptor == self.beat:
                     self._leave()
-                elif (
-                    descriptor in self.open
-                ):  # one that was closed for want of room may still be in this batch
+                elif descriptor in self.open:  # not closed for want of room since
                     self._read(descriptor)
 
     def _leave(self) -> None:
