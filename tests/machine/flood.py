@@ -1,6 +1,7 @@
 """Somebody with an account on this server, who keeps a local port busy with connections of one byte each.
 
-Usage: python -m tests.machine.flood PORT SECONDS [PROCESSES]
+Usage: python -m tests.machine.flood PORT SECONDS [PROCESSES [BYTES]]
+BYTES: each begins a question of that size instead, never ends it, and stays open while the next 5,000 are made.
 Prints how many connections were made. As root it becomes `nobody` first.
 """
 
@@ -8,38 +9,48 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import sys
 import time
+from collections import deque
 
 NOBODY = 65534
+HELD = 5000
+HEAD = b"POST / HTTP/1.0\r\nContent-Length: 70000\r\n\r\n"
 
 
-def flood(port: int, seconds: float) -> int:
-    """Open, send one byte, close, as fast as one process can; return how many connections there were."""
-    end, made = time.monotonic() + seconds, 0
+def flood(port: int, seconds: float, size: int) -> int:
+    """Open, send, close, as fast as one process can; return how many connections there were."""
+    sent, keep = (HEAD + bytes(size), HELD) if size else (b"P", 0)
+    end, made, held = time.monotonic() + seconds, 0, deque[socket.socket]()
     while time.monotonic() < end:
         opened = socket.socket()
         opened.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             opened.connect(("127.0.0.1", port))
         with contextlib.suppress(OSError):
-            opened.send(b"P")
+            opened.send(sent)
             made += 1
-        opened.close()
+        held.append(opened)
+        if len(held) > keep:
+            held.popleft().close()
     return made
 
 
 def main() -> None:
     port, seconds = int(sys.argv[1]), float(sys.argv[2])
+    processes, size = map(int, (sys.argv[3:5] + ["1", "0"][len(sys.argv[3:5]) :]))
+    with contextlib.suppress(ValueError):  # the hard limit is lower
+        resource.setrlimit(resource.RLIMIT_NOFILE, (HELD + 100, HELD + 100))
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    for _ in range(int(sys.argv[3]) - 1 if len(sys.argv) > 3 else 0):
+    for _ in range(processes - 1):
         if os.fork() == 0:
             break
-    os.write(1, f"{flood(port, seconds)}\n".encode())
+    os.write(1, f"{flood(port, seconds, size)}\n".encode())
 
 
 if __name__ == "__main__":
