@@ -46,11 +46,16 @@ QUESTION = ocsp_request(LEAF, ISSUER)
 class Relay:
     """A relay in a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, by_command: bool = False) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.process = subprocess.Popen(relay.command(str(directory), self.port))
+        words = relay.command(str(directory), self.port)
+        if by_command:
+            code = "from ocsp_stapling.cli import program; program()"
+            words = [sys.executable, "-c", code, "shield", "serve", "--directory", str(directory)]
+            words += ["--port", str(self.port)]
+        self.process = subprocess.Popen(words)
         deadline = time.monotonic() + 10
         while not answers(self.port) or len(self.workers()) < relay.WORKERS:
             assert time.monotonic() < deadline
@@ -71,6 +76,9 @@ class Relay:
         head, _, body = reply.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.0 200 OK"), head
         return body
+
+    def descriptor_count(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def workers(self) -> list[int]:
         return [
@@ -254,6 +262,7 @@ def test_while_answers_change_everybody_who_asks_is_answered(tmp_path: Path) -> 
     store.write(tmp_path, first)
     made = Relay(tmp_path)
     before, seen, wrong = made.workers(), set[int](), 0
+    holding = made.descriptor_count()
     try:
         for number in range(8):
             store.write(tmp_path, replace(first, this_update=now + number))
@@ -265,7 +274,8 @@ def test_while_answers_change_everybody_who_asks_is_answered(tmp_path: Path) -> 
         assert wrong == 0
         assert len(seen) > len(before)
         deadline = time.monotonic() + 10
-        while len(made.workers()) != len(before):  # nobody stays behind
+        # Nobody stays behind, and nothing of them.
+        while (len(made.workers()), made.descriptor_count()) != (len(before), holding):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
@@ -395,6 +405,17 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(
 ) -> None:
     assert relay.main(str(held), running.port) == 1
     assert "cannot be listened on" in capsys.readouterr().err
+
+
+def test_the_command_becomes_the_relay_and_keeps_nothing_of_itself(held: Path) -> None:
+    made = Relay(held, by_command=True)
+    try:
+        words = Path(f"/proc/{made.process.pid}/cmdline").read_text().split("\0")[:-1]
+        assert words == relay.command(str(held), made.port)
+        assert made.ask(QUESTION) == ANSWER
+    finally:
+        made.process.kill()
+        made.process.wait()
 
 
 def test_it_loads_nothing_that_it_does_not_need(running: Relay) -> None:
