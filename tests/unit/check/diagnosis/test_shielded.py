@@ -158,7 +158,7 @@ def test_a_relay_that_does_not_answer_is_named_and_a_stall_behind_it_is_a_stall(
 def test_staples_missing_although_responders_are_healthy() -> None:
     found = diagnose(unstapled(FINE))
     assert seen(found) == (Cause.UNKNOWN, Severity.FAILING, Action.NOTHING)
-    assert "Apache remembers a failed answer for 60 seconds" in found.advice
+    assert "60 seconds: Apache remembers a failed answer" in found.advice
     assert (
         "Look again in an hour: the shield asks again within it (at once: ocsp-stapling shield refresh)"
         in diagnose(unstapled(FINE, shield=shield())).advice
