@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from ocsp_stapling import files
@@ -20,6 +22,8 @@ from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.text import listed
 
 MOST_FILES = 40
+_NAMES_READ, _LOOKED_AT = 20_000, 100
+_Listing = Callable[[str], list[str]]
 _NO_FILE = re.compile(r"syslog|\||/dev/")
 _HIDING = ("emerg", "alert", "crit")
 """Levels at which mod_ssl's complaints about responders (`error`) are not written."""
@@ -71,7 +75,8 @@ class ErrorLogs:
 def error_logs(server: ServerState) -> ErrorLogs:
     """Return the error logs of the server and of its virtual hosts; of piped ones the file at the end."""
     main = server.layout.error_log
-    lines = {line: _files(line.value, server.tree) for line in _lines(server.tree)}
+    listed_in = cache(_names_in)  # many virtual hosts have their logs in one folder
+    lines = {line: _files(line.value, server.tree, listed_in) for line in _lines(server.tree)}
     last = {line.vhost: line for line in lines}.values()
     found = dict.fromkeys(path for paths in lines.values() for path in paths)
     own = {path: _is_foreign(path) for path in found if not _same(path, main)}
@@ -119,29 +124,45 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def _files(value: str, tree: ConfigTree) -> list[Path]:
+def _files(value: str, tree: ConfigTree, listed_in: _Listing) -> list[Path]:
     """The file of an ErrorLog, or those that its program writes: whatever absolute path follows the program."""
     if not value.startswith("|"):
-        return [] if value.startswith("syslog") else _existing(str(tree.server_root / value))
+        return [] if value.startswith("syslog") else _plain(tree.server_root / value)
     try:
         words = shlex.split(value.lstrip("|$"))[1:]
     except ValueError:
         return []
     paths = (word.partition("=")[2] if word.startswith("--") else word for word in words)
-    return [found for path in paths if path.startswith("/") for found in _existing(path, rotated=True)]
+    return [found for path in paths if path.startswith("/") for found in _newest(path, listed_in)]
 
 
-def _existing(path: str, *, rotated: bool = False) -> list[Path]:
-    """The file, or (rotatelogs writes the time into or behind the name) the newest; none if that cannot be told."""
+def _plain(path: Path) -> list[Path]:
     try:
-        if "%" not in path and not rotated:
-            return [Path(path)] if Path(path).is_file() else []
-        pattern = re.sub(r"%[A-Za-z]", "*", glob.escape(path))
-        several = [pattern] if "%" in path else [pattern, f"{pattern}.[0-9]*"]
-        names = chain.from_iterable(map(glob.iglob, several))
-        fitting = [found for name in names if (found := Path(name)).is_file()]
-        return sorted(fitting, key=lambda one: one.stat().st_mtime)[-1:]
+        return [path] if path.is_file() else []
+    except OSError:  # a name that is too long
+        return []
+
+
+def _newest(path: str, listed_in: _Listing) -> list[Path]:
+    """The file, or (rotatelogs writes the time into or behind the name) the newest; none if that cannot be told."""
+    folder, name = os.path.split(time.strftime(path) if "%" in os.path.dirname(path) else path)  # noqa: PTH120
+    begin, *parts = re.split(r"%[A-Za-z]", name)
+    fits = re.compile(".*".join(map(re.escape, (begin, *parts))) + ("" if parts else r"(\.\d.*)?"))
+    names = listed_in(folder)
+    alike = names[bisect_left(names, begin) : bisect_left(names, f"{begin}\U0010ffff")]
+    found = [Path(folder, each) for each in list(filter(fits.fullmatch, alike))[-_LOOKED_AT:]]
+    try:
+        return sorted((one for one in found if one.is_file()), key=lambda one: one.stat().st_mtime)[-1:]
     except OSError:  # a name that is too long, or a file that rotation takes away just now
+        return []
+
+
+def _names_in(folder: str) -> list[str]:
+    """Sorted; a bounded part of a folder that an account holder has filled with names without end."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in islice(found, _NAMES_READ))
+    except OSError:
         return []
 
 

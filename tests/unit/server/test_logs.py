@@ -19,6 +19,7 @@ from ocsp_stapling.check.diagnosis import Action, Confidence, Severity, diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, SteeringLine
 from ocsp_stapling.check.incident.look import look_at
 from ocsp_stapling.check.surroundings import read_log
+from ocsp_stapling.server import logs as server_logs
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import MOST_FILES, ErrorLogs, error_logs
 from ocsp_stapling.settings import WatchSettings
@@ -89,6 +90,26 @@ def test_a_log_that_goes_where_it_cannot_be_read_is_named(tmp_path: Path, value:
 )
 def test_what_leads_to_no_file_is_none(tmp_path: Path, line: str) -> None:
     assert len(logs(tmp_path, vhost(line)).files) == 1
+
+
+def test_of_a_folder_full_of_names_few_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A customer can fill the folder of a log of theirs, and hide behind it all that a check has no time for then."""
+    monkeypatch.setattr(server_logs, "_NAMES_READ", 60)
+    monkeypatch.setattr(server_logs, "_LOOKED_AT", 5)
+    for number in range(100):
+        (tmp_path / f"own.log.{number}").touch()
+    looked_at: list[str] = []
+    is_file = Path.is_file
+
+    def noted(path: Path) -> bool:
+        looked_at.append(path.name)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", noted)
+    line = vhost(f'ErrorLog "|/usr/bin/rotatelogs {tmp_path}/own.log 86400"')
+    assert len(logs(tmp_path, line).files) == 2
+    assert len([name for name in looked_at if name.startswith("own.log")]) == 5
+    assert len(server_logs._names_in(str(tmp_path))) == 60
 
 
 def test_very_many_logs_are_bounded_and_counted(tmp_path: Path) -> None:

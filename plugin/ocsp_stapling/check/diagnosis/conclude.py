@@ -28,7 +28,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     Explanation,
     can_hold_up,
 )
-from ocsp_stapling.check.diagnosis.handshakes import Measured, is_quick, measure
+from ocsp_stapling.check.diagnosis.handshakes import ERROR_STAPLES, Measured, is_quick, measure
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity, besides
 from ocsp_stapling.check.diagnosis.no_fault import nothing_wrong, waited_just_now
 from ocsp_stapling.check.diagnosis.shield import offered, shielded
@@ -42,7 +42,6 @@ from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, u
 
 _NAMED_AT_MOST = 3
 """Sites of one customer that are turned off by name; of more all of the account's are."""
-_ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 _UNKNOWN = "unknown"
 
 
@@ -258,7 +257,7 @@ def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bo
 
 def _errors_handed_on(measured: Measured, leading: ResponderDiagnosis) -> bool:
     """Whether Apache staples a responder's error (SSLStaplingReturnResponderErrors or SSLStaplingFakeTryLater on)."""
-    return any(h.responder == leading.url and h.staple in _ERROR_STAPLES for h in measured.bad_staple)
+    return any(h.responder == leading.url and h.staple in ERROR_STAPLES for h in measured.bad_staple)
 
 
 def _handing_on(
@@ -271,7 +270,7 @@ def _handing_on(
 
 def _handing_on_alone(measured: Measured) -> _Alone:
     """The sites that hand errors on where others of the same responder do not: a line of their own does it."""
-    handing = {(h.responder, h.site) for h in measured.bad_staple if h.staple in _ERROR_STAPLES}
+    handing = {(h.responder, h.site) for h in measured.bad_staple if h.staple in ERROR_STAPLES}
     silent = {h.responder for h in measured.without_staple if (h.responder, h.site) not in handing}
     names = tuple(sorted({site for _, site in handing}))
     if (

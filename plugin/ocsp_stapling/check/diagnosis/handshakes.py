@@ -11,6 +11,7 @@ from ocsp_stapling.text import duration, listed
 
 STALL_SECONDS = 1.0
 """A handshake that takes longer is one a visitor waits for; healthy ones take hundredths of a second."""
+ERROR_STAPLES = ("try-later", "unauthorized", "other-ocsp-error")
 _TENTH = 10
 BROKEN_OFF = "reset"
 _MINUTES = 300.0

@@ -6,7 +6,7 @@ from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis import staple_cache
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer
-from ocsp_stapling.check.diagnosis.handshakes import Measured
+from ocsp_stapling.check.diagnosis.handshakes import ERROR_STAPLES, Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence
@@ -86,10 +86,10 @@ def _kept_bad(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         f"{all_answer(evidence)}, yet Apache still staples a bad answer ({what}) for {listed(names)}, and Firefox "
         "opens no site with one."
     )
-    advice = (
-        "Restart Apache, which empties its staple cache: /usr/local/cpanel/scripts/restartsrv_httpd. An error it "
-        f"keeps for {duration(evidence.configuration.error_seconds)} (SSLStaplingErrorCacheTimeout)."
-    )
+    advice = "Restart Apache, which empties its staple cache: /usr/local/cpanel/scripts/restartsrv_httpd."
+    if not {h.staple for h in bad}.isdisjoint(ERROR_STAPLES):
+        kept = duration(evidence.configuration.error_seconds)
+        advice += f" An error it keeps for {kept} (SSLStaplingErrorCacheTimeout)."
     return Diagnosis(
         Cause.UNKNOWN, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, sentence, advice, sites=names
     )
