@@ -270,6 +270,9 @@ def test_apache_that_does_not_run(machine: Machine) -> None:
 
     assert (found["cause"], found["advice"], found["exit_status"]) == ("not-served", "fix-here", 2)
     assert "does not run" in found["sentence"]
+    assert len(found["sites_affected"]) == found["site_count"] == len(machine.sites)
+    first = machine.run("ocsp-stapling", "check", check=False).stdout.splitlines()[0]
+    assert first.endswith(f"sites_affected={found['site_count']}")
 
 
 @pytest.fixture

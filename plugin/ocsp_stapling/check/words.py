@@ -47,7 +47,8 @@ HARM = {
     "noise": "messages in the log; visitors notice nothing",
     "none": "visitors notice nothing",
 }
-_DOWN = ("no-cache", "not-served")
+DOWN = ("no-cache", "not-served")
+"""The causes with which no site is served at all."""
 _UNMET = {
     "failing": "something fails; whether visitors wait was not measured",
     "noise": "messages in the log; whether visitors notice anything was not measured",
@@ -67,7 +68,7 @@ def confidence_words(confidence: str) -> str:
 def harm_words(found: Mapping[str, Any]) -> str:
     """Return what visitors notice, of a check's document; nothing is said of them where none was met."""
     severity = str(found["severity"])
-    if found["cause"] in _DOWN and all(one["failure"] for one in found["handshakes"]):
+    if found["cause"] in DOWN and all(one["failure"] for one in found["handshakes"]):
         return "no site is served"
     if found["refused_sites"] and severity in ("none", "noise"):
         return f"Firefox refuses {counted(found['refused_sites'], 'site')}; other visitors notice nothing"

@@ -9,6 +9,7 @@ from typing import Any
 
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS, queue_of
 from ocsp_stapling.check.incident.model import SERVER, Trouble, Wait
+from ocsp_stapling.check.words import DOWN
 
 Document = Mapping[str, Any]
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked", "chain-incomplete")
@@ -53,7 +54,8 @@ def look_at(found: Document, source: str) -> Look:
     """Return what a check's document says; `source` is `check`, `page` or `watch`."""
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
     stalling = found["severity"] == "stalling"
-    causing = len(found["sites_causing"] or found["sites_affected"])
+    down = found["cause"] in DOWN  # that concerns all sites, and no certificate causes it
+    causing = len(found["sites_causing"] or ([] if down else found["sites_affected"]))
     everybody = stalling and not found["alone"]
     troubles = _troubles(found, at, stalling)
     return Look(

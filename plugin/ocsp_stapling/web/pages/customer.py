@@ -115,7 +115,7 @@ def _waits(
 def _closed(
     domain: str, row: SiteRow, evidence: Evidence, diagnosis: Diagnosis, error: str
 ) -> CustomerAnswer:
-    own = row.name in diagnosis.sites
+    own = bool(error) and row.name in diagnosis.sites  # with Apache down all are
     why = f"its handshake failed when it was tested ({error}). " if error else "Apache does not run. "
     if diagnosis.cause is Cause.NO_CACHE:
         why = diagnosis.sentence

@@ -9,6 +9,7 @@ from click import unstyle
 
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
+from ocsp_stapling.check.words import DOWN
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.ocsp.finding import Outcome
 
@@ -59,7 +60,7 @@ def _place(each: Document) -> tuple[str, str, int]:
 
 
 def _is_down(found: Document) -> bool:
-    return found["cause"] in ("not-served", "no-cache")
+    return found["cause"] in DOWN
 
 
 def _of_alarms(found: Document) -> dict[str, bool]:
@@ -69,6 +70,8 @@ def _of_alarms(found: Document) -> dict[str, bool]:
         "it is critical exactly when visitors wait or Apache is down": critical
         == (stalls or _is_down(found)),
         "a stall has a slow or an aborted handshake": not stalls or bool(slow or aborted),
+        "all sites are down with Apache": not _is_down(found)
+        or len(set(found["sites_affected"])) >= min(found["site_count"], 1),
         "performance data beyond its threshold is critical": slowest is None
         or slowest < STALL_SECONDS
         or critical,

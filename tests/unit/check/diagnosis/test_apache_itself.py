@@ -18,7 +18,9 @@ from ocsp_stapling.check.evidence import (
     OwnSwitch,
     SteeringLine,
 )
+from ocsp_stapling.check.incident.look import look_at
 from ocsp_stapling.check.report import document, exit_status
+from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.host.listeners import Server
 from tests.unit.check.diagnosis.made import (
     FINE,
@@ -263,6 +265,16 @@ def test_a_line_of_an_own_template_that_turns_stapling_off_is_named_there() -> N
     assert found.cause is Cause.OFF_ELSEWHERE
     assert f"own template ({where})" in found.sentence
     assert "an edit of httpd.conf would be lost" in found.sentence
+
+
+def test_with_apache_down_all_sites_are_and_no_certificate_causes_it() -> None:
+    host = HostEvidence(front=Server.NOBODY, apache_running=False)
+    names = ("a.test", "b.test", "b.test:8443")
+    made = evidence(HANGS, names=names, handshakes=(), host=host)
+    told = document(made, diagnose(made))
+    assert (told["cause"], told["sites_affected"], told["site_count"]) == ("not-served", [*names], 3)
+    assert "sites_affected=3" in as_text(told).splitlines()[0]
+    assert look_at(told, "check").sites == 0
 
 
 def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
