@@ -270,7 +270,7 @@ def test_a_line_of_an_own_template_that_turns_stapling_off_is_named_there() -> N
 def test_with_apache_down_all_sites_are_and_no_certificate_causes_it() -> None:
     host = HostEvidence(front=Server.NOBODY, apache_running=False)
     names = ("a.test", "b.test", "b.test:8443")
-    made = evidence(HANGS, names=names, handshakes=(), host=host)
+    made = replace(evidence(HANGS, handshakes=(), host=host), names=names)
     told = document(made, diagnose(made))
     assert (told["cause"], told["sites_affected"], told["site_count"]) == ("not-served", [*names], 3)
     assert "sites_affected=3" in as_text(told).splitlines()[0]
