@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis import staple_cache
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, turning_off
@@ -34,23 +36,14 @@ def nothing_wrong(evidence: Evidence, measured: Measured, *, all_right: bool) ->
         return _chain_incomplete(evidence, measured)
     if not found_anything(evidence) and not evidence.unasked:
         sentence = "Too little could be found out for a diagnosis."
-        return Diagnosis(
-            Cause.UNKNOWN,
-            Severity.NONE,
-            Confidence.LOW,
-            Action.NOTHING,
-            sentence,
-            "Run it as root.",
-            evidence.problems,
-        )
+        found = _failing(Action.NOTHING, sentence, "Run it as root.")
+        return replace(found, severity=Severity.NONE, reasons_for=evidence.problems)
     if staple_cache.overflowing(evidence):
         return staple_cache.too_small(evidence, measured)
     if evidence.unreadable:
         return beside.unreadable(evidence)
     if evidence.unasked:
         return beside.not_all_asked(evidence, measured)
-    if evidence.never_stapled:
-        return beside.never_stapled(evidence)
     return _unstapled(evidence, measured) or _kept_bad(evidence, measured) or _healthy(evidence, measured)
 
 
@@ -72,7 +65,7 @@ def _answers_us_only(evidence: Evidence, measured: Measured) -> Diagnosis:
         "Look again in two minutes. If the error log goes on so, a responder answers this check and not Apache; "
         "then stapling is best turned off: ocsp-stapling off."
     )
-    return Diagnosis(Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.NOTHING, sentence, advice)
+    return _failing(Action.NOTHING, sentence, advice)
 
 
 def _kept_bad(evidence: Evidence, measured: Measured) -> Diagnosis | None:
@@ -90,9 +83,7 @@ def _kept_bad(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not {h.staple for h in bad}.isdisjoint(ERROR_STAPLES):
         kept = duration(evidence.configuration.error_seconds)
         advice += f" An error it keeps for {kept} (SSLStaplingErrorCacheTimeout)."
-    return Diagnosis(
-        Cause.UNKNOWN, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, sentence, advice, sites=names
-    )
+    return _failing(Action.FIX_HERE, sentence, advice, names, sure=Confidence.HIGH)
 
 
 def _too_old(evidence: Evidence) -> str:
@@ -125,16 +116,8 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     old = _too_old(evidence)
     if old:
         refused, advice = f"{refused} {old}.", "Take that line out and restart Apache."
-    return Diagnosis(
-        Cause.UNKNOWN,
-        Severity.FAILING,
-        Confidence.MEDIUM if old else Confidence.LOW,
-        Action.FIX_HERE if old else Action.NOTHING,
-        sentence + refused,
-        advice,
-        sites=names,
-        must_staple=strict,
-    )
+    action, sure = (Action.FIX_HERE, Confidence.MEDIUM) if old else (Action.NOTHING, Confidence.LOW)
+    return replace(_failing(action, sentence + refused, advice, names, sure=sure), must_staple=strict)
 
 
 def _denied(names: tuple[str, ...], strict: tuple[str, ...]) -> Diagnosis:
@@ -144,16 +127,8 @@ def _denied(names: tuple[str, ...], strict: tuple[str, ...]) -> Diagnosis:
         f"process of Apache's user outside its domain rightly: no staple is sent ({listed(names)}), though quickly."
     )
     advice = "Allow it: setsebool -P httpd_can_network_connect on."
-    return Diagnosis(
-        Cause.LOCAL_FIREWALL,
-        Severity.FAILING,
-        Confidence.MEDIUM,
-        Action.FIX_HERE,
-        sentence,
-        advice,
-        sites=names,
-        must_staple=strict,
-    )
+    found = _failing(Action.FIX_HERE, sentence, advice, names, sure=Confidence.MEDIUM)
+    return replace(found, cause=Cause.LOCAL_FIREWALL, must_staple=strict)
 
 
 def met_words(measured: Measured, quick: str) -> str:
@@ -169,9 +144,19 @@ def _nobody_met(evidence: Evidence, measured: Measured) -> Diagnosis:
         f"address: {places}."
     )
     advice = "See whether Apache listens there and whether these are this server's addresses."
-    return Diagnosis(
-        Cause.UNKNOWN, Severity.FAILING, Confidence.LOW, Action.FIX_HERE, sentence, advice, sites=sites
-    )
+    return _failing(Action.FIX_HERE, sentence, advice, sites)
+
+
+def _failing(
+    action: Action,
+    sentence: str,
+    advice: str,
+    sites: tuple[str, ...] = (),
+    *,
+    sure: Confidence = Confidence.LOW,
+) -> Diagnosis:
+    """Something fails, and no responder is known to."""
+    return Diagnosis(Cause.UNKNOWN, Severity.FAILING, sure, action, sentence, advice, sites=sites)
 
 
 def _patience(evidence: Evidence) -> str:
@@ -232,16 +217,8 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool)
         if silent:
             advice = f"See whether a firewall drops connections to port 443. {advice}"
         reasons = (capital(evidence.host.load_sentence),)
-        return Diagnosis(
-            Cause.UNKNOWN,
-            Severity.STALLING,
-            Confidence.LOW,
-            Action.FIX_HERE,
-            sentence,
-            advice,
-            reasons,
-            sites=sites,
-        )
+        found = _failing(Action.FIX_HERE, sentence, advice, sites)
+        return replace(found, severity=Severity.STALLING, reasons_for=reasons)
     fate = "wait" if measured.slow else "are aborted"
     others = uncapital(all_answer(evidence)) if all_right else "no responder keeps anybody waiting"
     sentence = f"Handshakes that ask for a staple {fate}, although {others} when asked now."
@@ -249,16 +226,8 @@ def _slow_for_no_reason(evidence: Evidence, measured: Measured, all_right: bool)
         f"{turning_off(evidence.configuration)} If the cause has just gone, a look in a minute will tell."
     )
     waits = waiting(evidence) if measured.slow else ()
-    return Diagnosis(
-        Cause.UNKNOWN,
-        Severity.STALLING,
-        Confidence.LOW,
-        Action.TURN_OFF,
-        sentence,
-        advice,
-        sites=waits or sites,
-        waiting=waits,
-    )
+    found = _failing(Action.TURN_OFF, sentence, advice, waits or sites)
+    return replace(found, severity=Severity.STALLING, waiting=waits)
 
 
 def _chain_incomplete(evidence: Evidence, measured: Measured) -> Diagnosis:
@@ -266,13 +235,5 @@ def _chain_incomplete(evidence: Evidence, measured: Measured) -> Diagnosis:
     strict = tuple(site.name for site in evidence.incomplete_chains if site.must_staple)
     effect = met_words(measured, "The sites answer quickly.")
     sentence = f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there. {effect}"
-    return Diagnosis(
-        Cause.CHAIN_INCOMPLETE,
-        Severity.FAILING,
-        Confidence.HIGH,
-        Action.FIX_HERE,
-        sentence,
-        FIXES[Cause.CHAIN_INCOMPLETE],
-        sites=names,
-        must_staple=strict,
-    )
+    found = _failing(Action.FIX_HERE, sentence, FIXES[Cause.CHAIN_INCOMPLETE], names, sure=Confidence.HIGH)
+    return replace(found, cause=Cause.CHAIN_INCOMPLETE, must_staple=strict)

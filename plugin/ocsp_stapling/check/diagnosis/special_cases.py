@@ -33,30 +33,23 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if _died_of_stapling(evidence):
         if evidence.configuration.has_cache:
             return _cache_not_made(evidence)
-        return Diagnosis(
-            Cause.NO_CACHE,
-            Severity.FAILING,
-            Confidence.HIGH,
-            Action.TURN_OFF,
-            "Apache does not run, and cannot start: stapling is on without an SSLStaplingCache (AH01958).",
-            _reviving(evidence.configuration),
-            reasons_for=(capital(evidence.host.front_sentence),),
-            sites=once(evidence.names),
-            afterwards=Action.TURN_ON,
+        sentence = (
+            "Apache does not run, and cannot start: stapling is on without an SSLStaplingCache (AH01958)."
         )
+        ended = _down(evidence, Cause.NO_CACHE, sentence, _reviving(evidence.configuration))
+        return replace(ended, action=Action.TURN_OFF, afterwards=Action.TURN_ON)
     sentence = "Apache does not run: no site is served, which is not a matter of stapling."
     if not nobody:
         sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
+    return _down(evidence, Cause.NOT_SERVED, sentence, advice)
+
+
+def _down(evidence: Evidence, cause: Cause, sentence: str, advice: str) -> Diagnosis:
+    """With Apache all sites are down."""
+    front, every = (capital(evidence.host.front_sentence),), once(evidence.names)
     return Diagnosis(
-        Cause.NOT_SERVED,
-        Severity.FAILING,
-        Confidence.HIGH,
-        Action.FIX_HERE,
-        sentence,
-        advice,
-        reasons_for=(capital(evidence.host.front_sentence),),
-        sites=once(evidence.names),
+        cause, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, sentence, advice, front, sites=every
     )
 
 
@@ -73,17 +66,12 @@ def _cache_not_made(evidence: Evidence) -> Diagnosis:
     """Apache makes every cache that it is given when it starts, whether stapling is on or not: no off would help."""
     line = evidence.configuration.cache
     which = f" ({line.name} {line.value}, {line.where})" if line else ""
-    return Diagnosis(
-        Cause.NO_CACHE,
-        Severity.FAILING,
-        Confidence.MEDIUM,
-        Action.FIX_HERE,
-        f"Apache does not run, and its log says that it could not set up its staple cache{which}.",
+    sentence = f"Apache does not run, and its log says that it could not set up its staple cache{which}."
+    advice = (
         "Start Apache: /usr/local/cpanel/scripts/restartsrv_httpd. If its log says so again, mend that line: its "
-        "directory must exist and its module be loaded; or take it out. Turning stapling off would not be enough.",
-        reasons_for=(capital(evidence.host.front_sentence),),
-        sites=once(evidence.names),
+        "directory must exist and its module be loaded; or take it out. Turning stapling off would not be enough."
     )
+    return replace(_down(evidence, Cause.NO_CACHE, sentence, advice), confidence=Confidence.MEDIUM)
 
 
 def _died_of_stapling(evidence: Evidence) -> bool:
@@ -250,19 +238,17 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         return Diagnosis(
             Cause.NOT_APPLICABLE, Severity.STALLING, Confidence.HIGH, Action.FIX_HERE, sentence, advice
         )
-    if evidence.never_stapled:
-        return never_stapled(evidence)
     advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
     return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
 
 
 def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     """Where nothing else is a warning, such a certificate is; else it is told beside the verdict."""
-    if not evidence.never_stapled or found.cause is Cause.MUST_STAPLE_WITHOUT_URL:
+    if not evidence.never_stapled:
         return found
     if found.severity in (Severity.NONE, Severity.NOISE) and not found.cause.value.startswith("off-"):
-        return never_stapled(evidence)
-    told = f"Besides: {uncapital(never_stapled(evidence).sentence)}"
+        return _never_stapled(evidence)
+    told = f"Besides: {uncapital(_never_stapled(evidence).sentence)}"
     return replace(found, reasons_against=(*found.reasons_against, told))
 
 
@@ -326,7 +312,7 @@ def _best_left_off(evidence: Evidence, names: Sequence[str]) -> str:
     return f"{told} {known}. Leave it off until it does: turned on now, {means}. Each check asks again."
 
 
-def never_stapled(evidence: Evidence) -> Diagnosis:
+def _never_stapled(evidence: Evidence) -> Diagnosis:
     """Certificates that demand what nobody can give: browsers that insist refuse these sites for good."""
     names = tuple(site.name for site in evidence.never_stapled)
     sentence = (
