@@ -6,6 +6,7 @@ times (ISO 8601 with zone).
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -26,8 +27,11 @@ def plain(value: object) -> Any:
 
 
 def to_json(value: object) -> bytes:
-    """Return plain data or a dataclass as JSON text."""
-    return msgspec.json.encode(value)
+    """Return plain data or a dataclass as JSON text.
+
+    Names in Apache's files may hold bytes that are no UTF-8 (lone surrogates here), which msgspec's own text refuses.
+    """
+    return json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()
 
 
 def from_plain(data: object, kind: type[_T]) -> _T:
@@ -41,6 +45,6 @@ def from_plain(data: object, kind: type[_T]) -> _T:
 def from_json(text: bytes) -> Any:
     """Return JSON text as plain data. Raises UnreadableError; text nested too deep is no better than broken."""
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from error

@@ -621,3 +621,14 @@ def test_two_looks_of_one_moment_tell_of_its_healing_once(tmp_path: Path) -> Non
         look(tmp_path, evidence(FINE, BETA, configuration=OFF), 5)
     (one,) = incidents(tmp_path)
     assert [note.kind for note in one.notes].count("healed") == 1
+
+
+def test_a_name_with_bytes_that_are_no_utf8_costs_neither_check_nor_record(tmp_path: Path) -> None:
+    """As `ServerName` and `SSLStaplingForceURL` hand them on from Apache's files."""
+    odd = "caf\udce9.example"
+    sites = (replace(DEAD.sites[0], name=odd),)
+    found = stalled(replace(DEAD, sites=sites, finding=replace(DEAD.finding, url=f"http://{odd}/")))
+    look(tmp_path, found, 0)
+    (one,) = incidents(tmp_path)
+    assert repr(odd)[1:-1] in repr(one)
+    assert result.load(tmp_path) is not None

@@ -277,6 +277,13 @@ def test_an_unusable_url(url: str) -> None:
     assert (found.outcome, found.addresses) == (Outcome.URL_UNUSABLE, ())
 
 
+def test_a_url_that_is_no_utf8_costs_nobody_elses_finding() -> None:
+    """As SSLStaplingForceURL hands it on from a file with such bytes."""
+    odd, fine = ask("http://caf\udce9.invalid/", "garbage")
+    assert (odd.url, odd.addresses) == ("http://caf\udce9.invalid/", ())
+    assert fine.outcome is Outcome.URL_UNUSABLE
+
+
 def test_without_a_certificate_only_reachability_is_probed() -> None:
     with Responder(replying(PAGE, head("404 Not Found"))) as responder:
         (found,) = ask(responder.url, question=False)
