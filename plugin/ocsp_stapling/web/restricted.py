@@ -24,6 +24,7 @@ from ocsp_stapling.check.evidence import (
     Unseen,
 )
 from ocsp_stapling.check.incident import Incident
+from ocsp_stapling.check.incident.look import KEPT_NAMES
 from ocsp_stapling.check.incident.model import OTHERS
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
@@ -82,8 +83,8 @@ def _unseen(evidence: Evidence, visible: Visible) -> Unseen:
 def restricted_incident(one: Incident, evidence: Evidence | None) -> Incident | None:
     """Return an incident as whoever sees only this much of the evidence may read it, None if it is others' alone.
 
-    All sites of the server wait in one queue, so when and how long is everybody's; whose certificates it was, who
-    acted, and what the check said of it is not.
+    When and how long sites waited is told to whose own were among them; whose certificates it was, who acted, and
+    what the check said of it is not.
     """
     own = {each.url for each in evidence.responders} if evidence else set()
     told = tuple(
@@ -92,7 +93,10 @@ def restricted_incident(one: Incident, evidence: Evidence | None) -> Incident | 
         else replace(each, url=OTHERS, authority="", cause="", sentence=unseen.OTHERS)
         for each in one.troubles
     )
-    everybodys = bool(one.hits) and not one.kept.get("alone")
+    waited = frozenset(map(str, one.kept.get("sites_waiting", ())))
+    every = (site for each in evidence.responders for site in each.sites) if evidence else ()
+    mine = {site.name for site in every}
+    everybodys = bool(one.hits) and (not waited or len(waited) >= KEPT_NAMES or bool(mine & waited))
     if not everybodys and all(each.url == OTHERS for each in told):
         return None
     return replace(

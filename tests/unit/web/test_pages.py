@@ -439,11 +439,11 @@ HANDSHAKE = {"address": "203.0.113.7", "port": 443, "key": None, "asked": True, 
     ("action", "state", "says"),
     [
         ("on", "done", "Since the last check: Stapling was turned on"),
-        ("shield-off", "done", "Since the last check: The shield was turned off"),
+        ("shield-off", "done", "The shield was turned off. 3 sites tested."),
         (
             "shield-off",
             "restored",
-            "Since the last check: Turning the shield off failed, and everything was put back",
+            "Turning the shield off failed, and everything was put back. 3 sites tested.",
         ),
     ],
 )
@@ -762,3 +762,16 @@ def test_no_shield_is_offered_where_another_server_answers_visitors_but_one_that
     monkeypatch.setattr("ocsp_stapling.web.pages.shield.keeping.look", lambda _: (here, standing()))
     monkeypatch.setattr("ocsp_stapling.web.pages.shield.wished_port", lambda _: 340)
     assert "Turn the shield off…" in text_of(app, "")
+
+
+def test_a_change_for_one_site_after_which_others_wait_takes_the_stall_from_no_page(
+    showing: Shown, tmp_path: Path
+) -> None:
+    app = showing(replace(made.stalling(), taken_at=made.NOW - timedelta(minutes=1)))
+    with Journal(tmp_path) as journal:
+        plan = {"stapling_then": "on", "site": "site001.sectigo.example", "changes": [{}]}
+        begun = journal.begin("site-off", "root", "", plan, [])
+        journal.finish(begun.id, "done", {"sentence": "1 site tested.", "still_waiting_names": ["a.example"]})
+    text = text_of(app, "")
+    assert "Visitors are waiting" in text
+    assert "Stapling was turned off, for some sites alone, but some visitors still wait" in text

@@ -309,7 +309,7 @@ def test_of_an_incident_a_viewer_learns_when_and_how_long_sites_waited_and_only_
 
 
 def test_an_incident_of_others_alone_is_not_told_to_a_viewer() -> None:
-    alone = incident("http://other.test", kept={"alone": ["shop.test"]})
+    alone = incident("http://other.test", kept={"sites_waiting": ["shop.test"]})
     quiet = incident("http://other.test", spans=(), kept={})
     assert restricted_incident(alone, made.healthy()) is None
     assert restricted_incident(quiet, made.healthy()) is None

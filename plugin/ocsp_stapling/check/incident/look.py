@@ -14,7 +14,8 @@ from ocsp_stapling.check.words import DOWN
 Document = Mapping[str, Any]
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked", "chain-incomplete")
 """What is wrong with a certificate itself: it lasts until somebody replaces it, so it is no outage."""
-_KEPT_RESPONDERS, _KEPT_NAMES = 24, 1000
+_KEPT_RESPONDERS = 24
+KEPT_NAMES = 1000
 _NAME_LISTS = ("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "alone")
 
 
@@ -112,8 +113,8 @@ def _wait(handshakes: Sequence[Document], at: float) -> Wait | None:
 def _kept(found: Document) -> dict[str, Any]:
     """The document with its long lists cut short: enough for a ticket, little enough for a history."""
     bad_first = sorted(found["responders"], key=lambda one: bool(one["ok"]))
-    lists = {name: found[name][:_KEPT_NAMES] for name in _NAME_LISTS}
+    lists = {name: found[name][:KEPT_NAMES] for name in _NAME_LISTS}
     responders = [
-        one | {"site_names": one["site_names"][:_KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]
+        one | {"site_names": one["site_names"][:KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]
     ]
     return {**found, **lists, "responders": responders}

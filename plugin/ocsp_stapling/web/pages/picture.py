@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from flask import g
 
@@ -23,7 +23,6 @@ from ocsp_stapling.check.evidence import (
     ConfigurationEvidence,
     Evidence,
     HandshakeEvidence,
-    ResponderEvidence,
     Site,
 )
 from ocsp_stapling.check.result import Check
@@ -153,7 +152,8 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
 def _what(one: Operation) -> str:
     words = worded(one.action)
     told = words.done if one.state == DONE else f"{words.doing} failed, and everything was put back"
-    return f"{told}, for some sites alone" if one.site else told
+    told = f"{told}, for some sites alone" if one.site else told
+    return f"{told}, but some visitors still wait" if one.result.get("still_waiting_names") else told
 
 
 def _when(one: Operation) -> datetime:
@@ -161,10 +161,9 @@ def _when(one: Operation) -> datetime:
 
 
 def _after(evidence: Evidence, change: Operation) -> Evidence:
-    verified = None if change.site else change.result.get("after")  # of others a change for one says nothing
     evidence = replace(
         evidence,
-        handshakes=tuple(_measured(verified, evidence.responders)),
+        handshakes=tuple(_measured(evidence, change)),
         log=replace(evidence.log, fresh_timeouts=0),
         shield=evidence.shield if change.action in _KEEP_THE_SHIELD else None,
     )
@@ -187,9 +186,16 @@ def _so(on: bool, site: Site, only: str) -> Site:
     return replace(site, stapling=on) if mine else site
 
 
-def _measured(verified: Any, responders: Iterable[ResponderEvidence]) -> Iterable[HandshakeEvidence]:
-    """The handshakes at a change's end. It sees whether staples come; what they say the next check tells."""
-    named = {site.name: one.finding.url for one in responders for site in one.sites}
+def _measured(evidence: Evidence, change: Operation) -> Iterable[HandshakeEvidence]:
+    """The handshakes at a change's end. It sees whether staples come; what they say the next check tells.
+
+    Of others a change for one site says only that they still wait.
+    """
+    if change.site:
+        yield from evidence.handshakes if change.result.get("still_waiting_names") else ()
+        return
+    named = {site.name: one.finding.url for one in evidence.responders for site in one.sites}
+    verified = change.result.get("after")
     for one in verified.get("handshakes", ()) if isinstance(verified, Mapping) else ():
         yield HandshakeEvidence(
             str(one["site"]),

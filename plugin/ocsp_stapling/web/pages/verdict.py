@@ -62,6 +62,19 @@ UNCHECKED = Band(
     "and changes nothing.",
     checked=False,
 )
+
+
+def just_changed(what: str, measured: str) -> Band:
+    """Return the band for the moment after a change, until a check has asked the responders again."""
+    return Band(
+        "calm",
+        "Just changed",
+        f"{what}. {measured}".rstrip(),
+        "What the check before it found may be over by now; the next one tells.",
+        past="it was just changed",
+    )
+
+
 _BY_CAUSE: dict[Cause, tuple[Tone, str]] = {
     Cause.NOT_APPLICABLE: ("calm", "Not affected"),
     Cause.OFF_BY_PLUGIN: ("off", "Stapling is off"),
