@@ -736,6 +736,17 @@ def test_a_row_of_sql_is_read_by_the_line_in_its_last_column(message: str) -> No
         assert [one[1:6] for one in found] == [one[1:6] for one in plain]
 
 
+def test_an_insert_of_several_rows_says_what_each_of_them_says() -> None:
+    rows = ", ".join(
+        f"({at}, 'it', '{line(one)}')".replace("r 'o", "r ''o").replace("m')", "m'')")
+        for at, one in enumerate((UNREACHABLE, SUMMARY, TIMEOUT))
+    )
+    found, paste = read(f"INSERT INTO log (id, host, text) VALUES {rows};\n")
+    assert [one.code for one in found] == ["AH01974", "AH01941", "AH01985"]
+    assert found[0].responder == "ocsp.example.com"
+    assert not paste.unclear
+
+
 NOT_THEIRS = {
     "Nov 22 03:04:05 h2o mydaemon[7]: OCSP stapling broke": "mydaemon",
     "Nov 22 03:04:05 nginx-1 mydaemon[7]: OCSP stapling broke": "mydaemon",

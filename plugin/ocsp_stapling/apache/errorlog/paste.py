@@ -42,9 +42,10 @@ _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORE
 """Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[")
 _BREAK = re.compile(
-    rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"], ?['\"](?=\[[A-Z][a-z]{2} )", re.IGNORECASE
+    rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"]\)?, ?(?:\([^()'\"]{0,200})?['\"](?=\[[A-Z][a-z]{2} )",
+    re.IGNORECASE,
 )
-"""How a page, an old Macintosh, a string of JSON and a list of Python end a line within one of ours."""
+"""How a page, an old Macintosh, a string of JSON, a list of Python and a row of SQL end a line within one of ours."""
 _CONTAINER = re.compile(
     rb"(?P<head>\d{4}-\d\d-\d\dT\S{8,30} (?P<stream>stdout|stderr) )(?P<flag>[FP]) (?P<text>.*)", re.DOTALL
 )

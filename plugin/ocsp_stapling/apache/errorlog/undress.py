@@ -75,9 +75,8 @@ _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
 _TAIL = re.compile(
     rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z"
 )
-_INSERT = re.compile(rb"INSERT\s+INTO\b", re.IGNORECASE)
 _END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
-"""How a row of SQL begins, and ends where the line stands in its last column."""
+"""How a row of SQL ends that has the line in its last column."""
 _MESSAGES = (
     *(
         "log",
@@ -128,8 +127,6 @@ def bare(raw: bytes) -> bytes:
     if not line.isascii():
         line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
     line = _MISREAD.sub(rb"AH0\1", line.strip())
-    if _INSERT.match(line):
-        line = _END_OF_ROW.sub(b"", line).replace(b"''", b"'")
     if _IN_A_URL.fullmatch(line):
         line = unquote_to_bytes(line)
     line = _HEADING.sub(b"", _unmarked(_first_cell(_in_columns(line))), count=1)
@@ -141,7 +138,8 @@ def bare(raw: bytes) -> bytes:
             line = line[name.end() :]
         if line == before:
             break
-    return _TAIL.sub(b"", without_prefix(line))
+    line = without_prefix(line)
+    return _TAIL.sub(b"", _END_OF_ROW.sub(b"", line) if HEADER.match(line) else line)
 
 
 def _narrow(wide: re.Match[bytes]) -> bytes:
