@@ -86,6 +86,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "in round brackets": lambda text: f"(12) {text}",
     "numbered with a bar": lambda text: f"  12 | {text}",
     "row of a page's table": lambda text: f"<tr><td>12</td><td>{text}</td></tr>",
+    "of a list of JSON's": lambda text: json.dumps([{"id": 1}, {"message": text}, {"id": 2}]),
     "in an element of XML": lambda text: f"<m><t>1</t><message><![CDATA[{text}]]></message></m>",
     "of a platform's JSON": lambda text: json.dumps({"category": "Logs", "resultDescription": text}),
     "row of a Markdown table": lambda text: f"| 12 | {text} |",
@@ -125,7 +126,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "before other columns": lambda text: f"{text}\tweb1\terror_log",
     "first of the cells": lambda text: f'"{text}","web1","2026-11-22"',
     "of a log shipper in short": lambda text: json.dumps({"short_message": text[:30], "full_message": text}),
-    "counted by a report": lambda text: f"    {text}: 3 Time(s)",
+    "counted by a report": lambda text: f"    {text}: 1 Time(s)",
     "in a mail of quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
     "of a list in YAML": lambda text: "- '" + text.replace("'", "''") + "'",
     "journald's bytes": lambda text: json.dumps({"MESSAGE": list(text.encode())}),
@@ -266,6 +267,7 @@ SENTENCES_WITH_A_MESSAGE = (
     'Since Monday "stapling_renew_response: responder error" comes again and again.',
     "He wrote \u201estapling_renew_response: responder error\u201c, no more.",
     "Only stapling_renew_response: responder error, ten times a minute.",
+    f'ssl - Apache: "{SUMMARY}" - Questions and answers',
     "We see (70007)The timeout specified has expired: error reading response from OCSP server a lot.",
     f"<p>Is <code>{SUMMARY}</code> bad?</p>",
     "| `AH01941: stapling_renew_response: resp` | the responder is down | turn it off |",
@@ -331,10 +333,14 @@ SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
         (f"{SYSLOG}message repeated 3 times: [ [ssl:error] [pid 7] {SUMMARY}]", 3),
         (f"{SYSLOG}sshd is well\nNov 22 03:04:06 web1 last message repeated 3 times", 0),
         (f"[{SYSLOG}] [php:error] [pid 7] httpd: message repeated 3 times: [ [ssl:error] {SUMMARY}]", 0),
+        (f"    {line(SUMMARY)}: 3 Time(s)", 3),
+        (f"     12 {line(SUMMARY)}", 12),
+        (f"     12\t{line(SUMMARY)}", 1),
+        (f"  12 {line(SUMMARY)}", 1),
         (f"{SYSLOG}message repeated 0 times: [ [ssl:error] [pid 7] {SUMMARY}]", 1),
     ],
 )
-def test_what_syslog_says_came_again_counts_as_often(told: str, count: int) -> None:
+def test_what_a_program_says_came_again_counts_as_often(told: str, count: int) -> None:
     found, _ = read(f"{told}\n")
     assert [entry.kind for entry in found] == [Kind.SUMMARY] * count
 
@@ -349,6 +355,7 @@ def test_how_often_syslog_may_say_so_is_bounded() -> None:
     [
         f'"2026-11-22T03:04:05","web1","{SUMMARY}"',
         f"2026-11-22 03:04:05\tError\t192.0.2.1\t\t{SUMMARY}",
+        f"| [Sun Nov 22 03:04:05 2026] | ssl:error | {SUMMARY} |",
         json.dumps({"@timestamp": "2026-11-22T03:04:05", "log": {"level": "error"}, "message": SUMMARY}),
     ],
 )

@@ -41,7 +41,9 @@ _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
 )
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
-_IN_A_PROGRAM = re.compile(rb"(?:\w\(|[\[{=])[ \t]*[\"'`]{1,3}\Z|[,:(][ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z")
+_IN_A_PROGRAM = re.compile(
+    rb"(?:\w\(|[\[{=])[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z"
+)
 _GOES_ON_AS_A_PROGRAM = re.compile(rb"[\"'][ \t]*(?:\)+[;{]?\Z|[;+]|\\n|,\Z)")
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 MENTION = re.compile(

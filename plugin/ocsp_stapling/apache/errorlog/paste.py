@@ -50,13 +50,18 @@ _CONTAINER = re.compile(
     rb"(?P<head>\d{4}-\d\d-\d\dT\S{8,30} (?P<stream>stdout|stderr) )(?P<flag>[FP]) (?P<text>.*)", re.DOTALL
 )
 """A line as container runtimes keep it: P is one that goes on in the next."""
-_AGAIN = re.compile(
-    rb"[\w:., +/@<>-]{0,100}?(?:\b(?:httpd|apache2?(?:ctl)?)(?:\[\d{1,10}\])?: "
-    rb"message repeated (\d{1,6}) times: \[ ?(.*)\]"
-    rb"|\blast message repeated (\d{1,6}) times?(?: ---)?)\Z",
-    re.DOTALL,
+_BEFORE = rb"[\w:., +/@<>-]{0,100}?\b"
+_AGAIN = tuple(
+    re.compile(pattern + rb"\Z", re.DOTALL)
+    for pattern in (
+        _BEFORE + rb"last message repeated (?P<times>\d{1,6}) times?(?: ---)?(?P<line>)",
+        _BEFORE + rb"(?:httpd|apache2?(?:ctl)?)(?:\[\d{1,10}\])?: message repeated (?P<times>\d{1,6}) times: "
+        rb"\[ ?(?P<line>.*)\]",
+        rb"(?=.{7} \S) {0,6}(?P<times>\d{1,7}) (?P<line>.*)",
+        rb"(?P<line>.*): {1,3}(?P<times>\d{1,6}) Time\(s\)",
+    )
 )
-"""How syslog says that a line came again: with the line, or behind it."""
+"""How syslog says that a line came again (behind it or with it), and how `uniq -c` and logwatch count lines."""
 _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
     rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
@@ -97,14 +102,14 @@ class Paste:
         yield from self._settle()
 
     def _take_again(self, raw: bytes, number: int) -> Iterator[Entry]:
-        """Take a line, or once more what the last one said, as often as syslog says."""
-        again = _AGAIN.match(raw) if b" repeated " in raw else None
-        behind = again is not None and not again[2]
-        said = list(self._settle() if behind else self._take(again[2] if again else raw, number))
+        """Take a line, and once more what it or the last one said, as often as a program has counted it."""
+        again = next((found for way in _AGAIN if (found := way.match(raw))), None)
+        behind = again is not None and not again["line"]
+        said = list(self._settle() if behind else self._take(again["line"] if again else raw, number))
         yield from said
         self._last = said[-1:] or (self._last if behind else [])
         if again:
-            times = max(0, min(int(again[1] or again[3]) - bool(again[2]), self._repeats))
+            times = max(0, min(int(again["times"]) - bool(again["line"]), self._repeats))
             self._repeats -= times
             yield from self._last * times
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -64,7 +65,7 @@ _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
 _COLUMNS = re.compile(
-    rb"(?:\"?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,12}?))?"
+    rb"(?:[|\"]? ?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,12}?|\[[A-Z][a-z]{2} [\w :.]{15,30}\]))?"
     rb"(?:\"?[\w:. /-]{0,40}\"?[\t|;,]){1,8} *\"?(?=AH\d{5}: )"
 )
 """Date, level, module and process in columns of their own, as panels and tables of CSV show them."""
@@ -72,9 +73,7 @@ _LOGFMT = re.compile(
     rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
 )
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
-_TAIL = re.compile(
-    rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|: +\d{1,9} Time\(s\)|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z"
-)
+_TAIL = re.compile(rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
 _END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
 """How a row of SQL ends that has the line in its last column."""
 _MESSAGES = (
@@ -94,6 +93,7 @@ _MESSAGES = (
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
+_JSON = json.JSONDecoder()
 _DEEPEST = 3
 _LONGEST_PREFIX = 200
 _DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
@@ -204,18 +204,26 @@ def without_prefix(line: bytes) -> bytes:
 
 def _message_of(line: bytes, at: int) -> bytes:
     """Return the log's own line out of an object of JSON that begins there, as shippers of logs write them."""
-    try:
-        found = json.loads(line[at:])
-    except (ValueError, RecursionError):
-        return line
+    whole, texts = line.decode("utf-8", "surrogateescape"), []
+    at = len(line[:at].decode("utf-8", "surrogateescape"))
+    with suppress(ValueError, RecursionError):
+        while at >= 0:
+            found, end = _JSON.raw_decode(whole, at)
+            texts += [_dated(found)]
+            at = whole.find('{"', end)
+    said = [text for text in texts if text]
+    return "\n".join(said).encode("utf-8", "surrogateescape").strip() if said else line
+
+
+def _dated(found: Any) -> str | None:
+    """Return the line that an object holds, with the object's own time where it tells none."""
     text = _text_of(found, _DEEPEST)
     times = (
         (found.get(name) for name in _TIMES)
         if text and not HEADER.match(text.encode(errors="replace"))
         else ()
     )
-    text = next((f"{time} {text}" for time in times if isinstance(time, str)), text)
-    return text.encode("utf-8", "surrogateescape").strip() if text is not None else line
+    return next((f"{time} {text}" for time in times if isinstance(time, str)), text)
 
 
 def _text_of(found: Any, depth: int) -> str | None:
