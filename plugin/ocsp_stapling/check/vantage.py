@@ -56,7 +56,7 @@ class PastedReply:
 def question_id(target: Target) -> str:
     """Return what ties a pasted result to the question it answers: 16 hexadecimal digits."""
     certificate = target.certificate.fingerprint if target.certificate else ""
-    return hashlib.sha256(f"{target.url}\n{certificate}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{target.url}\n{certificate}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def command(target: Target, address: str, seconds: int = _SECONDS) -> str:

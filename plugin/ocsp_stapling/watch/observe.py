@@ -72,13 +72,18 @@ def reading(check: Document, now: float) -> Reading:
     # What it says of one certificate is no word on the responder where that was asked about others, too.
     several_last = sorted(check["responders"], key=lambda one: not one["serial"])
     addresses = {
-        f"{str(one['url'])[:_URL_LENGTH]} {found['address']}": (str(found["outcome"]), _milliseconds(found))
+        f"{_url(one)} {found['address']}": (str(found["outcome"]), _milliseconds(found))
         for one in several_last
         for found in one["addresses"] or [{"address": "-", "outcome": one["outcome"], "http_ms": None}]
     }
     # An outage of the server is one that turning off would end; anything else that is slow is noise here.
     severity = "failing" if check["severity"] == "stalling" and not is_stalled(check) else check["severity"]
     return Reading(now, check["cause"], severity, check["configuration"]["stapling"], addresses)
+
+
+def _url(one: Document) -> str:
+    """As the database takes it: a line of Apache's files may hold bytes that are no UTF-8 (lone surrogates here)."""
+    return str(one["url"])[:_URL_LENGTH].encode("utf-8", "replace").decode()
 
 
 def is_stalled(check: Document) -> bool:

@@ -15,6 +15,7 @@ from ocsp_stapling.check.diagnosis import diagnose
 from ocsp_stapling.check.evidence import ConfigurationEvidence, ResponderEvidence, Site
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome
 from ocsp_stapling.settings import WatchSettings
+from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.observe import is_stalled, observe, reading
 from ocsp_stapling.watch.policy import ActionKind, Observation, State, Wishes, decide, switched
 from tests.unit.check.diagnosis.made import V4, address, evidence, responder
@@ -173,3 +174,13 @@ def test_what_a_responder_says_of_one_certificate_is_no_word_on_the_responder() 
         "configuration": {"stapling": "on"},
     }
     assert [outcome for outcome, _ in reading(check, 1.0).addresses.values()] == ["ok"]
+
+
+def test_a_url_with_bytes_that_are_no_utf8_costs_no_pass_of_the_watch(tmp_path: Path) -> None:
+    """As SSLStaplingForceURL hands it on: the watch could then neither turn off nor on again."""
+    one = responder(v4=Outcome.REPLY_TIMEOUT)
+    found = evidence(replace(one, finding=replace(one.finding, url="http://caf\udce9.example/")))
+    with Memory(tmp_path) as memory:
+        memory.add(reading(report.document(found, diagnose(found)), 1.0))
+        (kept,) = memory.readings()
+    assert kept.outcomes() == {"http://caf?.example/": "reply-timeout"}

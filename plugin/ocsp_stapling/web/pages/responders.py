@@ -137,7 +137,9 @@ def _unfolded(found: _Folded, opened: str) -> list[ResponderRow]:
 
 
 def _anchor(one: ResponderEvidence) -> str:
-    return "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode()).hexdigest()[:10]
+    return (
+        "r-" + hashlib.sha256(f"{one.url}\n{one.issuer}".encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    )
 
 
 def _responder(
