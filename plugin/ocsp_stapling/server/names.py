@@ -24,7 +24,7 @@ def host_name(server_name: str) -> str:
     """Return the name in a ServerName, `[scheme://]host[:port]`, as browsers send it.
 
     Without scheme, port and trailing dot, in lower case, an international name in its ASCII form (RFC 5891, UTS 46:
-    `straße.de` is not `strasse.de`); what has no such form stays as it is written.
+    `straße.de` is not `strasse.de`); what has no such form stays as it is written, but for bytes that are no UTF-8.
     """
     host = server_name.rpartition("://")[2]
     name, colon, port = host.rpartition(":")
@@ -38,7 +38,9 @@ def _label(text: str) -> str:
     try:
         return text if text.isascii() else idna.encode(text, uts46=True).decode()
     except idna.IDNAError:
-        return text
+        return text.encode(
+            "utf-8", "replace"
+        ).decode()  # no browser can send it, and no page or file could hold it
 
 
 @cache

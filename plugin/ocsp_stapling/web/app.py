@@ -24,6 +24,13 @@ HEADERS = {
 }
 
 
+class PageResponse(Response):
+    """An answer in UTF-8: for bytes in Apache's files that are none (lone surrogates here) stand question marks."""
+
+    def set_data(self, value: bytes | str) -> None:
+        super().set_data(value.encode("utf-8", "replace") if isinstance(value, str) else value)
+
+
 def create_app(
     settings: Settings,
     *,
@@ -33,6 +40,7 @@ def create_app(
 ) -> Flask:
     """Return the application. `register` may add further views (tests do); a view without roles is refused."""
     app = Flask(__name__, static_folder=None)
+    app.response_class = PageResponse
     app.config.update(MAX_CONTENT_LENGTH=BODY_LIMIT, MAX_FORM_MEMORY_SIZE=BODY_LIMIT, MAX_FORM_PARTS=1000)
     app.url_map.merge_slashes = False
     tokens = tokens or csrf.FormTokens(csrf.load_key(settings.state_directory))

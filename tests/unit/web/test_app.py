@@ -44,6 +44,11 @@ def trial_views(app: Flask) -> None:
             raise Problem("invalid-input", "The field is wrong.", "secret detail")
         return see_other("trial", name="after")
 
+    @app.get("/trial/odd")
+    @operators_and_viewers
+    def odd() -> str:
+        return "caf\udce9.example"
+
     @app.get("/trial/broken")
     @operators_and_viewers
     def broken() -> str:
@@ -205,6 +210,12 @@ def test_an_unforeseen_exception_is_one_sentence_and_its_message_is_not_logged(
     for told in (caplog.text, answer.text):
         assert "the-posted-secret" not in told
         assert "Traceback" not in told
+
+
+def test_a_name_with_bytes_that_are_no_utf8_costs_no_page(app: Flask) -> None:
+    """As a ServerName or a directive in Apache's files hands it on."""
+    answer = get(app, "p=trial/odd", OPERATOR)
+    assert (answer.status_code, answer.text) == (200, "caf?.example")
 
 
 def test_a_problem_is_a_sentence_and_its_detail_is_for_operators(app: Flask) -> None:
