@@ -308,7 +308,7 @@ class Parent:
         """Serve until a signal ends this; workers leave when it is gone, however it went."""
         try:
             # Before anybody can connect: a refused connection costs a visitor a millisecond, an unanswered one more.
-            while not self.reader.refresh(time.monotonic(), []):
+            while not self.reader.refresh(time.monotonic(), []) and self.reader.paper >= 0:
                 time.sleep(0.005)
             self.listener.listen(BACKLOG)
             self._renew()

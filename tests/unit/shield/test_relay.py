@@ -46,15 +46,13 @@ QUESTION = ocsp_request(LEAF, ISSUER)
 class Relay:
     """A relay in a process of its own."""
 
-    def __init__(self, directory: Path, by_command: bool = False) -> None:
+    def __init__(self, directory: Path, code: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        words = relay.command(str(directory), self.port)
-        if by_command:
-            code = "from ocsp_stapling.cli import program; program()"
-            words = [sys.executable, "-c", code, "shield", "serve", "--directory", str(directory)]
-            words += ["--port", str(self.port)]
+        words = [sys.executable, "-c", code, str(directory), str(self.port)]
+        if not code:
+            words = relay.command(str(directory), self.port)
         self.process = subprocess.Popen(words)
         deadline = time.monotonic() + 10
         while not answers(self.port) or len(self.workers()) < relay.WORKERS:
@@ -303,6 +301,18 @@ def test_answers_that_cannot_be_read_leave_those_before_and_are_read_later(
     assert reader.book.answer(QUESTION, now) == ANSWER
 
 
+def test_where_answers_cannot_be_read_at_all_everybody_is_answered_all_the_same(held: Path) -> None:
+    """A refused connection costs Apache lines in its log and is asked anew at every handshake."""
+    code = "import sys; from ocsp_stapling.shield import book, relay; book.write = None; "
+    code += "sys.exit(relay.main(sys.argv[1], int(sys.argv[2])))"
+    made = Relay(held, code)
+    try:
+        assert made.ask(QUESTION) == TRY_LATER
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
 def read_by(reader: relay.BookReader, now: float) -> bool:
     """Have it read what changed; return whether there is a new book."""
     assert not reader.refresh(now, [])
@@ -408,7 +418,9 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(
 
 
 def test_the_command_becomes_the_relay_and_keeps_nothing_of_itself(held: Path) -> None:
-    made = Relay(held, by_command=True)
+    code = "import sys; from ocsp_stapling.cli import program; "
+    code += "sys.argv[1:] = 'shield', 'serve', '--directory', sys.argv[1], '--port', sys.argv[2]; program()"
+    made = Relay(held, code)
     try:
         words = Path(f"/proc/{made.process.pid}/cmdline").read_text().split("\0")[:-1]
         assert words == relay.command(str(held), made.port)
