@@ -208,7 +208,8 @@ def _ending(one: Document) -> str:
 
 def _surroundings(found: Document) -> list[str]:
     configuration, log, host = found["configuration"], found["log"], found["this_server"]
-    rows = [("Stapling", _stapling(configuration)), *_shield(found["shield"]), ("Error log", _log(log))]
+    rows = [("Stapling", _stapling(configuration)), *_alone(found), *_shield(found["shield"])]
+    rows.append(("Error log", _log(log)))
     if told := found["retirement"]["sentence"]:
         rows.append(("OCSP", str(told)))
     rows += [("CA status", f"{one['sentence']}{_link(one)}") for one in found["authorities"]]
@@ -217,6 +218,15 @@ def _surroundings(found: Document) -> list[str]:
     rows += [("Firewall", rule) for rule in rules][:_SHOWN]
     rows += [("Server", "; ".join(filter(None, (host["load_sentence"], host["ipv6_sentence"]))))]
     return [_heading("Around it"), *table(rows).splitlines()]
+
+
+def _alone(found: Document) -> list[tuple[str, str]]:
+    """Sites for which stapling is off alone: whoever turned it off for an outage is to know when that is over."""
+    told = "off alone for {}, whose responder {} {} (ocsp-stapling status: since when, by whom)"
+    return [
+        ("", told.format(listed(one["site_names"]), one["host"], "answers" if one["ok"] else "fails"))
+        for one in found["responders_turned_off"]
+    ]
 
 
 def _shield(found: Document | None) -> list[tuple[str, str]]:

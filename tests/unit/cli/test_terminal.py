@@ -279,3 +279,10 @@ def test_a_check_says_that_the_shield_is_on_and_what_it_holds() -> None:
     told = as_text(result.judged(shielded).document())
     assert re.search(r"Shield +on; 119 of 120 answers held", told)
     assert not re.search(r"^  Shield", as_text(document("healthy")), re.MULTILINE)
+
+
+def test_a_check_names_the_sites_that_are_off_alone_and_says_whether_their_responder_answers() -> None:
+    one = made.responder("ocsp.own.example", 1)
+    told = as_text(result.judged(replace(made.healthy(), turned_off=(one,))).document())
+    assert f"off alone for {one.sites[0].name}, whose responder ocsp.own.example answers" in told
+    assert "off alone" not in as_text(document("healthy"))
