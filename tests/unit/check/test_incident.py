@@ -396,13 +396,14 @@ def test_the_times_in_which_visitors_were_hit_leave_out_those_in_which_stapling_
     change(tmp_path, "off", 2)
     change(tmp_path, "on", 60, then="on")
     (quiet,) = incidents(tmp_path)
-    assert words.sentence(quiet) == f"Sites waited more than 3.5 s from {at(0)} to {at(2, 0)}."
+    off = f"stapling was off from {at(2, 0)} to {at(60, 0)}"
+    assert words.sentence(quiet) == f"Sites waited more than 3.5 s from {at(0)} to {at(2, 0)}; {off}."
     look(tmp_path, stalled(DEAD), 62)
     look(tmp_path, evidence(FINE), 65)
     (one,) = incidents(tmp_path)
     assert words.sentence(one) == (
         f"Sites waited more than 3.5 s from {at(0)} to {at(2, 0)} and from {at(62, 0)} to {at(65, 0)}; "
-        f"over since {at(65, 0)}."
+        f"{off}; over since {at(65, 0)}."
     )
     with Journal(tmp_path) as journal:
         assert "| visitors were hit for | at least 5 minutes (until " in report(one, journal.operations())
@@ -632,3 +633,17 @@ def test_a_name_with_bytes_that_are_no_utf8_costs_neither_check_nor_record(tmp_p
     (one,) = incidents(tmp_path)
     assert repr(odd)[1:-1] in repr(one)
     assert result.load(tmp_path) is not None
+
+
+def test_that_stapling_was_off_is_told_also_when_it_was_turned_on_before_anybody_looked(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0)
+    change(tmp_path, "off", 1)
+    change(tmp_path, "on", 6, then="on")
+    told = f"stapling was off from {at(1, 0)} to {at(6, 0)}"
+    assert told in words.sentence(incidents(tmp_path)[0])
+    look(tmp_path, evidence(FINE, BETA), 7)
+    (one,) = incidents(tmp_path)
+    assert one.ended is not None
+    assert told in words.sentence(one)

@@ -273,7 +273,7 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
         return now
     if now.healed is not None:
         return _over(now, at, f"It healed, and {operation.who} turned stapling on again.")
-    return replace(now, off_since=None, off_by="", seen=at)
+    return replace(now, off_since=None, off_by="", was_off=Span(now.off_since, at, at), seen=at)
 
 
 def _all_served(operation: Operation) -> bool:

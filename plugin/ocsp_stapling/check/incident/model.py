@@ -102,6 +102,8 @@ class Incident:
     off_since: float | None = None
     off_by: str = ""
     relief: str = "off"
+    was_off: Span | None = None
+    """The last time in which it was so, ended by somebody before anybody saw that it had healed."""
     singles: tuple[SingleRelief, ...] = ()
     healed: float | None = None
     good_passes: int = 0

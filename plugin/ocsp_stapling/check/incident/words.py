@@ -99,6 +99,9 @@ def trouble(one: Trouble) -> str:
 
 def switched(one: Incident, named: bool) -> str:
     """Return what was done for all at once, by whom if `named`; "" if nothing was."""
+    if one.off_since is None and one.was_off is not None:
+        what = "stapling was off" if one.relief == OFF else "the shield was on"
+        return f"{what} {_span(one, one.was_off.began, one.was_off.ended, '')}"
     if one.off_since is None:
         return ""
     whom = f" by {one.off_by}" if named and one.off_by else ""
