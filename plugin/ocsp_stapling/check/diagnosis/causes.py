@@ -30,6 +30,7 @@ _REFUSING, _PROXY_LOGIN, _PORTAL = (
 )  # HTTP: the class of refusals, and what only a proxy or portal says
 _UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE})
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
+_TIMES = frozenset({Outcome.STALE, Outcome.NOT_YET_VALID})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
 _EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
 _ALLOW = "If the authority is your own, name its network in allow_networks (config.toml, [probe])."
@@ -372,7 +373,7 @@ def _in_trouble(one: ResponderEvidence, around: Surroundings) -> str:
 
 def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """Answers from the past or the future: of one authority its own fault, of several this server's clock."""
-    if outcome not in (Outcome.STALE, Outcome.NOT_YET_VALID):
+    if outcome not in _TIMES:
         return None
     ahead = around.clock_ahead
     wrong = ahead is not None and abs(ahead) >= _WRONG_CLOCK_SECONDS
@@ -408,6 +409,8 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
+    if outcome in _TIMES and around.some_good:
+        why = (f"{outcome.sentence.partition(':')[0]}; by this server's clock others give right ones.",)
     if outcome is Outcome.NOT_OCSP:
         why += tuple(capital(found.detail) for found in failing(one) if found.detail)
     about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
