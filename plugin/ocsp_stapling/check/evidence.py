@@ -313,5 +313,5 @@ class Evidence:
 
     @property
     def site_count(self) -> int:
-        """How many TLS virtual hosts Apache serves."""
-        return len(self.names)
+        """How many TLS virtual hosts Apache serves; of evidence that 0.1.0 kept, which has no names: at least."""
+        return len(self.names) or len(self.stapling)
