@@ -285,9 +285,10 @@ def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
 
 
 def _turning_on(names: Sequence[str]) -> str:
-    """The commands for a few sites, and how many more need theirs."""
-    commands = ", ".join(f"ocsp-stapling on --site {name}" for name in names[:_NAMED])
-    rest = len(names) - _NAMED
+    """The commands for a few sites, one for all ports of a name, and how many more need theirs."""
+    sites = once([name.partition(":")[0] for name in names])
+    commands = ", ".join(f"ocsp-stapling on --site {name}" for name in sites[:_NAMED])
+    rest = len(sites) - _NAMED
     return f"{commands} and so for {rest} more" if rest > 0 else commands
 
 

@@ -249,6 +249,13 @@ MADE: dict[str, Evidence] = {
             max_age=SteeringLine("SSLStaplingResponseMaxAge", "36000", "/x.conf:5")
         ),
     ),
+    "a site that must staple does not on two ports": evidence(
+        FINE,
+        strict_off=tuple(replace(STRICT_OFF[0], name=f"gamma0.example:{port}") for port in (443, 2083)),
+        turned_off=(
+            replace(responder("gamma"), sites=(Site("gamma0.example:443"), Site("gamma0.example:2083"))),
+        ),
+    ),
     "many sites that must staple do not": evidence(
         FINE,
         strict_off=tuple(
