@@ -275,7 +275,7 @@ def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     if found.severity not in (Severity.NONE, Severity.NOISE):
         return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
     places = listed([site.where for site in sites])
-    lines = "that line" if len(sites) == 1 else "these lines"
+    lines = "that line" if len({site.where for site in sites}) == 1 else "these lines"
     where = f"Take {lines} out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
     return Diagnosis(
         Cause.MUST_STAPLE_OFF, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, told,
