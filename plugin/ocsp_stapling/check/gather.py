@@ -98,7 +98,7 @@ class _Survey:
     def _gather(self, state: ServerState, served: Served) -> Evidence:
         worker = network.worker_of(state.tree)
         probe = self._part("The probe of the responders", lambda: self._probe(served, state))
-        names = self._part("Name resolution", lambda: check_names(_hosts(served.subjects), self.settings))
+        names = self._part("Name resolution", lambda: self._names(served))
         pages = self._part("The authorities' status pages", lambda: self._pages(served))
         logs = error_logs(state)
         log = self._part("The error log", lambda: self.request.read_log(logs, self.now))
@@ -138,6 +138,11 @@ class _Survey:
     def _complete(self, evidence: Evidence, served: Served) -> Evidence:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
         return replace(evidence, problems=problems, seconds=time.monotonic() - self.began)
+
+    def _names(self, served: Served) -> tuple[NameCheck, ...]:
+        chosen = self.settings.probe
+        seconds = min(2 * chosen.timeout_seconds, chosen.deadline_seconds)
+        return check_names(_hosts(served.subjects), chosen.public_resolvers, seconds)
 
     def _shield(self, state: ServerState) -> Part[Standing | None]:
         return self._part("The shield", lambda: surroundings.read_shield(state, self.settings))

@@ -18,8 +18,6 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from ocsp_stapling.settings import Settings
-
 SYSTEM = "system"
 DNS_PORT = 53
 HOSTS = Path("/etc/hosts")
@@ -94,7 +92,8 @@ class NameCheck:
 
 def check_names(
     names: Iterable[str],
-    settings: Settings,
+    public: Sequence[str],
+    seconds: float,
     *,
     hosts: Path = HOSTS,
     resolv_conf: Path = RESOLV_CONF,
@@ -102,13 +101,11 @@ def check_names(
 ) -> tuple[NameCheck, ...]:
     """Return a check of each name (the first 64), all questions side by side; never raises, never hangs.
 
-    Takes at most the shorter of two probe time-outs and the probe deadline of the settings. Public resolvers
-    are asked only if configured. A question without an answer by then is TIMED_OUT.
+    Takes at most so many seconds; a question without an answer by then is TIMED_OUT. `public` are resolvers of others
+    to ask as well.
     """
     asked = tuple(dict.fromkeys(names))[:_NAMES]
     own = read_resolv_conf(resolv_conf).nameservers
-    public = settings.probe.public_resolvers
-    seconds = min(2 * settings.probe.timeout_seconds, settings.probe.deadline_seconds)
     questions: dict[tuple[str, str], Callable[[], NameAnswer]] = {}
     for name in asked:
         questions[name, SYSTEM] = _asking_system(name)

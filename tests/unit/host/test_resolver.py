@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import threading
 import time
@@ -22,7 +21,6 @@ from ocsp_stapling.host.resolver import (
     ask_system,
     check_names,
 )
-from ocsp_stapling.settings import ProbeSettings, Settings
 from tests.unit.host.dns_server import Reply, code, dns_server, zone
 from tests.unit.host.namespace import in_namespace, needs_namespace
 
@@ -83,9 +81,6 @@ def checked(
 ) -> tuple[NameCheck, ...]:
     (tmp_path / "hosts").write_text(hosts)
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-    settings = Settings(
-        probe=ProbeSettings(timeout_seconds=1, deadline_seconds=30, public_resolvers=("127.0.0.2",))
-    )
     with (
         dns_server(ours) as port,
         dns_server(theirs, "127.0.0.2", port),
@@ -93,7 +88,12 @@ def checked(
     ):
         patch.setattr(resolver, "ask_system", lambda name: system)
         return check_names(
-            names, settings, hosts=tmp_path / "hosts", resolv_conf=tmp_path / "resolv.conf", port=port
+            names,
+            ["127.0.0.2"],
+            2.0,
+            hosts=tmp_path / "hosts",
+            resolv_conf=tmp_path / "resolv.conf",
+            port=port,
         )
 
 
@@ -214,10 +214,9 @@ def test_stuck_resolver_does_not_hold_the_answer(monkeypatch: pytest.MonkeyPatch
         raise socket.gaierror(socket.EAI_AGAIN, "again")
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
-    settings = Settings(probe=ProbeSettings(timeout_seconds=0.2, deadline_seconds=0.5, public_resolvers=()))
     started = time.monotonic()
     checks = check_names(
-        [f"{n}.example.com" for n in range(100)], settings, resolv_conf=tmp_path / "none", port=9
+        [f"{n}.example.com" for n in range(100)], (), 0.4, resolv_conf=tmp_path / "none", port=9
     )
     release.set()
     assert len(checks) == 64
@@ -227,12 +226,10 @@ def test_stuck_resolver_does_not_hold_the_answer(monkeypatch: pytest.MonkeyPatch
 
 REAL = """
 from ocsp_stapling.host.resolver import check_names
-from ocsp_stapling.settings import *
 from tests.unit.host.dns_server import dns_server, zone
-settings = Settings(probe=ProbeSettings(timeout_seconds=1, deadline_seconds=20, public_resolvers=("127.0.0.54",)))
 good = zone({{"ocsp.example.com": ["93.184.216.34"]}})
 with dns_server(zone({ours}), "127.0.0.53", 53), dns_server(good, "127.0.0.54", 53):
-    (c,) = check_names(["ocsp.example.com"], settings)
+    (c,) = check_names(["ocsp.example.com"], ["127.0.0.54"], 2.0)
     show([c.verdict.value, c.system.outcome.value, list(c.system.addresses)])
 """
 FILES = """
@@ -262,6 +259,5 @@ def test_the_real_resolver_of_a_server(
 
 
 def test_no_public_resolver_is_asked_unless_configured(tmp_path: Path) -> None:
-    settings = dataclasses.replace(Settings(), probe=ProbeSettings(timeout_seconds=0.2, public_resolvers=()))
-    (found,) = check_names(["localhost"], settings, resolv_conf=tmp_path / "none", port=9)
+    (found,) = check_names(["localhost"], (), 0.4, resolv_conf=tmp_path / "none", port=9)
     assert found.public == ()
