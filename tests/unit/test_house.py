@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parents[2] / "plugin/ocsp_stapling"
@@ -32,3 +33,22 @@ def test_no_two_classes_have_one_name() -> None:
     named = Counter(each.name for _, each in definitions() if isinstance(each, ast.ClassDef))
     assert len(named) > 200
     assert [name for name, count in named.items() if count > 1] == []
+
+
+def imported(source: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, be it where it begins, in a function, or for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{each.name}" for each in node.names}
+            found |= (whole & modules.keys()) or ({node.module} & modules.keys())
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    paths = sorted(CODE.rglob("*.py"))
+    named = {path: ".".join(path.relative_to(CODE.parent).with_suffix("").parts) for path in paths}
+    modules = {name.removesuffix(".__init__"): path for path, name in named.items()}
+    graph = {name: imported(path, modules) for name, path in modules.items()}
+    assert sum(map(len, graph.values())) > 500
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
