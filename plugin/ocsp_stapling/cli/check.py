@@ -173,9 +173,9 @@ def run_check(
         # The page follows a check by its progress; at a terminal people watch the line that is overwritten.
         result.store(configured.state_directory, check, "page" if progress else "check")
     except OSError as error:
-        _line(
-            f"ocsp-stapling: This result is not kept ({error.strerror}): page and status show the one before it."
-        )
+        if progress is None:
+            what = f"This result is not kept ({error.strerror}): page and status show the one before it."
+            _line(f"ocsp-stapling: {what}")
     return check.document()
 
 

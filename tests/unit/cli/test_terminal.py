@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,9 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from ocsp_stapling import cli, settings
-from ocsp_stapling.check import result
+from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.check import gather, result
 from ocsp_stapling.cli import check as face
-from ocsp_stapling.cli import output, status
+from ocsp_stapling.cli import history, output, status
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.metrics import metrics
 from ocsp_stapling.cli.ticket import ticket
@@ -286,3 +288,46 @@ def test_a_check_names_the_sites_that_are_off_alone_and_says_whether_their_respo
     told = as_text(result.judged(replace(made.healthy(), turned_off=(one,))).document())
     assert f"off alone for {one.sites[0].name}, whose responder ocsp.own.example answers" in told
     assert "off alone" not in as_text(document("healthy"))
+
+
+def test_a_result_that_cannot_be_kept_is_told_all_the_same_and_that_the_page_shows_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(gather, "survey", lambda _request: made.healthy())
+    monkeypatch.setattr(result, "store", full)
+    found = face.run_check(settings.Settings(state_directory=tmp_path))
+    assert found["cause"] == "healthy"
+    told = "This result is not kept (No space left on device): page and status show the one before it."
+    assert told in capsys.readouterr().err
+
+
+def test_a_history_that_is_lost_is_not_told_as_nothing_switched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = settings.Settings(state_directory=tmp_path)
+    with Journal(tmp_path) as journal:
+        history._show_all(journal, 5, as_json=False, settings=shown)
+    assert "Nothing was switched yet." in capsys.readouterr().out
+    (tmp_path / "journal.sqlite").write_bytes(b"damaged " * 1000)
+    with Journal(tmp_path):
+        pass
+    with Journal(tmp_path) as journal:
+        history._show_all(journal, 5, as_json=False, settings=shown)
+        assert "was put aside as" in journal.missing
+    assert "Nothing was switched yet." not in capsys.readouterr().out
+    assert status._unknown("managed-block") == "not in the history"
+    assert status._unknown("template") == "none through this plugin"
+
+
+@pytest.mark.parametrize("armed", [True, False])
+def test_the_status_says_that_stapling_returns_by_itself(tmp_path: Path, armed: bool) -> None:
+    shown = settings.Settings(state_directory=tmp_path)
+    with Journal(tmp_path) as journal:
+        plan = {"stapling_then": "off", "return_when_healthy": armed}
+        journal.finish(journal.begin("off", "root", "", plan, ()).id, "done", {})
+    assert ("healthy 0 of 3 looks" in status._return(shown, "off")) is armed
+    assert status._return(shown, "on") == ""
