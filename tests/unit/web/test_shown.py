@@ -13,11 +13,12 @@ from ocsp_stapling.change.jobs import Progress
 from ocsp_stapling.change.journal import Step
 from ocsp_stapling.check import report
 from ocsp_stapling.check.diagnosis import Action, Cause, Severity, diagnose
+from ocsp_stapling.check.diagnosis.explanation import answers
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
 from ocsp_stapling.check.incident import Incident
 from ocsp_stapling.check.incident.model import Span
 from ocsp_stapling.check.ticket import ticket
-from ocsp_stapling.shield.standing import ShieldEvidence
+from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
 from ocsp_stapling.web import assets
 from ocsp_stapling.web.pages import chart, guide, operations, overview, verdict
 from ocsp_stapling.web.pages.operations import ARM, Act, operation_view
@@ -451,3 +452,15 @@ def test_where_visitors_notice_nothing_the_kicker_says_what_there_is_to_notice()
         "Visitors notice nothing, a responder is slow"
     )
     assert kicker(replace(made.failing(), shield=shield)) == "Visitors notice nothing, a responder fails"
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_viewer_is_not_told_that_answers_are_held_where_some_of_theirs_are_not(missing: int) -> None:
+    failing = made.failing()
+    bad = next(one for one in failing.responders if not answers(one.finding))
+    end = made.NOW + timedelta(days=5)
+    held = ShieldedResponder(bad.finding.host, missing_count=missing, earliest_end=end)
+    shield = ShieldEvidence(True, 80, 120, earliest_end=end, responders=(held,))
+    found = diagnose(viewer_of(bad.sites[1].name, replace(failing, shield=shield)))
+    assert "answers are held" in found.sentence
+    assert ("for some of these certificates, not for all" in found.sentence) is bool(missing)

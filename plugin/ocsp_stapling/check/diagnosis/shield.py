@@ -69,7 +69,8 @@ def _down(held: str, found: Diagnosis, measured: Measured) -> Diagnosis:
 
 def _held(evidence: Evidence, shield: ShieldEvidence) -> str:
     if evidence.unseen is not None:  # how many certificates this server has is not told
-        return "answers are held"
+        some = any(one.missing_count for one in shield.responders)
+        return f"answers are held{' for some of these certificates, not for all' if some else ''}"
     return f"{shield.held_count} of {shield.certificate_count} answers are held"
 
 
