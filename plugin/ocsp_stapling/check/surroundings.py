@@ -35,7 +35,7 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.host.connections import asked_by
 from ocsp_stapling.host.limits import read_load, selinux_denies, tracking_full
 from ocsp_stapling.host.listeners import owner_of
-from ocsp_stapling.host.routes import ipv6_state
+from ocsp_stapling.host.routes import ipv6_kind
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.server.state import ServerState
@@ -234,12 +234,12 @@ def read_shield(server: ServerState, settings: Settings) -> Standing | None:
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
     """Return who holds port 443, whether Apache runs, IPv6 and load."""
-    owner, load, ipv6 = owner_of(), read_load(), ipv6_state()
+    owner, load, ipv6 = owner_of(), read_load(), ipv6_kind()
     return HostEvidence(
         front=owner.server,
         front_sentence=owner.sentence,
         apache_running=parent(Httpd(layout).pid_file(tree), layout.httpd) is not None,
-        ipv6=ipv6.kind,
+        ipv6=ipv6,
         ipv6_sentence=ipv6.sentence,
         load_normal=load.normal,
         load_sentence=load.sentence,

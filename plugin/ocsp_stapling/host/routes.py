@@ -52,15 +52,10 @@ class Ipv6Kind(Enum):
     ROUTE_WITHOUT_ADDRESS = "route-without-address"
     UNKNOWN = "unknown"
 
-
-@dataclass(frozen=True)
-class Ipv6State:
-    """This server's IPv6 as its kernel sees it; whether packets come back only a probe can tell."""
-
-    kind: Ipv6Kind
-    global_addresses: tuple[str, ...]
-    default_route: bool | None
-    sentence: str
+    @property
+    def sentence(self) -> str:
+        """The same in plain words."""
+        return _IPV6_SENTENCES[self]
 
 
 def own_addresses(proc: Path = PROC, nat_table: Path = NAT_TABLE) -> frozenset[IPAddress]:
@@ -150,15 +145,13 @@ def _failed(target: str, error: OSError) -> Route:
     return Route(target, False, "", f"no route to {target}: {why}")
 
 
-def ipv6_state(proc: Path = PROC) -> Ipv6State:
-    """Return whether this server has a global IPv6 address and a way out for it."""
-    addresses = tuple(sorted({str(a) for a in _kernel_ipv6(proc) if a.is_global}))
+def ipv6_kind(proc: Path = PROC) -> Ipv6Kind:
+    """Return whether this server has a global IPv6 address and a way out for it.
+
+    As its kernel sees it; whether packets come back only a probe can tell.
+    """
+    has_address = any(address.is_global for address in _kernel_ipv6(proc))
     route = route_to(SOMEWHERE_ON_IPV6).reachable
-    kind = _ipv6_kind(bool(addresses), route)
-    return Ipv6State(kind, addresses, route, _IPV6_SENTENCES[kind])
-
-
-def _ipv6_kind(has_address: bool, route: bool | None) -> Ipv6Kind:
     if route is None:
         return Ipv6Kind.UNKNOWN
     if has_address:
