@@ -31,7 +31,7 @@ _SAYS = {
 class AuthorityStatus:
     """What an authority says about itself. A verified probe of our own always outranks it.
 
-    `authority` is its name, `url` the page for people (may be empty), `fetched_at` when it was read.
+    `authority` is its name, `url` the page for people (may be empty).
     """
 
     authority: str
@@ -39,7 +39,6 @@ class AuthorityStatus:
     sentence: str
     incidents: tuple[PageIncident, ...]
     url: str
-    fetched_at: datetime
 
 
 def status_of(
@@ -54,9 +53,8 @@ def status_of(
     wanted = {a.status_page: a for a in authorities if _readable(a, settings) and a.status_page not in fresh}
     answers = _read_all(tuple(wanted.values()), settings)
     cache.store({page: found for page, found in answers.items() if isinstance(found, PageReading)}, now)
-    return tuple(
-        _status(a, settings, fresh.get(a.status_page), answers.get(a.status_page), now) for a in authorities
-    )
+    said = answers | {page: reading for page, (reading, _) in fresh.items()}
+    return tuple(_status(a, settings, said.get(a.status_page)) for a in authorities)
 
 
 def _readable(authority: Authority, settings: Settings) -> bool:
@@ -89,21 +87,13 @@ def _read(authority: Authority, fetcher: Fetcher) -> PageReading | str:
         return str(error)
 
 
-def _status(
-    authority: Authority,
-    settings: Settings,
-    cached: tuple[PageReading, datetime] | None,
-    answer: PageReading | str | None,
-    now: datetime,
-) -> AuthorityStatus:
+def _status(authority: Authority, settings: Settings, answer: PageReading | str | None) -> AuthorityStatus:
     if not _readable(authority, settings):
-        return _unknown(authority, _why_not_read(authority, settings), now)
-    if cached is not None:
-        return _known(authority, *cached)
+        return _unknown(authority, _why_not_read(authority, settings))
     if isinstance(answer, PageReading):
-        return _known(authority, answer, now)
+        return _known(authority, answer)
     why = answer or "did not answer in time"
-    return _unknown(authority, f"the status page of {authority.name} {why}: its state is unknown", now)
+    return _unknown(authority, f"the status page of {authority.name} {why}: its state is unknown")
 
 
 def _why_not_read(authority: Authority, settings: Settings) -> str:
@@ -114,17 +104,15 @@ def _why_not_read(authority: Authority, settings: Settings) -> str:
     return f"the status page of {authority.name} can only be read by people"
 
 
-def _unknown(authority: Authority, sentence: str, now: datetime) -> AuthorityStatus:
-    return AuthorityStatus(authority.name, Level.UNKNOWN, sentence, (), authority.status_page, now)
+def _unknown(authority: Authority, sentence: str) -> AuthorityStatus:
+    return AuthorityStatus(authority.name, Level.UNKNOWN, sentence, (), authority.status_page)
 
 
-def _known(authority: Authority, reading: PageReading, at: datetime) -> AuthorityStatus:
+def _known(authority: Authority, reading: PageReading) -> AuthorityStatus:
     sentence = f"the status page of {authority.name} {_SAYS[reading.level]}"
     if reading.incidents and reading.level is not Level.OPERATIONAL:
         sentence += f": {reading.incidents[0].title}"
-    return AuthorityStatus(
-        authority.name, reading.level, sentence, reading.incidents, authority.status_page, at
-    )
+    return AuthorityStatus(authority.name, reading.level, sentence, reading.incidents, authority.status_page)
 
 
 FILE_NAME = "status-pages.json"

@@ -47,7 +47,7 @@ def test_statuspage_is_read(pages: StatusServer, trusting: Settings) -> None:
     status = ask(pages, trusting)
     assert status.level is Level.OUTAGE
     assert status.sentence == "the status page of Example CA reports an outage: OCSP down"
-    assert (status.authority, status.url, status.fetched_at) == ("Example CA", pages.url, NOW)
+    assert (status.authority, status.url) == ("Example CA", pages.url)
 
 
 def test_statusio_page_id_is_discovered_from_the_page(
@@ -252,8 +252,7 @@ def test_answer_is_used_again_for_two_minutes(pages: StatusServer, trusting: Set
     again = ask(pages, trusting, NOW + datetime.timedelta(seconds=119))
     assert again == first
     assert len(pages.requests) == 1
-    later = ask(pages, trusting, NOW + datetime.timedelta(seconds=120))
-    assert later.fetched_at == NOW + datetime.timedelta(seconds=120)
+    ask(pages, trusting, NOW + datetime.timedelta(seconds=120))
     assert len(pages.requests) == 2
 
 
@@ -267,7 +266,7 @@ def test_a_failure_is_not_remembered(pages: StatusServer, trusting: Settings) ->
 def test_an_entry_from_the_future_is_not_used(pages: StatusServer, trusting: Settings) -> None:
     pages.json(SUMMARY, documents.summary())
     ask(pages, trusting)
-    assert ask(pages, trusting, NOW - datetime.timedelta(days=1)).fetched_at < NOW
+    ask(pages, trusting, NOW - datetime.timedelta(days=1))
     assert len(pages.requests) == 2
 
 
