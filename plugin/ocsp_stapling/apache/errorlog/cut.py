@@ -229,7 +229,9 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
 def _any_text(whole: bool) -> re.Pattern[bytes]:
     """What the texts of all rules match: most text is none of them, and a hundred patterns are slow to say so."""
     ways = (way.pattern for rule in RULES.values() for way in _lenient(rule, whole))
-    return re.compile(b"|".join(ways).replace(b"?P<responder>", b"?:"), re.DOTALL | re.IGNORECASE)
+    end = b"" if whole else b"(?=" + _ENDS.pattern + b")"
+    texts = b"|".join(ways).replace(b"?P<responder>", b"?:")
+    return re.compile(b"(?:" + texts + b")" + end, re.DOTALL | re.IGNORECASE)
 
 
 def _function_and_text(text: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from ocsp_stapling.apache.errorlog.codes import Scope
+from ocsp_stapling.apache.errorlog.codes import RULES, Scope
 from ocsp_stapling.apache.errorlog.cut import ELLIPSIS, GAP, MENTION, cut_line, said_within, whole_line
 from ocsp_stapling.apache.errorlog.files import HEAD_BYTES
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
@@ -35,8 +35,10 @@ _PIECES = 12  # physical lines of one wrapped line
 _GAPS = 4  # whose joints are tried both ways, with and without a blank
 
 _CODE = re.compile(rb"AH\d{5}: ")
-_NUMBER = re.compile(rb"AH\d{5}")
-_TELLS = re.compile(rb"AH\d{5}|stapling|OCSP|requesting certificate status|could not ", re.IGNORECASE)
+_NUMBER = re.compile(b"AH(?:" + b"|".join(code[2:] for code in RULES) + b")")
+_TELLS = re.compile(
+    _NUMBER.pattern + rb"|stapling|OCSP|requesting certificate status|could not ", re.IGNORECASE
+)
 """Without any of these no piece of text is a message or speaks of one."""
 _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORECASE)
 """Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
