@@ -77,6 +77,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "underscores taken for italics": lambda text: text.replace("_", ""),
     "number in bold type": lambda text: re.sub(r"(AH\d{5})", r"**\1**", text),
     "between code tags": lambda text: f"[code]{text}[/code]",
+    "between a forum's tags": lambda text: f"[PHP]{text}[/PHP]",
     "quoted by a forum": lambda text: f'[quote="joe, post:3"]\n{text}\n[/quote]',
     "of a tracker": lambda text: f"{{noformat}}\n{text}\n{{noformat}}",
     "inline in a tracker": lambda text: f"{{{{{text}}}}}",

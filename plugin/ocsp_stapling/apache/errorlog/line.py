@@ -105,7 +105,7 @@ def parse(line: bytes, line_number: int = 0) -> Entry | None:
             return None
         date = _apache_day(year, day[:3], day[4:])
         time = f"{date}T{clock.decode()}" if date else None
-        return _entry(said, line_number, time, pid, tid, client)
+        return entry_of(*said, line_number, time, pid, tid, client)
     return _parse_unusual(line, line_number)
 
 
@@ -132,17 +132,11 @@ def said_entry(header: Mapping[str, bytes | None], line_number: int) -> Entry | 
     if said is None or not _written_by_apache(said[0], header):
         return None
     time = get("time")
-    return _entry(said, line_number, iso_time(time) if time else None, get("pid"), get("tid"), get("client"))
+    when = iso_time(time) if time else None
+    return entry_of(*said, line_number, when, get("pid"), get("tid"), get("client"))
 
 
 Said = tuple[Message, Kind | None, str | None]
-
-
-def _entry(
-    said: Said, line_number: int, time: str | None, pid: bytes | None, tid: bytes | None, client: bytes | None
-) -> Entry:
-    rule, kind, responder = said
-    return entry_of(rule, kind, responder, line_number, time, pid, tid, client)
 
 
 def entry_of(

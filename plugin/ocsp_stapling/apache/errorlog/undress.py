@@ -37,7 +37,7 @@ _ENTITY = re.compile(rb"&(?:[A-Za-z]{2,10}|#\d{1,5}|#x[0-9a-fA-F]{1,4});")
 _TAG = re.compile(
     rb"</?(?:a|b|blockquote|code|div|em|font|i|li|mark|ol|p|pre|span|strong|table|tbody|td|th|tr|u|ul)"
     rb"(?: [^<>]{0,300})?>"
-    rb"|\[/?(?:code|quote|pre|b|i|list|noparse|url|font|size|color)(?:=[^\[\]]{0,100})?\]"
+    rb"|\[/?(?:code|quote|pre|php|b|i|list|noparse|url|font|size|color)(?:=[^\[\]]{0,100})?\]"
     rb"|\{\{|\}\}|\{(?:noformat|code|quote)(?::[^{}]{0,60})?\}",
     re.IGNORECASE,
 )
