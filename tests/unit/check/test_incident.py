@@ -647,3 +647,12 @@ def test_that_stapling_was_off_is_told_also_when_it_was_turned_on_before_anybody
     (one,) = incidents(tmp_path)
     assert one.ended is not None
     assert told in words.sentence(one)
+
+
+def test_a_check_that_an_off_overtook_does_not_say_that_visitors_wait_after_it(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0)
+    change(tmp_path, "off", 6)
+    look(tmp_path, stalled(DEAD, BETA), 5)  # begun before the off, kept after it
+    (one,) = incidents(tmp_path)
+    assert not one.hits_now
+    assert f"from {at(0)} to {at(6, 0)}; stapling turned off {at(6, 0)} by root" in words.sentence(one)

@@ -68,17 +68,22 @@ def _gone_on(now: Incident, look: Look) -> Incident:
     at = max(look.at, now.began)
     now = replace(now, seen=max(now.seen, at), ended=None, ending="")
     # Under the shield stapling is on, and some staple may be missing: only who waits again says that it is gone.
-    if look.opens and (not look.off if now.relief == OFF else look.severity == "stalling"):
+    back = look.opens and (not look.off if now.relief == OFF else look.severity == "stalling")
+    stale = (
+        now.off_since is not None and at <= now.off_since
+    )  # a check that a change overtook tells of before it
+    if back and not stale:
         now = replace(now, off_since=None, off_by="")
-    now = _worse(now, look, at)
+    now = _worse(now, look, at, stale)
     if look.troubles:
         return _troubled(now, look, at)
     return _quiet(now, look, at)
 
 
-def _worse(now: Incident, look: Look, at: float) -> Incident:
+def _worse(now: Incident, look: Look, at: float, stale: bool) -> Incident:
     """Take over what is worse than everything before: the harder severity, the longer wait."""
-    now = _hit(now, at) if look.severity == "stalling" else _relieved(now, at)
+    if not stale:
+        now = _hit(now, at) if look.severity == "stalling" else _relieved(now, at)
     harder = _RANK.get(look.severity, 0) > _RANK.get(now.severity, 0)
     longer = 0.0 if look.wait is None else look.wait.seconds - (now.wait.seconds if now.wait else 0.0)
     if look.wait is not None and longer >= _TOLD_SECONDS:
