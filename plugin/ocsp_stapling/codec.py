@@ -38,7 +38,7 @@ def from_plain(data: object, kind: type[_T]) -> _T:
     """Return the object of that type which `plain` made the data from. Raises UnreadableError."""
     try:
         return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:  # half a character is no text either
         raise UnreadableError(str(error)) from error
 
 

@@ -346,6 +346,12 @@ def test_what_a_program_says_came_again_counts_as_often(told: str, count: int) -
     assert [entry.kind for entry in found] == [Kind.SUMMARY] * count
 
 
+def test_half_a_character_in_json_hides_nothing() -> None:
+    for half in ("\\ud800", "\\udfff", "\\udc92"):
+        found, _ = read(f'{{"message": "{half} {line(SUMMARY)}"}}\n')
+        assert [one.kind for one in found] == [Kind.SUMMARY]
+
+
 def test_how_often_syslog_may_say_so_is_bounded() -> None:
     again = "last message repeated 999999 times\n" * 9
     assert len(read(f"{line(SUMMARY)}\n{again}")[0]) < 1_000_000

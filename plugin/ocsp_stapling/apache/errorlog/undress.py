@@ -94,6 +94,7 @@ _MESSAGES = (
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
 _JSON = json.JSONDecoder()
+_LONE = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")  # halves of a character that JSON can name alone
 _DEEPEST = 3
 _LONGEST_PREFIX = 200
 _DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
@@ -212,7 +213,7 @@ def _message_of(line: bytes, at: int) -> bytes:
             texts += [_dated(found)]
             at = whole.find('{"', end)
     said = [text for text in texts if text]
-    return "\n".join(said).encode("utf-8", "surrogateescape").strip() if said else line
+    return _LONE.sub("?", "\n".join(said)).encode("utf-8", "surrogateescape").strip() if said else line
 
 
 def _dated(found: Any) -> str | None:
