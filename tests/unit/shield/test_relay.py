@@ -54,6 +54,13 @@ class Relay:
         if not code:
             words = relay.command(str(directory), self.port)
         self.process = subprocess.Popen(words)
+        try:
+            self._wait()
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + 10
         while not answers(self.port) or len(self.workers()) < relay.WORKERS:
             assert time.monotonic() < deadline
