@@ -123,8 +123,8 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
 
 
 def _off_since(incident: Incident, at: float) -> bool:
-    """Whether the waiting was ended after that check."""
-    return incident.relieved is not None and incident.relieved > at and not incident.hits_now
+    """Whether the waiting was ended after that check, whose time is told in whole seconds."""
+    return incident.relieved is not None and incident.relieved >= at + 1 and not incident.hits_now
 
 
 class _Ticket:
@@ -199,7 +199,7 @@ class _Ticket:
     def _old(self) -> bool:
         """Whether something was done after the check that the text is made from."""
         at = datetime.fromisoformat(str(self.now["checked_at"])).timestamp()
-        return self.open_one is not None and (self.open_one.relieved or at) > at
+        return self.open_one is not None and (self.open_one.relieved or at) >= at + 1
 
     @property
     def _for_root_to_see(self) -> bool:

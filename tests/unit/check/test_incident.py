@@ -656,3 +656,12 @@ def test_a_check_that_an_off_overtook_does_not_say_that_visitors_wait_after_it(t
     (one,) = incidents(tmp_path)
     assert not one.hits_now
     assert f"from {at(0)} to {at(6, 0)}; stapling turned off {at(6, 0)} by root" in words.sentence(one)
+
+
+def test_a_check_begun_within_the_second_of_the_off_is_one_made_since(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0, "check")
+    change(tmp_path, "off", 1 + 0.9 / 60)
+    look(tmp_path, evidence(DEAD, configuration=OFF), 1 + 0.95 / 60, "check")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    assert "No check was made since." not in ticket(found, incident=present(tmp_path))

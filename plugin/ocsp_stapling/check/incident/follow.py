@@ -69,9 +69,8 @@ def _gone_on(now: Incident, look: Look) -> Incident:
     now = replace(now, seen=max(now.seen, at), ended=None, ending="")
     # Under the shield stapling is on, and some staple may be missing: only who waits again says that it is gone.
     back = look.opens and (not look.off if now.relief == OFF else look.severity == "stalling")
-    stale = (
-        now.off_since is not None and at <= now.off_since
-    )  # a check that a change overtook tells of before it
+    # A check that a change overtook tells of before it; its time is told in whole seconds.
+    stale = now.off_since is not None and at + 1 <= now.off_since
     if back and not stale:
         now = replace(now, off_since=None, off_by="")
     now = _worse(now, look, at, stale)
