@@ -53,7 +53,8 @@ class Relay:
         words = [sys.executable, "-c", code, str(directory), str(self.port)]
         if not code:
             words = relay.command(str(directory), self.port)
-        self.process = subprocess.Popen(words)
+        # Whoever runs the tests as a shell's background job ignores SIGINT, and so would what it starts.
+        self.process = subprocess.Popen(words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         try:
             self._wait()
         except BaseException:
