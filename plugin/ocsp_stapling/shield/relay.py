@@ -99,11 +99,19 @@ class BookReader:
         if now >= self._next_look:
             self._next_look = now + _LOOK_SECONDS
             if self._changed():
-                self._began, self.paper = now, os.memfd_create("answers")
-                self._child = os.fork()
-                if not self._child:
-                    _be(lambda: self._read(inherited))
+                self._begin(now, inherited)
         return False
+
+    def _begin(self, now: float, inherited: list[int]) -> None:
+        self._began = now
+        try:
+            self.paper = os.memfd_create("answers")
+            self._child = os.fork()
+        except OSError:
+            self.end(now, failed=True)
+            return
+        if not self._child:
+            _be(lambda: self._read(inherited))
 
     def _read(self, inherited: list[int]) -> None:
         for descriptor in inherited:
@@ -126,14 +134,19 @@ class BookReader:
         child, status = os.waitpid(self._child, os.WNOHANG)
         if not child:
             return False
-        self._next_look = now + max(_LOOK_SECONDS, _REST_FACTOR * (now - self._began))
-        if status:
-            self._next_look, self._stamp = now + _FAILED_SECONDS, -1
-        else:
+        if not status:
             self.book = book.opened(self.paper)
-        os.close(self.paper)
-        self.paper = -1
+        self.end(now, failed=bool(status))
         return not status
+
+    def end(self, now: float, *, failed: bool) -> None:
+        """Rest for a while; what failed (also what came of it: others may have no room) is done again then."""
+        self._next_look = now + max(_LOOK_SECONDS, _REST_FACTOR * (now - self._began))
+        if failed:
+            self._next_look, self._stamp = now + _FAILED_SECONDS, -1
+        if self.paper >= 0:
+            os.close(self.paper)
+        self.paper = -1
 
 
 def question_in(request: bytes | bytearray) -> bytes | None:
@@ -289,6 +302,7 @@ class QuestionTally:
 class _Child:
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid, self.pipe, self.heard, self.serving = pid, pipe, time.monotonic(), False
+        """The pid of one that has ended is 0."""
 
 
 class Parent:
@@ -324,13 +338,20 @@ class Parent:
 
     def _renew(self) -> None:
         """Start workers with the book as it is now; those before them answer who came to them, and go."""
-        before, self.children = self.children, []
-        for place in range(self.count):
-            self.children.append(self._spawn(place, [*before, *self.children]))
-        for child in before:
-            child.heard = time.monotonic()
+        before, now, fresh = self.children, time.monotonic(), list[_Child]()
+        try:
+            for place in range(self.count):
+                fresh.append(self._spawn(place, [*before, *fresh]))
+            self.children, leaving = fresh, before
+        except OSError:  # there is no room for more processes: those before go on
+            if not before:
+                raise
+            leaving = fresh
+            self.reader.end(now, failed=True)
+        for child in leaving:
+            child.heard = now
             os.close(child.pipe)
-        self.leaving += before
+        self.leaving += leaving
 
     def _tell(self) -> None:
         if not self.ready and all(child.serving for child in self.children):
@@ -347,13 +368,23 @@ class Parent:
             except BlockingIOError:
                 pass
             if _is_gone(child, now):
-                os.close(child.pipe)
-                self.children[index] = self._spawn(
-                    index, [each for each in self.children if each is not child]
-                )
+                self._replace(index, child)
         self.leaving = [child for child in self.leaving if not _is_gone(child, now)]
 
+    def _replace(self, place: int, gone: _Child) -> None:
+        """Start another in its place, with the next look where that fails; with nobody left to answer it must not.
+
+        A refused connection costs a visitor a millisecond, one that nobody accepts many seconds.
+        """
+        try:
+            self.children[place] = self._spawn(place, self.children)
+            os.close(gone.pipe)
+        except OSError:
+            if not any(each.pid for each in self.children):
+                raise
+
     def _spawn(self, place: int, others: list[_Child]) -> _Child:
+        """Raises OSError where there is no room for another process."""
         pipe, beat = os.pipe()
         os.set_blocking(pipe, False)
         os.set_blocking(beat, False)
@@ -361,7 +392,12 @@ class Parent:
         if self.reader.paper >= 0:
             inherited.append(self.reader.paper)
         gc.freeze()  # the workers share these pages
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(pipe)
+            os.close(beat)
+            raise
         if not pid:
             _be(lambda: self._work(place, beat, inherited))
         os.close(beat)
@@ -376,12 +412,12 @@ class Parent:
 
 def _is_gone(child: _Child, now: float) -> bool:
     """Whether a worker has ended; one that is silent is ended."""
-    if os.waitpid(child.pid, os.WNOHANG)[0]:
-        return True
-    if now - child.heard <= SILENT_SECONDS:
-        return False
-    os.kill(child.pid, _SIGKILL)
-    os.waitpid(child.pid, 0)
+    if child.pid and not os.waitpid(child.pid, os.WNOHANG)[0]:
+        if now - child.heard <= SILENT_SECONDS:
+            return False
+        os.kill(child.pid, _SIGKILL)
+        os.waitpid(child.pid, 0)
+    child.pid = 0
     return True
 
 

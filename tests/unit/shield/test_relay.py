@@ -54,7 +54,9 @@ class Relay:
         if not code:
             words = relay.command(str(directory), self.port)
         # Whoever runs the tests as a shell's background job ignores SIGINT, and so would what it starts.
-        self.process = subprocess.Popen(words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        self.process = subprocess.Popen(
+            words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
         try:
             self._wait()
         except BaseException:
@@ -319,6 +321,76 @@ def test_where_answers_cannot_be_read_at_all_everybody_is_answered_all_the_same(
     finally:
         made.process.kill()
         made.process.wait()
+
+
+NO_FORK = """
+import os, sys
+from pathlib import Path
+from ocsp_stapling.shield import relay
+fork = os.fork
+def fork_or_fail():
+    if Path(sys.argv[1], "no-fork").exists():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = fork_or_fail
+sys.exit(relay.main(sys.argv[1], int(sys.argv[2])))
+"""
+"""A relay on a server that has no room for another process while a file is there."""
+
+
+def test_where_no_process_can_be_started_those_who_serve_go_on_and_what_was_missed_is_made_up_for(
+    tmp_path: Path,
+) -> None:
+    made = Relay(tmp_path, NO_FORK)
+    holding = made.descriptor_count()
+    try:
+        first, *others = made.workers()
+        (tmp_path / "no-fork").touch()
+        now = round(time.time())
+        store.write(tmp_path, Kept(ID, ANSWER, now, now + 900, now + 900, "good", "u"))
+        os.kill(first, signal.SIGKILL)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert made.ask(QUESTION) == TRY_LATER
+        assert made.workers() == others
+        (tmp_path / "no-fork").unlink()
+        deadline = time.monotonic() + 2 * relay._FAILED_SECONDS
+        while made.ask(QUESTION) != ANSWER or len(made.workers()) != relay.WORKERS:
+            assert time.monotonic() < deadline
+        while made.descriptor_count() > holding:
+            assert time.monotonic() < deadline
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_where_nobody_is_left_to_answer_and_nobody_can_be_started_it_ends(tmp_path: Path) -> None:
+    """A visitor whose connection is refused waits for nothing; systemd starts it again."""
+    made = Relay(tmp_path, NO_FORK)
+    (tmp_path / "no-fork").touch()
+    for pid in made.workers():
+        os.kill(pid, signal.SIGKILL)
+    assert made.process.wait(5) == 1
+
+
+@pytest.mark.parametrize("name", ["memfd_create", "fork"])
+def test_where_answers_cannot_be_read_for_want_of_room_they_are_read_later(
+    held: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    reader, room = relay.BookReader(str(held)), getattr(os, name)
+    before = sorted(Path("/proc/self/fd").iterdir())
+
+    def no_room(*_: object) -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, name, no_room)
+    assert not reader.refresh(100.0, [])
+    assert reader.paper < 0
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    monkeypatch.setattr(os, name, room)
+    assert not reader.refresh(101.0, [])  # it rests
+    assert reader.paper < 0
+    assert read_by(reader, 110.0)
 
 
 def read_by(reader: relay.BookReader, now: float) -> bool:
