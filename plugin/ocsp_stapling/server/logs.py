@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 import re
 import shlex
@@ -147,10 +149,15 @@ def _newest(path: str, listed_in: _Listing) -> list[Path]:
     """The file, or (rotatelogs writes the time into or behind the name) the newest; none if that cannot be told."""
     folder, name = os.path.split(time.strftime(path) if "%" in os.path.dirname(path) else path)  # noqa: PTH120
     begin, *parts = re.split(r"%[A-Za-z]", name)
-    fits = re.compile(".*".join(map(re.escape, (begin, *parts))) + ("" if parts else r"(\.\d.*)?"))
+    written = "*".join(map(glob.escape, (begin, *parts)))
+    # Not with a pattern of our own: whose the folder is chooses names on which one tries billions of ways.
+    fits = [
+        re.compile(fnmatch.translate(each)) for each in (written, *([] if parts else [f"{written}.[0-9]*"]))
+    ]
     names = listed_in(folder)
     alike = names[bisect_left(names, begin) : bisect_left(names, f"{begin}\U0010ffff")]
-    found = [Path(folder, each) for each in list(filter(fits.fullmatch, alike))[-_LOOKED_AT:]]
+    fitting = [each for each in alike if any(one.match(each) for one in fits)]
+    found = [Path(folder, each) for each in fitting[-_LOOKED_AT:]]
     try:
         return sorted((one for one in found if one.is_file()), key=lambda one: one.stat().st_mtime)[-1:]
     except OSError:  # a name that is too long, or a file that rotation takes away just now

@@ -113,6 +113,9 @@ PASTES = {
     "a page in one line": "OCSP\r" * 40_000,
     "another page in one line": "OCSP<br>" * 40_000,
     "lines that never end": ("[ssl:error] AH01974: could not\n" + "x\n" * 11) * 78_000,
+    "blanks without end": ("a" + "\t" * 30_000 + "stapling_\r\n") * 4,
+    "what ends rows and does not": ("stapling_" + ",'" * 15_000 + "AH01980\n") * 4,
+    "dots without end": ("[ssl:error] stapling: " + "." * 30_000 + " error\n") * 8,
 }
 
 

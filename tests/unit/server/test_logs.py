@@ -67,6 +67,17 @@ def test_a_virtual_hosts_own_log_is_read_too(tmp_path: Path, line: str) -> None:
     assert not found.unheard
 
 
+def test_names_that_fit_a_pattern_in_countless_ways_take_no_time(tmp_path: Path) -> None:
+    """An account holder chooses the names in the account's own folder."""
+    for number in range(5):
+        (tmp_path / f"own.{'-' * 240}{number}").touch()
+    (tmp_path / "own.2026-12-01-00_00_00.log").touch()
+    began = time.process_time()
+    found = logs(tmp_path, vhost(f'ErrorLog "|rotatelogs {tmp_path}/own.%Y-%m-%d-%H_%M_%S.log 86400"'))
+    assert time.process_time() - began < 0.2
+    assert found.files[1:] == (tmp_path / "own.2026-12-01-00_00_00.log",)
+
+
 @pytest.mark.parametrize("value", ["syslog:local1", '"|/usr/bin/logger -t x"', "/dev/null"])
 def test_a_log_that_goes_where_it_cannot_be_read_is_named(tmp_path: Path, value: str) -> None:
     (told,) = logs(tmp_path, vhost(f"ErrorLog {value}")).unheard

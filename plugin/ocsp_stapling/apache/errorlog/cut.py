@@ -54,7 +54,7 @@ MENTION = re.compile(
 )
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
 _NAMED = re.compile(rb"could not (?:connect to|resolve address of) OCSP responder \W{0,3}[\w-]+(?:\.[\w-]+)+")
-ELLIPSIS = re.compile(rb"(?:\.\.+|\xe2\x80\xa6|>)[ \t]*\Z")
+ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|>)[ \t]*\Z")
 
 
 def whole_line(line: bytes, number: int) -> Entry | None:

@@ -66,7 +66,7 @@ _AGAIN = tuple(
 """How syslog says that a line came again (behind it or with it), and how `uniq -c` and logwatch count lines."""
 _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
-    rb"[ \t]+(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
+    rb"(?<![ \t])[ \t]++(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
 )
 
 

@@ -73,7 +73,8 @@ _LOGFMT = re.compile(
     rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
 )
 _QUOTED_CELL = re.compile(rb"\"((?:[^\"]|\"\"){20,4000})\"[,;\t]")
-_TAIL = re.compile(rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|['\"]\]|\\n|[`\"',;|}\\]|\s)+\Z")
+_TAIL = re.compile(rb"(?:<br ?/?>|</[\w:.-]{1,40}>|\]\]>|['\"]\]|\\n|[`\"',;|}\\]|\s)++\Z")
+_LONGEST_TAIL = 500  # it is looked for from each place
 _END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
 """How a row of SQL ends that has the line in its last column."""
 _MESSAGES = (
@@ -140,7 +141,9 @@ def bare(raw: bytes) -> bytes:
         if line == before:
             break
     line = without_prefix(line)
-    return _TAIL.sub(b"", _END_OF_ROW.sub(b"", line) if HEADER.match(line) else line)
+    line = _END_OF_ROW.sub(b"", line) if HEADER.match(line) else line
+    tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
+    return line[: tail.start()] if tail else line
 
 
 def _narrow(wide: re.Match[bytes]) -> bytes:
