@@ -165,6 +165,11 @@ class LogEvidence:
     """Good answers of the last two minutes that the staple cache did not take (AH01945), likewise."""
     fresh_timeouts: int = 0
     """Failures of the last two minutes for which a handshake waited in vain."""
+    since: Mapping[str, str] = field(default_factory=dict)
+    """Since when each responder ("": lines that name none) has not answered, in one run up to now; times as `last`.
+
+    Of logs that nobody but root can write.
+    """
 
 
 @dataclass(frozen=True)

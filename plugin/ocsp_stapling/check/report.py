@@ -196,6 +196,7 @@ def _log(one: LogEvidence) -> dict[str, Any]:
         "unreadable_reason": one.unreadable or None,
         "unheard_reason": one.unheard or None,
         "fresh_timeout_count": one.fresh_timeouts,
+        "unanswered_since": {name or "unnamed": _zoned(since) for name, since in one.since.items()},
     }
 
 

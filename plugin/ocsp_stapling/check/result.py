@@ -57,8 +57,9 @@ def store(directory: Path, check: Check, source: str = "check") -> dict[str, Any
     document = check.document()
     kept = {"evidence": codec.plain(check.evidence), "diagnosis": codec.plain(check.diagnosis)}
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = (directory / NAME).stat().st_mtime if (directory / NAME).exists() else 0.0
     files.write_own(directory / NAME, json.dumps(document | {_KEPT: kept}).encode())
-    look_taken(directory, document, source)
+    look_taken(directory, document, source, before)
     return document
 
 

@@ -32,6 +32,7 @@ from ocsp_stapling.check.evidence import (
     OwnSwitch,
     SteeringLine,
 )
+from ocsp_stapling.check.incident.follow import LAST_WAITS
 from ocsp_stapling.host.connections import asked_by
 from ocsp_stapling.host.limits import read_load, selinux_denies, tracking_full
 from ocsp_stapling.host.listeners import owner_of
@@ -46,7 +47,6 @@ from ocsp_stapling.shield.standing import Standing, standing
 from ocsp_stapling.text import place_of
 
 _DAY = timedelta(days=1)
-_LAST_WAITS = 15.0  # seconds
 _LOOK_SECONDS, _ASKED_AT_MOST = 0.2, 20
 
 
@@ -90,7 +90,7 @@ def read_foreign(logs: ErrorLogs, local: datetime) -> LogEvidence:
         summarise(foreign_entries(logs.foreign, local - _DAY, logs.forms), local, logs.client_checks)
     )
     kinds = {kind: count for kind, count in found.kinds.items() if kind != Kind.NO_CACHE.value}
-    return replace(found, kinds=kinds, last="", fresh_timeouts=0, fresh_unkept=0)
+    return replace(found, kinds=kinds, last="", fresh_timeouts=0, fresh_unkept=0, since={})
 
 
 def _told(found: Summary) -> LogEvidence:
@@ -102,6 +102,7 @@ def _told(found: Summary) -> LogEvidence:
         {kind.value: count for kind, count in (*found.kinds, *found.noted)},
         fresh_timeouts=found.fresh_timeouts,
         fresh_unkept=found.fresh_unkept,
+        since=dict(found.since),
     )
 
 
@@ -121,6 +122,7 @@ def together(found: Sequence[LogEvidence]) -> LogEvidence:
         found[0].unreadable,
         fresh_timeouts=sum(one.fresh_timeouts for one in found),
         fresh_unkept=sum(one.fresh_unkept for one in found),
+        since=dict(sorted((each for one in found for each in one.since.items()), reverse=True)),
     )
 
 
@@ -139,7 +141,7 @@ def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:
     with Journal(state_directory) as journal:
         ended = next((one.finished for one in journal.operations(1) if one.finished), 0.0)
     last = moment(log.last)
-    over = last is not None and last.timestamp() <= ended + _LAST_WAITS
+    over = last is not None and last.timestamp() <= ended + LAST_WAITS
     return replace(log, fresh_timeouts=0, fresh_unkept=0) if over else log
 
 

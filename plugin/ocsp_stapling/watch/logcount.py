@@ -91,6 +91,7 @@ def read_on(
         _evidence(failures, kinds, last, now),
         fresh_timeouts=fresh.fresh_timeouts,
         fresh_unkept=fresh.fresh_unkept,
+        since=dict(fresh.since),
     )
     return told, _packed(following, failures, kinds, last)
 

@@ -147,3 +147,23 @@ def test_good_answers_that_the_cache_did_not_take_are_counted_while_they_are_fre
 
     assert found.fresh_unkept == 2
     assert summarise(entries(text), written + timedelta(minutes=3), False).fresh_unkept == 0
+
+
+def run_of(*minutes: float, cause: str = UNREACHABLE) -> dict[str, float]:
+    """Since when the log says that responders have not answered, from failures so many minutes before now."""
+    end = datetime.fromisoformat(ISO)
+    stamps = [(end - timedelta(minutes=each)).strftime("%a %b %d %H:%M:%S.%f %Y") for each in minutes]
+    text = "\n".join(f"[{at}] [ssl:error] [pid 1:tid 1] {cause}" for at in stamps)
+    found = dict(summarise(entries(text), end, False).since)
+    return {name: (end - datetime.fromisoformat(at)).total_seconds() // 60 for name, at in found.items()}
+
+
+def test_a_run_of_failures_begins_after_the_last_pause_that_is_longer_than_apaches_own() -> None:
+    assert run_of(60, 32, 21, 10, 1) == {"ocsp.example.com": 32}
+    assert run_of(32, 21) == {}  # nothing of this moment
+    assert run_of(*range(905, 0, -10)) == {"ocsp.example.com": 715}  # half a day at most
+    assert run_of(32, 21, 10, cause=TIMEOUT) == {"": 32}
+
+
+def test_no_line_dated_back_moves_the_beginning_of_a_run() -> None:
+    assert run_of(5, 30, 20, 10, 4) == {"ocsp.example.com": 5}

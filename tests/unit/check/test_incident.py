@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
@@ -15,11 +16,12 @@ from ocsp_stapling.change.journal import NAME as JOURNAL
 from ocsp_stapling.change.journal import IncidentRow, Journal
 from ocsp_stapling.check import result
 from ocsp_stapling.check.diagnosis.handshakes import each_waits
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence
-from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, present, words
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, LogEvidence
+from ocsp_stapling.check.incident import Incident, brought_up_to_date, known, look_taken, present, words
 from ocsp_stapling.check.incident.postmortem import report
 from ocsp_stapling.check.ticket import reader_for, ticket
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.text import local
 from tests.unit.check.diagnosis.made import NOW, evidence, responder, stalled, unstapled
 
 DEAD = responder("alpha", Outcome.CONNECT_TIMEOUT)
@@ -665,3 +667,70 @@ def test_a_check_begun_within_the_second_of_the_off_is_one_made_since(tmp_path: 
     found = result.load_document(tmp_path)
     assert found is not None
     assert "No check was made since." not in ticket(found, incident=present(tmp_path))
+
+
+def logged(**since: float) -> LogEvidence:
+    """A log in which responders (of lines that name none: `unnamed`) have failed since some minutes of the story."""
+    times = {
+        "" if name == "unnamed" else f"ocsp.{name}.example": local(NOW + timedelta(minutes=at)).isoformat()[
+            :19
+        ]
+        for name, at in since.items()
+    }
+    return LogEvidence(last_hour=9, last_day=9, since=times)
+
+
+def test_a_run_of_failures_in_the_log_before_the_first_look_is_the_first_sign(tmp_path: Path) -> None:
+    look(tmp_path, replace(stalled(DEAD), log=logged(alpha=-50, unnamed=-20)), 0)
+
+    (one,) = incidents(tmp_path)
+
+    assert (one.sign, one.began, one.hits[0].began) == ("log", START - 50 * 60, START)
+    began = words.clock(one.began, START)
+    assert f"; failing since {began}, by the error log" in words.sentence(one)
+    assert "by the error log |" in report(one, ())
+    assert [note.kind for note in one.notes] == ["sign", "trouble"]
+
+
+@pytest.mark.parametrize(
+    ("found", "since"),
+    [
+        (stalled(DEAD), {"beta": -50}),  # another's responder
+        (unstapled(DEAD), {"unnamed": -50}),  # of nobody who is known, and nobody waits
+    ],
+)
+def test_failures_in_the_log_that_may_be_of_another_matter_are_no_first_sign(
+    tmp_path: Path, found: Evidence, since: dict[str, float]
+) -> None:
+    look(tmp_path, replace(found, log=logged(**since)), 0)
+
+    assert [(one.sign, one.began) for one in incidents(tmp_path)] == [("watch", START)]
+
+
+def test_the_log_moves_no_beginning_before_the_last_change(tmp_path: Path) -> None:
+    change(tmp_path, "cache-fit", -40, then="on", now="on")
+    look(tmp_path, replace(stalled(DEAD), log=logged(alpha=-50)), 0)
+
+    assert [(one.sign, one.began) for one in incidents(tmp_path)] == [("watch", START)]
+
+
+def test_the_log_moves_no_beginning_before_the_last_look_or_the_end_of_the_last_outage(
+    tmp_path: Path,
+) -> None:
+    document = result.judged(replace(stalled(DEAD), log=logged(alpha=-50))).document()
+    look_taken(tmp_path / "looked", document, "watch", START - 40 * 60)
+    look(tmp_path / "ended", stalled(DEAD), -90)
+    look(tmp_path / "ended", evidence(FINE), -40)
+    look_taken(tmp_path / "ended", document, "watch")
+    look_taken(tmp_path / "free", document, "watch", START - 51 * 60)
+
+    for name, began in (("looked", START), ("ended", START), ("free", START - 50 * 60)):
+        assert incidents(tmp_path / name)[0].began == began, name
+
+
+def test_a_check_bounds_the_beginning_by_the_check_stored_before_it(tmp_path: Path) -> None:
+    result.store(tmp_path, result.judged(evidence(FINE)))
+    os.utime(tmp_path / result.NAME, (START - 40 * 60, START - 40 * 60))
+    look(tmp_path, replace(stalled(DEAD), log=logged(alpha=-50)), 0)
+
+    assert incidents(tmp_path)[0].sign == "watch"

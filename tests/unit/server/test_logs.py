@@ -210,6 +210,7 @@ def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
     died = "startup-fatal-no-cache"
     fresh = [(one.fresh_timeouts > 1, one.fresh_unkept > 1, died in one.kinds) for one in (told, of_watch)]
     assert fresh == [(whose == "root's",) * 3] * 2
+    assert [bool(one.since) for one in (told, of_watch)] == [whose == "root's"] * 2
 
 
 def test_lines_forged_in_apaches_own_log_make_a_check_warn_and_do_no_more(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ _RESPONDERS = 100  # counted one by one; certificates name responders, so their 
 OTHERS = "others"
 _RECENT = 5
 _FRESH = timedelta(minutes=2)
+_UNANSWERED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.DNS})
+"""What no certificate of a customer's can make of a responder that answers."""
+_LATE = timedelta(minutes=1)
+"""A line so much older than one above it proves no run: a script, whose words may stand there, can date them back."""
+_RUN, _GAP = timedelta(hours=12), timedelta(minutes=15)
+"""A run of failures: a night at most. Apache asks again after ten minutes (SSLStaplingErrorCacheTimeout)."""
 _WORKERS = 4096  # whose causes wait for their last line at a time
 _WAITING = 8  # causes of one worker
 _UNPAIRED = 64  # causes without an end, and ends without a cause, kept in case the other half comes
@@ -90,6 +96,8 @@ class Summary:
     """How many of the last two minutes held a handshake up."""
     fresh_unkept: int = 0
     """How many of them lost a good answer: the staple cache did not take it."""
+    since: tuple[tuple[str, str], ...] = ()
+    """Since when each responder ("": lines that name none) has not answered, in one run that reaches up to now."""
 
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
@@ -232,6 +240,8 @@ class _Tally:
         self._all = _PerResponder()
         self._responders: dict[str | None, _PerResponder] = {}
         self._minutes: Counter[tuple[str, str | None]] = Counter()
+        self._unanswered: dict[str, dict[str, str]] = {}  # the first time in each minute
+        self._newest = datetime.min + _LATE
         self._noted: Counter[Kind] = Counter()
         self._recent: list[tuple[str, int, Failure]] = []  # a heap: several logs are read one after the other
         self._last_hour = self._last_day = self._unproven = self._undated = self._probable = 0
@@ -260,9 +270,16 @@ class _Tally:
         (heappush if len(self._recent) < _RECENT else heappushpop)(self._recent, latest)
         when = moment(failure.time) if failure.time else None
         self._add_time(failure.time, when, responder)
+        if when and failure.time and failure.kind in _UNANSWERED and responder != OTHERS:
+            self._add_unanswered(failure.time, when, responder or "")
         if when and abs(self._now - when) <= _FRESH:
             self._fresh_timeouts += failure.kind is Kind.TIMEOUT
             self._fresh_unkept += _UNKEPT in failure.codes
+
+    def _add_unanswered(self, time: str, when: datetime, responder: str) -> None:
+        if self._newest - _LATE <= when <= self._now + _LATE:
+            self._newest = max(self._newest, when)
+            self._unanswered.setdefault(responder, {}).setdefault(time[:16], time[:19])
 
     def _add_time(self, time: str | None, when: datetime | None, responder: str | None) -> None:
         if time is None or when is None:
@@ -271,6 +288,17 @@ class _Tally:
             self._last_day += 1
             self._last_hour += when >= self._hour
             self._minutes[time[:16], responder] += 1
+
+    def _since(self) -> Iterator[tuple[str, str]]:
+        for responder, minutes in self._unanswered.items():
+            begun = self._now
+            for time in sorted(minutes.values(), reverse=True):
+                when = moment(time)
+                if when is None or begun - when > _GAP or self._now - when > _RUN:
+                    break
+                begun = min(begun, when)
+            if begun < self._now:
+                yield responder, begun.isoformat()
 
     def result(self) -> Summary:
         counts = [one.result(responder) for responder, one in self._responders.items()]
@@ -292,4 +320,5 @@ class _Tally:
             self._probable,
             self._fresh_timeouts,
             self._fresh_unkept,
+            tuple(self._since()),
         )

@@ -19,6 +19,8 @@ MERGED_SECONDS = 900.0
 """What comes back so soon is one incident that flaps, not a second one."""
 UNSEEN_SECONDS = 7200.0
 """After so long without a look nobody knows whether it was the same one all the time."""
+LAST_WAITS = 15.0
+"""Seconds in which old workers may still end what they wait for when a change is done."""
 NOTES = 200
 _SPANS = 200
 _SINGLES = 20
@@ -29,11 +31,15 @@ _TURNED = (OFF, SHIELD_ON)
 """Changes that end the waiting of all visitors."""
 
 
-def seen(latest: Incident | None, look: Look) -> list[Incident]:
-    """Return the incidents that a look begins, goes on with or ends; `latest` is the last one known."""
+def seen(latest: Incident | None, look: Look, quiet: float = 0.0) -> list[Incident]:
+    """Return the incidents that a look begins, goes on with or ends; `latest` is the last one known.
+
+    None began before `quiet`, when the last look found none or the last change was made.
+    """
     if latest is None or not _goes_on(latest, look):
         over = [] if latest is None or latest.ended is not None else [_left(latest, look)]
-        return [*over, _begun(look)] if look.opens else over
+        quiet = max([quiet, *(one.ended or one.seen for one in [latest] if one)])
+        return [*over, _begun(look, quiet)] if look.opens else over
     return [_gone_on(latest, look)]
 
 
@@ -55,8 +61,12 @@ def _all_healed(latest: Incident, look: Look) -> bool:
     return not any(look.may_fail(one.url) for one in latest.troubles if one.healed is None)
 
 
-def _begun(look: Look) -> Incident:
+def _begun(look: Look, quiet: float) -> Incident:
+    """The first sign is the error log where the run of failures that reaches up to this look began after `quiet`."""
     first = Incident(_identity(look.at), look.at, look.source, look.at, look.at)
+    if quiet < look.logged < look.at:
+        first = replace(first, began=look.logged, sign="log")
+        first = _noted(first, (look.logged, "sign", "The first failure of a run in Apache's error log."))
     return _gone_on(first, look)
 
 

@@ -40,6 +40,8 @@ class Look:
     waiting: int
     wait: Wait | None
     kept: Document
+    logged: float
+    """Since when, by the error log, one of `troubles` has not answered; the time of the look if it tells nothing."""
 
     @property
     def opens(self) -> bool:
@@ -74,7 +76,16 @@ def look_at(found: Document, source: str) -> Look:
         (len(found["sites_waiting"]) or (int(found["site_count"]) if everybody else causing)) * stalling,
         _wait(found["handshakes"], at) if stalling else None,
         _kept(found),
+        _logged(found["log"], troubles, stalling, at),
     )
+
+
+def _logged(log: Document, troubles: Mapping[str, Trouble], stalling: bool, at: float) -> float:
+    """Lines that name no responder are of one that stays silent: they belong here if visitors wait."""
+    named = {url.partition("://")[2].partition("/")[0] for url in troubles}
+    mine = {*named, "unnamed"} if stalling else named
+    since = log.get("unanswered_since", {})
+    return min([at, *(datetime.fromisoformat(since[name]).timestamp() for name in mine if since.get(name))])
 
 
 def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:

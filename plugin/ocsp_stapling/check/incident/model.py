@@ -74,9 +74,9 @@ class SingleRelief:
 class Incident:
     """An outage: first sign, worst, what was done, when it healed, how it ended.
 
-    `sign` is who noticed first: `check`, `page`, `watch` or `change`. `cause`, `severity`, `sentence`, `sites` and
-    `kept` (the check's document, its lists cut short) are of the moment at which it was worst; `sites` counts those
-    whose certificates name what failed, `waiting` those whose visitors waited for it.
+    `sign` is what told first: `log`, `check`, `page`, `watch` or `change`. `cause`, `severity`, `sentence`, `sites`
+    and `kept` (the check's document, its lists cut short) are of the moment at which it was worst; `sites` counts
+    those whose certificates name what failed, `waiting` those whose visitors waited for it.
     `off_since` and `off_by`: stapling was turned off on its account, or the shield turned on (`relief` says which, by
     the action's name); `singles`: it was for these alone. `healed` is the first of the looks in a row that found
     nothing failing, `good_passes` how many of them the watch took. It is over when `ended` is set.

@@ -13,6 +13,7 @@ from ocsp_stapling.check.words import trouble_words
 from ocsp_stapling.text import capital, counted, when
 
 _SIGNS = {
+    "log": "the error log",
     "check": "a check by an administrator",
     "page": "a check on the page",
     "watch": "the watch",

@@ -12,7 +12,7 @@ from typing import Any
 
 from ocsp_stapling import codec
 from ocsp_stapling.change.journal import NAME, RUNNING, IncidentRow, Journal, Operation
-from ocsp_stapling.check.incident.follow import done, seen
+from ocsp_stapling.check.incident.follow import LAST_WAITS, done, seen
 from ocsp_stapling.check.incident.look import Look, look_at
 from ocsp_stapling.check.incident.model import Incident
 from ocsp_stapling.problem import Problem
@@ -22,16 +22,16 @@ OPERATIONS = 1000
 """So many of the newest changes are looked through for those of an incident."""
 
 
-def look_taken(directory: Path, document: dict[str, Any], source: str) -> None:
+def look_taken(directory: Path, document: dict[str, Any], source: str, before: float = 0.0) -> None:
     """Feed a check's document into the record of this server; `source` is `check`, `page` or `watch`.
 
-    Where nothing was ever recorded and nothing is wrong, no file is made. A journal that cannot be written costs
-    the record only.
+    `before` is the time of the look before it. Where nothing was ever recorded and nothing is wrong, no file is made.
+    A journal that cannot be written costs the record only.
     """
     look = look_at(document, source)
     if look.opens or (directory / NAME).exists():
         with Journal(directory) as journal:
-            _amended(journal, look)
+            _amended(journal, look, before)
 
 
 def brought_up_to_date(journal: Journal) -> None:
@@ -73,12 +73,12 @@ def present(directory: Path) -> Incident | None:
         return latest(journal)
 
 
-def _amended(journal: Journal, look: Look | None) -> None:
+def _amended(journal: Journal, look: Look | None, before: float = 0.0) -> None:
     changes = _changes(journal)
 
     def amend(rows: Sequence[bytes]) -> Iterable[IncidentRow]:
         last = next(iter(_read(rows)), None)
-        return [_row(one) for one in _followed(last, changes, look)]
+        return [_row(one) for one in _followed(last, changes, look, before)]
 
     journal.amend_incidents(amend)
 
@@ -93,8 +93,10 @@ def _open_since(last: Incident | None) -> float:
     return 0.0 if last is None else (last.began if last.ended is None else last.ended) - 1
 
 
-def _followed(last: Incident | None, changes: Sequence[Operation], look: Look | None) -> list[Incident]:
-    """Changes first, in their order: the look was taken after them."""
+def _followed(
+    last: Incident | None, changes: Sequence[Operation], look: Look | None, before: float = 0.0
+) -> list[Incident]:
+    """Changes first, in their order: the look was taken after them, and no incident it opens began before them."""
     found: dict[str, Incident] = {}
     for change in changes:
         if change.started < _open_since(last):
@@ -102,7 +104,8 @@ def _followed(last: Incident | None, changes: Sequence[Operation], look: Look | 
         if (after := done(last, change)) is not None:
             last = found[after.id] = after
     if look is not None:
-        found |= {one.id: one for one in seen(last, look)}
+        changed = max((each.finished or each.started for each in changes), default=-LAST_WAITS) + LAST_WAITS
+        found |= {one.id: one for one in seen(last, look, max(before, changed))}
     return list(found.values())
 
 

@@ -31,9 +31,18 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
     Not `named`: without who turned stapling off.
     """
-    parts = [_visitors(one), switched(one, named), singly(one), _since_then(one, passes)]
+    parts = [_visitors(one), _logged(one), switched(one, named), singly(one), _since_then(one, passes)]
     told = "; ".join(filter(None, parts))
     return capital(told)
+
+
+def _logged(one: Incident) -> str:
+    return f"failing since {clock(one.began, _first(one))}, by the error log" if one.sign == "log" else ""
+
+
+def _first(one: Incident) -> float:
+    """The time that is told first, with its date."""
+    return one.hits[0].began if one.hits else one.began
 
 
 def _visitors(one: Incident) -> str:
@@ -61,7 +70,7 @@ def _hit_times(one: Incident) -> str:
 
 
 def _span(one: Incident, began: float, until: float | None, going_on: str) -> str:
-    begin = clock(began) if began == one.began else clock(began, one.began)
+    begin = clock(began) if began == _first(one) else clock(began, one.began)
     if until is None:
         return f"from {begin} {going_on}"
     end = clock(until, one.began)
