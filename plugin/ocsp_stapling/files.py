@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 
 SIZE_LIMIT = 64 * 1024 * 1024
 ROOT_ONLY = 0o600
@@ -175,7 +175,9 @@ def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:
-        raise Problem("file-unreadable", f"{path} cannot be followed to a file: {error}.") from error
+        raise Problem(
+            "file-unreadable", f"{path} cannot be followed to a file: {reason_of(error)}."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -22,6 +22,11 @@ class Problem(Exception):  # noqa: N818 - the word that users read
         return found | {"detail": self.detail} if self.detail else found
 
 
+def reason_of(error: Exception) -> str:
+    """Return why something failed, in the system's words where it has some, without its numbers."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def not_root() -> Problem:
     """Return the one Problem for whatever only root can do."""
     return Problem("not-root", "This needs root: repeat it as root or with sudo.")

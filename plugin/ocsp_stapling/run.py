@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from ocsp_stapling.problem import reason_of
+
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "PATH": SAFE_PATH, "HOME": "/root"}
 OUTPUT_LIMIT = 32 * 1024 * 1024
@@ -77,7 +79,7 @@ def run(
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:  # no permission, wrong format, a NUL byte in an argument
-        return Completed(NOT_FOUND - 1, "", f"{argv[0]}: {error}")
+        return Completed(NOT_FOUND - 1, "", f"{argv[0]}: {reason_of(error)}")
     with process:
         return _attend(process, time.monotonic() + timeout, limit)
 

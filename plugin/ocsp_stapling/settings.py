@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ocsp_stapling import files, rules
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 from ocsp_stapling.rules import IPNetwork, Rule
 
 DEFAULT_PATH = Path("/etc/ocsp-stapling/config.toml")
@@ -179,7 +179,7 @@ def _read(path: Path, must_exist: bool) -> str | None:
         raise Problem("config-unreadable", f"The configuration file {path} is not a regular file.") from None
     except (OSError, ValueError) as error:
         raise Problem(
-            "config-unreadable", f"The configuration file {path} cannot be read.", str(error)
+            "config-unreadable", f"The configuration file {path} cannot be read.", reason_of(error)
         ) from error
     try:
         _refuse_unsafe(path, os.fstat(descriptor))

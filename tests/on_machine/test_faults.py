@@ -210,6 +210,16 @@ def test_off_works_without_a_history_and_says_so(machine: Machine, lose: Any) ->
     assert stapled(machine)
 
 
+@pytest.mark.parametrize(("lose", "offered"), [(full, False), (read_only, False), (damaged, True)])
+def test_an_undo_is_offered_only_of_what_the_history_holds(
+    machine: Machine, lose: Any, offered: bool
+) -> None:
+    lose(machine)
+    done = machine.run("ocsp-stapling", "off", "--yes")
+    assert "Done" in done.stdout
+    assert ("To take it back" in done.stdout) is offered
+
+
 def test_a_damaged_history_is_put_aside_and_a_new_one_begins(machine: Machine) -> None:
     damaged(machine)
     switch(machine, "off")

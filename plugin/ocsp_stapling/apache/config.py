@@ -28,7 +28,7 @@ from ocsp_stapling.apache.statements import (
 )
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding, ManagedBlock, Place, VirtualHost
 from ocsp_stapling.apache.wildcard import Overlay, expand, has_wildcard
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 
 Resolver = Callable[[bytes], str]
 """Makes a file name absolute, as httpd does against ServerRoot."""
@@ -176,7 +176,7 @@ class _TreeWalk:
         try:
             paths = expand(pattern, self._overlay)
         except (OSError, ValueError) as error:
-            self._find("include-unreadable", f"The include {pattern} cannot be listed: {_reason(error)}.")
+            self._find("include-unreadable", f"The include {pattern} cannot be listed: {reason_of(error)}.")
             return
         if required and not paths:
             self._find("include-missing", f"No file matches the include {pattern}: httpd refuses to start.")
@@ -199,7 +199,7 @@ class _TreeWalk:
                 self._scans[path] = scan(self._content(path))
         except (OSError, ValueError) as error:
             self._find(
-                "include-unreadable", f"{path} cannot be read ({_reason(error)}): httpd does not start."
+                "include-unreadable", f"{path} cannot be read ({reason_of(error)}): httpd does not start."
             )
             return
         self._stack.append(path)
@@ -456,10 +456,6 @@ def _content(path: str) -> bytes:
         if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
             raise OSError("too large")
         return file.read(MAX_FILE_BYTES)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _text(value: bytes) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ocsp_stapling.problem import reason_of
 from ocsp_stapling.text import moment
 
 NAME = "journal.sqlite"
@@ -339,7 +340,7 @@ class Journal:
             self._database = _connect(self._path)
         except (sqlite3.OperationalError, OSError) as error:
             # Locked, read-only, no space, no permission: nothing that moving the file away would mend.
-            self.lost = f"{self._path} cannot be used ({error})"
+            self.lost = f"{self._path} cannot be used ({reason_of(error)})"
         except sqlite3.DatabaseError as error:
             self._replace_damaged(error)
 
@@ -353,7 +354,7 @@ class Journal:
             self._path.replace(aside)
             self._database = _connect(self._path)
         except (sqlite3.Error, OSError) as second:
-            self.lost = f"{self._path} cannot be used ({second})"
+            self.lost = f"{self._path} cannot be used ({reason_of(second)})"
 
     def _write(self, action: Callable[[sqlite3.Connection], None]) -> None:
         if self._database is None:

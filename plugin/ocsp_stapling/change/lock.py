@@ -14,7 +14,7 @@ from typing import Any
 
 from ocsp_stapling import files
 from ocsp_stapling.change.journal import Operation, unfinished
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 
 NAME = "switch.lock"
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
@@ -76,7 +76,7 @@ def _opened(directory: Path) -> int:
             return _open_in(FALLBACK)
         except OSError as error:
             sentence = f"Neither {directory} nor {FALLBACK} can be written, so a second change could not be kept out."
-            raise Problem("no-lock", f"{sentence} Nothing was touched.", str(error)) from error
+            raise Problem("no-lock", f"{sentence} Nothing was touched.", reason_of(error)) from error
 
 
 def _open_in(directory: Path) -> int:

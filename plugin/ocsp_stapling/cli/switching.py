@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ocsp_stapling.change.checking import Checks
-from ocsp_stapling.change.journal import step_words
+from ocsp_stapling.change.journal import Journal, step_words
 from ocsp_stapling.change.operate import Operator, needs_consent
 from ocsp_stapling.change.plan import Plan
 from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, ChangeRequest, called
@@ -102,7 +102,9 @@ def carry_out(action: str, options: Mapping[str, Any], shield_port: int = 0) -> 
         known = plan.warnings if asked else ()
     result = operator.run(agreed=bool(options["yes"]) or asked)
     try:
-        emit_json("operation", result.as_json()) if as_json else _show(result, known)
+        emit_json("operation", result.as_json()) if as_json else _show(
+            result, known, _is_held(operator, result)
+        )
         sys.stdout.flush()
     except OSError as error:
         output_is_lost(error)  # the exit status still tells what became of the server
@@ -223,7 +225,14 @@ def _tell(name: str, detail: Mapping[str, Any], seconds: float) -> None:
     click.echo(wrapped(printable(step_words(name, detail)), margin, " " * len(margin)))
 
 
-def _show(result: Result, known: Sequence[str] = ()) -> None:
+def _is_held(operator: Operator, result: Result) -> bool:
+    """Whether the history, which a full disk may have cost, holds what was done, so that `undo` finds it."""
+    with Journal(operator.state_directory, create=False) as journal:
+        held = journal.operation(result.operation)
+    return held is not None and held.state == DONE
+
+
+def _show(result: Result, known: Sequence[str], undoable: bool) -> None:
     """Tell how it ended; of the warnings those that were not `known` when it was agreed to, however long ago."""
     seen = {warning.partition(" (")[0] for warning in known}
     good, waiting = result.state == DONE, bool(result.still_waiting)
@@ -245,7 +254,7 @@ def _show(result: Result, known: Sequence[str] = ()) -> None:
     for warning in result.warnings:
         if warning.partition(" (")[0] not in seen:
             say(f"Note: {warning}")
-    if good and result.operation:
+    if good and undoable:
         click.echo(f"To take it back: ocsp-stapling undo   (operation {result.operation})")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ocsp_stapling.change.journal import Operation
 from ocsp_stapling.check.incident import Incident
+from ocsp_stapling.problem import reason_of
 from ocsp_stapling.text import moment
 from ocsp_stapling.watch.memory import DAY, NAME, Memory, Outage, Reading, Tally
 from ocsp_stapling.watch.outages import MERGED_SECONDS, SERVER
@@ -55,7 +56,7 @@ def past(directory: Path, now: float, days: int = AVAILABILITY_DAYS) -> Past:
             readings = tuple(memory.readings(since))
             return Past(days, memory.tallies(since), found, readings, daily=memory.daily(since))
     except (sqlite3.Error, OSError) as error:
-        return Past(days, lost=f"{directory / NAME} cannot be read ({error})")
+        return Past(days, lost=f"{directory / NAME} cannot be read ({reason_of(error)})")
 
 
 def untold(outages: Iterable[Outage], incidents: Sequence[Incident]) -> list[Outage]:

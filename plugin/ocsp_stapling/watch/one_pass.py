@@ -14,6 +14,7 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.request import ACCOUNT, OFF, ON
 from ocsp_stapling.change.transaction import DONE
 from ocsp_stapling.check import metrics
+from ocsp_stapling.problem import reason_of
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.text import counted
 from ocsp_stapling.watch.memory import Memory
@@ -82,7 +83,9 @@ class _Pass:
                 self._note_and_decide(check, memory, now)
         except (sqlite3.Error, OSError) as error:
             # Without a memory every pass would do and say the same again.
-            self.problems.append(f"The watch's memory failed ({error}), so it does nothing by itself.")
+            self.problems.append(
+                f"The watch's memory failed ({reason_of(error)}), so it does nothing by itself."
+            )
         self._post()
         self._metrics(check)
         return Told(now, str(check["sentence"]), tuple(self.done), tuple(self.problems))

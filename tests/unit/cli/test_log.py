@@ -175,7 +175,9 @@ def test_a_reader_that_leaves_early_causes_no_trace(tmp_path: Path, as_json: boo
 def test_a_problem_is_one_sentence_and_status_1(tmp_path: Path) -> None:
     done = run(str(tmp_path / "none"))
     assert done.returncode == 1
-    assert done.stderr.startswith("ocsp-stapling: There is no error log")
+    assert " ".join(done.stderr.split()) == (
+        f"ocsp-stapling: There is no error log {tmp_path / 'none'}. [log-not-found]"
+    )
     told = run(str(tmp_path / "none"), "--json")
     assert told.returncode == 1
     assert json.loads(told.stdout)["error"]["code"] == "log-not-found"

@@ -21,7 +21,7 @@ from ocsp_stapling.apache.errorlog.form import Form, time_of
 from ocsp_stapling.apache.errorlog.line import moment
 from ocsp_stapling.apache.errorlog.scan import BLOCK, Fill
 from ocsp_stapling.apache.errorlog.undress import MODULE
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 
 # Lines are not strictly in order, and when summer time ends an hour is written twice.
 SLACK = timedelta(hours=2)
@@ -71,14 +71,14 @@ def _open(path: Path) -> int:
     try:
         return files.open_regular(path)
     except FileNotFoundError as error:
-        raise Problem("log-not-found", f"There is no error log {path}.", str(error)) from error
+        raise Problem("log-not-found", f"There is no error log {path}.") from error
     except files.NotRegularError as error:
         what = "a directory" if path.is_dir() else "not a regular file (a pipe or a device)"
         sentence = f"{path} is {what}; name a log file, or - for standard input."
         raise Problem("log-not-a-file", sentence) from error
     except (OSError, ValueError) as error:
         sentence = f"The error log {path} cannot be read; run this as root or name another file."
-        raise Problem("log-unreadable", sentence, str(error)) from error
+        raise Problem("log-unreadable", sentence, reason_of(error)) from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from ocsp_stapling.apache.layout import read_layout
 from ocsp_stapling.cli.doctor.check import FAILED, OK, WARNING, DoctorCheck, Places
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, reason_of
 from ocsp_stapling.run import run
 from ocsp_stapling.shield import service as relay
 from ocsp_stapling.shield.standing import answers, wished_port
@@ -50,7 +50,9 @@ def service(places: Places) -> DoctorCheck:
             return DoctorCheck("service", FAILED, f"{path.parent} is open to others than root.", mend)
         status = _status_line(path)
     except OSError as error:
-        return DoctorCheck("service", FAILED, f"The page's service does not answer: {error}.", mend)
+        return DoctorCheck(
+            "service", FAILED, f"The page's service does not answer: {reason_of(error)}.", mend
+        )
     if not status.startswith("HTTP/1.") or status[9:10] == "5":
         said = (
             "The page's service answers with an error." if status else "The page's service gives no answer."
