@@ -63,3 +63,15 @@ def test_this_servers_own_public_address_is_never_asked(machine: Machine) -> Non
     found = probe(machine, "http://44.128.1.2/")
     assert found["outcome"] == "address-forbidden"
     assert found["exit_status"] == 2
+
+
+@pytest.mark.parametrize("target", ["ocsp.alpha-ca.test", "http://ocsp.alpha-ca.test"])
+def test_without_root_no_healthy_responder_is_called_broken(machine: Machine, target: str) -> None:
+    """It closes the connection on what is no question, and only root can read a certificate to ask about."""
+    user = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    done = machine.run(*user, "ocsp-stapling", "probe", target, check=False)
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 3, told
+    assert told.startswith("UNKNOWN")
+    assert "is reached, but does not answer a request without an OCSP question" in told
+    assert "As root (sudo) a certificate of this server that names it is asked about." in told

@@ -24,17 +24,25 @@ from ocsp_stapling.ocsp.certificate import Certificate, parse, read_pem_chain
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.issuer import issuer_of
 from ocsp_stapling.ocsp.responder import Target
-from ocsp_stapling.problem import Problem
+from ocsp_stapling.problem import Problem, not_root
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.text import milliseconds
 
 GOOD, CRITICAL, UNKNOWN = 0, 2, 3
+_MARKS = {GOOD: ("OK", "green"), CRITICAL: ("FAULT", "red"), UNKNOWN: ("UNKNOWN", "yellow")}
 FALLBACK_USER = "nobody"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 _REACHABILITY_ONLY = (
     "No certificate was given, so there was no OCSP question to ask: only reachability was probed."
+)
+_ROOT_CAN_ASK = " As root (sudo) a certificate of this server that names it is asked about."
+_UNANSWERED = frozenset({Outcome.EMPTY_REPLY, Outcome.RESET, Outcome.REPLY_TIMEOUT, Outcome.SLOW})
+"""How a responder in order may treat what is no OCSP question, once the connection stands."""
+_UNJUDGED = (
+    "The responder is reached, but does not answer a request without an OCSP question, as one in order may do: "
+    "whether it answers questions is not known."
 )
 
 
@@ -85,14 +93,14 @@ def probe(
 
     TARGET is a URL, a certificate file (PEM or DER, its issuer in the same file or in --issuer), a site that
     Apache serves here, or a responder's host. For a URL or host that certificates of this server name, one of
-    these is asked about; for any other only reachability can be probed.
+    these is asked about, which needs root; for any other only reachability can be probed.
 
     Exit status: 0 good, 2 something is wrong, 3 unknown, 1 the probe could not be made.
     """
     chosen = settings.load()
     configured = chosen.probe
-    here = _served(chosen.state_directory)
-    subject = find_subject(target, issuer_file, here)
+    here, hidden = _served(chosen.state_directory)
+    subject = find_subject(target, issuer_file, here, hidden)
     uid, gid = _identity(user, here.worker if here else "")
     findings = responder.probe(
         subject.targets,
@@ -112,23 +120,29 @@ def probe(
     sys.exit(exit_status(subject, finding))
 
 
-def _served(state_directory: Path) -> ServerState | None:
-    """What Apache serves here; nothing where there is no cPanel, or where only root could tell."""
+def _served(state_directory: Path) -> tuple[ServerState | None, bool]:
+    """What Apache serves here (nothing where there is no cPanel), and whether only root could tell all of it."""
     try:
         here = server.look(state_directory)
         here.require_readable()
-        return here if here.endpoints else None
-    except Problem:
-        return None
+    except Problem as problem:
+        return None, problem.code == not_root().code
+    return here if here.endpoints else None, os.geteuid() != 0
 
 
-def find_subject(word: str, issuer_file: str | None, here: ServerState | None = None) -> ProbeSubject:
-    """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem."""
+def find_subject(
+    word: str, issuer_file: str | None, here: ServerState | None = None, hidden: bool = False
+) -> ProbeSubject:
+    """Tell what `word` stands for: a URL, a certificate file, a site of this server or a host. Raises Problem.
+
+    `hidden`: this server has certificates that only root can read, and so can ask about.
+    """
+    note = _REACHABILITY_ONLY + _ROOT_CAN_ASK * hidden
     if issuer_file and not Path(word).is_file():
         raise click.UsageError("--issuer is for a certificate file; of anything else the issuer is known.")
     if "://" in word:
         found = _asked_about(here.asking(word) if here else None, word, "url")
-        return found or ProbeSubject("url", (Target(word),), _REACHABILITY_ONLY)
+        return found or ProbeSubject("url", (Target(word),), note, not hidden)
     if Path(word).is_file():
         return _certificate_subject(Path(word), Path(issuer_file) if issuer_file else None)
     if Path(word).is_dir():
@@ -141,7 +155,7 @@ def find_subject(word: str, issuer_file: str | None, here: ServerState | None = 
     host = f"[{word}]" if word.count(":") > 1 else word
     found = _asked_about(here.asking(word.lower()) if here else None, word.lower(), "host")
     unknown = _unresolved(printable(word, 100), here)
-    return found or ProbeSubject("host", (Target(f"http://{host}/"),), _REACHABILITY_ONLY, unknown=unknown)
+    return found or ProbeSubject("host", (Target(f"http://{host}/"),), note, not hidden, unknown)
 
 
 def _unresolved(word: str, here: ServerState | None) -> str:
@@ -242,17 +256,24 @@ def exit_status(subject: ProbeSubject, finding: ResponderFinding | None) -> int:
     """Return 0 good, 2 something is wrong, 3 unknown."""
     if finding is None:
         return GOOD
-    if finding.outcome is Outcome.DEADLINE:
+    if finding.outcome is Outcome.DEADLINE or _is_unjudged(finding):
         return UNKNOWN
     if not finding.outcome.is_good:
         return CRITICAL
     return GOOD if subject.conclusive else UNKNOWN
 
 
+def _is_unjudged(finding: ResponderFinding) -> bool:
+    """Whether all that is wrong is that something which was no question got no answer."""
+    wrong = [one for one in finding.addresses if not one.outcome.is_good]
+    silent = all(one.outcome in _UNANSWERED and one.tcp_ms is not None for one in wrong)
+    return bool(wrong) and silent and not finding.question and finding.fault is None
+
+
 def _sentence(subject: ProbeSubject, finding: ResponderFinding) -> str:
     if subject.unknown and finding.outcome in (Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT):
         return subject.unknown
-    return finding.sentence
+    return _UNJUDGED if _is_unjudged(finding) else finding.sentence
 
 
 def document(word: str, subject: ProbeSubject, findings: Sequence[ResponderFinding]) -> dict[str, Any]:
@@ -287,7 +308,7 @@ def as_text(subject: ProbeSubject, finding: ResponderFinding | None) -> str:
     """Return the verdict first, then a line per address."""
     if finding is None:
         return subject.note
-    mark, colour = ("OK", "green") if finding.outcome.is_good else ("FAULT", "red")
+    mark, colour = _MARKS[exit_status(subject, finding)]
     lines = [
         f"{click.style(mark, fg=colour, bold=True)}  {printable(finding.url)}",
         wrapped(_sentence(subject, finding), "  ", "  "),

@@ -107,6 +107,17 @@ def test_a_url_is_probed_for_reachability_and_the_output_says_so() -> None:
     assert "127.0.0.1" in result.output
 
 
+def test_a_connection_that_cannot_be_made_is_wrong_without_a_question_as_well() -> None:
+    with silent_listener() as listening:
+        port = listening.getsockname()[1]
+        silent = on_loopback(f"http://127.0.0.1:{port}/", "--timeout", "0.3")
+    refused = on_loopback(f"http://127.0.0.1:{port}/")
+    assert [(code, found["outcome"]) for code, found in (silent, refused)] == [
+        (3, "reply-timeout"),
+        (2, "refused"),
+    ]
+
+
 def test_a_host_is_probed_at_its_root_url() -> None:
     with Responder(replying(b"hello")) as responder:
         code, document = on_loopback(f"127.0.0.1:{responder.port}")
