@@ -60,6 +60,22 @@ def test_apache_wrote_one_failure_for_every_site_that_got_no_staple() -> None:
     }
 
 
+def test_a_debug_log_names_the_responder_of_which_the_failure_does_not_tell() -> None:
+    asked = [
+        line(f"[client 203.0.113.7:5858] AH01973: connecting to OCSP responder '{one}.example'")
+        for one in "ab"
+    ]
+    stale = [line("AH01936: stapling_check_response: response times invalid")]
+    stale += [line("AH01943: stapling_renew_response: error in retrieved response!")]
+    answered = line("AH01942: stapling_renew_response: query response received")
+    late = [line(TIMEOUT), line(SUMMARY)]
+    text = "\n".join([asked[0], answered, *stale, asked[1], *late, asked[0], answered]) + "\n"
+    assert grouped(text) == [
+        ("response-invalid", "a.example", ("AH01936", "AH01943")),
+        ("responder-timeout", "b.example", ("AH01985", "AH01941")),
+    ]
+
+
 def test_a_summary_without_a_cause_is_a_failure() -> None:
     assert grouped(line(SUMMARY)) == [("responder-error", None, ("AH01941",))]
 

@@ -335,6 +335,9 @@ SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
         (f"{SYSLOG}sshd is well\nNov 22 03:04:06 web1 last message repeated 3 times", 0),
         (f"[{SYSLOG}] [php:error] [pid 7] httpd: message repeated 3 times: [ [ssl:error] {SUMMARY}]", 0),
         (f"    {line(SUMMARY)}: 3 Time(s)", 3),
+        (f"    {SUMMARY}: 3 Time(s)", 3),
+        (f"    412 {SUMMARY}", 412),
+        (f"    412  {SUMMARY}", 412),  # cut from lines at a blank, which stayed
         (f"     12 {line(SUMMARY)}", 12),
         (f"     12\t{line(SUMMARY)}", 1),
         (f"  12 {line(SUMMARY)}", 1),
@@ -344,6 +347,27 @@ SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
 def test_what_a_program_says_came_again_counts_as_often(told: str, count: int) -> None:
     found, _ = read(f"{told}\n")
     assert [entry.kind for entry in found] == [Kind.SUMMARY] * count
+
+
+@pytest.mark.parametrize("least_first", [False, True])
+def test_messages_that_were_counted_are_as_many_failures_as_there_were(least_first: bool) -> None:
+    counted = [f"    412 {SUMMARY}", "     97 AH01980: bad response from OCSP server: (none)"]
+    found, _ = read("\n".join(sorted(counted, reverse=not least_first)) + "\n")
+    assert dict(summarise(found, NOW, None).kinds) == {Kind.SUMMARY: 315, Kind.BAD_RESPONSE: 97}
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("AH01929: stapling_cache_response: OCSP response session store error!", "not cached"),
+        ("AH01944: stapling_renew_response: responder error unauthorized", "no proper OCSP answer"),
+    ],
+)
+def test_an_answer_that_did_come_is_not_called_something_else(
+    tmp_path: Path, message: str, words: str
+) -> None:
+    (tmp_path / "log").write_text(f"{line(message)}\n")
+    assert words in call(str(tmp_path / "log")).output
 
 
 def test_half_a_character_in_json_hides_nothing() -> None:
@@ -822,6 +846,11 @@ WRITTEN_BY_OTHERS = {
     "[Sun Nov 22 03:04:05 2026] [ssl:error] [pid 7] SSL Library Error: error:27:OCSP routines:verify": (
         "client certificates"
     ),
+    "[ssl:error] [pid 7] SSL Library Error: error:06:asn1 encoding routines:: (Type=OCSP_RESPONSE)": "openssl",
+    "[ssl:info] [pid 7] SSL Library Error: error:27:OCSP routines:OCSP_check_validity:status expired": "openssl",
+    "[Sun Nov 22 03:04:05.1 2026] [:error] [pid 7] [client 192.0.2.1:5] ModSecurity: OCSP at ARGS:q": "other modules",
+    "[Sun Nov 22 03:04:05.1 2026] [php7:warn] [pid 7] PHP Warning: no OCSP responder": "other modules",
+    '192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /ocsp-stapling HTTP/1.1" 200 5 "-" "x"': "other modules",
     "AH00526: Syntax error\nSSLStaplingCache cannot occur within <VirtualHost> section": "configuration",
     "OCSP response: no response sent": "openssl",
     "Nov 22 03:04:05 web1 hitch[7]: {ocsp} request to ocsp.example.com:80 failed": "hitch",

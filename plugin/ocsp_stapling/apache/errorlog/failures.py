@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -107,6 +107,9 @@ def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
     them is not told: writers race by microseconds, and people shorten what they paste.
     """
     unpaired: list[Failure] = []
+    alike: deque[Failure] = (
+        deque()
+    )  # more of them, of neither time nor process: any two halves fit (`uniq -c`)
     for found in _of_workers(lines):
         if not (_is_bare(found) or _is_lone_cause(found)):
             yield found
@@ -115,12 +118,18 @@ def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
         if other is None:
             unpaired.append(found)
             if len(unpaired) > _UNPAIRED:
-                yield unpaired.pop(0)
+                old = unpaired.pop(0)
+                if old.time or old.pid or len(alike) >= _WORKERS:
+                    yield old
+                else:
+                    alike.append(old)
             continue
         unpaired.remove(other)
+        if alike and _belong(alike[0], found):
+            unpaired.append(alike.popleft())
         cause, closing = (found, other) if _is_bare(other) else (other, found)
         yield replace(cause, time=found.time or other.time, codes=(*cause.codes, *closing.codes))
-    yield from unpaired
+    yield from (*alike, *unpaired)
 
 
 def _is_bare(found: Failure) -> bool:
@@ -147,7 +156,7 @@ def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:
     """Yield one Failure for what one process and thread wrote in order."""
     waiting: dict[Worker, list[Entry]] = {}
     for line in lines:
-        if not line.stapling or line.kind is None or line.kind is Kind.OK_INFO:
+        if not line.stapling or line.kind is None or (line.kind is Kind.OK_INFO and not line.responder):
             continue
         worker = worker_of(line)
         causes = waiting.pop(worker, [])
@@ -170,38 +179,47 @@ def _of_workers(lines: Iterable[Entry]) -> Iterator[Failure]:
 def _own_causes(causes: list[Entry], closing: Entry) -> list[Entry]:
     """The causes just above their last line, of one client: where no thread is told, others' stand above them."""
     begin = len(causes)
-    while begin and _explains(causes[begin - 1], closing) and causes[begin - 1].client == causes[-1].client:
+    said: set[str] = set()  # of a question nothing is said twice
+    while begin and causes[begin - 1].code not in said and _explains(causes[begin - 1], closing):
+        if causes[-1].client not in (None, causes[begin - 1].client):
+            break
         begin -= 1
+        said.add(causes[begin].code)
     return causes[begin:]
 
 
 def _alone(lines: Iterable[Entry]) -> Iterator[Failure]:
     """Yield one failure for each line that nothing closed."""
-    return (_failure([line]) for line in lines)
+    return (_failure([line]) for line in lines if line.kind is not Kind.OK_INFO)
 
 
 def _explains(cause: Entry, closing: Entry) -> bool:
     codes = _CLOSING[closing.code]
-    fits = cause.scope is Scope.SHARED if codes is None else cause.code in codes
+    # At LogLevel debug "connecting to" stands above, and names whom the failure does not.
+    about = codes is None or cause.kind is Kind.OK_INFO
+    fits = cause.scope is Scope.SHARED if about else cause.code in codes
     return fits and together(cause, closing) and not _long_before(closing, cause)
 
 
 def _long_before(one: Entry, other: Entry) -> bool:
     """Whether a line is older than the one that stands above it: somebody has sorted the newest first."""
-    first, second = (moment(each.time) if each.time else None for each in (one, other))
+    if not (one.time and other.time and one.time < other.time):
+        return False  # the usual case, told without reading times
+    first, second = moment(one.time), moment(other.time)
     return first is not None and second is not None and second - first > _SAME_PROCESS
 
 
 def _failure(lines: list[Entry]) -> Failure:
     """Return the failure that the lines describe: the first names the cause, the last says what came of it."""
-    cause, last = lines[0], lines[-1]
+    told = [line for line in lines if line.kind is not Kind.OK_INFO]
+    cause, last = told[0], told[-1]
     assert cause.kind is not None
     return Failure(
         last.time,
         last.pid,
         cause.kind,
         next((line.responder for line in lines if line.responder), None),
-        tuple(line.code for line in lines),
+        tuple(line.code for line in told),
     )
 
 

@@ -13,7 +13,12 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "client certificates",
         "about OCSP for client certificates, not about stapling",
-        rb"\[ssl:\w+\].{0,200}SSL Library Error",
+        rb"\[ssl:\w+\].{0,200}SSL Library Error(?!.*(?:asn1|status expired|status not yet valid))",
+    ),
+    (
+        "other modules",
+        "what visitors asked for, or of other modules of Apache's: nothing about stapling",
+        rb"\"[A-Z]{3,8} [^\"]* HTTP/\d(?:\.\d)?\" \d{3} |\] \[(?!(?:ssl|md|gnutls|core):)\w*:[a-z]+\d?\] \[pid \d",
     ),
     ("h2o", f"h2o's: {_ASIDE}", rb"(?<![\w.-])h2o(?![\w-]|\.\w)|\[OCSP Stapling\] "),
     ("hitch", f"hitch's: {_ASIDE}", rb"\bhitch\b|\{ocsp\} "),
@@ -90,7 +95,8 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "openssl",
         "what the openssl command or library says",
         rb"OCSP [Rr]esponse(?: Data| Status)?:|Error querying OCSP responder|\bopenssl ocsp\b|OCSP routines"
-        rb"|fetch-ocsp-response|Responder Error: |Response [Vv]erify|-status\b.*s_client|s_client\b.*-status",
+        rb"|SSL Library Error|fetch-ocsp-response|Responder Error: |Response [Vv]erify"
+        rb"|-status\b.*s_client|s_client\b.*-status",
     ),
     ("MongoDB", f"MongoDB's: {_OTHER}", rb"\"ctx\": ?\"|\b[IWEF] +[A-Z]+ +\[\w+\] "),
     ("NATS", f"the NATS server's: {_OTHER}", rb"\A\[\d+\] \d{4}/\d\d/\d\d [\d:.]{8,15} \[[A-Z]{3}\] "),

@@ -59,7 +59,7 @@ _AGAIN = tuple(
         _BEFORE + rb"last message repeated (?P<times>\d{1,6}) times?(?: ---)?(?P<line>)",
         _BEFORE + rb"(?:httpd|apache2?(?:ctl)?)(?:\[\d{1,10}\])?: message repeated (?P<times>\d{1,6}) times: "
         rb"\[ ?(?P<line>.*)\]",
-        rb"(?=.{7} \S) {0,6}(?P<times>\d{1,7}) (?P<line>.*)",
+        rb"(?=.{7} ) {0,6}(?P<times>\d{1,7}) {1,3}(?P<line>.*)",
         rb"(?P<line>.*): {1,3}(?P<times>\d{1,6}) Time\(s\)",
     )
 )
@@ -107,7 +107,11 @@ class Paste:
         """Take a line, and once more what it or the last one said, as often as a program has counted it."""
         again = next((found for way in _AGAIN if (found := way.match(raw))), None)
         behind = again is not None and not again["line"]
-        said = list(self._settle() if behind else self._take(again["line"] if again else raw, number))
+        if again and again["line"]:  # what is counted is whole, and has nothing to do with what stands above
+            yield from self._settle()
+            said = [*self._take(again["line"], number), *self._settle()]
+        else:
+            said = list(self._settle() if behind else self._take(raw, number))
         yield from said
         self._last = said[-1:] or (self._last if behind else [])
         if again:
