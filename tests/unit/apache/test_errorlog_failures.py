@@ -69,10 +69,14 @@ def test_a_debug_log_names_the_responder_of_which_the_failure_does_not_tell() ->
     stale += [line("AH01943: stapling_renew_response: error in retrieved response!")]
     answered = line("AH01942: stapling_renew_response: query response received")
     late = [line(TIMEOUT), line(SUMMARY)]
-    text = "\n".join([asked[0], answered, *stale, asked[1], *late, asked[0], answered]) + "\n"
+    refused = line("AH01944: stapling_renew_response: responder error unauthorized")
+    text = (
+        "\n".join([asked[0], answered, *stale, asked[1], *late, asked[1], refused, asked[0], answered]) + "\n"
+    )
     assert grouped(text) == [
         ("response-invalid", "a.example", ("AH01936", "AH01943")),
         ("responder-timeout", "b.example", ("AH01985", "AH01941")),
+        ("responder-bad-response", "b.example", ("AH01944",)),
     ]
 
 

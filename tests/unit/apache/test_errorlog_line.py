@@ -27,6 +27,7 @@ PLAIN = f"[ssl:error] [pid 4711] {SUMMARY}"
         (f"[Sun Nov 22 03:04:05 2026] {PLAIN}", ISO[:19]),
         (f"[Sun Nov  2 03:04:05 2026] {PLAIN}", "2026-11-02T03:04:05"),
         (f"[2026-11-22 03:04:05.123456] {PLAIN}", ISO),
+        (f"[2026-11-22T03:04:05.123456+01:00] {PLAIN}", ISO + "+01:00"),
         (PLAIN, None),
         (f"[{TIME}] [error] [pid 4711] {SUMMARY}", ISO),
         (f"[{TIME}] [pid 4711] [ssl:error] {SUMMARY}", ISO),

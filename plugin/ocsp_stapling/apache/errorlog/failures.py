@@ -17,6 +17,7 @@ _CLOSING: dict[str, frozenset[str] | None] = {
     "AH01941": None,
     "AH01945": frozenset({"AH01927", "AH01928", "AH01929"}),
     "AH01943": frozenset({"AH01934", "AH01935", "AH01936"}),
+    "AH01944": frozenset(),
     "AH01955": frozenset({"AH01939", "AH01940", "AH02621"}),
     **dict.fromkeys(
         ("AH02235", "AH02567", "AH02604"), frozenset({"AH02217", "AH02218", "AH02814", "AH02815"})
@@ -196,8 +197,8 @@ def _alone(lines: Iterable[Entry]) -> Iterator[Failure]:
 def _explains(cause: Entry, closing: Entry) -> bool:
     codes = _CLOSING[closing.code]
     # At LogLevel debug "connecting to" stands above, and names whom the failure does not.
-    about = codes is None or cause.kind is Kind.OK_INFO
-    fits = cause.scope is Scope.SHARED if about else cause.code in codes
+    asked = cause.kind is Kind.OK_INFO
+    fits = asked or (cause.scope is Scope.SHARED if codes is None else cause.code in codes)
     return fits and together(cause, closing) and not _long_before(closing, cause)
 
 

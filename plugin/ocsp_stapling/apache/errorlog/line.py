@@ -31,7 +31,7 @@ _ANSI = rb"(?:\x1b\[[\d;]*m)*"
 # (CRI "stderr F", docker --timestamps, compose "web-1  | ", kubectl --prefix, Docker's JSON files).
 _PREFIX = (
     rb"(?:\xef\xbb\xbf)?"
-    rb"(?:" + _ANSI + rb"[\w.-]{1,128} *\| ?" + _ANSI + rb" ?|\[" + _WORD + rb"\] )?"
+    rb"(?:" + _ANSI + rb"[\w.-]{1,128} *\| ?" + _ANSI + rb" ?|\[(?!\d{4}-\d)" + _WORD + rb"\] )?"
     rb"(?:\{\"log\":\")?"
     rb"(?:(?:<\d{1,3}>)?(?:\d )?(?:[A-Z][a-z]{2} )?(?P<outer>" + _ISO + rb"|" + _BSD + rb") "
     rb"(?:std(?:out|err) [FP] "
