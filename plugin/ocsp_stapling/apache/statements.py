@@ -45,6 +45,7 @@ NAMES = {
         "SSLStaplingForceURL",
         "SSLStaplingResponderTimeout",
         "SSLStaplingResponseMaxAge",
+        "SSLStaplingResponseTimeSkew",
         "SSLStaplingReturnResponderErrors",
         "SSLStaplingStandardCacheTimeout",
         "SSLUseStapling",

@@ -34,7 +34,6 @@ from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server.certificate_files import key_kind
-from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.sites import (
     Endpoint,
     EndpointCertificate,
@@ -50,6 +49,9 @@ from ocsp_stapling.text import counted, listed, versioned
 _SAMPLES_PER_KIND = 2
 _QUICK_SECONDS = 1.0
 _SAMPLES_AT_MOST = 12
+_KINDS_AT_MOST = 32
+"""Of kinds that a change makes a difference for, one sample each: after an `on` Apache fetches their staples in turn,
+and customers could name any number of responders."""
 _KEEPING = 4
 
 
@@ -409,11 +411,12 @@ def _samples(
 ) -> tuple[Sample, ...]:
     """A few endpoints of every responder, port and kind of certificate, with the staple expected of each.
 
-    First those for which the change makes a difference: what says `SSLUseStapling off` itself is no sample for an
+    First those for which the change makes a difference, and of these one of every kind: what says `SSLUseStapling off` itself is no sample for an
     `on`, and one on another port none for the visitors of 443.
     """
     found: list[tuple[bool, bool, int, int, Sample]] = []
     turns: Counter[tuple[str, int, str, bool]] = Counter()
+    seen: set[tuple[int, str, bool]] = set()
     for one in endpoints:
         stapling = will.get(one.key, after)
         # What goes on stapling while the rest is off may go on hanging: that is not this operation's fault.
@@ -427,11 +430,15 @@ def _samples(
             if turn < _SAMPLES_PER_KIND:
                 expected = stapling if certificate.can_staple else False
                 here = Sample(doors[turn % len(doors)], host_of(certificate.responder), expected)
-                # One of every kind before a second of any: of many responders none crowds out a port.
-                order = not certificate.responder, not differs, turn, int(one.port != HTTPS)
+                # One of every kind before a second of any, and first one of every port and kind of client: of many
+                # responders none crowds these out.
+                crowd = (one.port, door.key, differs)
+                order = not certificate.responder, not differs, turn, int(crowd in seen)
+                seen.add(crowd)
                 found.append((*order, replace(here, door=replace(here.door, key=door.key))))
     found.sort(key=lambda each: each[:4])
-    return tuple(sample for *_, sample in found[:_SAMPLES_AT_MOST])
+    kinds = sum(not (silent or same or turn) for silent, same, turn, *_ in found)
+    return tuple(sample for *_, sample in found[: max(_SAMPLES_AT_MOST, min(kinds, _KINDS_AT_MOST))])
 
 
 def _meetings(one: Endpoint, doors: Sequence[Door]) -> list[tuple[Door, EndpointCertificate]]:

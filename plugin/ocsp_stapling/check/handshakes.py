@@ -17,9 +17,10 @@ from ocsp_stapling.check.diagnosis.handshakes import BROKEN_OFF, STALL_SECONDS
 from ocsp_stapling.check.evidence import HandshakeEvidence
 from ocsp_stapling.check.questions import Subject
 from ocsp_stapling.ocsp.answer import verify_answer
-from ocsp_stapling.ocsp.certificate import Certificate, parse
+from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.issuer import issuer_of
+from ocsp_stapling.ocsp.prober import Target
 from ocsp_stapling.ocsp.staple import Handshake, handshakes
 from ocsp_stapling.problem import Problem
 
@@ -40,11 +41,11 @@ Failing = Callable[[float], frozenset[str]]
 
 @dataclass(frozen=True)
 class _Place:
-    """Where to meet a site of which responder, and who issued its certificate."""
+    """Where to meet a site of which responder, and what that is asked."""
 
     door: Door
     url: str
-    issuer: Certificate | None
+    target: Target
 
     @property
     def where(self) -> tuple[str, str, int, str]:
@@ -144,7 +145,7 @@ def _rest(subjects: Sequence[Subject], met: set[str]) -> list[_Place]:
 def _strict(subjects: Sequence[Subject]) -> list[_Place]:
     """Where certificates are met that must staple: each of them matters, and they are few."""
     return [
-        _Place(door, subject.url, subject.target.issuer)
+        _Place(door, subject.url, subject.target)
         for subject in subjects
         for single in (subject.asked, *subject.others)
         if single
@@ -159,7 +160,7 @@ def _others(subjects: Sequence[Subject], met: Sequence[_Place]) -> list[_Place]:
 
 
 def _places(subject: Subject) -> list[_Place]:
-    return [_Place(door, subject.url, subject.target.issuer) for door in subject.doors]
+    return [_Place(door, subject.url, subject.target) for door in subject.doors]
 
 
 def _round(places: Sequence[_Place], ask: bool, limit: float) -> list[HandshakeEvidence]:
@@ -210,12 +211,12 @@ def _staple(place: _Place, made: Handshake) -> str:
         return ""
     try:
         leaf = parse(made.certificate or b"")
-        issuer = issuer_of(leaf, [parse(der) for der in made.chain]) or place.issuer
+        issuer = issuer_of(leaf, [parse(der) for der in made.chain]) or place.target.issuer
     except Problem:
         return "unverified"
     if issuer is None:
         return "unverified"
-    return verify_answer(made.staple, leaf, issuer, datetime.now(UTC)).verdict.value
+    return verify_answer(made.staple, leaf, issuer, datetime.now(UTC), place.target.skew).verdict.value
 
 
 def _left(deadline: float) -> float:

@@ -148,7 +148,7 @@ def _what(reply: PastedReply, target: Target, now: datetime) -> tuple[bool, str]
         return False, f"HTTP status {reply.status} instead of an answer."
     if target.certificate is None or target.issuer is None or len(reply.body) > MAX_ANSWER_BYTES:
         return False, "an answer that Apache would not take."
-    verdict = verify_answer(reply.body, target.certificate, target.issuer, now).verdict
+    verdict = verify_answer(reply.body, target.certificate, target.issuer, now, target.skew).verdict
     if verdict is Verdict.GOOD:
         return True, f"a good, verified answer after {reply.seconds:.1f} s."
     return False, verdict.sentence[:1].lower() + verdict.sentence[1:]

@@ -24,7 +24,10 @@ from ocsp_stapling.ocsp.certificate import Certificate
 from ocsp_stapling.ocsp.issuer import is_signed_by
 from ocsp_stapling.ocsp.request import certificate_id
 
-TOLERANCE = timedelta(seconds=300)  # mod_ssl's SSLStaplingResponseTimeSkew
+SKEW_SECONDS = 300
+"""mod_ssl's SSLStaplingResponseTimeSkew, unless a line says otherwise."""
+_TOLERANCE = timedelta(seconds=SKEW_SECONDS)
+_BROWSERS_AT_MOST = 86_400  # what Firefox forgives an answer: a day
 MAX_ANSWER_BYTES = 10_240  # what mod_ssl keeps of an answer
 _SIGNERS_AT_MOST = 3
 
@@ -40,6 +43,7 @@ class Verdict(Enum):
     STALE = "stale"
     NOT_YET_VALID = "not-yet-valid"
     WRONG_CERTIFICATE = "wrong-certificate"
+    OTHER_DIGEST = "other-digest"
     BAD_SIGNATURE = "bad-signature"
     WRONG_DELEGATE = "wrong-delegate"
     TRY_LATER = "try-later"
@@ -60,6 +64,7 @@ _SENTENCES = {
     Verdict.STALE: "The answer has expired: the responder hands out old ones, or our clock is fast.",
     Verdict.NOT_YET_VALID: "The answer is dated in the future: our clock is slow, or theirs is fast.",
     Verdict.WRONG_CERTIFICATE: "The answer is about another certificate: the responder is the wrong one.",
+    Verdict.OTHER_DIGEST: "The answer does not name the certificate as the question did (SHA-1): Apache takes it for none.",
     Verdict.BAD_SIGNATURE: "The authority did not sign this answer: it was altered, or someone else made it.",
     Verdict.WRONG_DELEGATE: "The answer is signed with a certificate that may not sign for this authority.",
     Verdict.TRY_LATER: "The responder says 'try later': it is overloaded or under repair, on the CA's side.",
@@ -93,19 +98,23 @@ class Answer:
     """`issuer` or `delegate` once the signature has been verified."""
 
 
-def verify_answer(data: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Answer:
+def verify_answer(
+    data: bytes, certificate: Certificate, issuer: Certificate, now: datetime, skew: int = SKEW_SECONDS
+) -> Answer:
     """Verify the OCSP response `data` for `certificate`; never raises on foreign bytes.
 
-    `now` is aware. The first fault found decides: no OCSP, error status, other certificate, signature,
+    `now` is aware; `skew` is how many seconds Apache forgives an answer's times. The first fault found decides: no OCSP, error status, other certificate, signature,
     times, certificate status.
     """
     try:
-        return _verify(data, certificate, issuer, now)
+        return _verify(data, certificate, issuer, now, skew)
     except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError):
         return Answer(Verdict.NOT_OCSP, apache_accepts=False)
 
 
-def _verify(data: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Answer:
+def _verify(
+    data: bytes, certificate: Certificate, issuer: Certificate, now: datetime, skew: int
+) -> Answer:
     whole = der.expect(data, 0, len(data), der.SEQUENCE)
     response = ocsp.load_der_ocsp_response(data[: whole.stop])  # mod_ssl, too, ignores what follows
     if response.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -115,13 +124,16 @@ def _verify(data: bytes, certificate: Certificate, issuer: Certificate, now: dat
     if single is None:
         return Answer(Verdict.WRONG_CERTIFICATE, apache_accepts=False)
     signer, fault = _find_signer(response, issuer, now)
-    time_fault = _time_fault(single, now)
+    time_fault = _time_fault(single, now, min(skew, _BROWSERS_AT_MOST))
     status = _CERTIFICATE_STATUSES[single.certificate_status]
-    as_apache = single.hash_algorithm.name == "sha1" and time_fault is None and len(data) <= MAX_ANSWER_BYTES
+    as_asked = single.hash_algorithm.name == "sha1"
+    in_time = _time_fault(single, now, skew) is None
+    if status is Verdict.GOOD and not as_asked:
+        status = Verdict.OTHER_DIGEST
     return Answer(
         fault or time_fault or status,
-        as_apache,
-        status.value,
+        as_asked and in_time and len(data) <= MAX_ANSWER_BYTES,
+        single.certificate_status.name.lower(),
         single.this_update_utc,
         single.next_update_utc,
         signer,
@@ -142,14 +154,14 @@ def _is_about(one: ocsp.OCSPSingleResponse, certificate: Certificate, issuer: Ce
     return (one.issuer_name_hash, one.issuer_key_hash) == (wanted.issuer_name_hash, wanted.issuer_key_hash)
 
 
-def _time_fault(one: ocsp.OCSPSingleResponse, now: datetime) -> Verdict | None:
+def _time_fault(one: ocsp.OCSPSingleResponse, now: datetime, skew: int) -> Verdict | None:
     """Compare as OpenSSL does for mod_ssl; an answer without nextUpdate does not expire (RFC 6960, 2.4)."""
-    moment = now.astimezone(UTC)
-    if one.this_update_utc > moment + TOLERANCE:
+    moment, tolerance = now.astimezone(UTC), timedelta(seconds=skew)
+    if one.this_update_utc > moment + tolerance:
         return Verdict.NOT_YET_VALID
     if one.next_update_utc is None:
         return None
-    stale = one.next_update_utc < max(moment - TOLERANCE, one.this_update_utc)
+    stale = one.next_update_utc < max(moment - tolerance, one.this_update_utc)
     return Verdict.STALE if stale else None
 
 
@@ -230,7 +242,7 @@ def _check_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> N
 def _may_sign(delegate: x509.Certificate, issuer: Certificate, now: datetime) -> bool:
     """Say whether the same issuer made it for signing answers, and it is valid (RFC 6960, 4.2.2.2)."""
     moment = now.astimezone(UTC)
-    if not delegate.not_valid_before_utc - TOLERANCE <= moment <= delegate.not_valid_after_utc + TOLERANCE:
+    if not delegate.not_valid_before_utc - _TOLERANCE <= moment <= delegate.not_valid_after_utc + _TOLERANCE:
         return False
     try:
         usage = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

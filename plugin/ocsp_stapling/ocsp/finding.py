@@ -42,6 +42,7 @@ class Outcome(Enum):
     STALE = "stale"
     NOT_YET_VALID = "not-yet-valid"
     WRONG_CERTIFICATE = "wrong-certificate"
+    OTHER_DIGEST = "other-digest"
     BAD_SIGNATURE = "bad-signature"
     WRONG_DELEGATE = "wrong-delegate"
     DEADLINE = "deadline"

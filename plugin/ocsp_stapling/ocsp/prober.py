@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ocsp_stapling.ocsp.answer import verify_answer
+from ocsp_stapling.ocsp.answer import SKEW_SECONDS, verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate
 from ocsp_stapling.ocsp.exchange import ExchangeError, Reply, connect, receive, request_bytes, send
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
@@ -66,6 +66,8 @@ class Target:
     """Whether the finding shall hold the answer itself."""
     at: tuple[str, ...] = ()
     """The addresses to ask instead of those that the name has on this server; the guard vets them alike."""
+    skew: int = SKEW_SECONDS
+    """Seconds that Apache forgives an answer's times (SSLStaplingResponseTimeSkew)."""
 
     @property
     def asks(self) -> bool:
@@ -368,7 +370,7 @@ class _AddressProbe:
             return Outcome.REDIRECT if 300 <= status <= 399 else Outcome.HTTP_ERROR
         if self._reply.is_html:
             return Outcome.HTML
-        answer = verify_answer(self._reply.body, certificate, issuer, datetime.now(UTC))
+        answer = verify_answer(self._reply.body, certificate, issuer, datetime.now(UTC), self._target.skew)
         self._note(
             verdict=answer.verdict,
             apache_accepts=answer.apache_accepts,

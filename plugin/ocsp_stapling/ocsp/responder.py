@@ -93,6 +93,7 @@ def _as_job(target: Target) -> dict[str, Any]:
         "via": target.via,
         "keep": target.keep,
         "at": target.at,
+        "skew": target.skew,
     }
 
 

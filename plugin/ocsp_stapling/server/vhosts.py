@@ -20,7 +20,10 @@ TRUE_USER_DOMAINS = Path("/etc/trueuserdomains")
 _OWNER_LINE = re.compile(rb"^([^\s:*]+):[ \t]*(\S+)", re.MULTILINE)
 _HOME = re.compile(r"/home\d*/([^/]+)/")
 _NOBODY = ("", "nobody")
-_INHERITED = ("SSLUseStapling", "SSLStaplingForceURL", "SSLOCSPProxyURL", "SSLStaplingResponderTimeout")
+_INHERITED = (
+    *("SSLUseStapling", "SSLStaplingForceURL", "SSLOCSPProxyURL"),
+    *("SSLStaplingResponderTimeout", "SSLStaplingResponseTimeSkew"),
+)
 
 
 class TlsVhost(NamedTuple):
@@ -47,7 +50,7 @@ class TlsVhost(NamedTuple):
     """Whether its own SSLUseStapling stands in a file that the virtual host includes."""
     in_force: Mapping[str, Directive] = MappingProxyType({})
     """The line that holds here, its own or the server's, by name: SSLUseStapling, SSLStaplingForceURL,
-    SSLOCSPProxyURL, SSLStaplingResponderTimeout."""
+    SSLOCSPProxyURL, SSLStaplingResponderTimeout, SSLStaplingResponseTimeSkew."""
 
     @property
     def certificate_file(self) -> Path:

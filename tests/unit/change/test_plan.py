@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change import plan
 from ocsp_stapling.change.plan import Outlook
+from ocsp_stapling.change.verify import Sample
 from ocsp_stapling.ocsp.staple import Handshake
 from ocsp_stapling.problem import Problem
 from tests.unit.change.made import SSL, VHOST, Tree, carry_out, wish
@@ -348,3 +349,18 @@ def test_many_responders_crowd_no_port_out_of_the_verification(tmp_path: Path) -
     made = plan.make(wish("off"), tree.situation())
     assert {sample.responder for sample in made.samples} >= {f"r{n}.test" for n in range(6)}
     assert {sample.door.port for sample in made.samples} == {443, 2096}
+
+
+def test_every_responder_is_met_after_a_change_and_every_port(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    mail = VHOST.format(name="mail.test", base=tmp_path, own="", kind="plain").replace(":443", ":2096")
+
+    def met(responders: int) -> tuple[Sample, ...]:
+        names = [f"r{n}.test" for n in range(responders)]
+        tree.conf(sites={f"s-{n}": f"SSLStaplingForceURL http://{n}/\n" for n in names}, late=mail)
+        return plan.make(wish("off"), tree.situation()).samples
+
+    assert {sample.responder for sample in met(20)} >= {f"r{n}.test" for n in range(20)}
+    many = met(60)
+    assert len(many) <= 32
+    assert {sample.door.port for sample in many} == {443, 2096}

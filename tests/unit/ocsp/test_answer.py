@@ -121,8 +121,26 @@ def test_an_answer_about_the_same_serial_of_another_authority() -> None:
     assert verdict(answer(other, LEAF)) == (Verdict.WRONG_CERTIFICATE, False)
 
 
-def test_a_sha256_certid_is_good_but_not_for_apache() -> None:
-    assert verdict(answer(CA, LEAF, digest=hashes.SHA256())) == (Verdict.GOOD, False)
+def test_a_sha256_certid_is_no_answer_for_apache() -> None:
+    assert verdict(answer(CA, LEAF, digest=hashes.SHA256())) == (Verdict.OTHER_DIGEST, False)
+
+
+@pytest.mark.parametrize(
+    ("skew", "minutes", "expected"),
+    [
+        (300, 8, (Verdict.STALE, False)),
+        (3600, 8, (Verdict.GOOD, True)),
+        (0, 1, (Verdict.STALE, False)),
+        # Apache staples it, and browsers forgive a day.
+        (10 * 86_400, 2 * 24 * 60, (Verdict.STALE, True)),
+    ],
+)
+def test_apache_forgives_times_as_long_as_its_configuration_says(
+    skew: int, minutes: int, expected: tuple[Verdict, bool]
+) -> None:
+    now = NOW + 6 * DAY + timedelta(minutes=minutes)
+    found = verify_answer(answer(CA, LEAF), parse(encoded(LEAF)), CA.parsed, now, skew)
+    assert (found.verdict, found.apache_accepts) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -409,3 +410,12 @@ def test_an_expired_answer_within_the_tolerance_is_good() -> None:
     now = datetime.now(UTC)  # not when this file was read: a whole run takes longer than the tolerance
     recent = answer(CA, LEAF, updates=(now - DAY, now - timedelta(seconds=10)))
     assert ask_one(replying(recent)).outcome is Outcome.OK
+
+
+def test_an_answer_is_forgiven_its_times_as_long_as_apache_forgives_them() -> None:
+    now = datetime.now(UTC)
+    old = answer(CA, LEAF, updates=(now - DAY, now - timedelta(minutes=20)))
+    with Responder(replying(old)) as responder:
+        asked = Target(responder.url, LEAF_PARSED, CA.parsed, skew=3600)
+        found = probe([replace(asked, skew=300), asked], allowed_networks=LOOPBACK, **NOBODY)
+    assert [one.outcome for one in found] == [Outcome.STALE, Outcome.OK]

@@ -184,14 +184,15 @@ def test_what_a_line_forces_is_what_apache_asks(tmp_path: Path) -> None:
         "SSLStaplingForceURL http://127.0.0.1:340/",
         "SSLOCSPProxyURL http://proxy.test:3128/",
         "SSLStaplingResponderTimeout 7",
+        "SSLStaplingResponseTimeSkew 900",
         vhost("*:443", "a.test", line),
         vhost(
             "*:443", "b.test", line, "SSLStaplingForceURL http://own.test/", "SSLStaplingResponderTimeout 1"
         ),
     )
-    assert [(one.responder, one.responder_timeout) for one in here.endpoints] == [
-        ("http://127.0.0.1:340/", 7),
-        ("http://own.test/", 1),
+    assert [(one.responder, one.responder_timeout, one.skew) for one in here.endpoints] == [
+        ("http://127.0.0.1:340/", 7, 900),
+        ("http://own.test/", 1, 900),
     ]
     assert all(one.proxy and one.proxy.value == "http://proxy.test:3128/" for one in here.endpoints)
     assert all(one.ocsp_urls == (URL,) for one in here.endpoints)

@@ -38,7 +38,9 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         )
         ended = _down(evidence, Cause.NO_CACHE, sentence, _reviving(evidence.configuration))
         return replace(ended, action=Action.TURN_OFF, afterwards=Action.TURN_ON)
-    sentence = "Apache does not run: no site is served, which is not a matter of stapling."
+    # What httpd refuses may well be a line about stapling.
+    elsewise = "" if evidence.configuration.refused.strip() else ", which is not a matter of stapling"
+    sentence = f"Apache does not run: no site is served{elsewise}."
     if not nobody:
         sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
@@ -393,7 +395,8 @@ def off(
     cause = Cause.OFF_BY_PLUGIN if configuration.origin is Origin.PLUGIN else Cause.OFF_ELSEWHERE
     sentence = _off_words(evidence)
     if measured.stalling:
-        return _off_and_slow(evidence, cause, sentence)
+        found = _off_and_slow(evidence, cause, sentence)
+        return replace(found, reasons_for=(told_of(leading), leading.concerning)) if leading else found
     if leading is None:
         return _off_and_well(evidence, cause, sentence)
     action = remedy(leading.why)

@@ -55,6 +55,7 @@ ALONE = {
     Outcome.STALE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
     Outcome.NOT_YET_VALID: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
     Outcome.WRONG_CERTIFICATE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
+    Outcome.OTHER_DIGEST: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
     Outcome.BAD_SIGNATURE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
     Outcome.WRONG_DELEGATE: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),
     Outcome.NOT_OCSP: (Cause.CA_BAD_ANSWER, Action.WAIT_FOR_CA),

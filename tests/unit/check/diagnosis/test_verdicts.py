@@ -186,6 +186,11 @@ MADE: dict[str, Evidence] = {
     "nobody serves": front(
         Server.NOBODY, no_one(evidence(FINE), error="refused", staple=""), apache_running=False
     ),
+    "nobody serves, for httpd refuses a line about stapling": set_to(
+        front(Server.NOBODY, no_one(evidence(FINE), error="refused", staple=""), apache_running=False),
+        refused="SSLStaplingCache: size has to be >= 8192 bytes.",
+        refused_at="/x.conf line 6",
+    ),
     "another program serves": front(
         Server.OTHER, no_one(evidence(FINE), error="refused"), apache_running=False
     ),
@@ -305,6 +310,9 @@ MADE: dict[str, Evidence] = {
     "off, slow": set_to(stalled(FINE), **OFF),
     "off, slow where it is on": set_to(
         stalled(BAD), **OFF, still_on=("own.example",), own_on=(OwnSwitch("own.example", "/x.conf:9", True),)
+    ),
+    "off, slow where a line by hand turns it on": set_to(
+        stalled(BAD), **OFF, still_on=("own.example",), own_on=(OwnSwitch("own.example", "/x.conf:9", False),)
     ),
     "off in WHM": set_to(unstapled(FINE), on=False, origin=Origin.WHM),
     "off by a template": set_to(unstapled(FINE), on=False, origin=Origin.OWN_TEMPLATE, where="/t.local:3"),
