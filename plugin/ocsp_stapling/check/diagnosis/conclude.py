@@ -163,7 +163,7 @@ def _faulty(
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone, meanwhile),
         (*leading.why.reasons_for, leading.concerning, *whose),
-        (*leading.why.reasons_against, *_warnings(action, strict)),
+        (*leading.why.reasons_against, *_warnings(action, strict, measured)),
         waits or causes,
         causes,
         waits,
@@ -456,13 +456,13 @@ def _faulty_advice(
     return advice
 
 
-def _warnings(action: Action, strict: Sequence[str]) -> tuple[str, ...]:
-    seen = [name for name in strict if not is_other(name)]
-    if action is not Action.TURN_OFF or not seen:
-        return ()
-    return (
-        f"Must-Staple: Firefox refuses these sites without a staple, now and while stapling is off: {listed(seen)}.",
-    )
+def _warnings(action: Action, strict: Sequence[str], measured: Measured) -> tuple[str, ...]:
+    """What Firefox does, which refuses sites that must staple and do not: now, or once stapling is off."""
+    seen, until = [name for name in strict if not is_other(name)], ", now and while stapling is off"
+    if action is not Action.TURN_OFF:
+        bare = {met.site for met in measured.without_staple}
+        seen, until = [name for name in seen if name in bare], ""
+    return (f"Must-Staple: Firefox refuses these sites without a staple{until}: {listed(seen)}.",) if seen else ()
 
 
 # --- for and against, whatever the verdict ---------------------------------------------------------------

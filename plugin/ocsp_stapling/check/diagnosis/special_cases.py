@@ -161,6 +161,8 @@ def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) ->
     sentence = (
         f"Visitors reach {_FRONTS.get(front, 'another program')}, not Apache: {evidence.host.front_sentence}."
     )
+    if evidence.host.apache_running is False and not reads_apache:
+        sentence += " Apache itself does not run: what is passed on to it fails."
     if measured.stalling and front is Server.LITESPEED:
         advice = "LiteSpeed obeys Apache's SSLUseStapling: turning it off there ends the waiting."
         return Diagnosis(

@@ -273,6 +273,9 @@ MADE: dict[str, Evidence] = {
         beside(BAD), strict_off=STRICT_OFF, turned_off=(responder("gamma"),)
     ),
     "nginx in front": front(Server.NGINX, evidence(FINE)),
+    "nginx in front of an Apache that does not run": front(
+        Server.NGINX, evidence(FINE), apache_running=False
+    ),
     "nginx in front, slow": front(Server.NGINX, stalled(FINE)),
     "nginx in front, slow for all": front(Server.NGINX, no_one(stalled(FINE), seconds=3.5, error="timeout")),
     "nginx passes on": front(Server.NGINX, stalled(BAD)),
@@ -289,6 +292,7 @@ MADE: dict[str, Evidence] = {
     ),
     "no site": replace(evidence(), names=()),
     "no responder, slow": replace(evidence(), handshakes=met(FINE, seconds=2.0, staple="")),
+    "no staple, as must be": unstapled(responder(v4=Outcome.HTTP_ERROR, must_staple=True), FINE),
     "never a staple": evidence(never_stapled=(Site("strict.example", must_staple=True),)),
     "never a staple beside a fault": unstapled(
         responder(v4=REFUSED), never_stapled=(Site("strict.example"),)
