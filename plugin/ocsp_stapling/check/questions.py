@@ -397,7 +397,9 @@ def _target(asking: Asking) -> Target | None:
     asks = not one.expired and len(leaf.der) + len(issuer.der) <= _QUESTION_BYTES
     steered = endpoint.force_url is not None or endpoint.proxy is not None
     via = endpoint.proxy.value if endpoint.proxy else ""
-    return Target(one.responder, leaf if asks else None, issuer if asks else None, steered, via, skew=endpoint.skew)
+    return Target(
+        one.responder, leaf if asks else None, issuer if asks else None, steered, via, skew=endpoint.skew
+    )
 
 
 def _site(asking: Asking, names: Labels) -> Site:

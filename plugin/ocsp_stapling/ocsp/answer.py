@@ -64,7 +64,7 @@ _SENTENCES = {
     Verdict.STALE: "The answer has expired: the responder hands out old ones, or our clock is fast.",
     Verdict.NOT_YET_VALID: "The answer is dated in the future: our clock is slow, or theirs is fast.",
     Verdict.WRONG_CERTIFICATE: "The answer is about another certificate: the responder is the wrong one.",
-    Verdict.OTHER_DIGEST: "The answer does not name the certificate as the question did (SHA-1): Apache takes it for none.",
+    Verdict.OTHER_DIGEST: "The answer names the certificate by another digest than was asked: Apache takes none.",
     Verdict.BAD_SIGNATURE: "The authority did not sign this answer: it was altered, or someone else made it.",
     Verdict.WRONG_DELEGATE: "The answer is signed with a certificate that may not sign for this authority.",
     Verdict.TRY_LATER: "The responder says 'try later': it is overloaded or under repair, on the CA's side.",
@@ -103,8 +103,8 @@ def verify_answer(
 ) -> Answer:
     """Verify the OCSP response `data` for `certificate`; never raises on foreign bytes.
 
-    `now` is aware; `skew` is how many seconds Apache forgives an answer's times. The first fault found decides: no OCSP, error status, other certificate, signature,
-    times, certificate status.
+    `now` is aware; `skew` is how many seconds Apache forgives an answer's times. The first fault found decides: no
+    OCSP, error status, other certificate, signature, times, certificate status.
     """
     try:
         return _verify(data, certificate, issuer, now, skew)
@@ -112,9 +112,7 @@ def verify_answer(
         return Answer(Verdict.NOT_OCSP, apache_accepts=False)
 
 
-def _verify(
-    data: bytes, certificate: Certificate, issuer: Certificate, now: datetime, skew: int
-) -> Answer:
+def _verify(data: bytes, certificate: Certificate, issuer: Certificate, now: datetime, skew: int) -> Answer:
     whole = der.expect(data, 0, len(data), der.SEQUENCE)
     response = ocsp.load_der_ocsp_response(data[: whole.stop])  # mod_ssl, too, ignores what follows
     if response.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:

@@ -87,7 +87,9 @@ def _report(number: int, finding: ResponderFinding) -> None:
 
 def _target(one: dict[str, Any]) -> Target:
     certificates = _certificate(one["certificate"]), _certificate(one["issuer"])
-    return Target(one["url"], *certificates, one["trusted"], one["via"], one["keep"], tuple(one["at"]), one["skew"])
+    return Target(
+        one["url"], *certificates, one["trusted"], one["via"], one["keep"], tuple(one["at"]), one["skew"]
+    )
 
 
 def _certificate(text: str) -> certificate.Certificate | None:

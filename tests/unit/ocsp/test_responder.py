@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -48,7 +47,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 NOBODY = {"uid": 65534, "gid": 65534} if os.geteuid() == 0 else {}
 
 
-def ask(*urls: str, question: bool = True, **options: Any) -> tuple[ResponderFinding, ...]:
+def ask(*urls: str, question: bool = True, skew: int = 300, **options: Any) -> tuple[ResponderFinding, ...]:
     certificate, issuer = (LEAF_PARSED, CA.parsed) if question else (None, None)
     options = {
         "allowed_networks": LOOPBACK,
@@ -57,7 +56,7 @@ def ask(*urls: str, question: bool = True, **options: Any) -> tuple[ResponderFin
         **NOBODY,
         **options,
     }
-    return probe([Target(url, certificate, issuer) for url in urls], **options)
+    return probe([Target(url, certificate, issuer, skew=skew) for url in urls], **options)
 
 
 def ask_one(handler: Handler, **options: Any) -> AddressFinding:
@@ -416,6 +415,5 @@ def test_an_answer_is_forgiven_its_times_as_long_as_apache_forgives_them() -> No
     now = datetime.now(UTC)
     old = answer(CA, LEAF, updates=(now - DAY, now - timedelta(minutes=20)))
     with Responder(replying(old)) as responder:
-        asked = Target(responder.url, LEAF_PARSED, CA.parsed, skew=3600)
-        found = probe([replace(asked, skew=300), asked], allowed_networks=LOOPBACK, **NOBODY)
-    assert [one.outcome for one in found] == [Outcome.STALE, Outcome.OK]
+        found = [ask(responder.url, skew=seconds)[0].outcome for seconds in (300, 3600)]
+    assert found == [Outcome.STALE, Outcome.OK]

@@ -71,7 +71,9 @@ _REMEDIES = {
 def turning_off(configuration: ConfigurationEvidence) -> str:
     """Return how stapling is turned off here: sites that turn it on themselves need more than the server's switch."""
     command, by_hand = off_command(configuration)
-    reaches = configuration.on is not False or any(one.userdata for one in configuration.own_on) or not by_hand
+    reaches = (
+        configuration.on is not False or any(one.userdata for one in configuration.own_on) or not by_hand
+    )
     return " ".join(filter(None, (f"Turn stapling off now: {command}." if reaches else "", by_hand)))
 
 

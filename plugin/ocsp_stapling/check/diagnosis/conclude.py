@@ -462,7 +462,11 @@ def _warnings(action: Action, strict: Sequence[str], measured: Measured) -> tupl
     if action is not Action.TURN_OFF:
         bare = {met.site for met in measured.without_staple}
         seen, until = [name for name in seen if name in bare], ""
-    return (f"Must-Staple: Firefox refuses these sites without a staple{until}: {listed(seen)}.",) if seen else ()
+    return (
+        (f"Must-Staple: Firefox refuses these sites without a staple{until}: {listed(seen)}.",)
+        if seen
+        else ()
+    )
 
 
 # --- for and against, whatever the verdict ---------------------------------------------------------------
