@@ -411,8 +411,8 @@ def _samples(
 ) -> tuple[Sample, ...]:
     """A few endpoints of every responder, port and kind of certificate, with the staple expected of each.
 
-    First those for which the change makes a difference, and of these one of every kind: what says `SSLUseStapling off` itself is no sample for an
-    `on`, and one on another port none for the visitors of 443.
+    First those for which the change makes a difference, and of these one of every kind: what says
+    `SSLUseStapling off` itself is no sample for an `on`, and one on another port none for the visitors of 443.
     """
     found: list[tuple[bool, bool, int, int, Sample]] = []
     turns: Counter[tuple[str, int, str, bool]] = Counter()

@@ -168,18 +168,7 @@ def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) ->
         return Diagnosis(
             Cause.NOT_IN_FRONT, Severity.STALLING, Confidence.MEDIUM, Action.TURN_OFF, sentence, advice
         )
-    advice = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
-    if reads_apache:
-        advice = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
-    elif front is Server.OTHER:
-        advice = (
-            "If it passes TLS on as it is (HAProxy's mode tcp), visitors meet Apache's stapling; if not, they "
-            "meet its own."
-        )
-    elif front is Server.NGINX:
-        advice += (
-            " nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its visitors."
-        )
+    advice = _STAPLES_MET.get(front, _NOT_MET)
     if measured.stalling and not measured.plain_quick:
         severity, action = Severity.FAILING, Action.FIX_HERE
         sentence += " It serves no client in time, asked for a staple or not: no matter of stapling."
@@ -193,6 +182,16 @@ def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) ->
     return Diagnosis(Cause.NOT_IN_FRONT, severity, Confidence.HIGH, action, sentence, advice)
 
 
+_NOT_MET = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
+_OF_ITS_OWN = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
+_STAPLES_MET = {
+    Server.LITESPEED: _OF_ITS_OWN,
+    Server.OPENLITESPEED: _OF_ITS_OWN,
+    Server.OTHER: "If it passes TLS on as it is (HAProxy's mode tcp), visitors meet Apache's stapling; if not, they "
+    "meet its own.",
+    Server.NGINX: f"{_NOT_MET} nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its "
+    "visitors.",
+}
 _FRONTS = {
     Server.NGINX: "nginx",
     Server.LITESPEED: "LiteSpeed",
