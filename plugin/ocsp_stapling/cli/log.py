@@ -96,6 +96,16 @@ WORDS = {
     Kind.NO_CACHE: "Apache did not start: no stapling cache or mutex",
     Kind.LOCK: "Apache could not use the lock of stapling",
 }
+# What a message tells besides its kind.
+_EXACTLY = {
+    "AH01928": "answer too big for Apache to cache",
+    "AH01929": "Apache's staple cache did not take the answer",
+    "AH01935": "answer for another certificate",
+    "AH01936": "answer stale, or a clock is wrong",
+    "AH01944": "responder told an OCSP error",
+    "AH01988": "answer was not OCSP",
+    "AH02321": "answer was empty",
+}
 _UNNAMED = "not named"
 _WRITERS = 6  # of lines in another form that are told
 
@@ -307,7 +317,7 @@ def _recent_row(failure: Failure, here: bool) -> list[str]:
     return [
         _told(failure.time, here),
         failure.responder or _UNNAMED,
-        WORDS[failure.kind],
+        next((_EXACTLY[code] for code in failure.codes if code in _EXACTLY), WORDS[failure.kind]),
         " ".join(failure.codes),
     ]
 

@@ -357,17 +357,39 @@ def test_messages_that_were_counted_are_as_many_failures_as_there_were(least_fir
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("message", "words", "exactly"),
     [
-        ("AH01929: stapling_cache_response: OCSP response session store error!", "not cached"),
-        ("AH01944: stapling_renew_response: responder error unauthorized", "no proper OCSP answer"),
+        (
+            "AH01929: stapling_cache_response: OCSP response session store error!",
+            "or not cached",
+            "cache did not take",
+        ),
+        (
+            "AH01935: stapling_check_response: certificate ID not present in response!",
+            "for another",
+            "another",
+        ),
+        ("AH01936: stapling_check_response: response times invalid", "answer stale", "a clock is wrong"),
+        (
+            "AH01944: stapling_renew_response: responder error unauthorized",
+            "no proper OCSP answer",
+            "an OCSP error",
+        ),
+        ("AH01988: failed to decode OCSP response data", "no proper OCSP answer", "was not OCSP"),
+        (
+            "AH01982: could not read response headers from OCSP server, exceeded maximum count (3)",
+            "no proper",
+            "proper",
+        ),
     ],
 )
-def test_an_answer_that_did_come_is_not_called_something_else(
-    tmp_path: Path, message: str, words: str
+def test_what_became_of_an_answer_is_told_as_exactly_as_its_message_tells(
+    tmp_path: Path, message: str, words: str, exactly: str
 ) -> None:
     (tmp_path / "log").write_text(f"{line(message)}\n")
-    assert words in call(str(tmp_path / "log")).output
+    counted, last = call(str(tmp_path / "log")).output.split("Last ones:")
+    assert words in counted
+    assert exactly in last
 
 
 def test_half_a_character_in_json_hides_nothing() -> None:
