@@ -225,6 +225,22 @@ def test_a_viewer_sees_their_own_names_and_nobody_elses(showing: Shown, state: s
         assert secret not in everything, secret
 
 
+@pytest.mark.usefixtures("own_only")
+@pytest.mark.parametrize("then", ["on", "off"])
+def test_what_a_change_measured_is_not_told_to_viewers_for_it_names_others_sites(
+    showing: Shown, tmp_path: Path, then: str
+) -> None:
+    app = showing(replace(made.stalling(), taken_at=made.NOW - timedelta(minutes=5)))
+    told = "Visitors still wait at sites that turn stapling on themselves (another.example)."
+    with Journal(tmp_path) as journal:
+        begun = journal.begin("off", "root", "", {"stapling_then": then, "changes": [{}]}, [])
+        journal.finish(begun.id, "done", {"sentence": told, "still_waiting_names": ["another.example"]})
+    assert "another.example" in text_of(app, "")
+    for page in VIEWER_PAGES:
+        assert "another.example" not in text_of(app, page, VIEWER)
+    assert "but some visitors still wait" in text_of(app, "", VIEWER)
+
+
 def _with_secrets(evidence: Evidence) -> Evidence:
     first, *rest = evidence.responders
     return replace(

@@ -86,6 +86,8 @@ def _picture() -> Picture:
     if changed is None and visible.everything:
         return Picture(last.evidence, last.diagnosis, None, under_way, returns, visible)
     evidence = restricted(evidence, visible)
+    if changed and not visible.everything:
+        changed = replace(changed, sentence="")  # it may name others' sites, and files of theirs
     return Picture(evidence, diagnose(evidence), changed, under_way, returns, visible)
 
 
