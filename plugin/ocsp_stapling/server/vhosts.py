@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Place, VirtualHost
-from ocsp_stapling.server.names import Address, address, host_name, listener
+from ocsp_stapling.server.names import HTTPS, Address, address, host_name, listener
 
 USER_DOMAINS = Path("/etc/userdomains")
 TRUE_USER_DOMAINS = Path("/etc/trueuserdomains")
 _OWNER_LINE = re.compile(rb"^([^\s:*]+):[ \t]*(\S+)", re.MULTILINE)
 _HOME = re.compile(r"/home\d*/([^/]+)/")
 _NOBODY = ("", "nobody")
+_WILD = ("*", "0.0.0.0", "::")  # noqa: S104 - what lines say, not a socket
 _INHERITED = (
     *("SSLUseStapling", "SSLStaplingForceURL", "SSLOCSPProxyURL"),
     *("SSLStaplingResponderTimeout", "SSLStaplingResponseTimeSkew"),
@@ -71,9 +72,10 @@ class _ServerLevel:
         self.tree = tree
         engine = tree.last("SSLEngine")
         self.engine = engine.value.lower() in ("on", "optional") if engine else None
-        self.tls_ports = {
-            listener(each).port for each in tree.listen if each.lower().split()[1:] == ["https"]
-        }
+        self.protocols: dict[Address, str] = {}
+        for listen in tree.listen:
+            at, said = listener(listen), listen.lower().split()[1:]
+            self.protocols.setdefault(at, said[0] if said else "https" if at.port == HTTPS else "http")
         self.certificates = tuple(
             tree.server_root / d.value for d in tree.server_level("SSLCertificateFile") if d.certain
         )
@@ -87,11 +89,16 @@ class _ServerLevel:
         return self.tree.server_root / line.value if line and line.value else None
 
     def speaks_tls(self, vhost: VirtualHost) -> bool:
-        """By its own SSLEngine, else the server's, else where a `Listen` says `https`."""
+        """By its own SSLEngine, else the server's, else what the `Listen` of just its address says or means."""
         for engine in (vhost.engine, self.engine):
             if engine is not None:
                 return engine
-        return not self.tls_ports.isdisjoint(address(text).port for text in vhost.place.addresses)
+        found = (self._protocol(address(text)) for text in vhost.place.addresses)
+        return next(filter(None, found), "") == "https"
+
+    def _protocol(self, at: Address) -> str:
+        hosts = _WILD if at.host == "*" else (at.host, "*") if at.host in _WILD else (at.host,)
+        return next(filter(None, (self.protocols.get(Address(host, at.port)) for host in hosts)), "")
 
     def certificates_of(self, vhost: VirtualHost) -> tuple[Path, ...]:
         """Its own; of the server's the ones that it has no counterpart for."""

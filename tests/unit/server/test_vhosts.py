@@ -58,19 +58,27 @@ def test_engine_and_certificate_are_inherited_from_the_server(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("lines", "speaks"),
+    ("lines", "at", "speaks"),
     [
-        ("Listen 9443 https", True),
-        ("Listen [::]:9443 HTTPS", True),
-        ("Listen 9443", False),
-        ("Listen 443 https", False),
-        ("Listen 9443 https\nSSLEngine off", False),
+        ("Listen 9443 https", "*:9443", True),
+        ("Listen [::]:9443 HTTPS", "*:9443", True),
+        ("Listen 192.0.2.1:9443 https", "192.0.2.1:9443", True),
+        ("Listen 0.0.0.0:443", "_default_:443", True),
+        ("Listen 443 http", "*:443", False),
+        ("Listen 9443", "*:9443", False),
+        ("Listen 443 https", "*:9443", False),
+        ("Listen 9443 https", "192.0.2.1:9443", False),
+        ("Listen 192.0.2.1:9443 https", "*:9443", False),
+        ("Listen 0.0.0.0:9443 https", "[::]:9443", False),
+        ("Listen 443", "*", False),
+        ("Listen 9443 https\nSSLEngine off", "*:9443", False),
     ],
 )
-def test_without_an_engine_a_listen_that_says_https_makes_it_tls(
-    tmp_path: Path, lines: str, speaks: bool
+def test_without_an_engine_the_listen_of_just_its_address_decides_whether_it_is_tls(
+    tmp_path: Path, lines: str, at: str, speaks: bool
 ) -> None:
-    conf = f"{lines}\n<VirtualHost *:9443>\nServerName a.test\nSSLCertificateFile a.pem\n</VirtualHost>\n"
+    """As Apache 2.4.71 was seen to do it; 443 means https where it does not say otherwise."""
+    conf = f"{lines}\n<VirtualHost {at}>\nServerName a.test\nSSLCertificateFile a.pem\n</VirtualHost>\n"
     assert [v.name for v in vhosts(tmp_path, conf)] == ["a.test"] * speaks
 
 
