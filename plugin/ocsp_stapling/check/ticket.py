@@ -79,6 +79,7 @@ def ticket(
     incident: Incident | None = None,
     restricted: bool = False,
     passes: int = 0,
+    changed: str = "",
 ) -> str:
     """Return the text for a reader (by default the one who can act). `redact` leaves out customers and addresses.
 
@@ -86,18 +87,19 @@ def ticket(
     worse than the check, the text leads with it. `restricted`: the sender sees their own domains only, and asks root;
     then both are as that sender may see them.
     `passes`: after so many good looks stapling returns by itself, 0 if it does not.
+    `changed`: what was done after the check, which may have ended what it found failing.
     Raises KeyError for anything that is no document.
     """
     led = _led_by(found, incident)
     whom = reader or reader_for(found, incident)
     done = None if incident is None or incident.ended is not None else incident
     try:
-        return _Ticket(found, whom, redact, led, restricted, done, passes).text()
+        return _Ticket(found, whom, redact, led, restricted, done, passes, changed).text()
     except KeyError:
         if led is None:
             raise
         return _Ticket(
-            found, whom, redact, None, restricted, done, passes
+            found, whom, redact, None, restricted, done, passes, changed
         ).text()  # another version kept the incident
 
 
@@ -137,16 +139,18 @@ class _Ticket:
         restricted: bool,
         open_one: Incident | None,
         passes: int,
+        changed: str,
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
-        self.open_one, self.passes = open_one, passes
+        self.open_one, self.passes, self.changed = open_one, passes, changed
         """The incident that is not over, whether the text leads with it or not: what was done about it is told."""
         self.incident, self.restricted = incident, restricted
         self.found: Document = incident.kept if incident and incident.kept else found
         """What the text is about: the incident at its worst, if a check saw it, else this check."""
         failing = [one for one in found["responders"] if not one["ok"]]
         self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
-        self.healed = not failing and bool(self.bad)
+        self.healed = bool(self.bad) and (not failing or bool(changed))
+        """What failed may be, or is, over: it is told as the past."""
         self.good = [one for one in found["responders"] if one["ok"]]
 
     def text(self) -> str:
@@ -171,6 +175,8 @@ class _Ticket:
         rows.append(f"Checked:  {_moment(found)}")
         if server := "(left out)" if self.redact else str(self.now["this_server"]["name"]):
             rows.append(f"Server:   {server}")
+        if self.changed:
+            rows.append(f"Changed:  {self.changed}; what the check before it found may be over by now.")
         rows += self._finding()
         rows.append(f"Effect:   {self._harm()}")
         return rows + self._done() + self._sources()
@@ -180,7 +186,9 @@ class _Ticket:
         found, off = self.found, str(self.found["cause"]).startswith("off-")
         told = self.bad[0] if off and self.bad and not self.healed else found
         switched = f" {found['sentence']}" if told is not found and self.incident is None else ""
-        rows = [f"Finding:  {self._plain(str(told['sentence']) + switched)}"]
+        rows = [
+            f"{'Before:' if self.changed else 'Finding:':10}{self._plain(str(told['sentence']) + switched)}"
+        ]
         if not self._for_root_to_see:
             sure = "" if told is not found else confidence_words(found["confidence"])
             rows.append(f"Cause:    {cause_words(str(told['cause']))}{sure}")
@@ -263,7 +271,7 @@ class _Ticket:
     def _works(self) -> list[str]:
         if not self.good:
             return []
-        moment = f"now ({_moment(self.now)})" if self.healed else "at the same moment"
+        moment = f"now ({_moment(self.now)})" if self.healed and not self.changed else "at the same moment"
         lines = [f"What works, from the same server {moment}"]
         for one in self.good[:_SHOWN]:
             where = ", ".join(address["address"] for address in one["addresses"])
@@ -388,6 +396,8 @@ class _Ticket:
         return [title, *_indented(one["command"] for one in asked)]
 
     def _request(self) -> list[str]:
+        if self.changed:
+            return ["Next step", "  Check again before this is sent: what failed may be over by now."]
         if self.reader == "root" and self.restricted and self.now["advice"] == "turn-off":
             steps = [f"  {number}. {click}" for number, click in enumerate(CLICKS_OFF, 1)]
             lines = [f"       {line}" for line in LINES_OFF.splitlines()]

@@ -643,10 +643,10 @@ def test_in_an_emergency_the_button_comes_before_the_prose(showing: Shown) -> No
 # -- after a change ---------------------------------------------------------------------------------------------
 
 
-def changed(directory: Path, action: str = "off") -> str:
+def changed(directory: Path, action: str = "off", then: str = "off") -> str:
     """A change that ended well, in the journal."""
     with Journal(directory) as journal:
-        plan = {"stapling_then": "off", "files": [{}], "return_when_healthy": False}
+        plan = {"stapling_then": then, "files": [{}], "return_when_healthy": False}
         begun = journal.begin(action, "root (WHM)", "hangs", plan, [])
         journal.step(begun.id, "verify", {})
         journal.finish(begun.id, "done", {"message": "7 sites met."})
@@ -668,6 +668,33 @@ def test_after_an_off_the_ticket_holds_the_evidence_from_before(showing: Shown, 
     assert "by itself, once all is healthy" in text
     result.store(tmp_path, result.judged(made.off_by_us()))  # what is seen since says nothing of waiting
     assert "3.5 s" in text_of(app, "p=ticket")
+
+
+@pytest.mark.parametrize("whose", ["ca", "root"])
+def test_right_after_an_on_no_page_says_that_a_responder_fails_as_the_check_before_it_found(
+    showing: Shown, tmp_path: Path, whose: str
+) -> None:
+    app = showing(made.off_by_us(healed=False))
+    assert "What fails" in text_of(app, f"p=ticket&for={whose}")
+    assert "sectigo" in text_of(app, "p=guide")
+    changed(tmp_path, "on", "on")
+
+    assert "Just changed" in text_of(app, "")
+    ticket, guide = text_of(app, f"p=ticket&for={whose}"), text_of(app, "p=guide")
+    assert "What fails" not in ticket
+    assert "fails, please check" not in ticket
+    assert "what the check before it found may be over by now." in ticket
+    assert "Check again before this is sent" in ticket
+    assert "Finding:" not in ticket
+    assert "from the same server at the same moment" in ticket
+    assert "sectigo" not in guide
+    assert guide.count("What the check before it found may be over by now; the next one tells.") == 5
+
+    result.store(
+        tmp_path, result.judged(replace(made.failing(), taken_at=datetime.now(UTC) + timedelta(seconds=1)))
+    )
+    assert "What fails" in text_of(app, f"p=ticket&for={whose}")
+    assert "may be over by now" not in text_of(app, "p=guide")
 
 
 def test_while_stapling_is_off_the_sites_that_firefox_refuses_stay_in_sight(showing: Shown) -> None:

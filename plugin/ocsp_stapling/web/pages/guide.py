@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, render_template
 
@@ -19,7 +19,7 @@ from ocsp_stapling.web.context import caller
 from ocsp_stapling.web.identity import operators_and_viewers
 from ocsp_stapling.web.pages import picture, story
 from ocsp_stapling.web.pages.vantage import own_command
-from ocsp_stapling.web.pages.verdict import Button, alone_buttons, apache_down, telling
+from ocsp_stapling.web.pages.verdict import MAYBE_OVER, Button, alone_buttons, apache_down, telling
 from ocsp_stapling.web.words import LEVELS, Tone, counted, duration, listed, outcome_word, sentence
 
 blueprint = Blueprint("guide", __name__)
@@ -122,11 +122,12 @@ def steps(
     incident: Incident | None = None,
     verified: str = "",
     own_command: str = "",
+    changed: str = "",
 ) -> list[GuideStep]:
     """Return the nine steps as they stand; `incident` is the newest one that may be told.
 
     `verified` is what a change that ended after the check saw at its end. `own_command` asks a failing responder
-    about a certificate of the viewer's own.
+    about a certificate of the viewer's own. `changed` was done after the check, and may have ended what fails.
     """
     if evidence is None or diagnosis is None:
         first = GuideStep(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
@@ -134,7 +135,12 @@ def steps(
     led = incident if incident and _leads(diagnosis, incident) else None
     case = _Case(evidence, diagnosis, operator, led, verified, own_command)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
-    return [step(case) for step in made]
+    old = _OF_THE_CHECK if led else (*_OF_THE_CHECK, _here, _decide)
+    later = GuideStep("", *_LATER, f"{changed}. {MAYBE_OVER}")
+    return [
+        replace(later, title=title) if changed and step in old else step(case)
+        for title, step in zip(_TITLES, made, strict=True)
+    ]
 
 
 def _leads(diagnosis: Diagnosis, incident: Incident) -> bool:
@@ -358,6 +364,10 @@ def _turn_on(case: _Case) -> GuideStep:
     return GuideStep(_TITLES[8], *_ASK, told, clicks=CLICKS_ON)
 
 
+_OF_THE_CHECK = (_elsewhere, _authorities, _tell)
+"""What only a check tells, whatever is known of an outage before it."""
+
+
 def _not_yet(case: _Case) -> str:
     every = case.diagnosis.responders
     failing = [f"{host_of(one.url)} ({outcome_word(one.why.outcome).lower()})" for one in every if not one.ok]
@@ -383,6 +393,7 @@ def show() -> str:
         incident=told,
         verified=verified if operator else "",
         own_command="" if operator else _own_command(seen),
+        changed=seen.changed.what if seen.changed and seen.interim else "",
     )
     return render_template(
         "guide.html",

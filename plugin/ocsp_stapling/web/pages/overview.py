@@ -11,7 +11,7 @@ from flask import Blueprint, Response, render_template, request
 
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import alone, worded
-from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity, unseen
+from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
@@ -74,7 +74,7 @@ def show() -> str:
             "evidence": seen.evidence,
             "diagnosis": seen.diagnosis,
             "verdict": fresh.told(_verdict(seen, incident), seen),
-            "interim": _interim(seen),
+            "interim": seen.interim,
             "strict": _strict(seen.evidence, seen.diagnosis),
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card(offered=seen.diagnosis.cause not in _NO_SHIELD) if operator else None,
@@ -98,7 +98,7 @@ def _strict(evidence: Evidence, diagnosis: Diagnosis) -> tuple[str, ...]:
 def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:
     assert seen.evidence is not None
     assert seen.diagnosis is not None
-    if seen.changed is not None and _interim(seen):
+    if seen.changed is not None and seen.interim:
         return verdict.just_changed(seen.changed.what, seen.changed.sentence)
     return verdict.verdict_of(
         seen.diagnosis,
@@ -107,14 +107,6 @@ def _verdict(seen: picture.Picture, incident: Incident | None) -> verdict.Band:
         since=_since(seen.diagnosis, incident if caller().is_operator else None),
         returns=seen.returns,
     )
-
-
-def _interim(seen: picture.Picture) -> bool:
-    """Whether a change may have had an end put to what the check before it found failing."""
-    if seen.changed is None or not seen.changed.on or seen.diagnosis is None or seen.evidence is None:
-        return False
-    failing = any(not one.ok for one in seen.diagnosis.responders) or bool(unseen.told(seen.evidence))
-    return failing and seen.diagnosis.severity is not Severity.STALLING
 
 
 def _since(diagnosis: Diagnosis, incident: Incident | None) -> datetime | None:

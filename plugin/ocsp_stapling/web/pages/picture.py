@@ -18,7 +18,7 @@ from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
 from ocsp_stapling.change.journal import RUNNING, Journal, Operation
 from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, ON, SHIELD_ON, SITE_ON, worded
 from ocsp_stapling.check import result
-from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
+from ocsp_stapling.check.diagnosis import Diagnosis, Severity, diagnose, unseen
 from ocsp_stapling.check.evidence import (
     ConfigurationEvidence,
     Evidence,
@@ -62,6 +62,14 @@ class Picture:
     running: Operation | None
     returns: bool | None
     visible: Visible
+
+    @property
+    def interim(self) -> bool:
+        """Whether a change may have had an end put to what the check before it found failing."""
+        if self.changed is None or not self.changed.on or self.diagnosis is None or self.evidence is None:
+            return False
+        failing = any(not one.ok for one in self.diagnosis.responders) or bool(unseen.told(self.evidence))
+        return failing and self.diagnosis.severity is not Severity.STALLING
 
 
 def picture() -> Picture:

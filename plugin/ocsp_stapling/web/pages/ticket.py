@@ -41,7 +41,13 @@ def show() -> str:
     redact = request.args.get("redact") == "yes"
     passes = looks_needed(services().settings) if operator else 0
     text = writer.ticket(
-        document, audience, redact=redact, incident=told, restricted=not operator, passes=passes
+        document,
+        audience,
+        redact=redact,
+        incident=told,
+        restricted=not operator,
+        passes=passes,
+        changed=seen.changed.what if seen.changed and seen.interim else "",
     )
     return render_template(
         "ticket.html",

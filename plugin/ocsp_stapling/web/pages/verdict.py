@@ -64,13 +64,16 @@ UNCHECKED = Band(
 )
 
 
+MAYBE_OVER = "What the check before it found may be over by now; the next one tells."
+
+
 def just_changed(what: str, measured: str) -> Band:
     """Return the band for the moment after a change, until a check has asked the responders again."""
     return Band(
         "calm",
         "Just changed",
         f"{what}. {measured}".rstrip(),
-        "What the check before it found may be over by now; the next one tells.",
+        MAYBE_OVER,
         past="it was just changed",
     )
 
