@@ -53,6 +53,26 @@ def test_visitors_who_ask_for_a_staple_wait_one_after_the_other_and_the_log_says
     assert "(70007)The timeout specified has expired" in log
 
 
+@pytest.mark.parametrize("kind", ["hang", "drop"])
+def test_the_record_of_an_outage_begins_with_what_apache_logged_before_anybody_looked(
+    stalled: Machine, kind: str
+) -> None:
+    """A responder that is silent is named by no line, one that cannot be reached is."""
+    stalled.fault("alpha", kind)
+    stalled.run("rm", "-rf", "/var/lib/ocsp-stapling")
+    stalled.path("/var/log/apache2/error_log").write_text("")
+    stalled.run(RESTART, "--hard")
+    visits(stalled, 1)
+    time.sleep(1)  # the log tells whole seconds
+    stalled.run("ocsp-stapling", "check", check=False)
+
+    told = json.loads(stalled.run("ocsp-stapling", "history", "--incident", "latest", "--json").stdout)
+    found = json.loads(stalled.run("ocsp-stapling", "status", "--json").stdout)["last_check"]
+    assert told["first_sign"] == "log"
+    assert told["began"] < found["checked_at"]
+    assert [one["event"] for one in told["timeline"]][:2] == ["sign", "trouble"]
+
+
 def test_a_visitor_who_asks_for_no_staple_is_served_at_once_meanwhile_and_the_queue_is_server_wide(
     stalled: Machine,
 ) -> None:

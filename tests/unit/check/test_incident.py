@@ -689,6 +689,8 @@ def test_a_run_of_failures_in_the_log_before_the_first_look_is_the_first_sign(tm
     began = words.clock(one.began, START)
     assert f"; failing since {began}, by the error log" in words.sentence(one)
     assert "by the error log |" in report(one, ())
+    same = replace(one, began=START)
+    assert "by the error log" not in words.sentence(same)
     assert [note.kind for note in one.notes] == ["sign", "trouble"]
 
 

@@ -37,7 +37,9 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
 
 def _logged(one: Incident) -> str:
-    return f"failing since {clock(one.began, _first(one))}, by the error log" if one.sign == "log" else ""
+    """Since when the log tells of it, where that is not the minute from which visitors were seen to wait."""
+    earlier = one.sign == "log" and not (one.hits and clock(one.began) == clock(_first(one)))
+    return f"failing since {clock(one.began, _first(one))}, by the error log" if earlier else ""
 
 
 def _first(one: Incident) -> float:
