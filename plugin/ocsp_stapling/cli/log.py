@@ -106,6 +106,8 @@ _EXACTLY = {
     "AH01988": "answer was not OCSP",
     "AH02321": "answer was empty",
 }
+_NUMBERED = re.compile(r"\A\([^()]*\)")
+_LONG = 60  # of what Windows says, whole sentences
 _UNNAMED = "not named"
 _WRITERS = 6  # of lines in another form that are told
 
@@ -314,10 +316,14 @@ def _responder_rows(found: Summary, here: bool) -> Iterator[list[str]]:
 
 
 def _recent_row(failure: Failure, here: bool) -> list[str]:
+    what = next((_EXACTLY[code] for code in failure.codes if code in _EXACTLY), WORDS[failure.kind])
+    error = _NUMBERED.sub("", (failure.error or b"").decode("utf-8", "replace")).strip(" .:")
+    if error and failure.kind is not Kind.TIMEOUT:
+        what += f" ({error if len(error) < _LONG else error[: _LONG - 4] + ' ...'})"
     return [
         _told(failure.time, here),
         failure.responder or _UNNAMED,
-        next((_EXACTLY[code] for code in failure.codes if code in _EXACTLY), WORDS[failure.kind]),
+        what,
         " ".join(failure.codes),
     ]
 

@@ -392,6 +392,21 @@ def test_what_became_of_an_answer_is_told_as_exactly_as_its_message_tells(
     assert exactly in last
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("(111)Connection refused: ", "could not connect (Connection refused)  "),
+        ("(113)No route to host: ", "could not connect (No route to host)  "),
+        ("(OS 10061)No connection " + "because it refused " * 9 + ".  : ", "refused beca ...)  "),
+        ("(110)Connection timed out: ", "no answer in time  "),
+        ("", "could not connect  "),
+    ],
+)
+def test_why_a_connection_failed_is_told_in_the_systems_words(tmp_path: Path, error: str, told: str) -> None:
+    (tmp_path / "log").write_text(f"{error}AH01974: could not connect to OCSP responder 'ocsp.example.com'\n")
+    assert told in call(str(tmp_path / "log")).output.split("Last ones:")[1]
+
+
 def test_half_a_character_in_json_hides_nothing() -> None:
     for half in ("\\ud800", "\\udfff", "\\udc92"):
         found, _ = read(f'{{"message": "{half} {line(SUMMARY)}"}}\n')

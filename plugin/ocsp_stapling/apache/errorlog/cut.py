@@ -81,7 +81,7 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
             pid = _PID.search(found["brackets"])
             worker = (pid and pid[1], pid and pid[2])
             client = (found["client"] or b"").strip(b"[] \t").partition(b" ")[2] or None
-            return entry_of(rule, kind, responder, number, time_of(line), *worker, client)
+            return entry_of(rule, kind, responder, error, number, time_of(line), *worker, client)
     return None
 
 
@@ -116,7 +116,8 @@ def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tup
         kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, begin, found.start())
         worker = (pid[1], pid[2]) if pid else (None, None)
         responder = said.groupdict().get("responder")
-        return entry_of(rule, kind, responder, number, time_of(line), *worker), said.end()
+        entry = entry_of(rule, kind, responder, found["error"], number, time_of(line), *worker)
+        return entry, said.end()
     return None, begin
 
 

@@ -50,13 +50,17 @@ _SAME_PROCESS, _UNNAMED, _RACE = timedelta(seconds=1), timedelta(seconds=1), tim
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure, of which Apache wrote `codes`. `responder` is None when no line names it (a reply timeout)."""
+    """One failure, of which Apache wrote `codes`. `responder` is None when no line names it (a reply timeout).
+
+    `error` is what the operating system said of its cause, as Apache writes it.
+    """
 
     time: str | None
     pid: int | None
     kind: Kind
     responder: str | None
     codes: tuple[str, ...]
+    error: bytes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,7 @@ def _failure(lines: list[Entry]) -> Failure:
         cause.kind,
         next((line.responder for line in lines if line.responder), None),
         tuple(line.code for line in told),
+        cause.error,
     )
 
 

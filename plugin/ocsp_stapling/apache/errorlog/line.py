@@ -90,6 +90,8 @@ class Entry(NamedTuple):
     tid: int | None = None
     client: bytes | None = None
     scope: Scope = Scope.STAPLING
+    error: bytes | None = None
+    """What the operating system said, as Apache writes it: `(111)Connection refused: `."""
 
 
 def parse(line: bytes, line_number: int = 0) -> Entry | None:
@@ -136,13 +138,14 @@ def said_entry(header: Mapping[str, bytes | None], line_number: int) -> Entry | 
     return entry_of(*said, line_number, when, get("pid"), get("tid"), get("client"))
 
 
-Said = tuple[Message, Kind | None, str | None]
+Said = tuple[Message, Kind | None, str | None, bytes | None]
 
 
 def entry_of(
     rule: Message,
     kind: Kind | None,
     responder: str | bytes | None,
+    error: bytes | None,
     line_number: int,
     time: str | None,
     pid: bytes | None,
@@ -164,18 +167,19 @@ def entry_of(
         int(tid) if tid else None,
         client,
         rule.scope,
+        error,
     )
 
 
 @lru_cache(maxsize=256)
 def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
-    """Return rule, kind and responder if the text is the one Apache writes under this number."""
+    """Return rule, kind, responder and error if the text is the one Apache writes under this number."""
     rule = RULES.get(code)
     found = pattern_of(rule).match(text.rstrip(b"\r")) if rule else None
     if rule is None or found is None:
         return None
     responder = found.groupdict().get("responder")
-    return rule, kind_of(rule, os_error or b""), _text(responder or b"")
+    return rule, kind_of(rule, os_error or b""), _text(responder or b""), os_error
 
 
 def _written_by_apache(rule: Message, header: Mapping[str, bytes | None]) -> bool:

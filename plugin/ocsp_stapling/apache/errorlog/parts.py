@@ -162,7 +162,8 @@ _SCOPES = {str(scope): scope for scope in Scope}
 def pack(part: LogPart) -> bytes:
     """Return a part as bytes: marshal is fast and safe between a process and its own child."""
     plain = [
-        (*entry[:4], entry.kind and str(entry.kind), *entry[5:9], str(entry.scope)) for entry in part.entries
+        (*entry[:4], entry.kind and str(entry.kind), *entry[5:9], str(entry.scope), entry.error)
+        for entry in part.entries
     ]
     return marshal.dumps((plain, part.newlines))
 
@@ -172,8 +173,18 @@ def unpack(data: bytes, before: int) -> LogPart:
     plain, newlines = marshal.loads(data)  # noqa: S302 - written by our own child
     entries = [
         Entry(
-            number + before, time, pid, code, _KINDS.get(kind), responder, proven, tid, client, _SCOPES[scope]
+            number + before,
+            time,
+            pid,
+            code,
+            _KINDS.get(kind),
+            responder,
+            proven,
+            tid,
+            client,
+            _SCOPES[scope],
+            error,
         )
-        for number, time, pid, code, kind, responder, proven, tid, client, scope in plain
+        for number, time, pid, code, kind, responder, proven, tid, client, scope, error in plain
     ]
     return LogPart(entries, newlines)
