@@ -421,6 +421,7 @@ def test_one_certificate_among_others_that_its_authority_has_revoked_is_found_an
     )
     assert found["sites_affected"] == ["site0004.example.test"]
     assert f"site0004.example.test (serial {leaf.serial_number:X})" in found["sentence"]
+    assert not any("names this responder" in text for text in found["for"])  # others name it as well
     assert [one["ok"] for one in found["responders"] if not one["serial"]] == [True] * 3
     assert STRICT in {h["site"] for h in found["handshakes"] if h["stapled"]}
 

@@ -400,7 +400,8 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     """Something came back, but not what should have."""
     why: tuple[str, ...] = (outcome.sentence,)
     if outcome is Outcome.REVOKED:
-        which = _certificate(one) or "a certificate in use"
+        names = listed([site.name for site in one.sites])
+        which = _certificate(one) or f"a certificate in use{f' ({names})' if names else ''}"
         sentence = f"{one.authority} says that {which} is revoked."
         return Explanation(Cause.CERTIFICATE_REVOKED, Confidence.HIGH, outcome, sentence, why)
     if outcome in _FOREIGN or (outcome is Outcome.NOT_OCSP and outcome in around.shared):

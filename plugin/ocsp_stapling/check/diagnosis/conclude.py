@@ -6,6 +6,7 @@ lines or a dead responder are no reason to switch anything off while the sites a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -48,7 +49,8 @@ _UNKNOWN = "unknown"
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Return what the evidence means."""
     around = surroundings(evidence)
-    found = tuple(_responder(one, explain(one, around)) for one in evidence.responders)
+    told = Counter(one.url for one in evidence.responders)
+    found = tuple(_responder(one, explain(one, around), told[one.url] > 1) for one in evidence.responders)
     measured = measure(evidence)
     verdict = beside.refused(evidence, beside.without_cache(evidence, _verdict(evidence, found, measured)))
     verdict = offered(evidence, shielded(evidence, verdict, found, measured))
@@ -61,10 +63,10 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
 
 
-def _responder(one: ResponderEvidence, why: Explanation) -> ResponderDiagnosis:
+def _responder(one: ResponderEvidence, why: Explanation, shared: bool) -> ResponderDiagnosis:
     sites = tuple(site.name for site in one.sites)
     strict = tuple(site.name for site in one.sites if site.must_staple)
-    return ResponderDiagnosis(one.url, one.authority, one.issuer, why, sites, strict)
+    return ResponderDiagnosis(one.url, one.authority, one.issuer, why, sites, strict, shared)
 
 
 # --- what it is ------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ class ResponderDiagnosis:
     why: Explanation
     sites: tuple[str, ...]
     must_staple: tuple[str, ...]
+    shared: bool = False
+    """Whether other certificates name it too, and are told of by themselves: it answers otherwise about them."""
 
     @property
     def cause(self) -> Cause:
@@ -41,9 +43,8 @@ class ResponderDiagnosis:
     @property
     def concerning(self) -> str:
         """Whose it is, if only one site's certificate names it: it may be that customer's own doing."""
-        return (
-            f"Only the certificate of {self.sites[0]} names this responder." if len(self.sites) == 1 else ""
-        )
+        only = len(self.sites) == 1 and not self.shared
+        return f"Only the certificate of {self.sites[0]} names this responder." if only else ""
 
     @property
     def ok(self) -> bool:
@@ -60,13 +61,18 @@ def besides(
     "it" is the first.
     """
     broken = [one for one in told if not one.ok]
+    alike = [
+        one for one in broken if one.url == leading.url and one.cause is leading.cause and one != leading
+    ]
+    names = [name for one in alike for name in one.sites]
+    too = f" The same holds for the certificate{'s'[: len(names) > 1]} of {listed(names)}." if names else ""
     hosts = [host for one in broken if (host := host_of(one.url)) != host_of(leading.url)]
     if not hosts:
-        return "", ""
+        return too, ""
     number = _all_or_some(len(set(hosts)) + 1, len({host_of(one.url) for one in found}))
     if all(one.cause is leading.cause for one in broken):
-        return f" The same holds for {listed(hosts)}: {number}.", ""
-    return "", f" There is trouble with {listed(hosts)}, too: {number}."
+        return f"{too} The same holds for {listed(hosts)}: {number}.", ""
+    return too, f" There is trouble with {listed(hosts)}, too: {number}."
 
 
 def _all_or_some(failing: int, every: int) -> str:

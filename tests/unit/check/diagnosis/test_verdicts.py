@@ -71,6 +71,16 @@ def beside(bad: ResponderEvidence, **more: Any) -> Evidence:
     return evidence(bad, FINE, handshakes=(*waits, *met(FINE)), **more)
 
 
+def of_several(*outcomes: Outcome) -> list[ResponderEvidence]:
+    """A responder that answers so about single certificates, and rightly about all others."""
+    one = responder("zeta")
+    singles = [
+        replace(responder("zeta", v4=outcome, serial=f"A{n}"), sites=(Site(f"bad{n}.example"),))
+        for n, outcome in enumerate(outcomes)
+    ]
+    return [one, *singles]
+
+
 def front(server: Server, made: Evidence, words: str = "it holds port 443", **facts: Any) -> Evidence:
     return replace(made, host=HostEvidence(front=server, front_sentence=words, **facts))
 
@@ -168,6 +178,8 @@ MADE: dict[str, Evidence] = {
         handshakes=met(responder(v4=address(V4, SILENT), v6=address(V6, Outcome.OK))),
     ),
     "a revocation": unstapled(responder(v4=Outcome.REVOKED), FINE),
+    "two certificates of many revoked": evidence(*of_several(Outcome.REVOKED, Outcome.REVOKED)),
+    "one certificate of many unknown": evidence(*of_several(Outcome.UNKNOWN)),
     "nobody was met": evidence(responder(v4=REFUSED), handshakes=()),
     "no staples": unstapled(responder(v4=REFUSED), FINE),
     "quick with staples": evidence(responder(v4=REFUSED), FINE),
