@@ -38,6 +38,8 @@ class LogReader:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # A second reading of this pass sees only what came after the first.
+        self._since: Mapping[str, str] = {}
         self._begun, self._done = threading.Event(), threading.Event()
 
     def __call__(self, logs: ErrorLogs, now: datetime) -> LogEvidence:
@@ -53,7 +55,9 @@ class LogReader:
                     if known is not None:
                         memory.remember(name, known)
                     found.append(one)
-            return together([*found, read_foreign(logs, local)])
+            told = together([*found, read_foreign(logs, local)])
+            self._since = {**told.since, **self._since}
+            return replace(told, since=self._since)
         except (sqlite3.Error, OSError):
             return read_log(logs, now)
         finally:

@@ -213,6 +213,19 @@ def test_a_log_that_a_customer_can_write_does_not_say_that_visitors_wait_now(
     assert [bool(one.since) for one in (told, of_watch)] == [whose == "root's"] * 2
 
 
+def test_a_second_reading_of_a_pass_keeps_since_when_a_responder_has_not_answered(tmp_path: Path) -> None:
+    """While visitors wait the log is read once more, and then only what came since the first time."""
+    now = datetime.now(UTC)
+    log, read = tmp_path / "error_log", LogReader(tmp_path / "state")
+    for minutes in (8, 0):
+        at = (now - timedelta(minutes=minutes)).astimezone().strftime("%a %b %d %H:%M:%S.%f %Y")
+        with log.open("a") as file:
+            file.write(FORGED.format(when=at))
+        found = read(ErrorLogs((log,), False), now)
+    begun = (now - timedelta(minutes=8)).astimezone().replace(tzinfo=None, microsecond=0)
+    assert set(found.since.values()) == {begun.isoformat()}
+
+
 def test_lines_forged_in_apaches_own_log_make_a_check_warn_and_do_no_more(tmp_path: Path) -> None:
     """Under mod_cgid a script's standard error stands there as it is, and looks like Apache's own."""
     now = datetime.now(UTC)
