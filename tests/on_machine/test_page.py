@@ -66,6 +66,11 @@ PRESSED_ON_PAPER = """return [...document.querySelectorAll("#ost button, #ost na
 CUT_ON_PAPER = """return [...document.querySelectorAll("#ost pre, #ost .ost-scroll")]
   .filter(one => one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1)
   .map(one => one.outerHTML.slice(0, 100))"""
+QUICK_CLOCK = """(() => {
+  const now = Date.now, every = window.setInterval;
+  window.setInterval = (work, pause) => every(work, pause / 100);
+  window.quarterLater = () => { Date.now = () => now.call(Date) + 16 * 60000; };
+})();"""
 FOREIGN = ("site0003", "site0004", "user0003", "muststaple", "/etc/", "httpd.conf", "AH01941")
 
 
@@ -387,6 +392,25 @@ def test_a_page_that_renews_itself_keeps_the_focus_and_one_that_is_copied_from_o
     assert page.driver.execute_script("return window.ostSame"), "nothing was replaced under the reader"
     assert page.heard()[earlier:] == [verdict, "There is a newer check."]
     page.click("Show what it found").wait(lambda: not page.driver.execute_script("return window.ostSame"))
+
+
+@pytest.mark.usefixtures("devtools", "whm")
+def test_a_page_that_stays_open_grows_old_and_nothing_on_it_is_green_for_what_was_so_then(
+    page: Window,
+) -> None:
+    page.check()
+    kept = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": QUICK_CLOCK})
+    try:
+        page.open().wait_for("All is well")
+        assert page.all(".ost-grid .ost-badge.ost-good")
+        page.driver.execute_script("quarterLater()")
+        page.wait(lambda: "minutes ago: all was well" in kicker(page).lower())
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", kept)
+    assert page.one("#ost-verdict-title").text.startswith("The check said then: ")
+    assert [one.text for one in page.all(".ost-verdict.ost-good, .ost-grid .ost-good")] == []
+    assert page.all(".ost-grid use[href='#ost-i-good']") == []
+    assert "minutes ago: all was well" in page.driver.title
 
 
 def test_a_customers_page_cannot_show_the_plugin_in_a_frame_to_have_it_clicked(

@@ -184,6 +184,8 @@
       band.querySelector(".ost-icon").setAttribute("class", "ost-icon ost-calm");
       band.querySelector(".ost-kicker").textContent = words.charAt(0).toUpperCase() + words.slice(1) + ": " + band.dataset.ostPast;
       showState(band.querySelector(".ost-kicker").textContent, "calm");
+      root.querySelectorAll(".ost-grid .ost-good").forEach(function (one) { one.classList.replace("ost-good", "ost-calm"); });
+      root.querySelectorAll(".ost-grid use[href='#ost-i-good']").forEach(function (use) { use.setAttribute("href", "#ost-i-calm"); });
     });
   }
   setInterval(grow, 20000);
