@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from ocsp_stapling.apache.stapling import is_on, seconds_of
 from ocsp_stapling.apache.tree import Directive, Place
-from ocsp_stapling.ocsp.answer import SKEW_SECONDS
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server.certificate_memory import CertificateFiles, CertificateReading, Entry, Pair
 from ocsp_stapling.server.names import HTTPS, Address, doors, host_name
@@ -153,6 +152,8 @@ class Endpoint:
     @property
     def skew(self) -> int:
         """Seconds that Apache forgives an answer's times."""
+        from ocsp_stapling.ocsp.answer import SKEW_SECONDS
+
         return seconds_of(self.vhost.in_force.get("SSLStaplingResponseTimeSkew"), SKEW_SECONDS)
 
     @cached_property
