@@ -431,7 +431,10 @@ def test_however_the_parent_ends_nobody_listens_any_more(tmp_path: Path, number:
     made = Relay(tmp_path)
     workers = made.workers()
     made.process.send_signal(number)
-    made.process.wait(5)
+    try:
+        made.process.wait(5)
+    finally:
+        made.process.kill()
     deadline = time.monotonic() + 1
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < deadline
