@@ -10,6 +10,7 @@ from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.managed_block import SITE_NAME, read_note
 from ocsp_stapling.apache.stapling import Origin, StaplingState
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
 
 _INCLUDE_BYTES = 16 << 20
@@ -43,11 +44,13 @@ def site_note(file: Path) -> OffNote:
 
 def turned_off(server: ServerState) -> dict[str, Path]:
     """Return the sites that a block of ours turns off alone, with the file in which it stands."""
-    return {
-        one.name: one.override.file
-        for one in server.endpoints
-        if one.override and one.override.managed and one.override.file.name == SITE_NAME
-    }
+    return {one.name: file for one in server.endpoints if (file := alone_in(one))}
+
+
+def alone_in(one: Endpoint) -> Path | None:
+    """Return the file of our block that turns this site off alone, None if none does."""
+    line = one.override
+    return line.file if line and line.managed and line.file.name == SITE_NAME else None
 
 
 def _body(path: Path) -> str:

@@ -18,7 +18,7 @@ from flask import Flask
 from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
-from ocsp_stapling.change.plan import Plan
+from ocsp_stapling.change.plan import Plan, make
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.host.listeners import Server
@@ -31,6 +31,7 @@ from ocsp_stapling.watch.outages import Reading
 from ocsp_stapling.web.pages import errorlog, picture, plan, responders, sites
 from ocsp_stapling.web.pages.sites import SiteRow
 from ocsp_stapling.whm.accounts import Visible
+from tests.unit.change.made import Tree, carry_out, site_wish
 from tests.unit.web import made
 from tests.unit.web.asking import OPERATOR, VIEWER, get
 from tests.unit.web.conftest import Shown
@@ -353,6 +354,29 @@ def test_a_site_that_firefox_refuses_for_want_of_a_staple_is_not_marked_as_on(
     assert text_of(showing(made.healthy()), "p=sites").count("Firefox refuses it") == 0
 
 
+def test_a_site_turned_off_alone_can_be_turned_on_again_from_the_list_and_one_that_is_off_by_itself_cannot(
+    showing: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    directory = tree.layout.userdata / "ssl/2_4/user/a.test"
+    directory.mkdir(parents=True)
+    (directory / "own.conf").write_text("# mine\n")
+    own = {"a.test": f'Include "{directory}/*.conf"\n', "b.test": "SSLUseStapling Off\n", "c.test": ""}
+    tree.conf(sites=own)
+    carry_out(make(site_wish("off", "a.test"), tree.situation()))
+    here = tree.situation().server
+    monkeypatch.setattr(server, "look", lambda _: here)
+    text = text_of(showing(None), "p=sites")
+    assert re.findall(r'href="\?p=plan/site-on&amp;site=([^"]+)"', text) == ["a.test"]
+    assert text.count("Turned off for this site alone.") == 1
+    assert text.count("Turns stapling off for itself.") == 1
+    for module in (picture, sites):
+        monkeypatch.setattr(module, "visible_to", lambda _: Visible(domains=frozenset(own)))
+    text = text_of(showing(None), "p=sites", VIEWER)
+    assert "Turned off for this site alone." in text
+    assert "site-on" not in text
+
+
 def rows(count: int) -> list[SiteRow]:
     later = datetime.now(UTC) + timedelta(days=40)
     door = Door("127.0.0.1", 443, "x")
@@ -601,6 +625,7 @@ def test_the_card_says_what_the_shield_holds_and_lacks(
     assert word in card
     assert said.lower() in card.lower()
     assert "Turn the shield off…" in card
+    assert ("no visitor waits" in card) is (in_force and changes.get("answering", True))
     assert ("Turn the shield on…" in card) is not in_force
 
 

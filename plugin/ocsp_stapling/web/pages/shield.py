@@ -97,6 +97,8 @@ def _lines(found: Standing, in_force: bool) -> Iterable[str]:
             "Apache does not ask the relay now: stapling is off, or another line decides. Stapling returns with the "
             "shield, unless that is turned off here."
         )
+    else:
+        yield "Apache asks the relay on this server: no visitor waits for an authority that is out of reach."
     if found.revoked:
         yield f"Revoked by the authority: {listed(found.revoked)}."
     if found.missing:

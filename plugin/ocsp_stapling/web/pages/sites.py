@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from ocsp_stapling.ca.directory import Directory, directory
+from ocsp_stapling.change.note import alone_in
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.ocsp.answer import Answer, verify_answer
@@ -65,6 +66,8 @@ class SiteRow:
     for one that Firefox does not open without a staple, and that has none.
     """
     certificates: tuple[EndpointCertificate, ...] = ()
+    alone: str = ""
+    """The name under which this plugin turned it off alone."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,7 @@ def _row(one: Endpoint, name: str, server_on: bool, known: Directory) -> SiteRow
         _note(one, server_on),
         next(iter(one.doors), Door("127.0.0.1", one.port, one.name)),
         certificates=one.certificates,
+        alone=one.name if alone_in(one) else "",
     )
 
 
@@ -219,6 +223,8 @@ def _note(one: Endpoint, server_on: bool) -> str:
     if one.responder and not one.chain_complete:
         return "The issuer is missing from the chain, so Apache cannot staple."
     if one.responder and one.override and one.stapling != server_on:
+        if alone_in(one):
+            return "Turned off for this site alone."
         return f"Turns stapling {'on' if one.stapling else 'off'} for itself."
     return ""
 
