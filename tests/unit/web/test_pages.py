@@ -800,6 +800,17 @@ def test_the_plan_of_a_site_that_is_off_already_says_so_of_the_site(
     assert "Stapling is off for a.test already; no file needs a change." in text
 
 
+@pytest.mark.parametrize("action", ["site-off", "site-on"])
+def test_only_what_is_turned_off_alone_is_said_to_outlast_an_off_for_all(
+    action: str, showing: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        plan, "_plan", lambda *_: Plan(**CHANGE | {"action": action, "site": "a.test"}, changes=())
+    )
+    text = text_of(showing(made.healthy()), f"p=plan/{action}&site=a.test")
+    assert ("It stays so until you take it back" in text) is (action == "site-off")
+
+
 def test_a_shield_that_apache_does_not_ask_can_be_ended_on_the_page(
     showing: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

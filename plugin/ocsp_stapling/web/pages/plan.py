@@ -16,6 +16,7 @@ from ocsp_stapling.change.request import (
     OF_ONE_SITE,
     REASON_LIMIT,
     SHIELD_ON,
+    SITE_OFF,
     ChangeRequest,
     alone,
     worded,
@@ -140,7 +141,7 @@ def _meaning(plan: Plan) -> list[str]:
     lines.append("Apache's configuration is tested before and after; WHM restarts Apache.")
     if plan.rebuild:
         lines.append("cPanel rebuilds httpd.conf first, because it does not read the include yet.")
-    if plan.site:
+    if plan.action == SITE_OFF:
         lines.append("It stays so until you take it back, also when stapling is turned off and on for all.")
     elif plan.action == SHIELD_ON:
         lines.append(
