@@ -18,9 +18,11 @@ from flask import Flask
 from ocsp_stapling.apache.stapling import effective
 from ocsp_stapling.apache.tree import ConfigTree, Directive, Finding
 from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import Plan, make
 from ocsp_stapling.check import result
 from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.files import Snapshot
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.server import state as server
@@ -804,9 +806,9 @@ def test_the_plan_of_a_site_that_is_off_already_says_so_of_the_site(
 def test_only_what_is_turned_off_alone_is_said_to_outlast_an_off_for_all(
     action: str, showing: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        plan, "_plan", lambda *_: Plan(**CHANGE | {"action": action, "site": "a.test"}, changes=())
-    )
+    changes = (Change(Snapshot(Path("/etc/new.conf"), None, None), b"x\n"),)
+    facts = CHANGE | {"action": action, "site": "a.test"}
+    monkeypatch.setattr(plan, "_plan", lambda *_: Plan(**facts, changes=changes))
     text = text_of(showing(made.healthy()), f"p=plan/{action}&site=a.test")
     assert ("It stays so until you take it back" in text) is (action == "site-off")
 
