@@ -95,7 +95,7 @@ def test_a_reseller_is_told_the_truth_from_the_stall_to_its_end(machine: Machine
 
     assert switch(machine, "on").code == 0
     overview, guide, ticket = seen(reseller)
-    assert re.search(r"Since the last check: Stapling was turned on\b.{1,30}7 sites tested", overview)
+    assert "Since the last check: Stapling was turned on" in overview
     assert "could be reached" not in overview
     assert re.search(r"Solved\. Sites waited .*?; over since", guide)
     assert "Nothing needs to be done." in ticket

@@ -171,7 +171,7 @@ def by_a_customer(certificate: x509.Certificate) -> bytes:
         (lambda made: answer(CA, made, updates=(NOW - 9 * DAY, NOW - DAY)), "has expired"),
         (lambda made: answer(CA, made, updates=(NOW + 9 * DAY, NOW + 19 * DAY)), "dated in the future"),
         (lambda _: answer(CA, issue(CA), GOOD), "another certificate"),
-        (lambda made: answer(CA, made, GOOD, digest=hashes.SHA256()), "SHA-1"),
+        (lambda made: answer(CA, made, GOOD, digest=hashes.SHA256()), "another digest"),
         (lambda _: bytes(10_240), "larger than Apache keeps"),
         (lambda _: error_answer(ocsp.OCSPResponseStatus.UNAUTHORIZED), "refuses to answer"),
         (lambda _: b"<html>", "not an OCSP answer"),
