@@ -71,6 +71,7 @@ QUICK_CLOCK = """(() => {
   window.setInterval = (work, pause) => every(work, pause / 100);
   window.quarterLater = () => { Date.now = () => now.call(Date) + 16 * 60000; };
 })();"""
+TAB_ICON = "return (document.querySelector('link[rel=icon]#ost-icon') || {href: ''}).href"
 FOREIGN = ("site0003", "site0004", "user0003", "muststaple", "/etc/", "httpd.conf", "AH01941")
 
 
@@ -276,6 +277,8 @@ def test_in_an_emergency_the_button_is_above_the_fold(emergency: Window, size: t
         assert emergency.driver.execute_script(bottom) <= size[1], name
     emergency.open()
     assert emergency.driver.title == "Visitors are waiting - OCSP Stapling"
+    assert "c3161d" in emergency.driver.execute_script(TAB_ICON), "red, as the verdict"
+    assert emergency.open("history").driver.execute_script(TAB_ICON) == "", "it tells no state"
     if size == PHONE:
         for name, pressed in (
             ("", ".ost-button-main"),
