@@ -61,12 +61,20 @@ class Album:
     captions: dict[str, str] = field(default_factory=dict)
 
     def take(
-        self, name: str, caption: str, *, form: str = "", settled: bool = True, made: bool = False
+        self,
+        name: str,
+        caption: str,
+        *,
+        form: str = "",
+        settled: bool = True,
+        made: bool = False,
+        again: Callable[[], None] | None = None,
     ) -> None:
         """Take a picture of the whole page in both browsers and sizes.
 
         `form` is a script that sends a form, for a page that has no address of its own. `settled`: wait until
         nothing is under way any more. `made`: the evidence is, so nobody visits its sites now.
+        `again` brings a state that passes back for the second browser.
         """
         self.captions[name] = caption + " *" * made
         if self.wanted and name not in self.wanted:
@@ -78,6 +86,8 @@ class Album:
             _silence(self.page.driver.execute_script)
         for suffix, size in SIZES.items():
             self._chromium(self._file("", name + suffix), size)
+        if again:
+            again()
         self.second.follow(self.page, form)
         if settled:
             self.second.browser.wait(SETTLED)
@@ -291,9 +301,18 @@ def others(machine: Machine, page: Window, album: Album) -> None:
     for name, (make, caption) in MADE.items():
         show(replace(make(), taken_at=datetime.now(UTC)))
         album.take(name, caption, made=True)
-    show(replace(made.healthy(), taken_at=datetime.now(UTC) - timedelta(hours=2)))
+
+    def show_old() -> None:
+        page.wait(lambda: page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
+        show(replace(made.healthy(), taken_at=datetime.now(UTC) - timedelta(hours=2)))
+
+    show_old()
     album.take(
-        "old", "a verdict that is two hours old, while a new check is under way", settled=False, made=True
+        "old",
+        "a verdict that is two hours old, while a new check is under way",
+        settled=False,
+        made=True,
+        again=show_old,
     )
     page.wait(lambda: page.driver.execute_script(f"return {SETTLED}"), PATIENCE)
     show(replace(made.stalling(), taken_at=datetime.now(UTC)))
