@@ -291,6 +291,25 @@ def refusals(machine: Machine, page: Window, album: Album) -> None:
     machine.run(RESTART, "--hard")
 
 
+def sheltered(machine: Machine, page: Window, album: Album) -> None:
+    """An outage under the shield, and a site that is turned off alone."""
+    page.open("plan/shield-on").click("Turn the shield on").wait_for("Back to the overview", PATIENCE)
+    album.take("shield-turned-on", "the shield was turned on")
+    machine.run("ocsp-stapling", "shield", "refresh")
+    machine.fault("alpha", "hang")
+    machine.run(RESTART, "--hard")
+    page.open()
+    page.check()
+    album.take("shielded", "a responder hangs, the shield is on")
+    machine.heal()
+    plan = page.open("plan/site-off&site=site0002.example.test")
+    plan.click("Turn it off for this site").wait_for("Back to the overview", PATIENCE)
+    page.open()
+    page.check()
+    page.open("sites")
+    album.take("sites-off-alone", "a site turned off alone, and the way back")
+
+
 def others(machine: Machine, page: Window, album: Album) -> None:
     """States on evidence made by hand, an old verdict, and the dark."""
 
@@ -331,6 +350,7 @@ def tell(machine: Machine, page: Window, album: Album) -> None:
     ending(machine, page, album)
     afterwards(page, album)
     refusals(machine, page, album)
+    sheltered(machine, page, album)
 
 
 def main() -> None:
