@@ -87,6 +87,23 @@ def test_without_any_python_to_be_had_it_says_so_and_leaves_nothing(start_machin
     assert differences(before, facts(machine)) == []
 
 
+def test_a_python_that_anybody_can_run_is_taken_before_one_of_roots_alone(
+    start_machine: Start, kit: Kit
+) -> None:
+    """The shield's relay has a user of its own, and would not start with the latter."""
+    machine = start_machine(with_systemd(replace(SERVER, distribution="almalinux-10")))
+    own = machine.path("/root/own/python")
+    own.parent.mkdir(mode=0o700)
+    own.write_text('#!/bin/sh\necho "$@" >>/run/ran\nexec /usr/bin/python3.12 "$@"\n')
+    own.chmod(0o755)
+    machine.run("ln", "-s", "/root/own/python", "/usr/local/bin/python3.13")
+    kit.prebuilt(machine)
+    done = kit.install(machine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not machine.path("/run/ran").exists()
+    assert broken(machine) == []
+
+
 def test_it_is_all_there_and_running_it_again_changes_nothing(installed: Machine, kit: Kit) -> None:
     found = doctor(installed)
     assert found["ok"], found
