@@ -106,23 +106,23 @@ check_places() {
 
 # -- Python ------------------------------------------------------------------------------------------------------------
 
-# Can this interpreter make the private environment? The code must be understood by Python 3.6, too.
+# Can this interpreter, so called, make the private environment? The code must be understood by Python 3.6, too.
 python_fits() {
     "$@" -I -c 'import sys
 if not (3, 11) <= sys.version_info[:2] < (3, 15) or sys.maxsize < 2**32: sys.exit(1)
 import ensurepip, sqlite3, ssl, venv' >/dev/null 2>&1 </dev/null
 }
 
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+
 # One that anybody can run comes first: the shield's relay has a user of its own, whom root's own directories keep out.
 find_python() {
-    local name path
-    for name in "${PYTHON_NAMES[@]}"; do
-        path=$(command -v "$name") || continue
-        if python_fits setpriv --reuid=65534 --regid=65534 --clear-groups "$path"; then PYTHON=$path; return 0; fi
-    done
-    for name in "${PYTHON_NAMES[@]}"; do
-        path=$(command -v "$name") || continue
-        if python_fits "$path"; then PYTHON=$path; return 0; fi
+    local caller name path
+    for caller in as_nobody command; do
+        for name in "${PYTHON_NAMES[@]}"; do
+            path=$(command -v "$name") || continue
+            if python_fits "$caller" "$path"; then PYTHON=$path; return 0; fi
+        done
     done
     return 1
 }
