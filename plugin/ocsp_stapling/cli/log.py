@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,6 +109,7 @@ _EXACTLY = {
 _NUMBERED = re.compile(r"\A\([^()]*\)")
 _LONG = 60  # of what Windows says, whole sentences
 _UNNAMED = "not named"
+_NAMED = 3  # of the sites
 _WRITERS = 6  # of lines in another form that are told
 
 
@@ -229,11 +230,11 @@ _JSON = {None: "null", True: "true", False: "false"}
 
 
 def _object(line: Entry) -> str:
-    """Return the line as JSON; written out because a log may have millions and only two fields are free text."""
+    """Return the line as JSON; written out because a log may have millions and only three fields are free text."""
     return (
         f'{{"line_number": {line.line_number}, "time": {_quoted(line.time)}, '
         f'"pid": {"null" if line.pid is None else line.pid}, "code": "{line.code}", "kind": "{line.kind}", '
-        f'"responder": {_named(line.responder)}, "stapling": {_JSON[line.stapling]}}}\n'
+        f'"responder": {_named(line.responder)}, "site": {_named(line.site)}, "stapling": {_JSON[line.stapling]}}}\n'
     )
 
 
@@ -242,8 +243,8 @@ def _quoted(time: str | None) -> str:
 
 
 @lru_cache(maxsize=256)
-def _named(responder: str | None) -> str:
-    return json.dumps(responder)
+def _named(name: str | None) -> str:
+    return json.dumps(name)
 
 
 def _print_summary(found: Summary, period: Period, source: _Source) -> None:
@@ -331,7 +332,9 @@ def _recent_row(failure: Failure, here: bool) -> list[str]:
 def _print_notes(found: Summary) -> None:
     if found.noted:
         click.echo("\nBesides:")
-        click.echo(table([f"{count:,}", WORDS[kind]] for kind, count in found.noted))
+        sites = dict(found.sites)
+        rows = ([f"{count:,}", WORDS[kind], _some(sites.get(kind, ()))] for kind, count in found.noted)
+        click.echo(table(rows))
     if found.unproven:
         what = counted(found.unproven, "OCSP error line")
         say(f"Not counted: {what} that may be about client certificates instead.", gap=True)
@@ -341,6 +344,11 @@ def _print_notes(found: Summary) -> None:
         say(f"Probably stapling: {what} {told}", gap=True)
     if found.undated:
         click.echo(f"\n{counted(found.undated, 'failure')} without a time in the log.")
+
+
+def _some(sites: Sequence[str]) -> str:
+    more = f" and {len(sites) - _NAMED:,} more" if len(sites) > _NAMED else ""
+    return ", ".join(sites[:_NAMED]) + more
 
 
 def _moment(time: str | None) -> datetime | None:

@@ -144,6 +144,8 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "of logfmt": lambda text: f'time="03:04:05" level=error module=ssl msg="{text[text.index("AH0") :]}"',
     "in a panel's columns": lambda text: f"2026-11-22 03:04:05\terror\tssl\t{text[text.index('AH0') :]}",
     "in a panel's table": lambda text: f"<td>03:04:05</td><td>ssl:error</td><td>{text[text.index('AH0') :]}</td>",
+    "as cat -v shows it": lambda text: f"{text.replace(chr(39), 'M-bM-^@M-^X')}^M$",
+    "a field of journald's": lambda text: f"_PID=7\n    MESSAGE={text}\n    _HOSTNAME=web1",
     "in signs as wide as Chinese ones": lambda text: text.translate({ord(c): ord(c) + 0xFEE0 for c in "[]:()"}),
     "with garbled quotes": lambda text: text.replace("'", "\u00e2\u20ac\u2122"),
     "its number misread": lambda text: text.replace("AH0", "AH O"),
@@ -323,6 +325,7 @@ def test_causes_of_different_clients_stay_apart_where_the_processes_are_left_out
     assert dict(summarise(found, NOW, None).kinds) == {Kind.TIMEOUT: 1, Kind.UNREACHABLE: 1}
 
 
+SECOND = "Sun Nov 22 03:04:05 2026"
 SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
 
 
@@ -338,7 +341,10 @@ SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
         (f"    {SUMMARY}: 3 Time(s)", 3),
         (f"    412 {SUMMARY}", 412),
         (f"    412  {SUMMARY}", 412),  # cut from lines at a blank, which stayed
-        (f"     12 {line(SUMMARY)}", 12),
+        (f"     12 {line(SUMMARY, time=SECOND)}", 12),
+        (f"   1201 {line(SUMMARY)}", 1),  # in one microsecond nothing comes twice: the number of the line
+        (f"      7 {line(SUMMARY, time=SECOND)}\n      8 {line(SUMMARY, time=SECOND)}", 2),
+        (f"      7 {SUMMARY}\n      8 {SUMMARY}", 15),
         (f"     12\t{line(SUMMARY)}", 1),
         (f"  12 {line(SUMMARY)}", 1),
         (f"{SYSLOG}message repeated 0 times: [ [ssl:error] [pid 7] {SUMMARY}]", 1),
@@ -630,6 +636,27 @@ def test_lines_sorted_the_newest_first_are_paired_all_the_same() -> None:
     text = "\n".join(line(one, 7, None, time) for time in times for one in (SUMMARY, UNREACHABLE))
     told = summarise(read(text)[0], NOW, False)
     assert (told.total, dict(told.kinds)) == (2, {Kind.UNREACHABLE: 2})
+
+
+def test_the_site_that_a_complaint_at_start_is_about_is_told(tmp_path: Path) -> None:
+    lines = [
+        "AH02218: ssl_stapling_init_cert: no OCSP URI in certificate and no SSLStaplingForceURL set "
+        "[subject: O=A,CN=b.example / issuer: CN=ca / serial: 01]",
+        "AH02604: Unable to configure certificate a.example:443:0 for stapling",
+        "AH02217: ssl_stapling_init_cert: can't retrieve issuer certificate! [subject: CN=c.example / issuer: CN=ca]",
+    ]
+    assert [one.site for one in read("\n".join(map(line, lines)))[0]] == [
+        "b.example",
+        "a.example",
+        "c.example",
+    ]
+    many = [f"AH02604: Unable to configure certificate {one}.example:443:0 for stapling" for one in "vwxyz"]
+    (tmp_path / "log").write_text("\n".join(map(line, (*lines[:2], *many, lines[2]))))
+    told = " ".join(call(str(tmp_path / "log")).output.split())
+    assert "certificate without an OCSP URL (harmless) a.example" in told
+    assert "c.example" in told
+    assert "v.example, w.example, x.example and 2 more" in told
+    assert '"site": "a.example"' in call(str(tmp_path / "log"), "--json").output
 
 
 def test_an_answer_that_the_cache_refuses_is_one_failure_of_two_lines() -> None:

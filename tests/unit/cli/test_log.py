@@ -19,7 +19,7 @@ from ocsp_stapling.cli import group
 from tests.unit.apache.errorlog_lines import FIXTURES, SUMMARY, TIMEOUT, failure, line
 
 COMMAND = [sys.executable, "-c", "from ocsp_stapling.cli import main; main()", "log"]
-KEYS = ["line_number", "time", "pid", "code", "kind", "responder", "stapling"]
+KEYS = ["line_number", "time", "pid", "code", "kind", "responder", "site", "stapling"]
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,7 @@ def test_json_is_one_object_a_line_with_exactly_these_keys() -> None:
         "code": "AH01977",
         "kind": "responder-timeout",
         "responder": None,
+        "site": None,
         "stapling": True,
     }
     lines = (FIXTURES / "event.log").read_text().splitlines()

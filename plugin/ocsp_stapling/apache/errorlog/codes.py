@@ -112,12 +112,12 @@ _STAPLING: dict[str, tuple[Kind, *tuple[str, ...]]] = {
         "ssl_stapling_init_cert: no responder URL",
     ),
     "AH02235": (Kind.NOT_CONFIGURED, "Unable to configure server certificate for stapling"),
-    "AH02567": (Kind.NOT_CONFIGURED, "Unable to configure certificate %s for stapling"),
-    "AH02604": (Kind.NOT_CONFIGURED, "Unable to configure certificate %s for stapling"),
+    "AH02567": (Kind.NOT_CONFIGURED, "Unable to configure certificate %n for stapling"),
+    "AH02604": (Kind.NOT_CONFIGURED, "Unable to configure certificate %n for stapling"),
     "AH02621": (Kind.BAD_URI, "stapling_renew_response: no uri for responder"),
     "AH02814": (
         Kind.NO_URI,
-        "ssl_stapling_init_cert: no OCSP URI in certificate and no SSLStaplingForceURL configured for server %s",
+        "ssl_stapling_init_cert: no OCSP URI in certificate and no SSLStaplingForceURL configured for server %n",
     ),
     "AH02815": (
         Kind.NOT_CONFIGURED,
@@ -193,8 +193,8 @@ _CLIENT = {
     "AH03239": "OCSP validation completed, certificate status: %s",
 }
 _MD = {
-    "AH10268": (Kind.NOT_CONFIGURED, "init stapling for: %s, unable to parse PEM data"),
-    "AH10269": (Kind.NO_ISSUER, "init stapling for: %s, need at least 2 certificates in PEM data"),
+    "AH10268": (Kind.NOT_CONFIGURED, "init stapling for: %n, unable to parse PEM data"),
+    "AH10269": (Kind.NO_ISSUER, "init stapling for: %n, need at least 2 certificates in PEM data"),
 }
 
 # Every message above contains one of these, so a search for them finds every line worth parsing.
@@ -207,7 +207,9 @@ _PIECES = {
     "%s": rb".*",
     "%w": rb"[\w() /.-]{0,60}",  # words of OpenSSL
     "%r": rb"(?P<responder>.*?)",
-    "%c": rb"(?: \[subject: .*)?",  # the certificate mod_ssl appends
+    "%n": rb"(?P<site>.*?)",
+    # The certificate mod_ssl appends.
+    "%c": rb"(?: \[subject: (?:[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260}))?.*)?",
     "'": _QUOTE,
     "can't": rb"[Cc]an" + _QUOTE + rb"t",
 }
@@ -224,7 +226,7 @@ def pattern_of(rule: Message) -> re.Pattern[bytes]:
 
 
 def _one(text: str) -> bytes:
-    pieces = re.split(r"(%[uswrc]|can't|')", text)
+    pieces = re.split(r"(%[uswrcn]|can't|')", text)
     return b"".join(_PIECES.get(piece) or re.escape(piece).encode() for piece in pieces)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import islice
 
 from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
-from ocsp_stapling.apache.errorlog.line import Entry, entry_of, time_of
+from ocsp_stapling.apache.errorlog.line import Entry, Names, entry_of, names_in, time_of
 from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_strangers, without_prefix
 
 _SHORTEST_TEXT = 12  # of a message cut at its end, where nothing says that mod_ssl wrote it
@@ -31,11 +31,12 @@ _WITHIN = re.compile(
     rb"(?:(?P<code>[Aa][Hh]\d{5}):?[ \t]+|(?<!\d{5}: )(?<!\d{5} )(?=(?:ssl_)?stapling_[a-z_]{2,30}: )"
     rb"|(?(error)(?=could not |failed reading |error reading )|(?<=[`\"'\x9c\x98\x9e])(?=could not )))"
 )
+_NOBODY = Names(None, None)
 _SENTENCE = 2000  # bytes of a line in which the number must stand
 _TRIES = 12  # places in a sentence at which a message may begin
 _IN_QUOTES = re.compile(rb"[^`|\"]{1,200}(?=[`|\"])")
 _ENDS = re.compile(rb"[`\"').,;:|\s\xe2\xc2]|\Z")
-_NAMELESS = [rule for rule in RULES.values() if not rule.formats[0].endswith(("%s", "%w"))]
+_NAMELESS = [rule for rule in RULES.values() if not rule.formats[0].endswith(("%s", "%w", "%n"))]
 """Rules whose message can be told from what follows it without a number."""
 _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
@@ -76,12 +77,12 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
     for rule in rules:
         if rule is None or not _may_have_written(rule, found):
             continue
-        kind, responder = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"], whole)
+        kind, names = _said_or_cut(rule, found["text"], error, b"[ssl:" in found["brackets"], whole)
         if kind is not None:
             pid = _PID.search(found["brackets"])
             worker = (pid and pid[1], pid and pid[2])
             client = (found["client"] or b"").strip(b"[] \t").partition(b" ")[2] or None
-            return entry_of(rule, kind, responder, error, number, time_of(line), *worker, client)
+            return entry_of(rule, kind, names, error, number, time_of(line), *worker, client)
     return None
 
 
@@ -115,8 +116,7 @@ def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tup
             continue
         kind, pid = kind_of(rule, found["error"] or b""), _PID.search(line, begin, found.start())
         worker = (pid[1], pid[2]) if pid else (None, None)
-        responder = said.groupdict().get("responder")
-        entry = entry_of(rule, kind, responder, found["error"], number, time_of(line), *worker)
+        entry = entry_of(rule, kind, names_in(said), found["error"], number, time_of(line), *worker)
         return entry, said.end()
     return None, begin
 
@@ -172,21 +172,21 @@ def _may_have_written(rule: Message, found: re.Match[bytes]) -> bool:
 
 def _said_or_cut(
     rule: Message, text: bytes, os_error: bytes, by_ssl: bool, whole: bool
-) -> tuple[Kind | None, bytes | None]:
-    """The kind and the responder, if the text is the rule's, blanks and names left out or not, or begins like it."""
+) -> tuple[Kind | None, Names]:
+    """The kind and the names, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):
         if found := pattern.match(text):
-            return kind_of(rule, os_error), found.groupdict().get("responder")
+            return kind_of(rule, os_error), names_in(found)
     if whole:
-        return None, None
+        return None, _NOBODY
     shown = ELLIPSIS.sub(b"", text)
     start, _, end = shown.partition(b"\xe2\x80\xa6")
     start, cut = start.rstrip(), shown != text
     shortest = 1 if by_ssl else _SHORTEST_TEXT
     if len(start) >= shortest and any(_frames(fixed, start, end, cut) for fixed in rule.formats):
-        return kind_of(rule, os_error), None
-    return None, None
+        return kind_of(rule, os_error), _NOBODY
+    return None, _NOBODY
 
 
 def _frames(fixed: str, start: bytes, end: bytes, cut: bool) -> bool:
@@ -209,6 +209,8 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
     def piece(text: str) -> bytes:
         if text == "%r":
             return rb"(?P<responder>(?:[\w:/\[\]%-]+[.:][\w.:/\[\]%?=&~-]*[\w/\]]{2})?)"
+        if text == "%n":
+            return rb"(?P<site>.*?)"
         if text.startswith("%"):
             return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
         if text == "'":
@@ -219,7 +221,7 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
     end = rb"[ .]*\Z" if whole else rb"(?!\w)"
     return tuple(
         re.compile(
-            b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[uswrc]|')", text))) + end,
+            b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[uswrcn]|')", text))) + end,
             re.DOTALL | re.IGNORECASE,
         )
         for function, text in map(_function_and_text, rule.formats)
@@ -231,7 +233,7 @@ def _any_text(whole: bool) -> re.Pattern[bytes]:
     """What the texts of all rules match: most text is none of them, and a hundred patterns are slow to say so."""
     ways = (way.pattern for rule in RULES.values() for way in _lenient(rule, whole))
     end = b"" if whole else b"(?=" + _ENDS.pattern + b")"
-    texts = b"|".join(ways).replace(b"?P<responder>", b"?:")
+    texts = re.sub(rb"\?P<\w+>", b"?:", b"|".join(ways))
     return re.compile(b"(?:" + texts + b")" + end, re.DOTALL | re.IGNORECASE)
 
 

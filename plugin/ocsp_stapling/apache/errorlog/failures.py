@@ -33,6 +33,7 @@ _NOT_FAILED = AT_START | {Kind.CERT_STATUS, Kind.LOCK}
 
 _RESPONDERS = 100  # counted one by one; certificates name responders, so their number is up to customers
 OTHERS = "others"
+_SITES = 1000  # of one kind
 _RECENT = 5
 _FRESH = timedelta(minutes=2)
 _UNANSWERED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.DNS})
@@ -61,6 +62,7 @@ class Failure:
     responder: str | None
     codes: tuple[str, ...]
     error: bytes | None = field(default=None, compare=False)
+    site: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Summary:
     """How many of the last two minutes held a handshake up."""
     fresh_unkept: int = 0
     """How many of them lost a good answer: the staple cache did not take it."""
+    sites: tuple[tuple[Kind, tuple[str, ...]], ...] = ()
+    """Which sites what was `noted` is about, of those that are named."""
     since: tuple[tuple[str, str], ...] = ()
     """Since when each responder ("": lines that name none) has not answered, in one run that reaches up to now."""
 
@@ -226,6 +230,7 @@ def _failure(lines: list[Entry]) -> Failure:
         next((line.responder for line in lines if line.responder), None),
         tuple(line.code for line in told),
         cause.error,
+        next((line.site for line in reversed(lines) if line.site), None),
     )
 
 
@@ -267,6 +272,7 @@ class _Tally:
         self._unanswered: dict[str, dict[str, str]] = {}  # the first time in each minute
         self._newest = datetime.min + _LATE
         self._noted: Counter[Kind] = Counter()
+        self._sites: dict[Kind, dict[str, None]] = {}
         self._recent: list[tuple[str, int, Failure]] = []  # a heap: several logs are read one after the other
         self._last_hour = self._last_day = self._unproven = self._undated = self._probable = 0
         self._fresh_timeouts = self._fresh_unkept = 0
@@ -285,6 +291,9 @@ class _Tally:
     def add(self, failure: Failure) -> None:
         if failure.kind in _NOT_FAILED:
             self._noted[failure.kind] += 1
+            sites = self._sites.setdefault(failure.kind, {})
+            if failure.site and len(sites) < _SITES:
+                sites[failure.site] = None
             return
         known = failure.responder in self._responders or len(self._responders) < _RESPONDERS
         responder = failure.responder if known else OTHERS
@@ -344,5 +353,6 @@ class _Tally:
             self._probable,
             self._fresh_timeouts,
             self._fresh_unkept,
+            tuple((kind, tuple(sites)) for kind, sites in self._sites.items()),
             tuple(self._since()),
         )

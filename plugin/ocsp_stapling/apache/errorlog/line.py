@@ -92,6 +92,8 @@ class Entry(NamedTuple):
     scope: Scope = Scope.STAPLING
     error: bytes | None = None
     """What the operating system said, as Apache writes it: `(111)Connection refused: `."""
+    site: str | None = None
+    """The virtual host or the certificate's own name, where the line tells one."""
 
 
 def parse(line: bytes, line_number: int = 0) -> Entry | None:
@@ -138,13 +140,31 @@ def said_entry(header: Mapping[str, bytes | None], line_number: int) -> Entry | 
     return entry_of(*said, line_number, when, get("pid"), get("tid"), get("client"))
 
 
-Said = tuple[Message, Kind | None, str | None, bytes | None]
+Said = tuple[Message, Kind | None, "Names", bytes | None]
+
+
+class Names(NamedTuple):
+    """Whom a message names."""
+
+    responder: str | None
+    site: str | None
+
+
+def names_in(found: re.Match[bytes]) -> Names:
+    """Return whom a message names that matches a rule's pattern."""
+    named = found.groupdict()
+    site = _PORT.sub(b"", named.get("site") or b"")
+    return Names(_text(named.get("responder") or b""), _text(site))
+
+
+_PORT = re.compile(rb"(?::\d{1,5}){1,2}\Z")
+"""How mod_ssl goes on behind a virtual host's name: its port, and which of its certificates."""
 
 
 def entry_of(
     rule: Message,
     kind: Kind | None,
-    responder: str | bytes | None,
+    names: Names,
     error: bytes | None,
     line_number: int,
     time: str | None,
@@ -153,8 +173,6 @@ def entry_of(
     client: bytes | None = None,
 ) -> Entry:
     """Return the entry for a message of `rule`."""
-    if isinstance(responder, bytes):
-        responder = _text(responder)
     stapling = None if rule.scope is Scope.SHARED else rule.scope is Scope.STAPLING
     return Entry(
         line_number,
@@ -162,24 +180,24 @@ def entry_of(
         int(pid) if pid else None,
         rule.code,
         kind,
-        responder,
+        names.responder,
         stapling,
         int(tid) if tid else None,
         client,
         rule.scope,
         error,
+        names.site,
     )
 
 
 @lru_cache(maxsize=256)
 def _said(code: bytes, text: bytes, os_error: bytes | None) -> Said | None:
-    """Return rule, kind, responder and error if the text is the one Apache writes under this number."""
+    """Return rule, kind, names and error if the text is the one Apache writes under this number."""
     rule = RULES.get(code)
     found = pattern_of(rule).match(text.rstrip(b"\r")) if rule else None
     if rule is None or found is None:
         return None
-    responder = found.groupdict().get("responder")
-    return rule, kind_of(rule, os_error or b""), _text(responder or b""), os_error
+    return rule, kind_of(rule, os_error or b""), names_in(found), os_error
 
 
 def _written_by_apache(rule: Message, header: Mapping[str, bytes | None]) -> bool:
@@ -193,7 +211,7 @@ def _written_by_apache(rule: Message, header: Mapping[str, bytes | None]) -> boo
 
 
 def _text(raw: bytes) -> str | None:
-    """Return a responder as text; it comes from certificates that customers own, so any bytes are possible."""
+    """Return a name as text; it comes from certificates that customers own, so any bytes are possible."""
     return raw.decode("utf-8", "replace").strip()[:1000] or None
 
 

@@ -162,7 +162,7 @@ _SCOPES = {str(scope): scope for scope in Scope}
 def pack(part: LogPart) -> bytes:
     """Return a part as bytes: marshal is fast and safe between a process and its own child."""
     plain = [
-        (*entry[:4], entry.kind and str(entry.kind), *entry[5:9], str(entry.scope), entry.error)
+        (*entry[:4], entry.kind and str(entry.kind), *entry[5:9], str(entry.scope), *entry[10:])
         for entry in part.entries
     ]
     return marshal.dumps((plain, part.newlines))
@@ -183,8 +183,8 @@ def unpack(data: bytes, before: int) -> LogPart:
             tid,
             client,
             _SCOPES[scope],
-            error,
+            *others,
         )
-        for number, time, pid, code, kind, responder, proven, tid, client, scope, error in plain
+        for number, time, pid, code, kind, responder, proven, tid, client, scope, *others in plain
     ]
     return LogPart(entries, newlines)

@@ -20,6 +20,7 @@ from ocsp_stapling.apache.errorlog.files import HEAD_BYTES
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
 from ocsp_stapling.apache.errorlog.others import writer_of
 from ocsp_stapling.apache.errorlog.undress import (
+    FIELD,
     HEADER,
     MODULE,
     bare,
@@ -64,6 +65,11 @@ _AGAIN = tuple(
     )
 )
 """How syslog says that a line came again (behind it or with it), and how `uniq -c` and logwatch count lines."""
+_LISTED = re.compile(
+    rb"(?=.{7} ) {0,6}(?P<number>\d{1,7}) {1,3}"
+    rb"(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?P<fraction>\.)?)"
+)
+"""A dated line behind what may be its number (`less -N`) or how often it came (`uniq -c`)."""
 _SOFT_BREAK = re.compile(rb".{40,75}=")
 _NEXT = re.compile(
     rb"(?<![ \t])[ \t]++(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? \d{4}\] \[)"
@@ -97,7 +103,7 @@ class Paste:
             self.head += line[: max(0, HEAD_BYTES - len(self.head))]
             return line
 
-        for number, line in _without_parts(_without_soft_breaks(_lines(kept))):
+        for number, line in _without_line_numbers(_without_parts(_without_soft_breaks(_lines(kept)))):
             for entry in self._take_again(line, number):
                 self.clients += entry.scope is Scope.CLIENT
                 yield entry
@@ -168,7 +174,7 @@ class Paste:
 
     def _is_new(self, line: bytes) -> bool:
         """Whether a line begins here: a header without its date may be the rest of one whose date stands before."""
-        if HEADER.match(line) or _NGINX.match(line):
+        if HEADER.match(line) or _NGINX.match(line) or FIELD.match(line):
             return True
         before = b" ".join(self._pending)
         return begins(line) and bool(_CODE.search(before) or (line[:1] == b"[" and MODULE.search(before)))
@@ -235,6 +241,27 @@ def _without_soft_breaks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         begun = b""
     if begun:
         yield begin, begun
+
+
+def _without_line_numbers(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines, those of a listing without their numbers, which are no counts of equal lines.
+
+    Nothing comes twice in one microsecond; of lines dated by seconds a number is told by its neighbour's.
+    """
+    before = -1
+    lines = iter(lines)
+    held = next(lines, None)
+    while held:
+        (at, line), found = held, _LISTED.match(held[1])
+        if found is None:
+            yield held
+            held, before = next(lines, None), -1
+            continue
+        held, number = next(lines, None), int(found["number"])
+        after = _LISTED.match(held[1]) if held else None
+        listed = found["fraction"] or before == number - 1 or (after and int(after["number"]) == number + 1)
+        yield at, line[found.end() :] if listed else line
+        before = number
 
 
 def _without_parts(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ocsp_stapling.apache.errorlog.line import MAX_LINE
+from ocsp_stapling.apache.errorlog.line import MAX_LINE, parse
 
 LEVEL = rb"(?:emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])"
 MODULE = re.compile(rb"\[(?:(\w{1,32}):)?" + LEVEL + rb"\]")
@@ -60,6 +60,10 @@ _IN_A_URL = re.compile(rb"(?=\S*%20)(?:%5B|AH\d)\S+")
 """A whole line as a browser escapes it."""
 _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][a-z]{2} |AH\d{5}: |\(\d)")
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
+FIELD = re.compile(rb"[ \t]*_{0,2}[A-Z][A-Z_]{2,40}=")
+"""How journald begins a field where it shows all of them."""
+_VISIBLE = re.compile(rb"(?:M-(?:\^[@-_]|[ -~])){2,}")
+"""Bytes beyond ASCII as `cat -v` shows them."""
 _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: |\[\.)")
 """How journald begins what Apache says before it has opened its log."""
 _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
@@ -125,13 +129,14 @@ def bare(raw: bytes) -> bytes:
     before, _, _ = line.partition(b'{"')
     if len(before) < len(line) and not (MODULE.search(before) or quotes_strangers(before)):
         line = _message_of(line, len(before))
-    line = _ANSI.sub(b"", line)
+    line = _VISIBLE.sub(_from_visible, _ANSI.sub(b"", line)) if b"M-" in line else _ANSI.sub(b"", line)
     if not line.isascii():
         line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
     line = _MISREAD.sub(rb"AH0\1", line.strip())
     if _IN_A_URL.fullmatch(line):
         line = unquote_to_bytes(line)
     line = _HEADING.sub(b"", _unmarked(_first_cell(_in_columns(line))), count=1)
+    line = line.removeprefix(b"MESSAGE=")
     for _ in range(6):
         before = line
         for pattern in (_SYSLOG, _CELLS, _QUOTING, _NUMBER):
@@ -143,7 +148,17 @@ def bare(raw: bytes) -> bytes:
     line = without_prefix(line)
     line = _END_OF_ROW.sub(b"", line) if HEADER.match(line) else line
     tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
-    return line[: tail.start()] if tail else line
+    if tail is None:
+        return line
+    closed = line[: tail.start() + 1]  # the quotation mark behind a name is the line's own
+    return closed if b"''" not in closed and parse(closed) else closed[:-1]
+
+
+def _from_visible(shown: re.Match[bytes]) -> bytes:
+    return bytes(
+        (ord(low) ^ 0x40 if control else ord(low)) | 0x80
+        for control, low in re.findall(rb"M-(\^?)(.)", shown[0])
+    )
 
 
 def _narrow(wide: re.Match[bytes]) -> bytes:
