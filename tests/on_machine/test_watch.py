@@ -198,3 +198,18 @@ def test_a_change_that_was_killed_is_finished_by_the_next_pass(machine: Machine)
     assert history["operations"]
     assert all(each["state"] != "running" for each in history["operations"])
     assert json.loads(machine.python("tests.machine.clients", "1"))["seconds"] < 2
+
+
+def test_a_check_that_an_off_overtakes_is_made_anew_and_says_nothing_of_the_time_before(
+    machine: Machine,
+) -> None:
+    stall(machine)
+    running = machine.popen("ocsp-stapling", "check", "--json")
+    time.sleep(0.7)
+    machine.run("ocsp-stapling", "off", "--yes")
+    out, _ = running.communicate(timeout=60)
+    found = json.loads(out)
+    assert (found["configuration"]["stapling"], found["severity"]) == ("off", "none")
+    told = machine.run("ocsp-stapling", "history", "--incident", "latest").stdout
+    assert "still do" not in told
+    assert "leave stapling off until the responders answer again" in told

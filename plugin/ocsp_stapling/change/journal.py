@@ -168,6 +168,13 @@ def unfinished(directory: Path) -> Operation | None:
         return next(iter(journal.operations(limit=1, state=RUNNING)), None)
 
 
+def last_change(directory: Path) -> float:
+    """Return when the last change ended that touched anything, 0 if none is known."""
+    with Journal(directory, create=False) as journal:
+        ended = journal.operations(limit=5)
+    return max((one.finished or 0.0 for one in ended if one.state != "refused"), default=0.0)
+
+
 class IncidentRow(NamedTuple):
     """An incident as it is kept: what `document` means, only those know who write it."""
 

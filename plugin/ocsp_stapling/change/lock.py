@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ocsp_stapling import files
-from ocsp_stapling.change.journal import Operation, unfinished
+from ocsp_stapling.change.journal import Operation, last_change, unfinished
 from ocsp_stapling.problem import Problem, reason_of
 
 NAME = "switch.lock"
+_TICK = 0.05
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
 FALLBACK = Path("/run/ocsp-stapling-lock")
 
@@ -40,6 +41,14 @@ def hold(directory: Path, who: str, what: str, wait: float = 0.0) -> Iterator[No
 def is_held(directory: Path) -> bool:
     """Return whether a change is running now."""
     return any(_is_held(each / NAME) for each in (directory, FALLBACK))
+
+
+def overtaken(directory: Path, since: float, wait: float) -> bool:
+    """Return whether a change is running or has ended since then; one that runs is waited for, so many seconds."""
+    held, end = is_held(directory), time.monotonic() + wait
+    while is_held(directory) and time.monotonic() < end:
+        time.sleep(_TICK)
+    return held or last_change(directory) >= since
 
 
 def interrupted(directory: Path) -> Operation | None:
@@ -91,7 +100,7 @@ def _acquire(descriptor: int, wait: float) -> bool:
     while not _try(descriptor):
         if time.monotonic() >= deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(_TICK)
     return True
 
 

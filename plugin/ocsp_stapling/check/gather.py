@@ -17,6 +17,7 @@ from typing import TypeVar
 from ocsp_stapling.apache.httpd import ConfigTestResult, Httpd
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.ca.directory import directory
+from ocsp_stapling.change import lock
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
@@ -54,6 +55,7 @@ _AFTERWARDS_SECONDS = 1.2
 """What is kept for the questions that follow a failed probe."""
 UNREAD_LOG = LogEvidence(unreadable="not read to its end in time")
 """Of a log that was too long to read, nobody may say that it has no failures."""
+_MIXED = "A change was made during this check, so parts of it tell of the time before: check again."
 _UNKNOWN_HOST = HostEvidence(front=Server.UNKNOWN, apache_running=None, ipv6=Ipv6Kind.UNKNOWN)
 
 
@@ -74,9 +76,22 @@ class Request:
 def survey(request: Request) -> Evidence:
     """Return everything that could be found out by the deadline; a part that fails or is late is a problem in it.
 
-    Raises Problem `no-cpanel`, `bad-paths-conf` or `no-httpd-conf` when there is no Apache to look at.
+    Where a change came in between, one half would be of the server before it and one of that after: the change is
+    waited for (as long again), and all is looked at anew. Raises Problem `no-cpanel`, `bad-paths-conf` or
+    `no-httpd-conf` when there is no Apache to look at.
     """
-    return _Survey(request, read_layout(), time.monotonic()).run()
+    found, mixed = _undisturbed(request)
+    if mixed:
+        request.progress("a change was made meanwhile: looking again")
+        found, mixed = _undisturbed(request)
+    return replace(found, problems=(*found.problems, _MIXED)) if mixed else found
+
+
+def _undisturbed(request: Request) -> tuple[Evidence, bool]:
+    """A survey, and whether a change came in between."""
+    began = time.time()
+    found = _Survey(request, read_layout(), time.monotonic()).run()
+    return found, lock.overtaken(request.settings.state_directory, began, request.deadline_seconds)
 
 
 class _Survey:

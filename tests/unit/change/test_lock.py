@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ocsp_stapling.change import lock
+from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.problem import Problem
 
 HOLDER = (
@@ -111,3 +112,20 @@ def test_who_asks_whether_a_change_runs_is_never_in_a_changes_way(tmp_path: Path
         ended.set()
         for each in asking:
             each.join()
+
+
+def test_a_look_learns_that_a_change_came_in_between_and_waits_for_one_that_runs(tmp_path: Path) -> None:
+    began = time.time()
+    assert not lock.overtaken(tmp_path, began, 0)
+    for state, mixed in (("refused", False), ("restored", True)):
+        with Journal(tmp_path) as journal:
+            journal.finish(journal.begin("off", "root", "", {}, ()).id, state, {})
+        assert lock.overtaken(tmp_path, began, 0) is mixed
+    later = time.time() + 1
+    assert not lock.overtaken(tmp_path, later, 0)
+    other = held_by_another(tmp_path)
+    ended = threading.Timer(0.3, other.kill)
+    ended.start()
+    assert lock.overtaken(tmp_path, later, 10)
+    assert not lock.is_held(tmp_path)
+    other.communicate()

@@ -736,3 +736,51 @@ def test_a_check_bounds_the_beginning_by_the_check_stored_before_it(tmp_path: Pa
     look(tmp_path, replace(stalled(DEAD), log=logged(alpha=-50)), 0)
 
     assert incidents(tmp_path)[0].sign == "watch"
+
+
+BY_HAND = ConfigurationEvidence(on=False, origin=Origin.HAND, where="/etc/apache2/conf.d/x.conf:3", line="x")
+
+
+def test_stapling_turned_off_by_hand_is_part_of_the_story_until_it_is_on_again(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    look(tmp_path, evidence(DEAD, configuration=BY_HAND), 5)
+    (one,) = incidents(tmp_path)
+    off = (
+        f"Sites waited more than 3.5 s from {at(0)} to {at(5, 0)}; stapling found turned off at {at(5, 0)}; "
+    )
+    assert words.sentence(one) == f"{off}ocsp.alpha.example still fails."
+    assert "leave stapling off until the responder answers again" in words.advice(one)
+    look(tmp_path, evidence(FINE, configuration=BY_HAND), 10)
+    (one,) = incidents(tmp_path)
+    assert one.ended is None, "the workaround is still there"
+    assert "--write-on" in words.advice(one)
+    assert [each.kind for each in one.notes] == ["sign", "off", "healed"]
+    look(tmp_path, evidence(FINE), 15)
+    (one,) = incidents(tmp_path)
+    assert (one.ended, one.ending) == (START + 900, "It healed, and stapling is on again.")
+
+
+def test_stapling_turned_on_by_hand_into_the_failure_is_told_as_a_time_in_which_it_was_off(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    look(tmp_path, evidence(DEAD, configuration=BY_HAND), 5)
+    look(tmp_path, stalled(DEAD), 10)
+    (one,) = incidents(tmp_path)
+    assert f"stapling was off from {at(5, 0)} to {at(10, 0)}" in words.sentence(one)
+
+
+def test_an_off_that_the_journal_lost_is_told_from_our_block(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    ours = replace(OFF, off_since=NOW + timedelta(minutes=3), off_by="root")
+    look(tmp_path, evidence(DEAD, configuration=ours), 5)
+    (one,) = incidents(tmp_path)
+    assert f"stapling turned off {at(3, 0)} by root" in words.sentence(one)
+
+
+def test_what_stalls_with_stapling_off_is_not_told_as_relieved_by_that(tmp_path: Path) -> None:
+    for minutes in (0, 5):
+        look(tmp_path, stalled(DEAD, configuration=BY_HAND), minutes)
+    look(tmp_path, evidence(DEAD, configuration=BY_HAND), 10)
+    (one,) = incidents(tmp_path)
+    assert one.off_since is None

@@ -17,6 +17,7 @@ from ocsp_stapling.check.diagnosis.explanation import answers
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, is_other
 from ocsp_stapling.check.incident import Incident
 from ocsp_stapling.check.incident.model import Span
+from ocsp_stapling.check.incident.words import clock
 from ocsp_stapling.check.ticket import ticket
 from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
 from ocsp_stapling.web import assets
@@ -244,6 +245,14 @@ def test_in_a_stall_the_guide_asks_an_operator_to_turn_off_and_cannot_ask_a_view
     viewers = steps(made.stalling(), operator=False)
     assert (viewers[5].word, guide.next_step(viewers)) == ("Ask root first", 6)
     assert viewers[5].buttons[0].values == {"for": "root"}
+
+
+def test_without_any_check_the_guide_says_that_stapling_was_turned_off_if_it_was() -> None:
+    off = Incident("i", 0.0, "change", 0.0, 0.0, off_since=60.0, off_by="root")
+    sixth = guide.steps(None, None, operator=True, incident=off)[5]
+    assert (sixth.word, sixth.why) == ("Done", f"Stapling was turned off at {clock(60.0)} by root.")
+    found = guide.steps(None, None, operator=True, incident=replace(off, off_found=True, off_by=""))[5]
+    assert found.why == f"Stapling was found turned off at {clock(60.0)}."
 
 
 def test_the_guide_offers_first_what_the_overview_offers_first() -> None:

@@ -424,6 +424,7 @@ def _off_and_well(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
 
 def _off_words(evidence: Evidence) -> str:
     configuration = evidence.configuration
+    where = f" ({configuration.where})" if configuration.where else ""  # a viewer is not told
     if configuration.origin is Origin.PLUGIN:
         who = f" by {configuration.off_by}" if configuration.off_by else ""
         moment = f" at {when(configuration.off_since)}" if configuration.off_since else ""
@@ -432,11 +433,11 @@ def _off_words(evidence: Evidence) -> str:
         return "Stapling is turned off in WHM itself (Apache Configuration, Global Configuration)."
     if configuration.origin is Origin.OWN_TEMPLATE:
         return (
-            f"Stapling is turned off by a line of the administrator's own template ({configuration.where}), from "
-            "which httpd.conf is written: an edit of httpd.conf would be lost."
+            f"Stapling is turned off by a line of the administrator's own template{where}, from which httpd.conf is "
+            "written: an edit of httpd.conf would be lost."
         )
     if configuration.origin is Origin.HAND:
-        return f"Stapling is turned off by a line written by hand ({configuration.where})."
+        return f"Stapling is turned off by a line written by hand{where}."
     return "Stapling is off: no directive turns it on."
 
 

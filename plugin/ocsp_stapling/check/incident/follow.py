@@ -81,12 +81,26 @@ def _gone_on(now: Incident, look: Look) -> Incident:
     back = look.opens and (not look.off if now.relief == OFF else look.severity == "stalling")
     # A check that a change overtook tells of before it; its time is told in whole seconds.
     stale = now.off_since is not None and at + 1 <= now.off_since
-    if back and not stale:
-        now = replace(now, off_since=None, off_by="")
+    if not stale:
+        now = _turned_elsewhere(now, look, at, back=back)
     now = _worse(now, look, at, stale)
     if look.troubles:
         return _troubled(now, look, at)
     return _quiet(now, look, at)
+
+
+def _turned_elsewhere(now: Incident, look: Look, at: float, *, back: bool) -> Incident:
+    """What was turned off or on by hand, or was lost by the journal, a look finds in the configuration."""
+    if back and now.off_since is not None:
+        was_off = Span(now.off_since, at, at) if now.relief == OFF else now.was_off
+        return replace(now, off_since=None, off_by="", off_found=False, was_off=was_off)
+    was_on = now.kept.get("configuration", {}).get("stapling") != "off"
+    if look.off and was_on and look.severity != "stalling" and now.off_since is None and now.healed is None:
+        now = _noted(now, (at, "off", look.sentence))
+        known = look.off_at is not None  # our block tells it where the journal does not
+        since = max(look.off_at or at, now.began)
+        return replace(now, off_since=since, off_by=look.off_by, off_found=not known, relief=OFF)
+    return now
 
 
 def _worse(now: Incident, look: Look, at: float, stale: bool) -> Incident:
@@ -166,6 +180,8 @@ def _quiet(now: Incident, look: Look, at: float) -> Incident:
     now = replace(now, troubles=troubles, healed=at if first else now.healed, good_passes=good)
     if look.off and now.off_since is not None:
         return now
+    if now.off_since is not None and now.relief == OFF:  # turned on where no history tells of it
+        return _over(now, at, "It healed, and stapling is on again.")
     return _over(now, now.healed or at, "It healed; nothing fails any more.")
 
 
@@ -235,7 +251,9 @@ def done(latest: Incident | None, operation: Operation) -> Incident | None:
         latest = _begun_by(operation, attempt if before is None else None)
     latest = replace(latest, operations=(*latest.operations, operation.id), ended=None, ending="")
     if waited is not None:
-        latest = _hit(replace(latest, wait=latest.wait or waited, severity="stalling"), operation.started)
+        longer = latest.wait is None or waited.seconds - latest.wait.seconds >= _TOLD_SECONDS
+        wait = waited if longer else latest.wait
+        latest = _hit(replace(latest, wait=wait, severity="stalling"), operation.started)
     at = operation.finished or operation.started
     if before is None and attempt is not None and operation.state == "restored":
         return _put_back(latest, at)
@@ -280,14 +298,16 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
         if not operation.result.get("still_waiting_names"):
             now = _relieved(now, at)
         relief = SHIELD_ON if shielded else OFF
-        if now.off_since and now.relief == relief:
+        if now.off_since and now.relief == relief and not now.off_found:
             return now
-        return replace(now, off_since=at, off_by=operation.who, relief=relief)
+        return replace(now, off_since=at, off_by=operation.who, off_found=False, relief=relief)
     if now.off_since is None:
         return now
     if now.healed is not None:
         return _over(now, at, f"It healed, and {operation.who} turned stapling on again.")
-    return replace(now, off_since=None, off_by="", was_off=Span(now.off_since, at, at), seen=at)
+    return replace(
+        now, off_since=None, off_by="", off_found=False, was_off=Span(now.off_since, at, at), seen=at
+    )
 
 
 def _all_served(operation: Operation) -> bool:

@@ -32,6 +32,9 @@ class Look:
     severity: str
     sentence: str
     off: bool
+    off_at: float | None
+    """Since when it is off, where our own block says so."""
+    off_by: str
     troubles: Mapping[str, Trouble]
     failing: frozenset[str]
     asked: frozenset[str]
@@ -68,6 +71,10 @@ def look_at(found: Document, source: str) -> Look:
         str(found["severity"]),
         str(found["sentence"]),
         found["configuration"]["stapling"] == "off",
+        datetime.fromisoformat(found["configuration"]["off_since"]).timestamp()
+        if found["configuration"].get("off_since")
+        else None,
+        str(found["configuration"].get("off_by") or ""),
         troubles,
         frozenset([*troubles, *(str(one["url"]) for one in _bad(found, stalling))]),
         frozenset(str(one["url"]) for one in found["responders"]),

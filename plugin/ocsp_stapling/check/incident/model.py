@@ -102,6 +102,8 @@ class Incident:
     off_since: float | None = None
     off_by: str = ""
     relief: str = "off"
+    off_found: bool = False
+    """A look found stapling off, turned off by somebody else's line: `off_since` is when it was seen to be."""
     was_off: Span | None = None
     """The last time in which it was so, ended by somebody before anybody saw that it had healed."""
     singles: tuple[SingleRelief, ...] = ()

@@ -116,6 +116,8 @@ def switched(one: Incident, named: bool) -> str:
     if one.off_since is None:
         return ""
     whom = f" by {one.off_by}" if named and one.off_by else ""
+    if one.off_found:
+        return f"stapling found turned off at {clock(one.off_since, one.began)}"
     what = "stapling turned off" if one.relief == OFF else "the shield turned on"
     return f"{what} {clock(one.off_since, one.began)}{whom}"
 
@@ -220,6 +222,11 @@ def advice(one: Incident, passes: int = 0) -> str:
         answer = "the responders answer" if _several(_unhealed(one.troubles)) else "the responder answers"
         then = "; stapling turns on by itself then" if passes else ""
         return f"Tell who can act (`ocsp-stapling ticket`); leave stapling off until {answer} again{then}."
+    if one.off_found:
+        return (
+            "Turn stapling on again where it was turned off (`ocsp-stapling status` names the line), "
+            "or with `ocsp-stapling on --write-on`."
+        )
     if passes:
         return (
             f"Nothing needs to be done: stapling turns on by itself after {passes} healthy looks of the watch; "

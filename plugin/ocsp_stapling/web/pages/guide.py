@@ -131,7 +131,10 @@ def steps(
     """
     if evidence is None or diagnosis is None:
         first = GuideStep(_TITLES[0], *_NEEDED, "Nothing has been checked yet: press “Check again” below.")
-        return [first, *(GuideStep(title, *_LATER, "After the check.") for title in _TITLES[1:])]
+        rest = [GuideStep(title, *_LATER, "After the check.") for title in _TITLES[1:]]
+        if incident and incident.off_since and incident.ended is None:
+            rest[4] = _was_turned_off(incident, shielded=incident.relief == SHIELD_ON)
+        return [first, *rest]
     led = incident if incident and _leads(diagnosis, incident) else None
     case = _Case(evidence, diagnosis, operator, led, verified, own_command)
     made = (_symptoms, _here, _elsewhere, _authorities, _decide, _turn_off, _verify, _tell, _turn_on)
@@ -268,15 +271,18 @@ def _decide(case: _Case) -> GuideStep:
     return GuideStep(_TITLES[4], *_DONE, found.sentence, (*found.reasons_for[:4], *advice))
 
 
+def _was_turned_off(led: Incident, *, shielded: bool) -> GuideStep:
+    title, what = _TITLES[5], "Stapling was found turned off" if led.off_found else "Stapling was turned off"
+    if shielded:
+        title, what = _EITHER, "The shield was turned on"
+    when = words.clock(led.off_since or led.began)
+    return GuideStep(title, *_DONE, f"{what} at {when}{f' by {led.off_by}' * bool(led.off_by)}.")
+
+
 def _turn_off(case: _Case) -> GuideStep:
     led = case.incident
     if led is not None and led.off_since is not None and (case.off or case.shielded or led.ended is not None):
-        title, what = _TITLES[5], "Stapling was turned off"
-        if case.shielded:
-            title, what = _EITHER, "The shield was turned on"
-        return GuideStep(
-            title, *_DONE, f"{what} at {words.clock(led.off_since)}{f' by {led.off_by}' * bool(led.off_by)}."
-        )
+        return _was_turned_off(led, shielded=case.shielded)
     if case.off:
         return GuideStep(_TITLES[5], *_DONE, "Stapling is off.")
     if case.diagnosis.action is Action.TURN_OFF_SITE and case.operator:
