@@ -199,7 +199,36 @@ def test_nginx_in_front_of_apache(machine: Machine) -> None:
     assert found["this_server"]["front"] == "nginx"
     # Visitors are met where they come in, at port 443; this nginx answers none of them, whatever they ask for.
     assert {each["port"] for each in found["handshakes"]} == {443}
-    assert found["advice"] == "fix-here"
+    assert seen(found) == ("not-in-front", "none", "nothing")
+    assert "serves no client in time" in found["sentence"]
+    assert found["slowest_handshake_seconds"] is None
+
+
+OTHER_APACHE = """
+ServerName elsewhere.example.test
+PidFile /run/other.pid
+User nobody
+TypesConfig /dev/null
+Listen 443
+ErrorLog /run/other.log
+SSLEngine on
+SSLCertificateFile {certificate}
+"""
+
+
+def test_another_apache_in_front_is_not_taken_for_the_one_of_this_servers_sites(machine: Machine) -> None:
+    machine.run("sed", "-i", "s/:443/:444/g", "/etc/apache2/conf/httpd.conf")
+    restart(machine)
+    modules = machine.run("sh", "-c", "grep -rh ^LoadModule /etc/apache2/conf.modules.d").stdout
+    certificate = f"/var/cpanel/ssl/apache_tls/{machine.sites[0].name}/combined"
+    machine.path("/run/other.conf").write_text(modules + OTHER_APACHE.format(certificate=certificate))
+    machine.run("/usr/sbin/httpd", "-f", "/run/other.conf")
+
+    found = check(machine)
+
+    assert seen(found) == ("not-in-front", "none", "nothing")
+    assert found["this_server"]["front"] == "other-httpd"
+    assert "another Apache, not the one of this server's sites" in found["sentence"]
 
 
 def check_behind(machine: Machine) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_litespeed_in_apaches_place(unshielded: Machine) -> None:
     program = "/usr/local/lsws/bin/lshttpd.6.3.1"
     unshielded.run("install", "-D", "/usr/bin/perl", program)
     with listening(unshielded, "0.0.0.0:443", program):
-        refused(unshielded, "shield-not-in-front", "litespeed answers visitors")
+        refused(unshielded, "shield-not-in-front", "LiteSpeed answers visitors")
 
 
 def test_certificates_of_which_none_names_a_responder(unshielded: Machine) -> None:

@@ -19,6 +19,7 @@ PROC = Path("/proc")
 _CPU = 11, 12
 _NAME = 15
 """Of a program's name the kernel keeps so many characters."""
+_GENERATIONS = 32
 _HTTPD_OPTIONS = "C:c:D:d:E:e:f:k:vVlLtTSMh?X"
 _STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
@@ -82,6 +83,18 @@ def workers(of: Process) -> frozenset[Process]:
     program = _program(of.pid)
     children = (_process(pid) for pid in _children(of.pid))
     return frozenset(child for child in children if child and _program(child.pid) == program)
+
+
+def descends(pid: int, of: Process) -> bool:
+    """Say whether a process is this one, or was started by it or by one of its own."""
+    for _ in range(_GENERATIONS):
+        if pid == of.pid:
+            return True
+        above = (_stat(pid) or [""] * (_PARENT + 1))[_PARENT]
+        if not above.isdecimal() or above == "0":
+            break
+        pid = int(above)
+    return False
 
 
 def orphans(httpd: Path) -> frozenset[Process]:

@@ -22,7 +22,6 @@ from ocsp_stapling.server.sites import Endpoint
 from ocsp_stapling.server.state import ServerState
 
 Changes = tuple[Change, ...]
-_APACHE_IN_FRONT = ("httpd", "nobody", "unknown", "")
 _NO_SHIELD = (
     *("shield-not-in-front", "shield-proxy", "nothing-to-shield"),
     *("overridden", "no-session-cache", "no-socache"),
@@ -116,11 +115,11 @@ def shield_on(request: ChangeRequest, now: Situation) -> Changes:
     Raises Problem `shield-not-in-front`, `shield-proxy`, `nothing-to-shield`, `overridden`, `no-session-cache`,
     `no-socache`, `block-damaged`.
     """
-    if now.front not in _APACHE_IN_FRONT:
+    if not now.apache_in_front:
         raise Problem(
             "shield-not-in-front",
-            f"{now.front} answers visitors on port 443, so they do not reach Apache's stapling and a shield would "
-            "change nothing for them. Nothing was touched.",
+            f"{now.front_name} answers visitors on port 443, so they do not reach Apache's stapling and a shield "
+            "would change nothing for them. Nothing was touched.",
         )
     proxy = now.server.stapling.proxy
     if proxy:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ocsp_stapling.apache.layout import Layout
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.files import Snapshot
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.server.state import Contents, ServerState
 
 
@@ -39,6 +40,16 @@ class Situation:
     def tree(self) -> ConfigTree:
         """The configuration as it is."""
         return self.server.tree
+
+    @property
+    def apache_in_front(self) -> bool:
+        """Whether visitors reach Apache itself, as far as anybody can see."""
+        return not self.front or Server(self.front).is_apache
+
+    @property
+    def front_name(self) -> str:
+        """Who answers on port 443, in words."""
+        return Server(self.front).name_for_people
 
     def reads(self, real: Path) -> bool:
         """Return whether httpd reads the file with this real path, under whatever name."""

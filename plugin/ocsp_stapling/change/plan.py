@@ -492,8 +492,10 @@ def _warnings(
         )
     if stays and not after and not request.site:
         found.append(_stays_on(stays, by_hand, [then.place_of(each) for each in stays]))
-    if now.front not in ("httpd", "nobody", ""):
-        found.append(f"{now.front} answers on port 443, so visitors do not reach Apache's stapling directly.")
+    if not now.apache_in_front:
+        found.append(
+            f"{now.front_name} answers on port 443, so visitors do not reach Apache's stapling directly."
+        )
     if now.local_templates:
         found.append(f"Local templates shape httpd.conf: {', '.join(now.local_templates[:3])}")
     if request.action == "on" and not after:

@@ -14,10 +14,9 @@ from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.change.model import Situation
 from ocsp_stapling.change.running import Apache
 from ocsp_stapling.change.whm_restart import Patience
-from ocsp_stapling.host import listeners
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.problem import Problem
-from ocsp_stapling.server.names import HTTPS
+from ocsp_stapling.server.front import in_front
 from ocsp_stapling.server.state import Contents, ServerState, look
 from ocsp_stapling.settings import Settings
 
@@ -80,7 +79,7 @@ def survey_server(settings: Settings) -> Workplace:
         server=server,
         simulate=_remembering(server.foresee),
         modules=examined.modules,
-        front=listeners.owner_of(HTTPS).server.value,
+        front=in_front(layout, server.tree).server.value,
         workers=len(means.apache.mark().workers),
         local_templates=tuple(map(str, local_templates())),
         linked=linked_files(server.tree),

@@ -33,12 +33,13 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.check.followup import Followup, of_turned_off
 from ocsp_stapling.check.handshakes import meet
 from ocsp_stapling.check.questions import Served, Single, Subject, sort_endpoints
-from ocsp_stapling.host.listeners import Server, owner_of
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.resolver import NameCheck, check_names
 from ocsp_stapling.host.routes import Ipv6Kind
 from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.server import state as server
+from ocsp_stapling.server.front import in_front
 from ocsp_stapling.server.logs import ErrorLogs, error_logs
 from ocsp_stapling.server.names import HTTPS
 from ocsp_stapling.server.retirement import retirement
@@ -226,7 +227,7 @@ class _Survey:
                 found.url for found in findings if not found.outcome.is_good and can_hold_up(found)
             )
 
-        subjects = _at_the_front(served.subjects)
+        subjects = _at_the_front(served.subjects, state)
         timeout = state.stapling.responder_timeout
         try:
             return meet(subjects, timeout, self.deadline, failing, widely=state.loses_staples)
@@ -281,11 +282,10 @@ def _late(served: Served) -> tuple[ResponderFinding, ...]:
     )
 
 
-def _at_the_front(subjects: Sequence[Subject]) -> Sequence[Subject]:
+def _at_the_front(subjects: Sequence[Subject], state: ServerState) -> Sequence[Subject]:
     """Where another server answers visitors, they are met there: what Apache does behind it is not what they meet."""
-    if owner_of(HTTPS).server in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN):
+    if in_front(state.layout, state.tree).server.is_apache:
         return subjects
-
     return [
         replace(
             _there(one), asked=_there(one.asked) if one.asked else None, others=tuple(map(_there, one.others))

@@ -35,9 +35,9 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.check.incident.follow import LAST_WAITS
 from ocsp_stapling.host.connections import asked_by
 from ocsp_stapling.host.limits import read_load, selinux_denies, tracking_full
-from ocsp_stapling.host.listeners import owner_of
 from ocsp_stapling.host.routes import ipv6_kind
 from ocsp_stapling.problem import Problem
+from ocsp_stapling.server.front import in_front
 from ocsp_stapling.server.logs import ErrorLogs
 from ocsp_stapling.server.state import ServerState
 from ocsp_stapling.settings import Authority, Settings
@@ -236,7 +236,7 @@ def read_shield(server: ServerState, settings: Settings) -> Standing | None:
 
 def read_host(layout: Layout, tree: ConfigTree, worker: str) -> HostEvidence:
     """Return who holds port 443, whether Apache runs, IPv6 and load."""
-    owner, load, ipv6 = owner_of(), read_load(), ipv6_kind()
+    owner, load, ipv6 = in_front(layout, tree), read_load(), ipv6_kind()
     return HostEvidence(
         front=owner.server,
         front_sentence=owner.sentence,

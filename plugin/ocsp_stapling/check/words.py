@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import counted
 
@@ -72,9 +73,18 @@ def harm_words(found: Mapping[str, Any]) -> str:
         return "no site is served"
     if found["refused_sites"] and severity in ("none", "noise"):
         return f"Firefox refuses {counted(found['refused_sites'], 'site')}; other visitors notice nothing"
+    if found["cause"] == "not-in-front" and _serves_nobody(found["handshakes"]):
+        return "the server in front serves nobody in time, which is no matter of stapling"
     if not found["handshakes"] and severity in _UNMET:
         return _UNMET[severity]
     return HARM.get(severity, severity)
+
+
+def _serves_nobody(handshakes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether everybody who was not refused waited, with and without asking for a staple."""
+    met = [one for one in handshakes if one["failure"] in (None, "timeout")]
+    kinds = {one["asked"] for one in met}
+    return kinds == {True, False} and all(one["seconds"] >= STALL_SECONDS for one in met)
 
 
 def trouble_words(code: str) -> str:

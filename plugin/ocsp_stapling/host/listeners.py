@@ -19,13 +19,46 @@ class Server(Enum):
     """Which web server a process is; UNKNOWN when we may not look (not root)."""
 
     HTTPD = "httpd"
+    OTHER_HTTPD = "other-httpd"
+    """An Apache that is not the one of this server's sites."""
     NGINX = "nginx"
     LITESPEED = "litespeed"
     OPENLITESPEED = "openlitespeed"
+    HAPROXY = "haproxy"
+    CADDY = "caddy"
+    ENVOY = "envoy"
+    HITCH = "hitch"
+    TRAEFIK = "traefik"
+    VARNISH = "varnish"
     OTHER = "other"
     NOBODY = "nobody"
     UNKNOWN = "unknown"
 
+    @property
+    def name_for_people(self) -> str:
+        """What people call it."""
+        return _NAMES.get(self, self.value.capitalize())
+
+    @property
+    def is_apache(self) -> bool:
+        """Whether visitors reach this server's Apache, as far as anybody can see."""
+        return self in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN)
+
+    @property
+    def asks_beside(self) -> bool:
+        """Whether it is known to ask responders beside its visitors, never while one of them waits."""
+        return not self.is_apache and self not in (Server.OTHER_HTTPD, Server.OTHER)
+
+
+_NAMES = {
+    Server.HTTPD: "Apache",
+    Server.OTHER_HTTPD: "another Apache",
+    Server.NGINX: "nginx",
+    Server.LITESPEED: "LiteSpeed",
+    Server.OPENLITESPEED: "OpenLiteSpeed",
+    Server.HAPROXY: "HAProxy",
+    Server.OTHER: "another program",
+}
 
 # program name -> server; "lshttpd" is LiteSpeed's own, also with a version behind it (lshttpd.6.3)
 _PROGRAMS = {
@@ -35,6 +68,12 @@ _PROGRAMS = {
     "litespeed": Server.LITESPEED,
     "lshttpd": Server.LITESPEED,
     "openlitespeed": Server.OPENLITESPEED,
+    "haproxy": Server.HAPROXY,
+    "caddy": Server.CADDY,
+    "envoy": Server.ENVOY,
+    "hitch": Server.HITCH,
+    "traefik": Server.TRAEFIK,
+    "varnishd": Server.VARNISH,
 }
 
 

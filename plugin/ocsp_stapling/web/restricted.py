@@ -26,7 +26,6 @@ from ocsp_stapling.check.evidence import (
 from ocsp_stapling.check.incident import Incident
 from ocsp_stapling.check.incident.look import KEPT_NAMES
 from ocsp_stapling.check.incident.model import OTHERS
-from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import AddressFinding
 from ocsp_stapling.server.sites import host_of
 from ocsp_stapling.shield.standing import ShieldedResponder, ShieldEvidence
@@ -35,7 +34,6 @@ from ocsp_stapling.whm.accounts import Visible
 _OWN_RESOLVER = "what resolves names on this server"
 _OWN_NAME_SERVER = ("a name server of this server",)
 _OWN_RULE = "a rule of this server's firewall"
-_FRONTS = {Server.NGINX: "nginx answers on port 443", Server.LITESPEED: "LiteSpeed answers on port 443"}
 
 
 def restricted(evidence: Evidence, visible: Visible) -> Evidence:
@@ -217,7 +215,7 @@ def _shield(found: ShieldEvidence | None, visible: Visible, own: Container[str])
 def _host(found: HostEvidence) -> HostEvidence:
     return HostEvidence(
         front=found.front,
-        front_sentence=_FRONTS.get(found.front, ""),
+        front_sentence="" if found.front.is_apache else f"{found.front.name_for_people} answers on port 443",
         apache_running=found.apache_running,
         ipv6=found.ipv6,
         load_normal=found.load_normal,

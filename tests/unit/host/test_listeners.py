@@ -55,7 +55,9 @@ def program_named(folder: Path, name: str) -> Path:
         ("nginx", Server.NGINX),
         ("lshttpd.6.3.1", Server.LITESPEED),
         ("openlitespeed", Server.OPENLITESPEED),
-        ("haproxy", Server.OTHER),
+        ("haproxy", Server.HAPROXY),
+        ("varnishd", Server.VARNISH),
+        ("docker-proxy", Server.OTHER),
     ],
 )
 def test_process_behind_a_port_is_recognised_by_its_program(

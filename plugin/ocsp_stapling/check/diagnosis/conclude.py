@@ -37,7 +37,6 @@ from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import broken, overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, is_other
-from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
@@ -237,7 +236,7 @@ def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Seque
 
 def _through(evidence: Evidence) -> str:
     """Who stands between visitors and Apache without ending their TLS."""
-    if evidence.host.front in (Server.HTTPD, Server.UNKNOWN, Server.NOBODY):
+    if evidence.host.front.is_apache:
         return ""
     front = capital(evidence.host.front_sentence or "another program holds port 443").removesuffix(".")
     return f"{front}, which passes TLS on to Apache: only those that ask for a staple wait."

@@ -12,7 +12,7 @@ from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, off_com
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, answers, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
-from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Site
+from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, HostEvidence, Site
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, listed, once, uncapital, when
 
@@ -146,57 +146,74 @@ def passed_on(evidence: Evidence, measured: Measured, *, holding_up: bool) -> bo
     No such program waits for a responder inside a handshake: where those that ask for a staple wait, and those that
     ask for none do not, they meet Apache.
     """
-    in_between = evidence.host.front in (Server.NGINX, Server.OTHER)
+    front = evidence.host.front
+    in_between = not front.is_apache and front not in (*_READS_APACHE, Server.OTHER_HTTPD)
     return in_between and holding_up and bool(measured.slow) and measured.plain_quick and measured.plain_met
 
 
 def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) -> Diagnosis | None:
     """Another web server answers visitors; `holding_up`: a responder can keep Apache waiting."""
     front = evidence.host.front
-    if front in (Server.HTTPD, Server.UNKNOWN, Server.NOBODY) or not evidence.responders:
+    if front.is_apache or not evidence.responders:
         return None
     if passed_on(evidence, measured, holding_up=holding_up):
         return None
-    reads_apache = front in (Server.LITESPEED, Server.OPENLITESPEED)
-    sentence = (
-        f"Visitors reach {_FRONTS.get(front, 'another program')}, not Apache: {evidence.host.front_sentence}."
-    )
-    if evidence.host.apache_running is False and not reads_apache:
-        sentence += " Apache itself does not run: what is passed on to it fails."
+    sentence = _who_is_met(evidence.host)
+    if measured.stalling and not measured.plain_quick:
+        return _late_for_all(front, sentence)
     if measured.stalling and front is Server.LITESPEED:
         advice = "LiteSpeed obeys Apache's SSLUseStapling: turning it off there ends the waiting."
         return Diagnosis(
             Cause.NOT_IN_FRONT, Severity.STALLING, Confidence.MEDIUM, Action.TURN_OFF, sentence, advice
         )
-    advice = _STAPLES_MET.get(front, _NOT_MET)
-    if measured.stalling and not measured.plain_quick:
-        severity, action = Severity.FAILING, Action.FIX_HERE
-        sentence += " It serves no client in time, asked for a staple or not: no matter of stapling."
-        advice += " Look at its own error log and at the load."
-    elif measured.stalling:
+    advice = _STAPLES_MET.get(front, _PASSES_OR_NOT)
+    severity, action = Severity.NONE, Action.NOTHING
+    if measured.stalling:
         severity, action = Severity.STALLING, Action.FIX_HERE
         sentence += " Handshakes with it are slow all the same."
-        advice += " Look at its own error log and at the load."
-    else:
-        severity, action = Severity.NONE, Action.NOTHING
+        advice += f" {_LOOK_THERE}"
     return Diagnosis(Cause.NOT_IN_FRONT, severity, Confidence.HIGH, action, sentence, advice)
 
 
+def _who_is_met(host: HostEvidence) -> str:
+    holds = f": {host.front_sentence}" if host.front_sentence else ""
+    sentence = f"Visitors reach {host.front.name_for_people}, not Apache{holds}."
+    if host.front is Server.OTHER_HTTPD:
+        sentence = f"Visitors reach another Apache, not the one of this server's sites{holds}."
+    if host.apache_running is False and host.front not in _READS_APACHE:
+        sentence += " Apache itself does not run: what is passed on to it fails."
+    return sentence
+
+
+def _late_for_all(front: Server, who: str) -> Diagnosis:
+    """Everybody waits, asked for a staple or not: no alarm of ours where a front never waits for a responder."""
+    sentence = f"{who} It serves no client in time, asked for a staple or not: no matter of stapling."
+    calm = front.asks_beside
+    return Diagnosis(
+        Cause.NOT_IN_FRONT,
+        Severity.NONE if calm else Severity.FAILING,
+        Confidence.HIGH,
+        Action.NOTHING if calm else Action.FIX_HERE,
+        sentence,
+        f"{_LOOK_THERE} Switching Apache's stapling would not help.",
+    )
+
+
+_LOOK_THERE = "Look at its own error log and at the load."
+_READS_APACHE = (Server.LITESPEED, Server.OPENLITESPEED)
 _NOT_MET = "Apache's stapling does not reach visitors, so switching it changes nothing for them."
 _OF_ITS_OWN = "It reads Apache's SSLUseStapling, but fetches and keeps staples in its own way."
 _STAPLES_MET = {
     Server.LITESPEED: _OF_ITS_OWN,
     Server.OPENLITESPEED: _OF_ITS_OWN,
-    Server.OTHER: "If it passes TLS on as it is (HAProxy's mode tcp), visitors meet Apache's stapling; if not, they "
-    "meet its own.",
+    Server.OTHER_HTTPD: "They meet its stapling, which this plugin does not switch.",
     Server.NGINX: f"{_NOT_MET} nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its "
     "visitors.",
 }
-_FRONTS = {
-    Server.NGINX: "nginx",
-    Server.LITESPEED: "LiteSpeed",
-    Server.OPENLITESPEED: "OpenLiteSpeed",
-}
+_PASSES_OR_NOT = (
+    "If it passes TLS on as it is (HAProxy's mode tcp), visitors meet Apache's stapling; if not, they "
+    "meet its own."
+)
 
 
 def mod_md(evidence: Evidence, measured: Measured) -> Diagnosis | None:

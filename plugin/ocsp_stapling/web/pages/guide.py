@@ -11,6 +11,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.change.request import SHIELD_ON
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.diagnosis.explanation import all_answer
+from ocsp_stapling.check.diagnosis.handshakes import measure
 from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.ticket import CLICKS_OFF, CLICKS_ON, LINES_OFF
@@ -291,8 +292,7 @@ def _turn_off(case: _Case) -> GuideStep:
     if not wanted and case.diagnosis.severity is Severity.STALLING:
         return GuideStep(_TITLES[5], *_IMPOSSIBLE, case.diagnosis.advice)
     if not wanted:
-        now = "Apache does not run" if case.down else "Sites are quick"
-        why = f"{now}. Turning stapling off helps only while handshakes stall."
+        why = f"{_why_not_off(case)}. Turning stapling off helps only while handshakes stall."
         return GuideStep(_TITLES[5], *_SPARED, why)
     why = "Visitors wait now. Off, each browser asks the authority itself, which costs little; sites answer again."
     strict = [name for name in case.diagnosis.must_staple if not is_other(name)]
@@ -302,6 +302,15 @@ def _turn_off(case: _Case) -> GuideStep:
     why += " It needs root privileges, which you do not have here: send these clicks, or the ticket with them in it."
     ticket = (Button("Write the ticket to root", "ticket.show", {"for": "root"}, main=True),)
     return GuideStep(_TITLES[5], *_ASK_FIRST, why, lines, ticket, clicks=CLICKS_OFF, paste=LINES_OFF)
+
+
+def _why_not_off(case: _Case) -> str:
+    if case.down:
+        return "Apache does not run"
+    met = measure(case.evidence)
+    if not met.plain_quick:
+        return "Clients that ask for no staple wait as long"
+    return "Sites are quick" if met.quick or met.once_only else "No site was seen to answer"
 
 
 def _ending(diagnosis: Diagnosis, why: str, lines: tuple[str, ...]) -> GuideStep:

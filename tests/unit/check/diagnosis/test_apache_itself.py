@@ -16,12 +16,14 @@ from ocsp_stapling.check.evidence import (
     HostEvidence,
     LogEvidence,
     OwnSwitch,
+    ResponderEvidence,
     SteeringLine,
 )
 from ocsp_stapling.check.incident.look import look_at
 from ocsp_stapling.check.report import document, exit_status
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.host.listeners import Server
+from ocsp_stapling.watch.observe import is_stalled
 from tests.unit.check.diagnosis.made import (
     FINE,
     HANGS,
@@ -277,11 +279,36 @@ def test_with_apache_down_all_sites_are_and_no_certificate_causes_it() -> None:
     assert look_at(told, "check").sites == 0
 
 
-def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling() -> None:
-    front = HostEvidence(front=Server.NGINX, front_sentence="port 443 belongs to nginx")
-    dead = [replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(FINE)]
-    made = evidence(FINE, host=front, handshakes=tuple(dead))
+ASK_BESIDE = (Server.NGINX, Server.LITESPEED, Server.OPENLITESPEED, Server.HAPROXY, Server.CADDY)
+
+
+@pytest.mark.parametrize("of", [FINE, HANGS], ids=["all answer", "one hangs"])
+@pytest.mark.parametrize("front", [*ASK_BESIDE, Server.OTHER_HTTPD, Server.OTHER])
+def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling(
+    front: Server, of: ResponderEvidence
+) -> None:
+    host = HostEvidence(front=front, front_sentence="port 443 belongs to another")
+    dead = [replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(of)]
+    made = evidence(of, host=host, handshakes=tuple(dead))
+
     found = diagnose(made)
-    assert (found.cause, found.severity, exit_status(found)) == (Cause.NOT_IN_FRONT, Severity.FAILING, 1)
-    assert document(made, found)["slowest_handshake_seconds"] is None
+
+    calm = front in ASK_BESIDE
+    assert seen(found)[:2] == (Cause.NOT_IN_FRONT, Severity.NONE if calm else Severity.FAILING)
+    assert exit_status(found) == (0 if calm else 1)
     assert "It serves no client in time" in found.sentence
+    assert "no matter of stapling" in found.sentence
+    assert "ocsp-stapling off" not in found.advice
+    told = document(made, found)
+    assert told["slowest_handshake_seconds"] is None
+    text = as_text(told)
+    assert "the server in front serves nobody in time" in text
+    assert "visitors notice nothing" not in text
+    assert "quickly" not in text
+    assert not look_at(told, "check").opens or not calm
+    assert not is_stalled(told)
+
+
+@pytest.mark.parametrize("front", [*ASK_BESIDE, Server.OTHER_HTTPD, Server.OTHER])
+def test_where_only_those_that_ask_for_a_staple_wait_it_is_a_stall_whoever_is_in_front(front: Server) -> None:
+    assert diagnose(stalled(HANGS, host=HostEvidence(front=front))).severity is Severity.STALLING
