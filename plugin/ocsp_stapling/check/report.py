@@ -22,6 +22,7 @@ from ocsp_stapling.check.evidence import (
     ResponderEvidence,
     SteeringLine,
 )
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import versioned
 
@@ -123,7 +124,8 @@ def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
     measured = measure(evidence)
     stalls = found.severity is Severity.STALLING
     seconds = measured.slowest if stalls else measured.slowest_again
-    if seconds is None or (found.cause is Cause.NOT_IN_FRONT and not stalls and seconds >= STALL_SECONDS):
+    in_front = evidence.host.front not in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN)
+    if seconds is None or (in_front and not stalls and seconds >= STALL_SECONDS):
         return None
     return round(seconds, 4)
 

@@ -31,14 +31,15 @@ def shielded(
 ) -> Diagnosis:
     """Under the shield a responder's trouble holds up nobody, so it is no alarm until its answers end."""
     shield = evidence.shield
-    if shield is None or not evidence.responders:
+    if shield is None or not evidence.responders or found.cause in (Cause.NOT_SERVED, Cause.NO_CACHE):
         return found
     if not shield.answering:
-        return _down(_held(evidence, shield), found, measured)
+        return _down(evidence, _held(evidence, shield), found, measured)
     if measured.stalling:
         return found
     others = [one for one in each if one.cause is not Cause.CERTIFICATE_REVOKED]
-    if not all(one.ok for one in others) and found.severity in (Severity.FAILING, Severity.NOISE):
+    theirs = found.cause in {one.cause for one in others if not one.ok}
+    if theirs and found.severity in (Severity.FAILING, Severity.NOISE):
         found = _nobody_waits(evidence, shield, found, others)
     return _loud(shield, _stuck(evidence, shield, found))
 
@@ -54,13 +55,14 @@ def offered(evidence: Evidence, found: Diagnosis) -> Diagnosis:
     return replace(found, recommended=Action.SHIELD_ON, advice=advice)
 
 
-def _down(held: str, found: Diagnosis, measured: Measured) -> Diagnosis:
+def _down(evidence: Evidence, held: str, found: Diagnosis, measured: Measured) -> Diagnosis:
+    helps = measured.stalling and evidence.configuration.on is not False
     return replace(
         found,
         cause=Cause.SHIELD_DOWN,
         severity=Severity.STALLING if measured.stalling else Severity.FAILING,
         confidence=Confidence.HIGH,
-        action=Action.TURN_OFF if measured.stalling else Action.FIX_HERE,
+        action=Action.TURN_OFF if helps else Action.FIX_HERE,
         sentence=f"The shield's relay does not answer, so new staples do not come ({held}).",
         advice="Start it anew: systemctl restart ocsp-stapling-shield. If that fails: ocsp-stapling shield off.",
         shield_trouble=("relay-down",),

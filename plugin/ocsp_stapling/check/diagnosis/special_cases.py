@@ -221,9 +221,10 @@ def mod_md(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     line = evidence.configuration.md_stapling
     if line is None or not evidence.responders:
         return None
+    waits = "" if measured.stalling else ", and no visitor waits for a responder"
     sentence = (
         f"mod_md staples on this server ({line.name} {line.value}, {line.where}), in the background: SSLUseStapling "
-        "decides nothing, and no visitor waits for a responder."
+        f"decides nothing{waits}."
     )
     if measured.stalling:
         advice = "Handshakes are slow all the same: look at the load and at Apache's error log."

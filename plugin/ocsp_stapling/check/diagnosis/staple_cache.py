@@ -12,8 +12,9 @@ from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, Steeri
 
 
 def overflowing(evidence: Evidence) -> bool:
-    """Say whether staples are lost from the cache before they are next wanted."""
-    return bool(evidence.configuration.on) and _lost(evidence.configuration) > 0
+    """Say whether staples are lost from the cache before they are next wanted; mod_md keeps its own elsewhere."""
+    found = evidence.configuration
+    return bool(found.on) and found.md_stapling is None and _lost(found) > 0
 
 
 def too_small(evidence: Evidence, measured: Measured) -> Diagnosis:
@@ -46,7 +47,7 @@ def broken(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     which = f" ({line.value}, {line.where})" if line else ""
     return Diagnosis(
         Cause.CACHE_BROKEN,
-        Severity.STALLING if waits else Severity.FAILING,
+        Severity.STALLING if measured.slow else Severity.FAILING,
         Confidence.HIGH,
         Action.FIX_HERE,
         f"Apache's staple cache{which} does not keep staples (AH01945), so Apache asks a responder again for every "

@@ -14,6 +14,7 @@ from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.ocsp.finding import Outcome
 
 Document = dict[str, Any]
+_ROUNDED = 0.06
 
 
 def contradictions(found: Document) -> list[str]:
@@ -44,7 +45,7 @@ def _slow(found: Document) -> list[Document]:
 def _aborted(found: Document) -> list[Document]:
     served = {_place(each) for each in found["handshakes"] if not each["asked"] and not each["failure"]}
     again = [each for each in found["handshakes"] if each["repeated"]]
-    healed = {_place(each) for each in again if not each["failure"]}
+    healed = {_place(each) for each in again if _is_quick(each)}
     # It may have been a restart; that of a place which was not tried again, where others were.
     served -= healed | (served - set(map(_place, again)) if healed else set())
     return [
@@ -53,6 +54,14 @@ def _aborted(found: Document) -> list[Document]:
         if (each["failure"] or "").startswith("tls:")
         or (each["failure"] == "reset" and _place(each) in served)
     ]
+
+
+def _bad(found: Document) -> list[Document]:
+    return [each for each in _asked(found) if each["staple"] not in (None, "good")]
+
+
+def _is_quick(each: Document) -> bool:
+    return not each["failure"] and bool(each["seconds"] < STALL_SECONDS)
 
 
 def _place(each: Document) -> tuple[str, str, int]:
@@ -72,6 +81,12 @@ def _of_alarms(found: Document) -> dict[str, bool]:
         "a stall has a slow or an aborted handshake": not stalls or bool(slow or aborted),
         "all sites are down with Apache": not _is_down(found)
         or len(set(found["sites_affected"])) >= min(found["site_count"], 1),
+        "an Apache that does not run is said to be down": found["this_server"]["apache_running"] is not False
+        or found["this_server"]["front"] not in ("httpd", "nobody")
+        or any(each["failure"] != "refused" for each in found["handshakes"])
+        or not found["site_count"]
+        or _is_down(found)
+        or stalls,
         "performance data beyond its threshold is critical": slowest is None
         or slowest < STALL_SECONDS
         or critical,
@@ -83,7 +98,7 @@ def _of_alarms(found: Document) -> dict[str, bool]:
 
 def _of_sentences(found: Document) -> dict[str, bool]:
     sentence, words = found["sentence"], " ".join((found["sentence"], *found["for"], *found["against"]))
-    quick = [each for each in _asked(found) if not each["failure"] and each["seconds"] < STALL_SECONDS]
+    quick = [each for each in _asked(found) if _is_quick(each)]
     bare = {each["site"] for each in _asked(found) if not each["failure"] and each["staple"] != "good"}
     missed = re.search(r"no good staple came from (.+?)\.(?: |$)", sentence)
     named = re.findall(r"[\w-]+(?:\.[\w-]+)+", missed[1]) if missed else []
@@ -102,19 +117,37 @@ def _of_sentences(found: Document) -> dict[str, bool]:
         "who answers rightly is right in the table": not re.search(
             r"([Aa]ll \d+|[Tt]he) responders? answers? rightly", sentence
         )
-        or all(Outcome(one["outcome"]).is_good for one in found["responders"]),
+        or all(Outcome(one["outcome"]).is_good for one in found["responders"] if not one["expired_only"]),
+        "nobody is said not to wait in a stall": not re.search(
+            r"[Nn]ot one visitor waits|no visitor waits for|not seen to wait|keep visitors from waiting",
+            words,
+        )
+        or not _slow(found)
+        or found["severity"] != "stalling",
+        "who is served without asking is in the table": "none are served at once" not in words
+        or any(not each["asked"] and _is_quick(each) for each in found["handshakes"]),
+        "who is refused by Firefox is named": "Firefox refuses" not in sentence
+        or bool(found["must_staple_sites"] or found["refused_sites"] or _bad(found)),
+        "a wait in the headline is in the table": all(
+            any(abs(each["seconds"] - float(took)) < _ROUNDED for each in _slow(found))
+            for took in re.findall(r"handshakes wait[^.;,]*? (?:up to|more than) (\d+\.\d) s", sentence)
+        ),
     }
 
 
 def _of_advice(found: Document) -> dict[str, bool]:
     return {
-        "something is done about a stall": found["severity"] != "stalling" or found["advice"] != "nothing",
+        "something is done about a stall": found["severity"] != "stalling"
+        or found["advice"] != "nothing"
+        or "someone with root privileges" in found["advice_sentence"],
         "what is off is not turned off": found["advice"] != "turn-off"
         or found["configuration"]["stapling"] != "off"
         or _is_down(found)
         or found["cause"] == "not-in-front",
         "must-staple sites are among the sites": set(found["must_staple_sites"])
         <= set(found["sites_affected"]),
+        "a cache that nobody uses is not to be enlarged": "cache fit" not in " ".join(found["against"])
+        or not found["configuration"]["md_stapling"],
         "what is asked of the table is in the table": {each["responder"] for each in found["handshakes"]}
         <= {one["url"] for one in found["responders"]} | {""},
     }
