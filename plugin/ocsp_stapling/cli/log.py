@@ -106,8 +106,6 @@ _EXACTLY = {
     "AH01988": "answer was not OCSP",
     "AH02321": "answer was empty",
 }
-_NUMBERED = re.compile(r"\A\([^()]*\)")
-_LONG = 60  # of what Windows says, whole sentences
 _UNNAMED = "not named"
 _NAMED = 3  # of the sites
 _WRITERS = 6  # of lines in another form that are told
@@ -230,11 +228,12 @@ _JSON = {None: "null", True: "true", False: "false"}
 
 
 def _object(line: Entry) -> str:
-    """Return the line as JSON; written out because a log may have millions and only three fields are free text."""
+    """Return the line as JSON; written out because a log may have millions and few fields are free text."""
     return (
         f'{{"line_number": {line.line_number}, "time": {_quoted(line.time)}, '
         f'"pid": {"null" if line.pid is None else line.pid}, "code": "{line.code}", "kind": "{line.kind}", '
-        f'"responder": {_named(line.responder)}, "site": {_named(line.site)}, "stapling": {_JSON[line.stapling]}}}\n'
+        f'"responder": {_named(line.responder)}, "site": {_named(line.site)}, "stapling": {_JSON[line.stapling]}, '
+        f'"answer": {_named(line.answer)}}}\n'
     )
 
 
@@ -280,8 +279,8 @@ def _print_about(source: _Source) -> None:
             f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's.",
             gap=True,
         )
-    for writer, _ in paste.writers.most_common(_WRITERS) if paste else ():
-        say(sentence_of(writer))
+        for writer, count in paste.writers.most_common(_WRITERS):
+            say(sentence_of(writer, count, paste.unclear))
     if paste and paste.clients:
         verb = "is" if paste.clients == 1 else "are"
         say(
@@ -318,9 +317,8 @@ def _responder_rows(found: Summary, here: bool) -> Iterator[list[str]]:
 
 def _recent_row(failure: Failure, here: bool) -> list[str]:
     what = next((_EXACTLY[code] for code in failure.codes if code in _EXACTLY), WORDS[failure.kind])
-    error = _NUMBERED.sub("", (failure.error or b"").decode("utf-8", "replace")).strip(" .:")
-    if error and failure.kind is not Kind.TIMEOUT:
-        what += f" ({error if len(error) < _LONG else error[: _LONG - 4] + ' ...'})"
+    if failure.reason:
+        what += f" ({failure.reason})"
     return [
         _told(failure.time, here),
         failure.responder or _UNNAMED,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from ocsp_stapling.apache.errorlog.attribution import prove
 from ocsp_stapling.apache.errorlog.failures import (
     OTHERS,
@@ -187,3 +189,20 @@ def test_a_run_of_failures_begins_after_the_last_pause_that_is_longer_than_apach
 
 def test_no_line_dated_back_moves_the_beginning_of_a_run() -> None:
     assert run_of(5, 30, 20, 10, 4) == {"ocsp.example.com": 5}
+
+
+ANSWERS = {
+    "[client 192.0.2.1:5] AH01980: bad response from OCSP server: 503 Busy": "HTTP 503 Busy",
+    "[client 192.0.2.1:5] AH01980: bad response from OCSP server: (none)": "",
+    "AH01944: stapling_renew_response: responder error trylater": "trylater",
+    "AH01944: stapling_renew_response: responder error unauthorized": "unauthorized",
+    "(104)Connection reset by peer: [client 192.0.2.1:5] AH01977: failed reading line from OCSP server": (
+        "Connection reset by peer"
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "reason"), ANSWERS.items())
+def test_a_failure_tells_what_the_responder_answered(message: str, reason: str) -> None:
+    first, *_ = failures(entries(f"{line(message)}\n{line(SUMMARY)}\n"))
+    assert first.reason == reason

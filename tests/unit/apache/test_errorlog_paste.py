@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.errorlog.failures import failures, summarise
 from ocsp_stapling.apache.errorlog.line import Entry
-from ocsp_stapling.apache.errorlog.others import sentence_of
+from ocsp_stapling.apache.errorlog.others import INVENTED, sentence_of
 from ocsp_stapling.apache.errorlog.paste import Paste
 from ocsp_stapling.apache.errorlog.read import entries_of_stream
 from ocsp_stapling.cli.log import log
@@ -347,12 +347,69 @@ SYSLOG = "Nov 22 03:04:05 web1 httpd[7]: "
         (f"      7 {SUMMARY}\n      8 {SUMMARY}", 15),
         (f"     12\t{line(SUMMARY)}", 1),
         (f"  12 {line(SUMMARY)}", 1),
+        (f"  12 {SUMMARY}", 12),  # BSD's
+        (f"     1  {line(SUMMARY)}\n     2  {line(SUMMARY)}", 2),  # `cat -n`, its tabs made blanks
+        (f"      7 {line(SUMMARY)}\n      8 {line(SUMMARY)}\n      9 sshd is well", 2),  # a pager's
+        *(
+            (f"{before}{line(SUMMARY)}{behind}", 3)
+            for before, behind in (
+                *(("3x ", ""), ("3 x ", ""), ("(3x) ", ""), ("3 times: ", ""), ("3\u00d7 ", "")),
+                *(("", " x3"), ("", " (x3)"), ("", " (3 times)"), ("", " [3 times]"), ("", " - 3x")),
+            )
+        ),
         (f"{SYSLOG}message repeated 0 times: [ [ssl:error] [pid 7] {SUMMARY}]", 1),
     ],
 )
 def test_what_a_program_says_came_again_counts_as_often(told: str, count: int) -> None:
     found, _ = read(f"{told}\n")
     assert [entry.kind for entry in found] == [Kind.SUMMARY] * count
+
+
+def test_a_responders_own_words_are_no_count() -> None:
+    found, _ = read(line("[client 192.0.2.1:5] AH01980: bad response from OCSP server: 503 Busy x999"))
+    assert [(entry.kind, entry.answer) for entry in found] == [(Kind.BAD_RESPONSE, "503 Busy x999")]
+
+
+@pytest.mark.parametrize("tag", ["reverseproxy", "httpd[7]"])
+def test_a_firewalls_time_with_colons_is_a_time(tag: str) -> None:
+    found, _ = read(f"2026:11:22-03:04:05 fw-1 {tag}: [ssl:error] [pid 7:tid 8] {SUMMARY}\n")
+    assert [(entry.kind, entry.time) for entry in found] == [(Kind.SUMMARY, "2026-11-22T03:04:05")]
+
+
+@pytest.mark.parametrize(
+    ("told", "writer"),
+    [
+        ("AH01941: stapling_cb: no OCSP response there is for the certificate", INVENTED),
+        (line("AH02217: the session cache is not yet set up"), INVENTED),
+        ("AH01941 and AH01980 are about OCSP stapling", None),
+        (f"[core:error] [pid 7] {SUMMARY}", None),
+    ],
+)
+def test_a_text_that_apache_does_not_write_under_its_number_is_called_so(
+    told: str, writer: str | None
+) -> None:
+    found, paste = read(f"{told}\n")
+    assert not found
+    assert paste.unclear == 1
+    assert paste.writers == ({writer: 1} if writer else {})
+
+
+def test_whose_lines_are_is_said_of_one_of_all_and_of_some() -> None:
+    assert sentence_of("nginx", 1, 1).startswith("It is nginx's")
+    assert sentence_of("nginx", 2, 2).startswith("They are nginx's")
+    assert sentence_of("nginx", 1, 2).startswith("Some of them are nginx's")
+
+
+@pytest.mark.parametrize("mask", ["x.x.x.x:xxxx", "***", "REDACTED", "203.0.113.7:5858"])
+def test_causes_of_one_question_stay_together_where_clients_are_masked(mask: str) -> None:
+    shown = [
+        "(70007)The timeout specified has expired: [client 203.0.113.7:5858] "
+        "AH01977: failed reading line from OCSP server",
+        f"[client {mask}] AH01980: bad response from OCSP server: (none)",
+        SUMMARY,
+    ]
+    found, _ = read("\n".join(f"... [ssl:error] ... {one}" for one in shown))
+    assert dict(summarise(found, NOW, None).kinds) == {Kind.TIMEOUT: 1}
 
 
 @pytest.mark.parametrize("least_first", [False, True])
@@ -958,4 +1015,4 @@ def test_what_others_write_is_said_to_be_theirs(tmp_path: Path, told: str, write
     _, paste = read(f"{told}\n")
     assert paste.writers == {writer: 1}
     (tmp_path / "paste").write_text(f"{told}\n")
-    assert sentence_of(writer) in " ".join(call(str(tmp_path / "paste")).output.split())
+    assert sentence_of(writer, 1, 1) in " ".join(call(str(tmp_path / "paste")).output.split())

@@ -19,7 +19,7 @@ from ocsp_stapling.cli import group
 from tests.unit.apache.errorlog_lines import FIXTURES, SUMMARY, TIMEOUT, failure, line
 
 COMMAND = [sys.executable, "-c", "from ocsp_stapling.cli import main; main()", "log"]
-KEYS = ["line_number", "time", "pid", "code", "kind", "responder", "site", "stapling"]
+KEYS = ["line_number", "time", "pid", "code", "kind", "responder", "site", "stapling", "answer"]
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -46,6 +46,7 @@ def test_json_is_one_object_a_line_with_exactly_these_keys() -> None:
         "responder": None,
         "site": None,
         "stapling": True,
+        "answer": None,
     }
     lines = (FIXTURES / "event.log").read_text().splitlines()
     assert all(one["code"] in lines[one["line_number"] - 1] for one in found)

@@ -114,8 +114,8 @@ def _is_proof(line: Entry) -> bool:
 def _another_query(waiting: list[Entry], line: Entry) -> bool:
     """Return whether a query's line is about a later query than those that wait."""
     last = waiting[-1]
-    return (
-        last.client != line.client
+    return bool(
+        (last.client and line.client and last.client != line.client)
         or last.code in _LAST_WORDS
         or (line.code not in _REPEATED and any(old.code == line.code for old in waiting))
         or not together(last, line)

@@ -81,7 +81,7 @@ _STAPLING: dict[str, tuple[Kind, *tuple[str, ...]]] = {
         "stapling_renew_response: error in retreived response!",  # before 2.4.1
     ),
     # tryLater, unauthorized ...: the responder did answer, but with no status for the certificate.
-    "AH01944": (Kind.BAD_RESPONSE, "stapling_renew_response: responder error %w"),
+    "AH01944": (Kind.BAD_RESPONSE, "stapling_renew_response: responder error %a"),
     "AH01945": (Kind.INVALID, "stapling_renew_response: error caching response!"),
     # A worker without stapling's lock goes on without it, and asks beside the others.
     "AH01946": (Kind.LOCK, "Cannot reinit ssl-stapling%s mutex with file '%s'"),
@@ -125,7 +125,7 @@ _STAPLING: dict[str, tuple[Kind, *tuple[str, ...]]] = {
     ),
     "AH02969": (
         Kind.CERT_STATUS,
-        "stapling_check_response: response has certificate status %w (reason: %w) for serial number %s",
+        "stapling_check_response: response has certificate status %a (reason: %w) for serial number %s",
     ),
     "AH03040": (Kind.OK_INFO, "stapling_cb: success renewing response"),
     "AH03236": (
@@ -159,7 +159,7 @@ _SHARED: dict[str, tuple[Kind, *tuple[str, ...]]] = {
     "AH01977": (Kind.BAD_RESPONSE, "failed reading line from OCSP server"),
     "AH01978": (Kind.BAD_RESPONSE, "failed reading line from OCSP server"),
     "AH01979": (Kind.BAD_RESPONSE, "response header line too long from OCSP server"),
-    "AH01980": (Kind.BAD_RESPONSE, "bad response from OCSP server: %s"),
+    "AH01980": (Kind.BAD_RESPONSE, "bad response from OCSP server: %h"),
     "AH01981": (Kind.OK_INFO, "OCSP response header: %s"),
     "AH01982": (
         Kind.BAD_RESPONSE,
@@ -206,6 +206,8 @@ _PIECES = {
     "%u": rb"\d+",
     "%s": rb".*",
     "%w": rb"[\w() /.-]{0,60}",  # words of OpenSSL
+    "%a": rb"(?P<answer>[\w() /.-]{0,60})",  # what a responder answered, in OpenSSL's words
+    "%h": rb"(?P<answer>.*)",  # or in HTTP's
     "%r": rb"(?P<responder>.*?)",
     "%n": rb"(?P<site>.*?)",
     # The certificate mod_ssl appends.
@@ -226,7 +228,7 @@ def pattern_of(rule: Message) -> re.Pattern[bytes]:
 
 
 def _one(text: str) -> bytes:
-    pieces = re.split(r"(%[uswrcn]|can't|')", text)
+    pieces = re.split(r"(%[a-z]|can't|')", text)
     return b"".join(_PIECES.get(piece) or re.escape(piece).encode() for piece in pieces)
 
 

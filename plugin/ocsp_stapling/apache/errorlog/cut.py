@@ -31,12 +31,13 @@ _WITHIN = re.compile(
     rb"(?:(?P<code>[Aa][Hh]\d{5}):?[ \t]+|(?<!\d{5}: )(?<!\d{5} )(?=(?:ssl_)?stapling_[a-z_]{2,30}: )"
     rb"|(?(error)(?=could not |failed reading |error reading )|(?<=[`\"'\x9c\x98\x9e])(?=could not )))"
 )
-_NOBODY = Names(None, None)
+_NOBODY = Names(None, None, None)
+_WITH_TEXT = re.compile(rb"\b(AH\d{5}): ?(?=\w[^`|]{11})")
 _SENTENCE = 2000  # bytes of a line in which the number must stand
 _TRIES = 12  # places in a sentence at which a message may begin
 _IN_QUOTES = re.compile(rb"[^`|\"]{1,200}(?=[`|\"])")
 _ENDS = re.compile(rb"[`\"').,;:|\s\xe2\xc2]|\Z")
-_NAMELESS = [rule for rule in RULES.values() if not rule.formats[0].endswith(("%s", "%w", "%n"))]
+_NAMELESS = [rule for rule in RULES.values() if not re.search(r"%[swahn]\Z", rule.formats[0])]
 """Rules whose message can be told from what follows it without a number."""
 _OWN_HEADER = re.compile(
     rb"(?:\[[^\[\]]{1,80}\][ \t]*)?\[(ssl|md):" + LEVEL + rb"\][ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,4}\Z"
@@ -55,6 +56,15 @@ MENTION = re.compile(
 )
 _FUNCTION = re.compile(rb"(?:ssl_)?stapling_[a-z_]{2,30}:? ", re.IGNORECASE)
 _NAMED = re.compile(rb"could not (?:connect to|resolve address of) OCSP responder \W{0,3}[\w-]+(?:\.[\w-]+)+")
+_VAGUE = {
+    "%w": rb"[\w() /.-]*?",
+    "%a": rb"(?P<answer>(?i:try_?later|unauthori[sz]ed|internal_?error|malformed_?request|sig_?required"
+    rb"|revoked|unknown|\(unknown\))(?!\w))?[\w() /.-]*?",
+    "%h": rb"(?P<answer>\d{3}(?!\d)(?: [A-Z][\w'-]*){0,5})?.*?",
+    "%n": rb"(?P<site>.*?)",
+    "%c": rb"(?: ?\[subject: (?:[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260}))?)?.*?",
+}
+"""What stands in a message that somebody hands on, within a sentence perhaps."""
 ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|>)[ \t]*\Z")
 
 
@@ -81,9 +91,16 @@ def cut_line(line: bytes, number: int, whole: bool = False) -> Entry | None:
         if kind is not None:
             pid = _PID.search(found["brackets"])
             worker = (pid and pid[1], pid and pid[2])
-            client = (found["client"] or b"").strip(b"[] \t").partition(b" ")[2] or None
-            return entry_of(rule, kind, names, error, number, time_of(line), *worker, client)
+            return entry_of(
+                rule, kind, names, error, number, time_of(line), *worker, _client(found["client"])
+            )
     return None
+
+
+def _client(bracket: bytes | None) -> bytes | None:
+    """The client, None where it is no address any more, for who has masked one does not write the same twice."""
+    client = (bracket or b"").strip(b"[] \t").partition(b" ")[2]
+    return client if re.match(rb"[\da-fA-F.:]+\Z", client) else None
 
 
 def said_within(line: bytes, number: int) -> list[Entry]:
@@ -99,6 +116,15 @@ def said_within(line: bytes, number: int) -> list[Entry]:
         entry, end = _quoted(line, found, end, number)
         said += [entry] if entry else []
     return said
+
+
+def has_another_text(line: bytes) -> bool:
+    """Return whether a number of ours stands there with a text that Apache does not write behind it."""
+    found = _WITH_TEXT.search(line, 0, _SENTENCE)
+    rule = RULES.get(found[1]) if found else None
+    return bool(
+        found and rule and not any(way.match(line, found.end()) for way in _lenient(rule, whole=False))
+    )
 
 
 def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tuple[Entry | None, int]:
@@ -209,10 +235,8 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
     def piece(text: str) -> bytes:
         if text == "%r":
             return rb"(?P<responder>(?:[\w:/\[\]%-]+[.:][\w.:/\[\]%?=&~-]*[\w/\]]{2})?)"
-        if text == "%n":
-            return rb"(?P<site>.*?)"
         if text.startswith("%"):
-            return rb"[\w() /.-]*?" if text == "%w" else rb".*?"
+            return _VAGUE.get(text, rb".*?")
         if text == "'":
             return quote
         spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
@@ -221,7 +245,7 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
     end = rb"[ .]*\Z" if whole else rb"(?!\w)"
     return tuple(
         re.compile(
-            b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[uswrcn]|')", text))) + end,
+            b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[a-z]|')", text))) + end,
             re.DOTALL | re.IGNORECASE,
         )
         for function, text in map(_function_and_text, rule.formats)

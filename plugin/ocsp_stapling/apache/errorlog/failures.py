@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,11 @@ _CLOSING: dict[str, frozenset[str] | None] = {
     ),
 }
 _UNKEPT = "AH01945"
+_HALF_TOLD, _OTHER_HALF = (
+    frozenset({"AH01977", "AH01978", "AH01979", "AH02321"}),
+    frozenset({"AH01980", "AH01983"}),
+)
+"""The only pair of causes that one question has: how reading failed, then what was being read."""
 _CAUSES = frozenset().union(*(codes for codes in _CLOSING.values() if codes))
 
 # Said once per certificate when Apache starts, not when a handshake waits.
@@ -49,6 +55,10 @@ _SAME_PROCESS, _UNNAMED, _RACE = timedelta(seconds=1), timedelta(seconds=1), tim
 """How far apart the halves may be: written by one process, by one that is not told, by different ones."""
 
 
+_NUMBERED = re.compile(r"\A\([^()]*\)")
+_LONG = 60  # of what Windows says, whole sentences
+
+
 @dataclass(frozen=True)
 class Failure:
     """One failure, of which Apache wrote `codes`. `responder` is None when no line names it (a reply timeout).
@@ -63,6 +73,17 @@ class Failure:
     codes: tuple[str, ...]
     error: bytes | None = field(default=None, compare=False)
     site: str | None = None
+    answer: str | None = field(default=None, compare=False)
+
+    @property
+    def reason(self) -> str:
+        """What the responder answered or the operating system said, in their words; "" where the kind tells it."""
+        if self.answer:
+            return f"HTTP {self.answer}" if "AH01980" in self.codes else self.answer
+        if self.kind is Kind.TIMEOUT:
+            return ""
+        error = _NUMBERED.sub("", (self.error or b"").decode("utf-8", "replace")).strip(" .:")
+        return error if len(error) < _LONG else error[: _LONG - 4] + " ..."
 
 
 @dataclass(frozen=True)
@@ -189,11 +210,17 @@ def _own_causes(causes: list[Entry], closing: Entry) -> list[Entry]:
     """The causes just above their last line, of one client: where no thread is told, others' stand above them."""
     begin = len(causes)
     said: set[str] = set()  # of a question nothing is said twice
+    below = ""  # the cause that stands below
     while begin and causes[begin - 1].code not in said and _explains(causes[begin - 1], closing):
-        if causes[-1].client not in (None, causes[begin - 1].client):
+        line = causes[begin - 1]
+        if causes[-1].client and line.client and causes[-1].client != line.client:
             break
+        if line.kind is not Kind.OK_INFO:
+            if below and not (line.code in _HALF_TOLD and below in _OTHER_HALF):
+                break
+            below = line.code
         begin -= 1
-        said.add(causes[begin].code)
+        said.add(line.code)
     return causes[begin:]
 
 
@@ -231,6 +258,7 @@ def _failure(lines: list[Entry]) -> Failure:
         tuple(line.code for line in told),
         cause.error,
         next((line.site for line in reversed(lines) if line.site), None),
+        next((line.answer for line in told if line.answer), None),
     )
 
 

@@ -109,7 +109,8 @@ def _item(piece: re.Match[str], named: set[bytes]) -> _Item:
     if letter == "M":
         first = b"code" not in named
         named.add(b"code")
-        return _Item(_MESSAGE if first else rb".*?", message=first)
+        # Said once more it is the same: to try every end of every copy takes the square of a line's length.
+        return _Item(_MESSAGE if first else rb"(?P=code): (?P=text)", message=first)
     known = (
         _OF_A_CONNECTION
         if (letter, piece["name"]) == ("L", "c")

@@ -69,6 +69,7 @@ _USUAL = re.compile(
     rb"(?:\[client ([^\[\]\s\"]{1,120})\] )?(AH\d{5}): (.{1,600})\Z",
     re.DOTALL,
 )
+_LONGEST_ANSWER = 80
 _DOCKER_TAIL = re.compile(rb"(?:\\r)?\\n\",\"stream\":\"std(?:out|err)\".*\Z", re.DOTALL)
 
 
@@ -94,6 +95,8 @@ class Entry(NamedTuple):
     """What the operating system said, as Apache writes it: `(111)Connection refused: `."""
     site: str | None = None
     """The virtual host or the certificate's own name, where the line tells one."""
+    answer: str | None = None
+    """What the responder said instead of a good answer: HTTP's status line, OpenSSL's word for OCSP's status."""
 
 
 def parse(line: bytes, line_number: int = 0) -> Entry | None:
@@ -144,17 +147,19 @@ Said = tuple[Message, Kind | None, "Names", bytes | None]
 
 
 class Names(NamedTuple):
-    """Whom a message names."""
+    """Whom a message names, and what it says that a responder answered."""
 
     responder: str | None
     site: str | None
+    answer: str | None
 
 
 def names_in(found: re.Match[bytes]) -> Names:
     """Return whom a message names that matches a rule's pattern."""
     named = found.groupdict()
     site = _PORT.sub(b"", named.get("site") or b"")
-    return Names(_text(named.get("responder") or b""), _text(site))
+    answer = (named.get("answer") or b"").replace(b"(none)", b"")
+    return Names(_text(named.get("responder") or b""), _text(site), _text(answer[:_LONGEST_ANSWER]))
 
 
 _PORT = re.compile(rb"(?::\d{1,5}){1,2}\Z")
@@ -187,6 +192,7 @@ def entry_of(
         rule.scope,
         error,
         names.site,
+        names.answer,
     )
 
 

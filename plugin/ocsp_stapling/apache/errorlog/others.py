@@ -27,7 +27,8 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "Traffic Server",
         f"Traffic Server's: {_ASIDE}",
         rb"\[\w{3} [ \d]\d \d\d:\d\d:\d\d\.\d+\] (?:\[ET_\w+ \d+\]|\{0x\w+\})? ?[A-Z]{4,7}: "
-        rb"|\btraffic_server\b|\[ET_\w+ \d+\]|\bssl_multicert\b|\bproxy\.config\.ssl\b",
+        rb"|\btraffic_server\b|\bssl_callback_ocsp_stapling\b"
+        rb"|\[ET_\w+ \d+\]|\bssl_multicert\b|\bproxy\.config\.ssl\b",
     ),
     ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
     ("Postfix", f"Postfix's: {_OTHER}", rb"(?i:\bpostfix\b)"),
@@ -48,7 +49,8 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "Caddy",
         f"Caddy's (or of a program with its library, certmagic): {_ASIDE}",
-        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)|no OCSP server specified in certificate",
+        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)|no OCSP server specified in certificate"
+        rb"|\bOCSP staple file\b",
     ),
     (
         "LiteSpeed",
@@ -64,7 +66,8 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         # The directives, not the variables that other servers' programs call so.
         rb"|(?<![>.!&*\w])ssl_(?:stapling(?:_(?:verify|file|responder))?|ocsp)\b(?![_:(]|[ \t]*(?:[)=&|]|!=))"
         rb"|OCSP_(?:basic_verify|response_find_status|check_validity)\(\) failed|Read OCSP response file"
-        rb"|OCSP responder (?:timed out|prematurely closed|sent invalid)|host not found in OCSP responder",
+        rb"|OCSP responder (?:timed out|prematurely closed|sent invalid|query failed)|in(?: the)? OCSP responder \""
+        rb"|host not found in OCSP responder|OCSP response not successful \(\d|in the OCSP response\b",
     ),
     (
         "NaviServer",
@@ -89,7 +92,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "Java",
         "what a Java program says",
-        rb"\bjavax?\.|\bsun\.security\b|CertPathValidator|\bPKIX path\b",
+        rb"\bjavax?\.|\bcertpath: |\bsun\.security\b|CertPathValidator|\bPKIX path\b",
     ),
     (
         "openssl",
@@ -107,7 +110,11 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     ("curl", "what curl says", rb"\bcurl: \(|certificate status verification|No OCSP response received"),
 )  # fmt: skip
 _PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITERS}
-_SENTENCES = {name: f"Some of them are {whose}." for name, whose, _ in _WRITERS}
+INVENTED = "invented"
+"""The text behind a number of Apache's that Apache does not write there: nobody's that is known."""
+_WHOSE = {name: whose for name, whose, _ in _WRITERS} | {
+    INVENTED: "not as Apache writes it: that number has another text"
+}
 _MOST = 2000  # bytes of a line in which its writer must show
 _NAME = rb"[A-Za-z][\w./-]{1,40}"
 _SYSLOG_TIME = (
@@ -168,6 +175,7 @@ def _shown(line: bytes) -> tuple[int, str | None]:
     return len(_PATTERNS) + bool(own), None if own else program.decode("ascii")
 
 
-def sentence_of(writer: str) -> str:
-    """Return what to say of a writer's lines."""
-    return _SENTENCES.get(writer, f"Some of them are of {writer}, another program than Apache.")
+def sentence_of(writer: str, count: int, of: int) -> str:
+    """Return what to say of so many lines of a writer's, of those that are not understood."""
+    who = "Some of them are" if count < of else "It is" if of == 1 else "They are"
+    return f"{who} {_WHOSE.get(writer, f'of {writer}, another program than Apache')}."

@@ -15,10 +15,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from ocsp_stapling.apache.errorlog.codes import RULES, Scope
-from ocsp_stapling.apache.errorlog.cut import ELLIPSIS, GAP, MENTION, cut_line, said_within, whole_line
+from ocsp_stapling.apache.errorlog.cut import (
+    ELLIPSIS,
+    GAP,
+    MENTION,
+    cut_line,
+    has_another_text,
+    said_within,
+    whole_line,
+)
 from ocsp_stapling.apache.errorlog.files import HEAD_BYTES
 from ocsp_stapling.apache.errorlog.line import MAX_LINE, Entry, parse
-from ocsp_stapling.apache.errorlog.others import writer_of
+from ocsp_stapling.apache.errorlog.others import INVENTED, writer_of
 from ocsp_stapling.apache.errorlog.undress import (
     FIELD,
     HEADER,
@@ -53,6 +61,7 @@ _CONTAINER = re.compile(
     rb"(?P<head>\d{4}-\d\d-\d\dT\S{8,30} (?P<stream>stdout|stderr) )(?P<flag>[FP]) (?P<text>.*)", re.DOTALL
 )
 """A line as container runtimes keep it: P is one that goes on in the next."""
+_TIMES = rb"(?:x|\xc3\x97|times|mal|Mal|fois|veces|volte)"
 _BEFORE = rb"[\w:., +/@<>-]{0,100}?\b"
 _AGAIN = tuple(
     re.compile(pattern + rb"\Z", re.DOTALL)
@@ -60,11 +69,23 @@ _AGAIN = tuple(
         _BEFORE + rb"last message repeated (?P<times>\d{1,6}) times?(?: ---)?(?P<line>)",
         _BEFORE + rb"(?:httpd|apache2?(?:ctl)?)(?:\[\d{1,10}\])?: message repeated (?P<times>\d{1,6}) times: "
         rb"\[ ?(?P<line>.*)\]",
-        rb"(?=.{7} ) {0,6}(?P<times>\d{1,7}) {1,3}(?P<line>.*)",
+        rb"(?=.{6}\d ) {0,6}(?P<times>\d{1,7}) {1,3}(?P<line>\S.*)",
+        # BSD's, as narrow as the numbers of an editor; and dated lines hardly come twice.
+        rb"(?=.{3}\d ) {1,3}(?P<times>\d{1,3}) (?P<line>(?:\[(?!\w{3} \w{3} )|AH|\(\d).*)",
         rb"(?P<line>.*): {1,3}(?P<times>\d{1,6}) Time\(s\)",
+        rb"[(\[]?(?P<times>\d{1,6}) ?" + _TIMES + rb"[)\]:]{0,2}[ \t]+(?P<line>(?:\[|AH\d{5}: |\(\d).*)",
     )
 )
 """How syslog says that a line came again (behind it or with it), and how `uniq -c` and logwatch count lines."""
+_BEHIND = re.compile(
+    rb"(?<=[^ \t])[ \t]{1,3}[(\[]?(?:(?P<times>\d{1,6}) ?"
+    + _TIMES
+    + rb"|(?:x|\xc3\x97) ?(?P<more>\d{1,6}))[)\]]?[ .]{0,3}\Z"
+)
+"""How people do."""
+_LONGEST_COUNT = 40
+_STATUS_LINE = re.compile(rb"server: \d")
+"""Behind it stand a responder's own words."""
 _LISTED = re.compile(
     rb"(?=.{7} ) {0,6}(?P<number>\d{1,7}) {1,3}"
     rb"(?=\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?P<fraction>\.)?)"
@@ -111,17 +132,17 @@ class Paste:
 
     def _take_again(self, raw: bytes, number: int) -> Iterator[Entry]:
         """Take a line, and once more what it or the last one said, as often as a program has counted it."""
-        again = next((found for way in _AGAIN if (found := way.match(raw))), None)
-        behind = again is not None and not again["line"]
-        if again and again["line"]:  # what is counted is whole, and has nothing to do with what stands above
+        again = _again(raw)
+        line, times = again or (raw, 0)
+        if again and line:  # what is counted is whole, and has nothing to do with what stands above
             yield from self._settle()
-            said = [*self._take(again["line"], number), *self._settle()]
+            said = [*self._take(line, number), *self._settle()]
         else:
-            said = list(self._settle() if behind else self._take(raw, number))
+            said = list(self._settle() if again else self._take(raw, number))
         yield from said
-        self._last = said[-1:] or (self._last if behind else [])
+        self._last = said[-1:] or (self._last if again and not line else [])
         if again:
-            times = max(0, min(int(again["times"]) - bool(again["line"]), self._repeats))
+            times = max(0, min(times - bool(line), self._repeats))
             self._repeats -= times
             yield from self._last * times
 
@@ -169,7 +190,7 @@ class Paste:
             yield from messages
         elif MENTION.search(line):
             self.unclear += 1
-            if writer := writer_of(line, raw):
+            if writer := writer_of(line, raw) or (INVENTED if has_another_text(line) else None):
                 self.writers[writer] += 1
 
     def _is_new(self, line: bytes) -> bool:
@@ -199,6 +220,16 @@ class Paste:
         yield from self._said_or_noted(b" ".join(own), self._number, self._begun)
         for line in pending[len(own) :]:
             yield from self._said_or_noted(line, self._number, line)
+
+
+def _again(raw: bytes) -> tuple[bytes, int] | None:
+    """The line that is counted (empty: the one above) and how often it came, if that is told."""
+    if found := next((found for way in _AGAIN if (found := way.match(raw))), None):
+        return found["line"], int(found["times"])
+    behind = _BEHIND.search(raw, max(0, len(raw) - _LONGEST_COUNT))
+    if behind and not _STATUS_LINE.search(raw):
+        return raw[: behind.start()], int(behind["times"] or behind["more"])
+    return None
 
 
 def _lines_within(raw: bytes) -> list[bytes]:

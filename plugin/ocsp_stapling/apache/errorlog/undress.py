@@ -31,6 +31,8 @@ _WIDE = re.compile(rb"\xef(?:\xbc[\x81-\xbf]|\xbd[\x80-\x9e])")
 """Letters and signs of ASCII as wide as Chinese ones."""
 _GARBLED = re.compile(rb"\xc3\xa2\xe2\x82\xac(?:\xe2\x84\xa2|\xcb\x9c|\xc5\x93|\xc2\x9d)")
 """A typographic quotation mark whose bytes were read as Windows-1252."""
+_COLONS = re.compile(rb"(\d{4}):(\d\d):(\d\d)-(?=\d\d:\d\d:\d\d )")
+"""How Sophos' firewalls write a date."""
 _MISREAD = re.compile(rb"\bA[Hh] ?[0Oo](\d{4})(?=: )")
 """A number as a reader of pictures sees it."""
 _ENTITY = re.compile(rb"&(?:[A-Za-z]{2,10}|#\d{1,5}|#x[0-9a-fA-F]{1,4});")
@@ -132,7 +134,7 @@ def bare(raw: bytes) -> bytes:
     line = _VISIBLE.sub(_from_visible, _ANSI.sub(b"", line)) if b"M-" in line else _ANSI.sub(b"", line)
     if not line.isascii():
         line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
-    line = _MISREAD.sub(rb"AH0\1", line.strip())
+    line = _COLONS.sub(rb"\1-\2-\3T", _MISREAD.sub(rb"AH0\1", line.strip()), count=1)
     if _IN_A_URL.fullmatch(line):
         line = unquote_to_bytes(line)
     line = _HEADING.sub(b"", _unmarked(_first_cell(_in_columns(line))), count=1)

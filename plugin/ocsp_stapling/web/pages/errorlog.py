@@ -53,5 +53,5 @@ def _responder(one: ResponderCount) -> dict[str, object]:
 
 def _recent(one: Failure) -> dict[str, object]:
     who = one.responder or "a responder that the log does not name"
-    words = sentence(FAILURES[one.kind].replace("{who}", who))
+    words = sentence(FAILURES[one.kind].replace("{who}", who) + (f" ({one.reason})" if one.reason else ""))
     return {"time": one.time, "sentence": words, "codes": " ".join(one.codes)}
