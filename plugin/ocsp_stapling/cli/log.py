@@ -276,7 +276,7 @@ def _print_about(source: _Source) -> None:
     if paste and paste.unclear:
         verb = "looks like" if paste.unclear == 1 else "look like"
         say(
-            f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than Apache's.",
+            f"{counted(paste.unclear, 'line')} {verb} stapling or OCSP in another form than mod_ssl's.",
             gap=True,
         )
         for writer, count in paste.writers.most_common(_WRITERS):
@@ -341,7 +341,7 @@ def _print_notes(found: Summary) -> None:
         told = "that could be about client certificates as well, where Apache checks those."
         say(f"Probably stapling: {what} {told}", gap=True)
     if found.undated:
-        click.echo(f"\n{counted(found.undated, 'failure')} without a time in the log.")
+        say(f"Without a whole date in the log: {counted(found.undated, 'failure')}.", gap=True)
 
 
 def _some(sites: Sequence[str]) -> str:

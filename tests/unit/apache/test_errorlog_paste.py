@@ -508,6 +508,8 @@ def test_a_number_alone_looks_like_stapling(tmp_path: Path) -> None:
         f"[22-Nov-2026 03:04:05 UTC] a visitor's words {SUMMARY}",
         f"Nov 22 03:04:05 web1 shop[7]: a visitor's words {SUMMARY}",
         f'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /x HTTP/1.1" 200 5 "-" "words {SUMMARY}"',
+        'match => { "message" => "AH01974: could not connect to OCSP responder \'%{HOSTNAME:responder}\'" }',
+        r"failregex = AH01974: could not connect to OCSP responder '([^']+)'",
         f"warnings.push('{SUMMARY}');",
         f"return fail('{SUMMARY}');",
         f"problems.push(`{SUMMARY}`);",
@@ -716,6 +718,33 @@ def test_the_site_that_a_complaint_at_start_is_about_is_told(tmp_path: Path) -> 
     assert '"site": "a.example"' in call(str(tmp_path / "log"), "--json").output
 
 
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ("ponse: responder error", Kind.SUMMARY),
+        ("ror reading response from OCSP server", Kind.BAD_RESPONSE),
+        ("uld not connect to OCSP responder 'ocsp.example.com'", Kind.UNREACHABLE),
+    ],
+)
+def test_the_end_of_a_message_is_one_where_no_other_ends_so(told: str, kind: Kind) -> None:
+    assert [entry.kind for entry in read(f"{told}\n")[0]] == [kind]
+
+
+@pytest.mark.parametrize(
+    "told", ["OCSP responder 'ocsp.example.com'", "the response from OCSP server", "responder error"]
+)
+def test_the_end_of_several_messages_or_a_sentence_is_none(told: str) -> None:
+    assert not read(f"{told}\n")[0]
+
+
+def test_a_mutex_of_staplings_that_apache_cannot_make_is_why_it_did_not_start() -> None:
+    header = "[Sun Nov 22 03:04:05.1 2026] [core:emerg] [pid 7] (28)No space left on device: "
+    text = f"{header}AH00023: Couldn't create the ssl-stapling mutex (file /run/ssl-stapling)\n"
+    ended = "[ssl:emerg] [pid 7] AH01959: SSLStapling: cannot initialise stapling mutex\n"
+    assert summarise(read(text + ended)[0], NOW, None).noted == ((Kind.NO_CACHE, 1),)
+    assert not read(text.replace("ssl-stapling", "rewrite-map"))[0]
+
+
 def test_an_answer_that_the_cache_refuses_is_one_failure_of_two_lines() -> None:
     lines = [
         "AH01929: stapling_cache_response: OCSP response session store error!",
@@ -808,6 +837,10 @@ OTHER_FILES = {
     "a configuration file": b"# comment\n\n<VirtualHost *:443>\nSSLUseStapling on\n",
     "a log of visits": b'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5 "-" "x"\n',
     "a text without a line of any log": b"name,place\na.example,Vienna\n",
+    "a file packed by xz (xzcat prints its text)": b"\xfd7zXZ\x00\x00\x04",
+    "a file packed by zstd (zstdcat prints its text)": b"\x28\xb5\x2f\xfd\x04\x88",
+    "a file packed by bzip2 (bzcat prints its text)": b"BZh91AY&SY",
+    "a ZIP archive (unzip -p prints its text)": b"PK\x03\x04\x14\x00",
     "no text": b"\x7fELF\x02\x01\x00\x00\x00\x00rest",
 }
 

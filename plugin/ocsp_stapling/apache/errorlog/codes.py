@@ -196,6 +196,11 @@ _MD = {
     "AH10268": (Kind.NOT_CONFIGURED, "init stapling for: %n, unable to parse PEM data"),
     "AH10269": (Kind.NO_ISSUER, "init stapling for: %n, need at least 2 certificates in PEM data"),
 }
+# server/util_mutex.c, of any mutex.
+_CORE = {
+    "AH00023": (Kind.NO_CACHE, "Couldn't create the ssl-stapling%s mutex%s"),
+    "AH00024": (Kind.NO_CACHE, "Couldn't set permissions on the ssl-stapling%s mutex%s"),
+}
 
 # Every message above contains one of these, so a search for them finds every line worth parsing.
 NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
@@ -243,8 +248,9 @@ RULES: dict[bytes, Message] = {
     },
     **{code.encode(): Message(code, None, Scope.CLIENT, (text,)) for code, text in _CLIENT.items()},
     **{
-        code.encode(): Message(code, kind, Scope.STAPLING, (text,), b"md")
-        for code, (kind, text) in _MD.items()
+        code.encode(): Message(code, kind, Scope.STAPLING, (text,), module)
+        for module, messages in ((b"md", _MD), (b"core", _CORE))
+        for code, (kind, text) in messages.items()
     },
 }
 

@@ -33,6 +33,8 @@ _WITHIN = re.compile(
 )
 _NOBODY = Names(None, None, None)
 _WITH_TEXT = re.compile(rb"\b(AH\d{5}): ?(?=\w[^`|]{11})")
+_RECOGNISED, _SHORTEST_TAIL = 8, 16
+_BEGINNINGS = b"\n".join(text.partition("%")[0].encode() for rule in RULES.values() for text in rule.formats)
 _SENTENCE = 2000  # bytes of a line in which the number must stand
 _TRIES = 12  # places in a sentence at which a message may begin
 _IN_QUOTES = re.compile(rb"[^`|\"]{1,200}(?=[`|\"])")
@@ -44,9 +46,12 @@ _OWN_HEADER = re.compile(
 )
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
 _IN_A_PROGRAM = re.compile(
-    rb"(?:\w\(|[\[{=])[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z"
+    rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z"
 )
-_GOES_ON_AS_A_PROGRAM = re.compile(rb"[\"'][ \t]*(?:\)+[;{]?\Z|[;+]|\\n|,\Z)")
+_GOES_ON_AS_A_PROGRAM = re.compile(
+    rb"[\"'][ \t]*(?:\)+[;{]?\Z|[;+]|\\n|,\Z)|[\"']?(?:%[{\w]|\(\?|[.(\[][.()\[\]^']{0,5}[*+]|\\[SwHd]|\$\{)"
+)
+"""Where a name should stand, a format or a pattern has a place for one."""
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 MENTION = re.compile(
     rb"stapling|OCSP|requesting certificate status|\bAH(?:"
@@ -66,6 +71,24 @@ _VAGUE = {
 }
 """What stands in a message that somebody hands on, within a sentence perhaps."""
 ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|>)[ \t]*\Z")
+
+
+def tail_of_a_message(line: bytes, number: int) -> Entry | None:
+    """Return what a message says of which only the end is left, and nothing before it, if one alone ends so."""
+    begin = line[:_RECOGNISED]
+    if len(line) < _SHORTEST_TAIL or begin not in _BEGINNINGS:
+        return None
+    told = [
+        entry_of(rule, rule.kind, names_in(found), None, number, None, None, None)
+        for rule in RULES.values()
+        for head in (text.partition("%")[0].encode() for text in rule.formats)
+        if (at := head.find(begin)) > 0
+        and line.startswith(head[at:].rstrip(b"'"))
+        and len(head) - at >= _SHORTEST_TAIL
+        for found in (way.match(head[:at] + line) for way in _lenient(rule))
+        if found
+    ]
+    return told[0] if len({entry.kind for entry in told}) == 1 else None
 
 
 def whole_line(line: bytes, number: int) -> Entry | None:

@@ -20,6 +20,7 @@ _CLOSING: dict[str, frozenset[str] | None] = {
     "AH01943": frozenset({"AH01934", "AH01935", "AH01936"}),
     "AH01944": frozenset(),
     "AH01955": frozenset({"AH01939", "AH01940", "AH02621"}),
+    "AH01959": frozenset({"AH00023", "AH00024"}),
     **dict.fromkeys(
         ("AH02235", "AH02567", "AH02604"), frozenset({"AH02217", "AH02218", "AH02814", "AH02815"})
     ),

@@ -109,6 +109,12 @@ _LOGGED = re.compile(
 )
 _COMPLAINS = re.compile(rb"\b(?:error|warning|failed|fatal)\b", re.IGNORECASE)
 _VISITS = re.compile(rb"\s*\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \"")
+_PACKED = {
+    b"\xfd7zXZ\0": "a file packed by xz (xzcat prints its text)",
+    b"(\xb5/\xfd": "a file packed by zstd (zstdcat prints its text)",
+    b"BZh": "a file packed by bzip2 (bzcat prints its text)",
+    b"PK\3\4": "a ZIP archive (unzip -p prints its text)",
+}
 _ELSE = (
     ("a certificate or key", re.compile(rb"(?:[^\n]*\n){0,40}?-----BEGIN [A-Z ]+-----")),
     ("a web page", re.compile(rb"\s*<(?:!doctype|html|head|\?xml)", re.IGNORECASE)),
@@ -149,6 +155,8 @@ def what_else(head: bytes) -> str:
     """Return what a file whose first written bytes are these is, if it is no log; "" if it may be one."""
     if head and not head.strip(b"\0"):
         return "no text"
+    if packed := next((what for magic, what in _PACKED.items() if head.startswith(magic)), ""):
+        return packed
     head = head.lstrip(b"\0")
     for what, pattern in _ELSE[:3]:
         if pattern.match(head):

@@ -22,6 +22,7 @@ from ocsp_stapling.apache.errorlog.cut import (
     cut_line,
     has_another_text,
     said_within,
+    tail_of_a_message,
     whole_line,
 )
 from ocsp_stapling.apache.errorlog.files import HEAD_BYTES
@@ -46,7 +47,8 @@ _GAPS = 4  # whose joints are tried both ways, with and without a blank
 _CODE = re.compile(rb"AH\d{5}: ")
 _NUMBER = re.compile(b"AH(?:" + b"|".join(code[2:] for code in RULES) + b")")
 _TELLS = re.compile(
-    _NUMBER.pattern + rb"|stapling|OCSP|requesting certificate status|could not ", re.IGNORECASE
+    _NUMBER.pattern + rb"|stapling|OCSP|requesting certificate status|could not |responder error",
+    re.IGNORECASE,
 )
 """Without any of these no piece of text is a message or speaks of one."""
 _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORECASE)
@@ -188,6 +190,8 @@ class Paste:
         """Yield what a sentence quotes; one that only speaks of stapling is counted."""
         if messages := said_within(line, number):
             yield from messages
+        elif tail := tail_of_a_message(line, number):
+            yield tail
         elif MENTION.search(line):
             self.unclear += 1
             if writer := writer_of(line, raw) or (INVENTED if has_another_text(line) else None):
