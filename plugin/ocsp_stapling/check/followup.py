@@ -20,9 +20,17 @@ from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 
 OF_ONE_CERTIFICATE = frozenset(
-    {Outcome.REVOKED, Outcome.UNKNOWN, Outcome.UNAUTHORIZED, Outcome.STALE, Outcome.WRONG_CERTIFICATE}
+    {
+        Outcome.REVOKED,
+        Outcome.UNKNOWN,
+        Outcome.UNAUTHORIZED,
+        Outcome.STALE,
+        Outcome.WRONG_CERTIFICATE,
+        Outcome.BAD_SIGNATURE,
+        Outcome.WRONG_DELEGATE,
+    }
 )
-"""What a responder can answer about one certificate and not about the next."""
+"""What a responder can answer about one certificate and not about the next, whose issuer may be another."""
 Pair = tuple[Subject, ResponderFinding]
 Answers = Sequence[tuple[Single, ResponderFinding]]
 Ask = Callable[[Sequence[Target], float], Sequence[ResponderFinding]]

@@ -122,8 +122,11 @@ class Asking(NamedTuple):
 
 
 _Group = list[Asking]
-_Asked = tuple[str, str, str]
-"""Responder, issuer and the proxy on the way to it."""
+_Asked = tuple[str, str, str, str]
+"""Responder, issuer, its key and the proxy on the way to it.
+
+By the key, for anybody can make an issuer of any name: what is answered about such a one says nothing of the others.
+"""
 _LOTS = SystemRandom()
 
 
@@ -229,7 +232,9 @@ def _grouped(asking: Iterable[Asking]) -> dict[_Asked, _Group]:
     for one in asking:
         if one.certificate.chain_complete:
             way = one.endpoint.proxy.value if one.endpoint.proxy else ""
-            groups.setdefault((one.certificate.responder, one.certificate.issuer, way), []).append(one)
+            read = one.certificate.reading
+            asked = one.certificate.responder, read.issuer, read.issuer_key, way
+            groups.setdefault(asked, []).append(one)
     return groups
 
 
@@ -265,7 +270,7 @@ def _within_bounds(groups: list[_Group]) -> tuple[list[_Group], list[_Group]]:
 def _few_issuers(groups: dict[_Asked, _Group]) -> list[_Group]:
     """Ask each responder for its few largest issuers; the sites of others count with the largest."""
     by_url: dict[tuple[str, str], list[_Group]] = {}
-    for (url, _, way), group in groups.items():
+    for (url, *_, way), group in groups.items():
         by_url.setdefault((url, way), []).append(group)
     found: list[_Group] = []
     for several in by_url.values():

@@ -5,6 +5,7 @@ What reading costs is bounded: the cheapest account comes first, so nobody's fil
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import os
 import threading
@@ -174,7 +175,7 @@ def _summary(leaf: Leaf, chain: tuple[bytes, ...]) -> CertificateReading:
         leaf.ocsp_urls,
         leaf.must_staple,
         leaf.self_signed,
-        _has_issuer(leaf.named, chain),
+        _issuer_key(leaf.named, chain),
         "",
         int(leaf.not_after.timestamp()),
     )
@@ -207,22 +208,22 @@ class _Wanted(NamedTuple):
     named: Named
 
 
-def _has_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
+def _issuer_key(named: Named, chain: tuple[bytes, ...]) -> str:
     """Thousands of certificates share one chain; one that is oddly large is not kept in memory."""
     small = sum(map(len, chain)) <= _CACHED_CHAIN_BYTES
-    return (_knows_issuer if small else _finds_issuer)(named, chain)
+    return (_known_issuer_key if small else _find_issuer_key)(named, chain)
 
 
-def _finds_issuer(named: Named, chain: tuple[bytes, ...]) -> bool:
+def _find_issuer_key(named: Named, chain: tuple[bytes, ...]) -> str:
     """Raises ValueError where it may be the one that cannot be read: Apache may know better."""
     known = [certificate for der in chain if (certificate := _parsed(der))]
-    found = issuer_of(_Wanted(named), known) is not None
-    if not found and len(known) < len(chain):
+    found = issuer_of(_Wanted(named), known)
+    if found is None and len(known) < len(chain):
         raise ValueError("a chain that cannot be read")
-    return found
+    return hashlib.sha256(found.public_key).hexdigest()[:32] if found else ""
 
 
-_knows_issuer = lru_cache(maxsize=1024)(_finds_issuer)
+_known_issuer_key = lru_cache(maxsize=1024)(_find_issuer_key)
 
 
 def _parsed(der: bytes) -> Certificate | None:

@@ -18,7 +18,7 @@ from ocsp_stapling import files
 
 CACHE_NAME = "certificates.json"
 MAX_CACHE_BYTES = 64 << 20
-_VERSION = 2
+_VERSION = 3
 NOT_READ = "certificate-not-read"
 """The problem of a file whose turn did not come: reading those of its account takes far longer than of others."""
 
@@ -38,17 +38,22 @@ class CertificateReading(NamedTuple):
     ocsp_urls: tuple[str, ...] = ()
     must_staple: bool = False
     self_signed: bool = False
-    chain_complete: bool = False
-    """The issuer is in the file or in the chain file, so Apache can ask for a staple (else AH02217)."""
+    issuer_key: str = ""
+    """Digest of the key of the issuer in the file or in the chain file; "" if there is none."""
     problem: str = ""
     not_after: int = 0
     """Seconds since the epoch."""
+
+    @property
+    def chain_complete(self) -> bool:
+        """Whether the issuer was found, so that Apache can ask for a staple (else AH02217)."""
+        return bool(self.issuer_key)
 
 
 Entry = tuple[Tags, CertificateReading]
 Reader = Callable[[Sequence[Pair], Mapping[Pair, str]], dict[Pair, Entry]]
 """Reads files, whose owners it is told."""
-_Kind = tuple[str, str, tuple[str, ...], bool, bool, bool, str]
+_Kind = tuple[str, str, tuple[str, ...], bool, bool, str, str]
 """What many certificates have alike: a reading without its end."""
 
 
@@ -128,14 +133,14 @@ def _remembered(rows: Iterable[Sequence[Any]], kinds: Sequence[_Kind]) -> Iterab
 
 
 def _kind(row: Sequence[Any]) -> _Kind:
-    issuer, organization, urls, must_staple, self_signed, complete, problem = row
+    issuer, organization, urls, must_staple, self_signed, issuer_key, problem = row
     return (
         str(issuer),
         str(organization),
         tuple(map(str, urls)),
         bool(must_staple),
         bool(self_signed),
-        bool(complete),
+        str(issuer_key),
         str(problem),
     )
 

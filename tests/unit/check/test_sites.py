@@ -85,6 +85,18 @@ def test_each_issuer_behind_a_responder_is_asked_about(tree: Tree) -> None:
     assert [one.issuer for one in tree.served().subjects] == ["Test Issuing CA", "Another CA"]
 
 
+def test_an_issuer_of_ones_own_with_an_authoritys_name_speaks_for_nobody_else(tree: Tree) -> None:
+    """What the authority's responder answers about it is told of that site alone."""
+    tree.site("aaa.test", url=URL, ca=make_authority(number=99))
+    tree.site("b.test", url=URL)
+    tree.site("c.test", url=URL)
+
+    found = tree.served().subjects
+
+    assert len({one.issuer for one in found}) == 1
+    assert sorted([site.name for site in one.sites] for one in found) == [["aaa.test"], ["b.test", "c.test"]]
+
+
 def test_only_a_few_issuers_of_one_responder_are_asked_and_no_site_is_lost(tree: Tree) -> None:
     for number in range(6):
         tree.site(f"s{number}.test", url=URL, ca=make_authority(f"CA {number}", 20 + number))

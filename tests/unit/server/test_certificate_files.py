@@ -143,12 +143,12 @@ def test_a_changed_chain_file_is_read_again(tmp_path: Path, combined: list[bytes
         b"",
         b"{",
         b"[]",
-        b'{"version": 2}',
+        b'{"version": 3}',
         b'{"version": 99, "kinds": [], "files": []}',
-        b'{"version": 2, "kinds": [[1]], "files": [["a", "", 0, 0, 1, 2, 3]]}',
-        b'{"version": 2, "kinds": [], "files": [["a", "", 7, 0, 1, 2, 3]]}',
-        b'{"version": 2, "kinds": [], "files": [["a"]]}',
-        b'{"version": 2, "kinds": {}, "files": 5}',
+        b'{"version": 3, "kinds": [[1]], "files": [["a", "", 0, 0, 1, 2, 3]]}',
+        b'{"version": 3, "kinds": [], "files": [["a", "", 7, 0, 1, 2, 3]]}',
+        b'{"version": 3, "kinds": [], "files": [["a"]]}',
+        b'{"version": 3, "kinds": {}, "files": 5}',
         b"[" * 200_000,
         b"\xff\xfe\x00",
     ],
@@ -158,7 +158,7 @@ def test_a_damaged_cache_is_as_none(tmp_path: Path, combined: list[bytes], conte
     (tmp_path / CACHE_NAME).chmod(0o600)
     paths = put(tmp_path, combined)
     assert [reading.ocsp_urls for reading in read(paths, tmp_path)] == [(URL,)] * 3
-    assert json.loads((tmp_path / CACHE_NAME).read_bytes())["version"] == 2
+    assert json.loads((tmp_path / CACHE_NAME).read_bytes())["version"] == 3
 
 
 def test_a_cache_that_others_can_write_is_not_believed(tmp_path: Path, combined: list[bytes]) -> None:
