@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,11 +59,19 @@ class Httpd:
         return ConfigTestResult(done.ok, message)
 
     def examine(self) -> Examination:
-        """Return configtest, modules and includes from a single run; it never raises."""
-        done = self._run("-t", "-D", "DUMP_MODULES", "-D", "DUMP_INCLUDES", seconds=CONFIG_SECONDS)
+        """Return configtest, modules and includes; it never raises.
+
+        Two runs side by side: one that only shows modules and includes accepts a certificate's file that is missing.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            test = beside.submit(self.configtest)
+            done = self._run("-t", "-D", "DUMP_MODULES", "-D", "DUMP_INCLUDES", seconds=CONFIG_SECONDS)
+        tested = test.result()
         message = "" if done.ok else done.err.strip() or done.out.strip() or "httpd gave no reason."
+        if done.ok and not tested.ok:
+            message = tested.message or "httpd gave no reason."
         modules = frozenset(name for name, _ in _MODULE_LINE.findall(done.out))
-        return Examination(done.ok, message, modules, _include_paths(done.out))
+        return Examination(done.ok and tested.ok, message, modules, _include_paths(done.out))
 
     def modules(self) -> frozenset[str]:
         """Return the identifiers of all modules in use (`ssl_module`), static and loaded (`httpd -M`).

@@ -39,6 +39,17 @@ def test_httpds_own_words_are_kept(tmp_path: Path) -> None:
 
 
 @needs_apache
+def test_a_certificate_whose_file_is_gone_is_refused_although_a_dump_accepts_it(tmp_path: Path) -> None:
+    httpd = Httpd(layout_at(tmp_path))
+    httpd.layout.conf.write_text(head(tmp_path) + f"SSLCertificateFile {tmp_path}/gone.pem\n")
+    assert httpd.includes()
+    found = httpd.examine()
+    assert not found.ok
+    assert "gone.pem" in found.message
+    assert "ssl_module" in found.modules
+
+
+@needs_apache
 def test_a_server_without_mod_ssl_is_a_plain_problem(tmp_path: Path) -> None:
     text = head(tmp_path, "authz_core")
     httpd = Httpd(layout_at(tmp_path))
