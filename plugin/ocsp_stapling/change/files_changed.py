@@ -339,8 +339,10 @@ def _turns_on(found: Snapshot) -> bool:
 
 def _override_changes(lines: list[str], now: Situation) -> Changes:
     """A file of our own beside every userdata file that turns sites on; it is read after it."""
-    single = [s for s in turned_on(now.server.endpoints) if s.override_in_userdata and s.override]
-    wanted = sorted({s.override.file.with_name(managed_block.OVERRIDE_NAME) for s in single if s.override})
+    single = [s for s in turned_on(now.server.endpoints) if s.override_directory]
+    wanted = sorted(
+        {s.override_directory / managed_block.OVERRIDE_NAME for s in single if s.override_directory}
+    )
     changes = tuple(_with_block(files.snapshot(path), lines) for path in wanted)
     names = {s.name for s in single}
     for vhost in now.foresee(changes).vhosts if changes else ():

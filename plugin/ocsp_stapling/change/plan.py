@@ -464,7 +464,7 @@ def _cost(request: ChangeRequest, now: Situation, rebuild: bool, whole: bool) ->
 
 def _by_hand(then: ServerState) -> tuple[str, ...]:
     """Where lines turn a site on that stand in no userdata include: only their author can take them out."""
-    lines = (v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling) and not v.in_userdata)
+    lines = (v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling) and not v.userdata)
     return tuple(map(then.place_of, lines))
 
 

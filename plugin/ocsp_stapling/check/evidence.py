@@ -213,6 +213,8 @@ class ConfigurationEvidence:
     """SSLStaplingForceURL: every question goes there, whatever the certificates name."""
     proxy: SteeringLine | None = None
     """SSLOCSPProxyURL: every question goes through it."""
+    no_patience: SteeringLine | None = None
+    """An SSLStaplingResponderTimeout of 0 seconds."""
     own_on: tuple[OwnSwitch, ...] = ()
     """Sites that turn stapling on by a line of their own, whatever the server level says."""
     refused: str = ""

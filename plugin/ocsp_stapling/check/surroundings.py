@@ -170,8 +170,11 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         error_seconds=state.error_seconds,
         max_age=_steering(state.max_age),
         md_stapling=_steering(state.md_stapling),
+        no_patience=_steering(server.tree.last("SSLStaplingResponderTimeout"))
+        if state.responder_timeout == 0
+        else None,
         own_on=tuple(
-            OwnSwitch(one.name, _where(one.override, server), one.override_in_userdata)
+            OwnSwitch(one.name, _where(one.override, server), one.override_directory is not None)
             for one in server.endpoints
             if one.override and one.stapling and one.can_staple
         ),

@@ -130,9 +130,9 @@ class Endpoint:
         return self.vhost.stapling
 
     @property
-    def override_in_userdata(self) -> bool:
-        """Whether that line stands in a file which the virtual host includes."""
-        return self.vhost.in_userdata
+    def override_directory(self) -> Path | None:
+        """The userdata directory in which a file of ours is read after that line, None if there is none."""
+        return self.vhost.userdata
 
     @property
     def force_url(self) -> Directive | None:

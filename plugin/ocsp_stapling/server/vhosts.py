@@ -47,8 +47,8 @@ class TlsVhost(NamedTuple):
     """Its own SSLUseStapling, None if the server level holds."""
     place: Place | None
     """None: the server itself."""
-    in_userdata: bool = False
-    """Whether its own SSLUseStapling stands in a file that the virtual host includes."""
+    userdata: Path | None = None
+    """The directory of includes in which a file of ours is read after its own SSLUseStapling; None without one."""
     in_force: Mapping[str, Directive] = MappingProxyType({})
     """The line that holds here, its own or the server's, by name: SSLUseStapling, SSLStaplingForceURL,
     SSLOCSPProxyURL, SSLStaplingResponderTimeout, SSLStaplingResponseTimeSkew."""
@@ -155,9 +155,17 @@ def _tls_vhost(
         owner=owners.get(name) or _owner(vhost, server.tree.userdata),
         stapling=vhost.stapling,
         place=vhost.place,
-        in_userdata=vhost.stapling is not None and vhost.stapling.file in vhost.included,
+        userdata=_userdata(vhost, server.tree.userdata),
         in_force=server.lines_of(vhost),
     )
+
+
+def _userdata(vhost: VirtualHost, userdata: Path) -> Path | None:
+    """The line may stand in a file that another one in that directory includes."""
+    if vhost.stapling is None or vhost.stapling.file not in vhost.included:
+        return None
+    until = vhost.included[: vhost.included.index(vhost.stapling.file) + 1]
+    return next((file.parent for file in reversed(until) if file.is_relative_to(userdata)), None)
 
 
 def _itself(server: _ServerLevel, tree: ConfigTree) -> list[TlsVhost]:

@@ -227,6 +227,25 @@ def test_an_override_in_userdata_gets_a_file_of_ours_that_on_takes_away(tree: Tr
     assert [each.name for each in directory.iterdir()] == ["mine.conf"]
 
 
+def test_an_override_that_a_userdata_file_includes_from_elsewhere_is_beaten_beside_that_file(
+    tree: Tree, tmp_path: Path
+) -> None:
+    directory = tree.layout.userdata / "ssl/2_4/user/own.test"
+    directory.mkdir(parents=True)
+    (directory / "mine.conf").write_text(f"Include {tmp_path}/snippet.conf\n")
+    (tmp_path / "snippet.conf").write_text("SSLUseStapling On\n")
+    tree.conf(sites={"a.test": "", "own.test": f"    Include {directory}/*.conf\n"})
+    alone = plan.make(wish("off"), tree.situation())
+    assert [each.file.name for each in alone.overrides] == ["snippet.conf"]
+    assert alone.by_hand == ()
+    both = plan.make(wish("off", overrides=True), tree.situation())
+    assert both.overrides == ()
+    carry_out(both)
+    assert (tmp_path / "snippet.conf").read_text() == "SSLUseStapling On\n"
+    carry_out(plan.make(wish("on"), tree.situation()))
+    assert [each.name for each in directory.iterdir()] == ["mine.conf"]
+
+
 def test_an_include_that_httpd_conf_names_is_emptied_not_removed(tree: Tree) -> None:
     from ocsp_stapling import files
     from ocsp_stapling.change.model import Change

@@ -96,6 +96,12 @@ def _too_old(evidence: Evidence) -> str:
     return f"{line.name} {line.value} ({line.where}) has Apache refuse answers of that age"
 
 
+def _no_patience(evidence: Evidence) -> str:
+    """What a time-out of nothing does: mod_ssl then waits for no connection at all. "" if it is not that."""
+    line = evidence.configuration.no_patience
+    return f"{line.name} {line.value} ({line.where}) has Apache wait for no answer at all" if line else ""
+
+
 def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     """No site is sent a staple, or one is not that browsers refuse without."""
     missing = tuple(dict.fromkeys(h.site for h in measured.without_staple))
@@ -113,7 +119,7 @@ def _unstapled(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         f"{counted(len(tested), 'site')} tested ({listed(names)}), though quickly."
     )
     advice = f"Look again in {_patience(evidence)}. Then read its error log."
-    old = _too_old(evidence)
+    old = _too_old(evidence) or _no_patience(evidence)
     if old:
         refused, advice = f"{refused} {old}.", "Take that line out and restart Apache."
     action, sure = (Action.FIX_HERE, Confidence.MEDIUM) if old else (Action.NOTHING, Confidence.LOW)
