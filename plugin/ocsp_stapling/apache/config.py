@@ -283,14 +283,17 @@ class _TreeWalk:
 
     def _collect(self, name: bytes, args: bytes, written: bytes) -> None:
         """Keep a directive that takes part."""
+        value = _text(self._value(name, args))
+        # A word that httpd refuses decides nothing: what runs was read before.
+        refused = _CANONICAL[name] == "SSLUseStapling" and value.lower() not in ("on", "off")
         directive = Directive(
             name=_CANONICAL[name],
-            value=_text(self._value(name, args)),
+            value=value,
             file=self.file,
             line=self.line,
             vhost=self.vhost.place if self.vhost else None,
             condition=tuple(label for label, _ in self.sections),
-            certain=self._truth() is Truth.YES and (self.vhost is None or self.vhost.certain),
+            certain=not refused and self._truth() is Truth.YES and (self.vhost is None or self.vhost.certain),
             managed=self.in_block,
             text=_text(written + b" " + args.strip()),
         )
@@ -298,7 +301,12 @@ class _TreeWalk:
         vhost = self.vhost
         if vhost:
             vhost.own.append(directive)
-        if vhost and name == b"sslusestapling" and (directive.certain or vhost.stapling is None):
+        if (
+            vhost
+            and name == b"sslusestapling"
+            and not refused
+            and (directive.certain or vhost.stapling is None)
+        ):
             vhost.stapling = directive
 
     def _value(self, name: bytes, args: bytes) -> bytes:

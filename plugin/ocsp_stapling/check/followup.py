@@ -16,7 +16,7 @@ from ocsp_stapling.check.questions import Single, Subject
 from ocsp_stapling.check.vantage import question_id
 from ocsp_stapling.host.firewall.report import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
-from ocsp_stapling.ocsp.finding import Outcome, ResponderFinding
+from ocsp_stapling.ocsp.finding import HTTP, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
 
 OF_ONE_CERTIFICATE = frozenset(
@@ -107,7 +107,6 @@ _FURTHER_SECONDS = 3.0
 _ASKED_ELSEWHERE = 4
 _ASKED_PUBLICLY = 8
 _TRACES = 2
-_HTTP = 80
 
 
 class Followup:
@@ -213,7 +212,7 @@ def of_turned_off(
 
 def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
     """Say whether other machines may be made to ask: a customer must not reach what is private to them, either."""
-    return found.port == _HTTP and bool(found.addresses) and _is_public(found)
+    return found.port == HTTP and bool(found.addresses) and _is_public(found)
 
 
 def vetted_address(found: ResponderFinding) -> str:

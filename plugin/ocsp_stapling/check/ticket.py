@@ -19,7 +19,8 @@ from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.incident.model import OTHERS, SERVER
 from ocsp_stapling.check.words import HARM, cause_words, confidence_words, harm_words, trouble_words
-from ocsp_stapling.text import capital
+from ocsp_stapling.ocsp.finding import HTTP
+from ocsp_stapling.text import capital, listed
 
 LINES_OFF = "<IfModule ssl_module>\n    SSLUseStapling Off\n</IfModule>"
 CLICKS_OFF = (
@@ -40,6 +41,7 @@ CLICKS_ON = (
 Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
 _SHOWN = 12
+_PORT = re.compile(r"http://[^/]*?:(\d{1,5})(?:/|$)")
 _SERIAL = re.compile(r" \(serial [0-9A-F]+\)")
 _SITE_LISTS = (
     *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "refused_sites", "alone"),
@@ -251,9 +253,8 @@ class _Ticket:
         )
         if not sources or self.redact:
             return []
-        return [
-            f"From:     {', '.join(sources)} (user {self.found['this_server']['worker_user']}), to TCP port 80"
-        ]
+        user = self.found["this_server"]["worker_user"]
+        return [f"From:     {', '.join(sources)} (user {user}), to TCP {_ports(self.bad)}"]
 
     def _failures(self) -> list[str]:
         if not self.bad:
@@ -501,6 +502,16 @@ def _reach(url: str) -> str:
     return f"curl -qsgm 8 --noproxy '*' --proto =http -o /dev/null -w {shlex.quote(told)} {shlex.quote(url)}"
 
 
+def _failing(found: Document) -> list[Document]:
+    return [one for one in found["responders"] if not one["ok"]]
+
+
+def _ports(responders: Iterable[Document]) -> str:
+    """Return the ports that these are asked at, in words."""
+    told = {int(found[1]) if (found := _PORT.match(one["url"])) else HTTP for one in responders} or {HTTP}
+    return f"port{'s'[: len(told) > 1]} {listed([str(port) for port in sorted(told)])}"
+
+
 def _advice(found: Document) -> str:
     return str(found["advice_sentence"])
 
@@ -511,8 +522,8 @@ _REQUESTS: dict[str, Callable[[Document], str]] = {
         "Please see that nothing on the way answers in place of the addresses above, and tell us what does and since "
         "when."
         if found["cause"] == "interception"
-        else "Please let this server open TCP connections to port 80 of the addresses above, over IPv4 and IPv6, and "
-        "tell us what blocked or changed them and since when."
+        else f"Please let this server open TCP connections to {_ports(_failing(found))} of the addresses above, over "
+        "IPv4 and IPv6, and tell us what blocked or changed them and since when."
     ),
     "ca": lambda found: (
         "Please check this responder and tell us when it answers again."

@@ -29,7 +29,7 @@ _CAUSES = {
     "clock": "this server's clock is wrong",
     "proxy": "the proxy that Apache asks through (SSLOCSPProxyURL) does not work",
     "forced-url": "SSLStaplingForceURL sends every question to a place that does not serve",
-    "no-cache": "stapling is on without a staple cache, so Apache cannot start",
+    "no-cache": "Apache has no staple cache to start with",
     "config-broken": "Apache would not start again with its configuration",
     "not-served": "Apache does not run",
     "shield-down": "the shield's relay does not answer",

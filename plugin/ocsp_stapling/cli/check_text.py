@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,6 +110,7 @@ def _named(what: str, names: Sequence[str], found: Document) -> list[str]:
 
 def _responders(found: Document) -> list[str]:
     groups = [(one, list(_rows(one))) for one in found["responders"]]
+    hosts = Counter(host for host, _ in {(one["host"], one["url"]) for one in found["responders"]})
     rows = [row for _, each in groups for row in each]
     if not rows:
         return []
@@ -118,14 +120,16 @@ def _responders(found: Document) -> list[str]:
     left = list(zip(lines, rows, strict=False))
     for one, each in groups:
         part, left = left[: len(each)], left[len(each) :]
-        shown += [_group(one), *(_colour(line, row) for line, row in part)] if part else []
+        shown += [_group(one, hosts), *(_colour(line, row) for line, row in part)] if part else []
     if len(rows) > _ROWS:
         shown.append(f"  ... {len(rows) - _ROWS} more lines: --json has them all.")
     return shown
 
 
-def _group(one: Document) -> str:
-    name = printable(str(one["host"] or one["url"]), _NAME_SHOWN)
+def _group(one: Document, hosts: Counter[str]) -> str:
+    """The host, or the whole URL where several have the same."""
+    alone = one["host"] and hosts[one["host"]] == 1
+    name = printable(str(one["host"] if alone else one["url"]), _NAME_SHOWN)
     return wrapped(f"{name} ({counted(one['site_names'], 'site')})", "  ", "    ")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from ocsp_stapling.ocsp.answer import Verdict
 
+HTTP = 80
+
 
 class Outcome(Enum):
     """How asking one responder, or one of its addresses, ended."""
@@ -183,6 +185,12 @@ class ResponderFinding:
     fault: Outcome | None = None
     """What went wrong before any address could be asked."""
     detail: str = ""
+
+    @property
+    def called(self) -> str:
+        """Whom Apache asks, for a sentence: the host, with its port where that is not http's own."""
+        port = "" if self.port in (None, HTTP) else f":{self.port}"
+        return f"{self.host}{port}" if self.host else self.url
 
     @property
     def outcome(self) -> Outcome:

@@ -21,6 +21,8 @@ _ITSELF = "0.0.0.0"  # noqa: S104 - where a connection to no host at all goes
 _AUTHORITY_END = re.compile(r"[/?#]")
 _PORT = re.compile(r"[ \t\v\f]*[+-]?[0-9]+|")
 _LINE_END = re.compile(r"[\r\n\0]")
+NO_HOST = "it names no host"
+"""Of such a URL alone Apache turns nobody away: it looks for the host, and finds none."""
 _PLAIN = re.compile(
     r"http://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,253})(?::[0-9]{0,5})?(?:[/?][\x21-\x7e]*)?", re.IGNORECASE
 )
@@ -81,7 +83,7 @@ def parse_url(url: str) -> ResponderURL:
     authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
     host, port = _host_and_port(authority.rpartition("@")[2])
     if not host:
-        raise UnusableURLError("it names no host")
+        raise UnusableURLError(NO_HOST)
     target = rest[len(authority) :].partition("#")[0]
     return ResponderURL(host, port, target if target.startswith("/") else f"/{target}")
 

@@ -26,7 +26,17 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.check.ticket import READERS, ticket
 from ocsp_stapling.ocsp.finding import Outcome
-from tests.unit.check.diagnosis.made import V4, V6, address, evidence, meeting, responder, stalled, unstapled
+from tests.unit.check.diagnosis.made import (
+    V4,
+    V6,
+    address,
+    at_port,
+    evidence,
+    meeting,
+    responder,
+    stalled,
+    unstapled,
+)
 
 TEXTS = Path(__file__).with_name("tickets.txt")
 HOST = HostEvidence(
@@ -76,6 +86,7 @@ MADE: dict[str, Evidence] = {
         log=LogEvidence(unreadable="it could not be read."),
         configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN),
     ),
+    "a port of its own": unstapled(at_port(responder(v4=Outcome.REFUSED), 8080), responder("zeta")),
 }
 CASES = [
     f"{name}, for {reader}{how}"

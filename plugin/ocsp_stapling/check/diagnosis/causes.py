@@ -19,6 +19,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
 from ocsp_stapling.check.diagnosis.witnesses import Surroundings
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.ocsp.guard import NO_HOST
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
 _SEVERAL = 2
@@ -162,7 +163,9 @@ def _name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Ex
     if outcome is Outcome.URL_UNUSABLE:
         sentence = f"The OCSP URL {shown(one.url)} in the certificate cannot be used by Apache."
         why = (
-            "Apache asks over plain http only and aborts the handshake of every client that wants a staple.",
+            "Apache finds nobody to ask there: no staple comes."
+            if one.finding.detail == NO_HOST
+            else "Apache asks over plain http only and aborts the handshake of every client that wants a staple.",
         )
         return Explanation(Cause.BAD_OCSP_URL, Confidence.HIGH, outcome, sentence, why)
     if one.name_state is NameState.HOSTS_OVERRIDE:
@@ -523,4 +526,4 @@ def _down(one: ResponderEvidence) -> str:
 
 
 def _host(one: ResponderEvidence) -> str:
-    return shown(one.finding.host or one.url)
+    return shown(one.finding.called)

@@ -164,7 +164,7 @@ def _faulty(
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, leading.why, will_wait, evidence, alone, meanwhile),
         (*leading.why.reasons_for, leading.concerning, *whose),
-        (*leading.why.reasons_against, *_warnings(action, strict, measured)),
+        (*leading.why.reasons_against, *_warnings(action, strict, bad, measured)),
         waits or causes,
         causes,
         waits,
@@ -457,16 +457,28 @@ def _faulty_advice(
     return advice
 
 
-def _warnings(action: Action, strict: Sequence[str], measured: Measured) -> tuple[str, ...]:
-    """What Firefox does, which refuses sites that must staple and do not: now, or once stapling is off."""
-    seen, until = [name for name in strict if not is_other(name)], ", now and while stapling is off"
+def _warnings(
+    action: Action, strict: Sequence[str], bad: Sequence[str], measured: Measured
+) -> tuple[str, ...]:
+    """What Firefox does, which refuses sites that must staple and do not: now, or once stapling is off.
+
+    `bad`: those whose own responder fails. All others get their staple, however late.
+    """
+    own = [name for name in strict if not is_other(name)]
     if action is not Action.TURN_OFF:
         bare = {met.site for met in measured.without_staple}
-        seen, until = [name for name in seen if name in bare], ""
-    return (
-        (f"Must-Staple: Firefox refuses these sites without a staple{until}: {listed(seen)}.",)
-        if seen
-        else ()
+        found = {"without a staple": [name for name in own if name in bare]}
+    else:
+        stapled = {met.site for met in measured.stapled}
+        now = [name for name in own if name in bad and name not in stapled]
+        found = {
+            "without a staple, now and while stapling is off": now,
+            "while stapling is off": [name for name in own if name not in now],
+        }
+    return tuple(
+        f"Must-Staple: Firefox refuses these sites {when}: {listed(names)}."
+        for when, names in found.items()
+        if names
     )
 
 
@@ -481,6 +493,8 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
         for one in evidence.authorities
         if one.level in (Level.DEGRADED, Level.OUTAGE) and one.name not in bad and found
     ]
+    # Who fails for expired certificates alone is no fault, but stands in the table of responders as failing.
+    facts += [one.why.sentence for one in found if one.ok and not one.why.outcome.is_good]
     pairs = zip(evidence.responders, found, strict=True)
     quick = sorted({host_of(why.url) for one, why in pairs if not why.ok and not can_hold_up(one.finding)})
     if verdict.cause is Cause.UNKNOWN and quick:
@@ -534,4 +548,5 @@ def _unasked(evidence: Evidence) -> str:
 
 def _log_words(evidence: Evidence) -> str:
     log = evidence.log
-    return f"The error log has {log.last_day:,} failed fetches of the last day, {log.last_hour:,} of its last hour."
+    day = counted(log.last_day, "failure")
+    return f"The error log has {day} of the last day, {log.last_hour:,} of the last hour."

@@ -54,7 +54,10 @@ def words(evidence: Evidence, causes: tuple[str, ...]) -> str:
         f"all {len(waits):,} HTTPS sites{which} wait" if len(waits) > 1 else "the one site that staples waits"
     )
     once = ", each once its staple has run out" if _lives_on_a_staple(evidence, causes) else ""
-    guilty = f"; certificates of {len(causes):,} cause it" if set(causes) < set(waits) else ""
+    certificates = (
+        f"certificates of {len(causes):,} cause" if len(causes) > 1 else "the certificate of one causes"
+    )
+    guilty = f"; {certificates} it" if set(causes) < set(waits) else ""
     return f"{every}{once}{guilty}"
 
 

@@ -14,11 +14,11 @@ from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence
 from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence
+from ocsp_stapling.ocsp.finding import HTTP
 from ocsp_stapling.text import host_of, listed, place_of
 
 _SHARE = 0.25
 """Of the looks: one whose answers come in time is hardly ever met while it is asked."""
-_HTTP = 80
 
 
 def asked_for_long(evidence: Evidence) -> list[ResponderEvidence]:
@@ -64,7 +64,7 @@ def _places(one: ResponderEvidence) -> list[str]:
 
 
 def _port(one: ResponderEvidence) -> str:
-    return str(one.finding.port or _HTTP)
+    return str(one.finding.port or HTTP)
 
 
 def verdict(evidence: Evidence, measured: Measured, alone: Sequence[str], account: str) -> Diagnosis | None:

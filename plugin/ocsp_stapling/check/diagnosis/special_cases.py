@@ -323,7 +323,7 @@ def _best_left_off(evidence: Evidence, names: Sequence[str]) -> str:
     """What there is to wait for before these sites are turned on again."""
     failing = [one for one in evidence.turned_off if not answers(one.finding)]
     of_these = [one for one in failing if any(site.name in names for site in one.sites)]
-    hosts = listed(sorted({one.finding.host or one.url for one in of_these})) or "their responder"
+    hosts = listed(sorted({one.finding.called for one in of_these})) or "their responder"
     told = f"Stapling is off for {listed(names)} alone, whose certificate demands a staple, so Firefox refuses it;"
     means = "no staple would come"
     if any(can_hold_up(one.finding) for one in of_these):
@@ -434,10 +434,21 @@ def _off_and_well(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
         return Diagnosis(
             cause, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice, (told,), afterwards=then
         )
-    advice = f"{all_answer(evidence)}: turn stapling on again."
+    advice = (
+        f"{all_answer(evidence)}: {_TURNED_ON.get(evidence.configuration.origin, 'turn stapling on again')}."
+    )
     if evidence.unasked:
         advice += f" Not all were asked: {unasked_words(evidence.unasked)}"
     return Diagnosis(cause, Severity.NONE, Confidence.HIGH, Action.TURN_ON, sentence, advice)
+
+
+_TURNED_ON = {
+    Origin.WHM: "turn stapling on again there, or from here with ocsp-stapling on --write-on",
+    Origin.HAND: "turn stapling on again: take that line out, or ocsp-stapling on --write-on",
+    Origin.OWN_TEMPLATE: "turn stapling on again: take that line out, or ocsp-stapling on --write-on",
+    Origin.DEFAULT: "turn stapling on: ocsp-stapling on --write-on",
+}
+"""How, where plain `on` would refuse: what keeps it off is not ours."""
 
 
 def _off_words(evidence: Evidence) -> str:

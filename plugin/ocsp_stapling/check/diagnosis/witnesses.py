@@ -10,11 +10,10 @@ from statistics import median
 from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis.explanation import MUTE, UNCONNECTED, failing
 from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, SteeringLine
-from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.ocsp.finding import HTTP, Outcome
 
 _AGREEING_SECONDS = 120.0
 _COUNTRY, _SHORT = 2, 3
-_HTTP = 80
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _speaking(responders: Sequence[ResponderEvidence]) -> Sequence[ResponderEvid
     the authority's own. One customer alone must neither make an authority's outage look like a block of the whole
     network, nor hide a block behind a responder that answers.
     """
-    usual = [one for one in responders if one.finding.port in (_HTTP, None)] or list(responders)
+    usual = [one for one in responders if one.finding.port in (HTTP, None)] or list(responders)
     shared = [one for one in usual if one.shared]
     alone = [one for one in usual if not one.shared]
     accounts = {site.owner for one in alone for site in one.sites}

@@ -152,7 +152,7 @@ def _responder(
     tone: Tone = "good" if good else "warn" if late or outcome in _HARMLESS else "bad"
     return ResponderRow(
         one.url,
-        finding.host or one.url,
+        finding.called,
         one.authority,
         one.issuer,
         _anchor(one),

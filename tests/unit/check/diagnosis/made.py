@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,11 @@ def responder(
     names = [Site(f"{name}{i}.example", must_staple=must_staple and i == 0) for i in range(sites)]
     facts: dict[str, Any] = {"operator": name.capitalize()} | more
     return ResponderEvidence(finding, name.capitalize(), f"{name} issuing CA", tuple(names), **facts)
+
+
+def at_port(one: ResponderEvidence, port: int) -> ResponderEvidence:
+    """The same at a port of its own."""
+    return replace(one, finding=replace(one.finding, url=f"{one.finding.url}:{port}", port=port))
 
 
 def meeting(one: ResponderEvidence, **more: Any) -> list[HandshakeEvidence]:

@@ -30,6 +30,7 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
+from ocsp_stapling.ocsp.guard import NO_HOST
 from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import when
 from tests.unit.check.diagnosis.made import (
@@ -37,6 +38,7 @@ from tests.unit.check.diagnosis.made import (
     V4,
     V6,
     address,
+    at_port,
     evidence,
     meeting,
     responder,
@@ -81,6 +83,11 @@ def of_several(*outcomes: Outcome) -> list[ResponderEvidence]:
     return [one, *singles]
 
 
+def nowhere(url: str, detail: str) -> ResponderEvidence:
+    one = responder(fault=Outcome.URL_UNUSABLE)
+    return replace(one, finding=replace(one.finding, url=url, host="", port=None, detail=detail))
+
+
 def front(server: Server, made: Evidence, words: str = "it holds port 443", **facts: Any) -> Evidence:
     return replace(made, host=HostEvidence(front=server, front_sentence=words, **facts))
 
@@ -116,6 +123,12 @@ MADE: dict[str, Evidence] = {
     ),
     "a stall": stalled(BAD),
     "a stall while another answers": beside(BAD),
+    "a stall, and a Must-Staple site of the one that answers": stalled(
+        BAD, responder("zeta", must_staple=True)
+    ),
+    "a stall, and one must staple that has its staple still": evidence(
+        STRICT, FINE, handshakes=(*met(STRICT), *met(FINE, seconds=3.5, error="timeout", staple=""))
+    ),
     "a stall by two": stalled(BAD, responder("beta", SILENT)),
     "a stall by one, another refuses": stalled(BAD, responder("beta", REFUSED)),
     "a stall, Must-Staple": stalled(STRICT),
@@ -305,6 +318,12 @@ MADE: dict[str, Evidence] = {
     "no site": replace(evidence(), names=()),
     "no responder, slow": replace(evidence(), handshakes=met(FINE, seconds=2.0, staple="")),
     "no staple, as must be": unstapled(responder(v4=Outcome.HTTP_ERROR, must_staple=True), FINE),
+    "no staple by a time-out of nothing": set_to(
+        unstapled(FINE), no_patience=SteeringLine("SSLStaplingResponderTimeout", "0", "/x.conf:2")
+    ),
+    "a URL without a host": unstapled(nowhere("http://", NO_HOST), FINE),
+    "a URL of another kind": unstapled(nowhere("ldap://x.example/", "Apache can ask over http only"), FINE),
+    "another port": unstapled(at_port(responder(v4=REFUSED), 8080), FINE),
     "never a staple": evidence(never_stapled=(Site("strict.example", must_staple=True),)),
     "never a staple beside a fault": unstapled(
         responder(v4=REFUSED), never_stapled=(Site("strict.example"),)
