@@ -250,6 +250,48 @@ def check_behind(machine: Machine) -> dict[str, Any]:
         holder.communicate()
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        # A policy, and no rule for what belongs to a connection of our own.
+        "add chain inet trap in { type filter hook input priority 0; policy drop; }\n"
+        "add rule inet trap in meta l4proto ipv6-icmp accept\n"
+        "add rule inet trap in tcp dport { 80, 443 } accept\nadd rule inet trap in udp sport 53 accept\n"
+        "add rule inet trap in iif lo accept\n",
+        # Before anybody looks to which connection a packet belongs, for the authority's addresses alone.
+        "add chain inet trap in { type filter hook prerouting priority -300; }\n"
+        "add rule inet trap in ip saddr 44.128.10.0/24 drop\nadd rule inet trap in ip6 saddr 2a0f:c0de:a::/48 drop\n",
+    ],
+    ids=["input policy", "prerouting by address"],
+)
+def test_replies_that_this_servers_own_rules_drop_are_no_block_of_the_network(
+    machine: Machine, rules: str
+) -> None:
+    machine.run("nft", "-f", "-", input=f"add table inet trap\n{rules}")
+    restart(machine)
+
+    found = check(machine)
+
+    assert (found["cause"], found["severity"]) == ("local-firewall", "stalling")
+    assert (found["advice"], found["afterwards"]) == ("turn-off", "fix-here")
+    assert "drops what ocsp.alpha-ca.test sends back" in found["sentence"]
+    assert any("table inet trap, chain in" in rule for one in found["responders"] for rule in one["firewall"])
+    assert "ct state established" in found["advice_sentence"]
+
+
+def test_a_rule_that_may_drop_replies_is_told_beside_a_block_of_the_network(machine: Machine) -> None:
+    rules = "add chain inet trap in { type filter hook input priority 0; }\n"
+    rules += "add rule inet trap in ip saddr 44.128.10.0/24 meta mark 7 drop\n"
+    machine.run("nft", "-f", "-", input=f"add table inet trap\n{rules}")
+    machine.fault("alpha", "drop")
+    restart(machine)
+
+    found = check(machine)
+
+    assert found["cause"] == "network-block"
+    assert any("perhaps drops what OCSP responders send back" in text for text in found["against"])
+
+
 def test_an_override_in_the_hosts_file(machine: Machine) -> None:
     hosts = machine.path("/etc/hosts")
     hosts.write_text(hosts.read_text() + "44.128.99.9 ocsp.alpha-ca.test\n")

@@ -221,7 +221,7 @@ def in_files(names: Sequence[str], read_them: Callable[[Path], object]) -> Calla
 def read_csf(folder: Path) -> None:
     if found := csf.read(folder):
         for packet in PACKETS:
-            found.blocks(packet.destination)
+            found.blocks(packet.responder)
 
 
 def read_kept(folder: Path) -> None:

@@ -95,6 +95,10 @@ class ResponderEvidence:
     """Name servers of this server that did not answer for it."""
     blocked_by: tuple[str, ...] = ()
     """Rules of this server's own firewall that stop a connection to it, in plain words."""
+    replies_blocked_by: tuple[str, ...] = ()
+    """Those that let the question out and stop what comes back."""
+    perhaps_blocked_by: tuple[str, ...] = ()
+    """Those of which it cannot be told whether they do either; or why no rules could be read."""
     elsewhere: tuple[Elsewhere, ...] = ()
     command: str = ""
     """One shell line that asks the same from any other machine."""

@@ -14,7 +14,6 @@ from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.evidence import AskedCertificates, Elsewhere, PublicAddresses, ResponderEvidence
 from ocsp_stapling.check.questions import Single, Subject
 from ocsp_stapling.check.vantage import question_id
-from ocsp_stapling.host.firewall.report import FirewallHint
 from ocsp_stapling.host.resolver import NameCheck
 from ocsp_stapling.ocsp.finding import HTTP, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.responder import Target
@@ -130,10 +129,12 @@ class Followup:
         self.pairs = list(zip(subjects, findings, strict=True))
         self.pasted = pasted
         short = min(_SECONDS, seconds)
-        silent = network.unconnected(findings)
+        silent, answering = network.unconnected(findings), network.connected(findings)
         self.more = ask_further(self.pairs, ask, max(short, min(_FURTHER_SECONDS, seconds)))
         self.root = Part("Root's view", lambda: network.root_connects(silent, short))
-        self.rules = Part("The firewall", lambda: network.firewall_rules(list(silent), worker, short))
+        self.rules = Part(
+            "The firewall", lambda: network.firewall_rules(list(silent), answering, worker, short)
+        )
         bad = [
             (s.target, vetted_address(found))
             for s, found in self.pairs
@@ -161,7 +162,7 @@ class Followup:
     def responders(self, deadline: float) -> tuple[ResponderEvidence, ...]:
         """Return the evidence about every responder, with what is known by `deadline`."""
         root = self.root.result(deadline, frozenset())
-        rules = self.rules.result(deadline, ())
+        rules = self.rules.result(deadline, network.Rules())
         told = self.told.result(deadline, {})
         public = {found.url: found for found in self.public.result(deadline, ())}
         further = self.more.result(deadline, {})
@@ -207,7 +208,9 @@ def of_turned_off(
 ) -> tuple[ResponderEvidence, ...]:
     """Return whether they answer, of responders that Apache does not ask; why they fail is not looked into."""
     pairs = zip(subjects, findings, strict=True)
-    return tuple(_evidence(subject, found, None, frozenset(), (), ()) for subject, found in pairs)
+    return tuple(
+        _evidence(subject, found, None, frozenset(), network.Rules(), ()) for subject, found in pairs
+    )
 
 
 def may_be_asked_elsewhere(found: ResponderFinding) -> bool:
@@ -242,10 +245,12 @@ def _evidence(
     found: ResponderFinding,
     check: NameCheck | None,
     root: frozenset[str],
-    rules: Sequence[FirewallHint],
+    rules: network.Rules,
     told: tuple[Elsewhere, ...],
 ) -> ResponderEvidence:
     own = {address.address for address in found.addresses}
+    fitting = [hint for hint in rules.hints if own & set(hint.destinations)]
+    unread = [rules.unread] if rules.unread and network.unconnected([found]) else []
     return ResponderEvidence(
         found,
         subject.authority,
@@ -255,7 +260,9 @@ def _evidence(
         name_state=network.name_state(check),
         name_sentence=check.sentence if check else "",
         dead_nameservers=check.dead_nameservers if check else (),
-        blocked_by=tuple(rule.text for rule in rules if own & set(rule.destinations)),
+        blocked_by=tuple(hint.text for hint in fitting if hint.certain and not hint.replies),
+        replies_blocked_by=tuple(hint.text for hint in fitting if hint.certain and hint.replies),
+        perhaps_blocked_by=(*(hint.text for hint in fitting if not hint.certain), *unread),
         elsewhere=told,
         command=vantage.command(subject.target, vetted_address(found)),
         shared=subject.weight[0] > 1,

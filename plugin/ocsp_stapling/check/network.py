@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from typing import NamedTuple
 
 from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.check.diagnosis.explanation import UNCONNECTED
@@ -33,9 +34,18 @@ _TRACERS = (
     ("tracepath", "-n"),
 )
 _TRACE_BYTES = 8192
-_UNCONNECTED_LOOKED_AT = 64
+_UNCONNECTED_LOOKED_AT = 48
+_CONTROLS = 2
+_HTTP = 80
 _PUBLIC_ADDRESSES = 4
 _MARGIN_SECONDS = 0.05
+
+
+class Rules(NamedTuple):
+    """What of this server's firewall fits, and why none of it could be read (""  where some could)."""
+
+    hints: tuple[FirewallHint, ...] = ()
+    unread: str = ""
 
 
 def probe(
@@ -127,12 +137,34 @@ def _connected(pending: dict[int, tuple[socket.socket, str]], end: float) -> set
     return found
 
 
-def firewall_rules(addresses: Collection[str], worker: str, seconds: float) -> tuple[FirewallHint, ...]:
-    """Return the rules of this server that certainly stop connections to these addresses."""
+def connected(findings: Sequence[ResponderFinding]) -> frozenset[str]:
+    """Return a few addresses of each family to which a connection came about."""
+    found = [
+        (each.family, each.address)
+        for one in findings
+        for each in one.addresses
+        if each.tcp_ms is not None and one.port in (_HTTP, None)
+    ]
+    families = {family for family, _ in found}
+    return frozenset(
+        address
+        for family in families
+        for _, address in [each for each in found if each[0] == family][:_CONTROLS]
+    )
+
+
+def firewall_rules(
+    addresses: Collection[str], answering: Collection[str], worker: str, seconds: float
+) -> Rules:
+    """Return the rules of this server that stop connections to these addresses, or what comes back.
+
+    A rule that would stop those that are `answering` as well is read wrongly: it stops nobody.
+    """
     if not addresses:
-        return ()
-    report = read_firewall(list(addresses), worker, seconds=seconds)
-    return tuple(hint for hint in report.hints if hint.certain)
+        return Rules()
+    report = read_firewall([*answering, *addresses], worker, seconds=seconds)
+    unread = "" if report.known else f"its rules could not be read ({', '.join(report.unread)})"
+    return Rules(tuple(hint for hint in report.hints if not set(hint.destinations) & set(answering)), unread)
 
 
 def elsewhere_resolved(check: NameCheck | None) -> tuple[str, ...]:

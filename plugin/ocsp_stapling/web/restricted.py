@@ -153,6 +153,8 @@ def _responder(one: ResponderEvidence, names: _Names) -> ResponderEvidence | Non
         dead_nameservers=_OWN_NAME_SERVER if one.dead_nameservers else (),
         public=replace(one.public, source=_OWN_RESOLVER) if one.public else None,
         blocked_by=(_OWN_RULE,) if one.blocked_by else (),
+        replies_blocked_by=(_OWN_RULE,) if one.replies_blocked_by else (),
+        perhaps_blocked_by=(),
         elsewhere=tuple(_elsewhere(told) for told in one.elsewhere),
         steering=(),
         # The question names a certificate by its serial number, and it may be another customer's.

@@ -31,7 +31,7 @@ def test_other_machines_are_asked_about_public_responders_only(monkeypatch: pyte
 
     monkeypatch.setattr(vantage, "ask_by_ssh", note)
     monkeypatch.setattr(network, "root_connects", lambda *_: frozenset())
-    monkeypatch.setattr(network, "firewall_rules", lambda *_: ())
+    monkeypatch.setattr(network, "firewall_rules", lambda *_: network.Rules())
     found = [
         finding("http://metadata.test", Outcome.ADDRESS_FORBIDDEN),
         finding("http://database.test:9200", Outcome.CONNECT_TIMEOUT, 9200),

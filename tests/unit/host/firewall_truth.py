@@ -22,7 +22,7 @@ WORKER = "nobody"
 WORKER_ACCOUNT = 65534  # nobody, nogroup
 PATIENCE = 0.5  # seconds after which a connection over loopback counts as dropped
 
-FLUSH = "nft flush ruleset; for t in iptables ip6tables; do $t -P OUTPUT ACCEPT; done"
+FLUSH = "nft flush ruleset; for t in iptables ip6tables; do $t -P OUTPUT ACCEPT; $t -P INPUT ACCEPT; done"
 
 
 @contextlib.contextmanager

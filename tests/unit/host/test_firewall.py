@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,88 @@ INNER6 = (
 )
 
 
+NFT_REPLY_PIECES = (
+    "ct state established,related accept",
+    "ct state established ip saddr 198.51.100.0/24 accept",
+    "ct state new drop",
+    "ct state invalid drop",
+    "tcp sport 80 accept",
+    "tcp sport { 80, 443 } drop",
+    "tcp sport != 443 ip saddr 203.0.113.9 reject",
+    "tcp dport { 22, 443 } accept",
+    "tcp dport 1-1023 drop",
+    "tcp dport 1024-65535 accept",
+    "tcp dport > 1023 drop",
+    "ip saddr @bad drop",
+    "ip6 saddr 2a00:9::/32 drop",
+    "ip daddr 203.0.113.9 accept",
+    "ip6 daddr != 2a00:7::7 drop",
+    "iifname lo ip saddr 198.51.100.7 accept",
+    "iifname eth0 drop",
+    "iif != lo drop",
+    "udp sport 53 drop",
+    "jump inner",
+)
+REPLY_INNER_PIECES = (
+    "return",
+    "ip saddr 203.0.113.9 drop",
+    "tcp sport 80 accept",
+    "ip6 saddr 2a00:7::7 drop",
+)
+IPTABLES_REPLY_PIECES = (
+    "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+    "-p tcp -m state --state NEW,INVALID -j DROP",
+    "-p tcp --sport 80 -j ACCEPT",
+    "-p tcp -m multiport --sports 80,443 -j DROP",
+    "-p tcp ! --sport 80 -j DROP",
+    "-p tcp -m multiport --dports 22,443 -j ACCEPT",
+    "-p tcp --dport 1024:65535 -j ACCEPT",
+    "-p tcp --dport :1023 -j REJECT",
+    "-p tcp --syn -j DROP",
+    "-p tcp --tcp-flags SYN,ACK SYN,ACK -j DROP",
+    "-p tcp ! --syn -m conntrack --ctstate NEW -j DROP",
+    "-i lo -p tcp --sport 443 -j DROP",
+    "! -i lo -j DROP",
+    "-i eth+ -j ACCEPT",
+    "-j inner",
+    "-p udp -j DROP",
+)
+REPLY_INNER4 = (
+    "-j RETURN",
+    "-s 203.0.113.0/24 -j DROP",
+    "! -s 198.51.100.7 -j DROP",
+    "-d 198.51.100.7 -j ACCEPT",
+)
+REPLY_INNER6 = ("-j RETURN", "-s 2a00:9::/32 -j DROP", "! -s 2a00:7::7 -j RETURN", "-d 2a00:7::7 -j ACCEPT")
+
+
+def nft_reply_ruleset(chance: random.Random) -> str:
+    """A random nftables ruleset for what comes in; the questions come in as well, on loopback."""
+    lines = [
+        "add table inet t",
+        "add set inet t bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/25, 192.0.2.1 }; }",
+        "add chain inet t inner",
+        f"add chain inet t in {{ type filter hook input priority 0; policy {chance.choice(['accept', 'drop'])}; }}",
+        "add rule inet t in tcp dport 80 accept",
+    ]
+    inner = chance.sample(REPLY_INNER_PIECES, chance.randint(0, 3))
+    lines += [f"add rule inet t inner {piece}" for piece in inner]
+    lines += [f"add rule inet t in {each}" for each in chance.sample(NFT_REPLY_PIECES, chance.randint(1, 6))]
+    return "nft -f - <<'END'\n" + "\n".join(lines) + "\nEND\n"
+
+
+def iptables_reply_ruleset(chance: random.Random) -> str:
+    """The same for iptables and ip6tables."""
+    lines = []
+    for tool, inner in (("iptables", REPLY_INNER4), ("ip6tables", REPLY_INNER6)):
+        lines += [f"{tool} -N inner", f"{tool} -A INPUT -p tcp --dport 80 -j ACCEPT"]
+        lines += [f"{tool} -A inner {piece}" for piece in chance.sample(inner, chance.randint(0, 3))]
+        pieces = chance.sample(IPTABLES_REPLY_PIECES, chance.randint(1, 6))
+        lines += [f"{tool} -A INPUT {piece}" for piece in pieces]
+        lines.append(f"{tool} -P INPUT {chance.choice(['ACCEPT', 'ACCEPT', 'DROP'])}")
+    return "\n".join(lines)
+
+
 def nft_ruleset(chance: random.Random) -> str:
     """A random nftables ruleset."""
     policy = chance.choice(["accept", "accept", "drop"])
@@ -234,6 +317,52 @@ def test_reading_of_random_nft_rules_agrees_with_the_kernel(seed: int) -> None:
 def test_reading_of_random_iptables_rules_agrees_with_the_kernel(seed: int) -> None:
     chance = random.Random(seed)
     assert differing([iptables_ruleset(chance) for _ in range(8)]) == []
+
+
+@needs_namespace
+@needs_nft
+@needs_iptables
+@pytest.mark.parametrize("made", [nft_reply_ruleset, iptables_reply_ruleset])
+@pytest.mark.parametrize("seed", range(3))
+def test_reading_of_random_rules_for_replies_agrees_with_the_kernel(
+    made: Callable[[random.Random], str], seed: int
+) -> None:
+    chance = random.Random(seed)
+    assert differing([made(chance) for _ in range(8)]) == []
+
+
+REPLIES = (
+    "198.51.100.7",
+    "iptables drops what OCSP responders send back (table filter, chain INPUT: policy drop)",
+)
+
+
+@needs_namespace
+@needs_iptables
+def test_a_policy_without_a_rule_for_answers_drops_what_comes_back() -> None:
+    rules = "iptables -A INPUT -p tcp -m multiport --dports 22,80,443 -j ACCEPT\niptables -P INPUT DROP\n"
+    found, texts, _, _ = hints(rules, REPLIES[0])
+    assert [(hint[4], hint[5]) for hint in found] == [("drop", True)]
+    assert texts == [REPLIES[1]]
+    let_in = "iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
+    assert hints(let_in + rules, REPLIES[0])[1] == []
+
+
+@needs_namespace
+@needs_iptables
+@pytest.mark.parametrize(
+    "perhaps",
+    [
+        "iptables -A INPUT -p tcp --dport 49152:65534 -j ACCEPT",  # for FTP: some replies come in by it
+        "iptables -t raw -A OUTPUT -p tcp --dport 80 -j CT --notrack\n"
+        "iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+        "iptables -A INPUT -m mark --mark 7 -j ACCEPT",
+    ],
+)
+def test_replies_that_some_rule_may_let_in_are_not_certainly_dropped(perhaps: str) -> None:
+    found, texts, _, _ = hints(f"{perhaps}\niptables -P INPUT DROP", REPLIES[0])
+    assert [hint[5] for hint in found] == [False]
+    assert "perhaps drops what OCSP responders send back" in texts[0]
 
 
 def test_without_root_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:

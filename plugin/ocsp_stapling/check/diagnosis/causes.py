@@ -35,6 +35,10 @@ _TIMES = frozenset({Outcome.STALE, Outcome.NOT_YET_VALID})
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
 _EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
 _ALLOW = "If the authority is your own, name its network in allow_networks (config.toml, [probe])."
+_LET_IN = (
+    "Let replies in before that rule (nft: ct state established,related accept; iptables: -m conntrack --ctstate "
+    "ESTABLISHED,RELATED -j ACCEPT), or take it out."
+)
 _UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
 _FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 # What counts when the addresses show different things: what costs most.
@@ -254,9 +258,20 @@ def _local(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> E
     if any(found.outcome is Outcome.NOT_PERMITTED for found in bad):
         reasons.append("The kernel itself refused the connection (operation not permitted).")
     if not reasons:
-        return None
+        return _replies_stopped(one, outcome)
     sentence = f"This server's own firewall stops Apache's connections to {_host(one)}{_partly(one)}."
     return Explanation(Cause.LOCAL_FIREWALL, Confidence.HIGH, outcome, sentence, tuple(reasons), local=True)
+
+
+def _replies_stopped(one: ResponderEvidence, outcome: Outcome) -> Explanation | None:
+    """The question leaves, and a rule drops the answer to its first packet: to whoever asks it looks like silence."""
+    waits = any(found.outcome is Outcome.CONNECT_TIMEOUT for found in failing(one))
+    if not one.replies_blocked_by or not waits:
+        return None
+    sentence = f"This server's own firewall drops what {_host(one)} sends back{_partly(one)}."
+    rules = tuple(f"A rule of this server's firewall fits: {rule}" for rule in one.replies_blocked_by)
+    why = (*rules, "The question itself gets out.")
+    return Explanation(Cause.LOCAL_FIREWALL, Confidence.HIGH, outcome, sentence, why, local=True, fix=_LET_IN)
 
 
 def _stale_name(one: ResponderEvidence, outcome: Outcome, _around: Surroundings) -> Explanation | None:
@@ -314,7 +329,9 @@ def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Expl
         return Explanation(Cause.CA_OUTAGE, Confidence.HIGH, outcome, _down(one), why)
     if outcome in MUTE:
         return _mute(one, outcome, around)
-    return _unconnected(one, outcome, around)
+    found = _unconnected(one, outcome, around)
+    perhaps = [f"This server's own firewall may do it as well: {rule}." for rule in one.perhaps_blocked_by]
+    return replace(found, reasons_against=(*found.reasons_against, *perhaps))
 
 
 def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:

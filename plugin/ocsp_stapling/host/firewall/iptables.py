@@ -1,4 +1,4 @@
-"""Reads `iptables-save` and `ip6tables-save` (iptables-extensions(8)): the chains that outgoing packets pass."""
+"""Reads `iptables-save` and `ip6tables-save` (iptables-extensions(8)): what our questions and replies pass."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from ocsp_stapling.host.firewall.ruleset import (
-    EPHEMERAL,
+    NOTRACK,
     UNKNOWABLE,
     Condition,
     FirewallRule,
     Hook,
     IPAddress,
     Packet,
+    Port,
     RuleAction,
+    any_of,
 )
 
-# Table and chain through which a packet leaves. (nat only rewrites; the routing decision is before them.)
+# Table and chain through which a packet leaves or comes in. (nat only rewrites; the routing decision is before them.)
 _HOOKS = (
     ("raw", "OUTPUT"),
     ("mangle", "OUTPUT"),
     ("filter", "OUTPUT"),
     ("security", "OUTPUT"),
     ("mangle", "POSTROUTING"),
+    ("raw", "PREROUTING"),
+    ("mangle", "PREROUTING"),
+    ("mangle", "INPUT"),
+    ("filter", "INPUT"),
+    ("security", "INPUT"),
 )
+_INWARD = ("PREROUTING", "INPUT")
 _TARGETS = {
     "ACCEPT": RuleAction.ACCEPT,
     "DROP": RuleAction.DROP,
@@ -87,7 +96,9 @@ def _tables(text: str) -> dict[str, _Table]:
 def _hook(table: _Table, name: str, chain: str, tool: str, ipsets: IpSets) -> Hook:
     chains = {c: tuple(_rule(line, table, ipsets) for line in lines) for c, lines in table.chains.items()}
     policy = RuleAction.DROP if table.policies.get(chain) == "DROP" else RuleAction.ACCEPT
-    return Hook(tool, f"table {name}, chain {chain}", _FAMILIES[tool], chains.get(chain, ()), policy, chains)
+    where = f"table {name}, chain {chain}"
+    rules, inward = chains.get(chain, ()), chain in _INWARD
+    return Hook(tool, where, _FAMILIES[tool], rules, policy, chains, inward, early=name == "raw")
 
 
 def _rule(line: str, table: _Table, ipsets: IpSets) -> FirewallRule:
@@ -101,7 +112,8 @@ def _rule(line: str, table: _Table, ipsets: IpSets) -> FirewallRule:
         action = RuleAction.GOTO if reader.goto else RuleAction.JUMP
     else:
         action = _TARGETS.get(reader.target, RuleAction.CONTINUE)
-    return FirewallRule(tests, action, reader.target, line[:_TEXT_LIMIT])
+    target = NOTRACK if "--notrack" in reader.words else reader.target
+    return FirewallRule(tests, action, target, line[:_TEXT_LIMIT])
 
 
 class _Words:
@@ -139,7 +151,7 @@ class _Words:
             self._next()
             return None
         if option == "--syn":
-            return Condition(lambda packet: packet.new)
+            return Condition(lambda packet: packet.flags == {"SYN"})
         if option == "--tcp-flags":
             return _tcp_flags(self._next(), self._next())
         if option == "--match-set":
@@ -151,10 +163,15 @@ class _Words:
         return UNKNOWABLE
 
     def _match_set(self, name: str, directions: str) -> Condition:
-        if directions != "dst":
+        if directions not in ("src", "dst"):
             return UNKNOWABLE
-        holds = self.ipsets(name)
-        return Condition(lambda packet: holds(packet.destination), aimed=True)
+        holds, back = self.ipsets(name), directions == "src"
+
+        def holds_it(packet: Packet) -> bool | None:
+            address = packet.source if back else packet.destination
+            return None if address is None else holds(address)
+
+        return Condition(holds_it, aimed=not back, aimed_back=back)
 
 
 def _negate(test: Condition) -> Condition:
@@ -162,15 +179,14 @@ def _negate(test: Condition) -> Condition:
         held = test.holds(packet)
         return None if held is None else not held
 
-    return Condition(holds, test.aimed)
+    return Condition(holds, test.aimed, test.aimed_back)
 
 
 def _tcp_flags(mask: str, expected: str) -> Condition:
-    """A connection begins with SYN alone and goes on with ACK."""
     every = {"FIN", "SYN", "RST", "PSH", "ACK", "URG"}
     looked_at = every if mask == "ALL" else set(mask.split(","))
     wanted = every if expected == "ALL" else set(expected.split(",")) - {"NONE"}
-    return Condition(lambda packet: {"SYN" if packet.new else "ACK"} & looked_at == wanted)
+    return Condition(lambda packet: packet.flags & looked_at == wanted)
 
 
 def _protocol(text: str) -> Condition:
@@ -178,23 +194,44 @@ def _protocol(text: str) -> Condition:
 
 
 def _destination(text: str) -> Condition:
+    return _address(text, lambda packet: packet.destination, back=False)
+
+
+def _source(text: str) -> Condition:
+    return _address(text, lambda packet: packet.source, back=True)
+
+
+def _address(text: str, taken: Callable[[Packet], IPAddress | None], *, back: bool) -> Condition:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return UNKNOWABLE
-    return Condition(lambda packet: packet.destination in network, aimed=network.prefixlen > 0)
+
+    def holds(packet: Packet) -> bool | None:
+        address = taken(packet)
+        return None if address is None and network.prefixlen else address is None or address in network
+
+    some = network.prefixlen > 0
+    return Condition(holds, aimed=some and not back, aimed_back=some and back)
 
 
 def _ports(text: str) -> Condition:
-    ranges = _port_ranges(text)
-    return (
-        Condition(lambda packet: any(packet.port in r for r in ranges), aimed=True) if ranges else UNKNOWABLE
-    )
+    return _one_of(text, lambda packet: packet.destination_port, back=False)
 
 
 def _source_ports(text: str) -> Condition:
+    return _one_of(text, lambda packet: packet.source_port, back=True)
+
+
+def _one_of(text: str, taken: Callable[[Packet], Port], *, back: bool) -> Condition:
     ranges = _port_ranges(text)
-    return Condition(lambda _: any(EPHEMERAL in r for r in ranges)) if ranges else UNKNOWABLE
+    if not ranges:
+        return UNKNOWABLE
+
+    def holds(packet: Packet) -> bool | None:
+        return any_of(taken(packet).within(each.start, each.stop - 1) for each in ranges)
+
+    return Condition(holds, aimed=not back, aimed_back=back)
 
 
 def _port_ranges(text: str) -> list[range]:
@@ -206,12 +243,19 @@ def _port_ranges(text: str) -> list[range]:
 
 def _uid(text: str) -> Condition:
     numbers = _range(text, "-", _user, 2**32 - 1)
-    return Condition(lambda packet: packet.uid in numbers, aimed=True) if numbers is not None else UNKNOWABLE
+    return _owner(numbers, lambda packet: packet.uid)
 
 
 def _gid(text: str) -> Condition:
     numbers = _range(text, "-", int, 2**32 - 1)
-    return Condition(lambda packet: packet.gid in numbers, aimed=True) if numbers is not None else UNKNOWABLE
+    return _owner(numbers, lambda packet: packet.gid)
+
+
+def _owner(numbers: range | None, taken: Callable[[Packet], int]) -> Condition:
+    """What comes back has no owner yet."""
+    if numbers is None:
+        return UNKNOWABLE
+    return Condition(lambda packet: None if packet.reply else taken(packet) in numbers, aimed=True)
 
 
 def _range(text: str, separator: str, read: Callable[[str], int], last: int) -> range | None:
@@ -233,11 +277,13 @@ def _user(text: str) -> int:
 
 def _states(text: str) -> Condition:
     states = text.upper().split(",")
-    return Condition(lambda packet: ("NEW" if packet.new else "ESTABLISHED") in states)
+    return Condition(lambda packet: None if packet.state is None else packet.state.upper() in states)
 
 
-def _device(text: str) -> Condition:
+def _device(text: str, *, inward: bool) -> Condition:
     def holds(packet: Packet) -> bool | None:
+        if packet.reply is not inward:
+            return False  # the kernel compares with no name: it has come in nowhere, or goes out nowhere
         if packet.device is None:
             return False if text == "lo" else None
         return packet.device.startswith(text[:-1]) if text.endswith("+") else packet.device == text
@@ -250,8 +296,12 @@ _OPTIONS: dict[str, Callable[[str], Condition]] = {
     "--protocol": _protocol,
     "-d": _destination,
     "--destination": _destination,
-    "-o": _device,
-    "--out-interface": _device,
+    "-s": _source,
+    "--source": _source,
+    "-o": partial(_device, inward=False),
+    "--out-interface": partial(_device, inward=False),
+    "-i": partial(_device, inward=True),
+    "--in-interface": partial(_device, inward=True),
     "--dport": _ports,
     "--destination-port": _ports,
     "--sport": _source_ports,

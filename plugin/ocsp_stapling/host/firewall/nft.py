@@ -1,4 +1,4 @@
-"""Reads `nft -j list ruleset` (libnftables-json(5)): the chains that outgoing packets pass."""
+"""Reads `nft -j list ruleset` (libnftables-json(5)): the chains that our questions and their replies pass."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ocsp_stapling.host.firewall.nft_match import Elements, condition, only, rule_text
-from ocsp_stapling.host.firewall.ruleset import UNKNOWABLE, Condition, FirewallRule, Hook, RuleAction
+from ocsp_stapling.host.firewall.ruleset import NOTRACK, UNKNOWABLE, Condition, FirewallRule, Hook, RuleAction
 
 TOOL = "nft"
 
-_HOOKS = {"output", "postrouting"}
+_HOOKS = {"output": False, "postrouting": False, "prerouting": True, "input": True}
+"""Whether packets come in there."""
+_TRACKED_FROM = -200
+"""The priority at which the kernel looks to which connection a packet belongs (NF_IP_PRI_CONNTRACK)."""
 _TYPES = {"filter", "route"}
 _FAMILIES = {"ip": "ip", "ip6": "ip6", "inet": "both"}
 _VERDICTS = {action.value: action for action in RuleAction}
@@ -47,11 +50,14 @@ def _hooks(objects: list[tuple[str, dict[str, Any]]], skip: Collection[tuple[str
         family, table_name, name = _key(body, "name")
         if kind != "chain" or (family, table_name) in skip or family not in _FAMILIES:
             continue
-        if str(body.get("hook")) in _HOOKS and str(body.get("type")) in _TYPES:
+        hook = str(body.get("hook"))
+        if hook in _HOOKS and str(body.get("type")) in _TYPES:
             known = {n: tuple(rules) for n, rules in chains.get((family, table_name), {}).items()}
             policy = RuleAction.DROP if body.get("policy") == "drop" else RuleAction.ACCEPT
             where = f"table {family} {table_name}, chain {name}"
-            yield Hook(TOOL, where, _FAMILIES[family], known.get(name, ()), policy, known)
+            early = isinstance(body.get("prio"), int) and body["prio"] < _TRACKED_FROM
+            rules = known.get(name, ())
+            yield Hook(TOOL, where, _FAMILIES[family], rules, policy, known, _HOOKS[hook], early)
 
 
 def _key(body: dict[str, Any], last: str) -> tuple[str, str, str]:
@@ -60,8 +66,8 @@ def _key(body: dict[str, Any], last: str) -> tuple[str, str, str]:
 
 # In a table for both families nft does not print a condition on the family that the way of rejecting implies.
 _REJECTS: dict[Any, Condition] = {
-    "icmp": Condition(lambda packet: packet.destination.version == 4),
-    "icmpv6": Condition(lambda packet: packet.destination.version == 6),
+    "icmp": Condition(lambda packet: packet.responder.version == 4),
+    "icmpv6": Condition(lambda packet: packet.responder.version == 6),
 }
 
 
@@ -115,6 +121,8 @@ def _rules(body: dict[str, Any], sets: Sets) -> Iterator[FirewallRule]:
             yield from _verdict_map(content, body, sets, tuple(tests), text)
         elif kind == "xt" and _xt_target(content):
             yield FirewallRule(tuple(tests), _XT_TARGETS[content["name"]], text=text)
+        elif kind == "notrack":
+            yield FirewallRule(tuple(tests), RuleAction.CONTINUE, NOTRACK, text)
         elif kind in _LIMITS:
             tests.append(UNKNOWABLE)
         elif kind in _VERDICTS:

@@ -7,10 +7,10 @@ import ipaddress
 import operator
 import pwd
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from ocsp_stapling.host.firewall.ruleset import EPHEMERAL, UNKNOWABLE, Condition, IPAddress, Packet
+from ocsp_stapling.host.firewall.ruleset import UNKNOWABLE, Condition, IPAddress, Packet, Port, any_of
 
 Value = Callable[[Packet], Any]
 
@@ -37,45 +37,61 @@ class _Device:
 
 def condition(left: Any, compared: Any, elements: Elements | None) -> Condition:
     """Return the condition that compares `left` (a libnftables-json expression) with `elements`."""
-    value, aimed = _value(*only(left))
+    value, name = _value(*only(left))
     if value is None or elements is None:
         return UNKNOWABLE
-    return Condition(lambda packet: _compare(value(packet), compared, elements), aimed)
+    return Condition(
+        lambda packet: _compare(value(packet), compared, elements), name in _AIMED, name in _AIMED_BACK
+    )
 
 
-def _value(kind: str, field: Any) -> tuple[Value | None, bool]:
-    """The function that takes the looked-at value from a packet, and whether it tells packets like ours apart."""
+def _value(kind: str, field: Any) -> tuple[Value | None, str]:
+    """The function that takes the looked-at value from a packet, and the name of what is looked at."""
     if not isinstance(field, dict):
-        return None, False
+        return None, ""
     if kind == "payload":
         if str(field.get("protocol")) in _OTHER_PROTOCOLS:
-            return (lambda _: _WRONG_HEADER), False
-        return _VALUES.get(f"{field.get('protocol')} {field.get('field')}", (None, False))
-    return _VALUES.get(f"{kind} {field.get('key')}", (None, False))
+            return (lambda _: _WRONG_HEADER), ""
+        name = f"{field.get('protocol')} {field.get('field')}"
+    else:
+        name = f"{kind} {field.get('key')}"
+    return _VALUES.get(name), name
 
 
 def _in_ip(version: int, value: Value) -> Value:
     """The value, if the packet is of that IP version."""
-    return lambda packet: value(packet) if packet.destination.version == version else _WRONG_HEADER
+    return lambda packet: value(packet) if packet.responder.version == version else _WRONG_HEADER
 
 
-_VALUES: dict[str, tuple[Value | None, bool]] = {
-    "tcp dport": (lambda p: p.port, True),
-    "th dport": (lambda p: p.port, True),
-    "tcp sport": (lambda _: EPHEMERAL, False),
-    "th sport": (lambda _: EPHEMERAL, False),
-    "ip daddr": (_in_ip(4, lambda p: p.destination), True),
-    "ip6 daddr": (_in_ip(6, lambda p: p.destination), True),
-    "ip protocol": (_in_ip(4, lambda _: "tcp"), False),
-    "ip6 nexthdr": (_in_ip(6, lambda _: "tcp"), False),
-    "meta l4proto": (lambda _: "tcp", False),
-    "meta nfproto": (lambda p: f"ipv{p.destination.version}", False),
-    "meta protocol": (lambda p: "ip" if p.destination.version == 4 else "ip6", False),
-    "meta skuid": (lambda p: _User(p.uid), True),
-    "meta skgid": (lambda p: _Group(p.gid), True),
-    "meta oifname": (lambda p: _Device(p.device), False),
-    "meta oif": (lambda p: _Device(p.device), False),
-    "ct state": (lambda p: "new" if p.new else "established", False),
+def _outward(value: Value) -> Value:
+    """The value of a packet that leaves: one that comes in has no owner yet, and no way out."""
+    return lambda packet: None if packet.reply else value(packet)
+
+
+_AIMED = {"tcp dport", "th dport", "ip daddr", "ip6 daddr", "meta skuid", "meta skgid"}
+"""What tells questions like ours apart, and below what tells replies."""
+_AIMED_BACK = {"tcp sport", "th sport", "ip saddr", "ip6 saddr"}
+_VALUES: dict[str, Value] = {
+    "tcp dport": lambda p: p.destination_port,
+    "th dport": lambda p: p.destination_port,
+    "tcp sport": lambda p: p.source_port,
+    "th sport": lambda p: p.source_port,
+    "ip daddr": _in_ip(4, lambda p: p.destination),
+    "ip6 daddr": _in_ip(6, lambda p: p.destination),
+    "ip saddr": _in_ip(4, lambda p: p.source),
+    "ip6 saddr": _in_ip(6, lambda p: p.source),
+    "ip protocol": _in_ip(4, lambda _: "tcp"),
+    "ip6 nexthdr": _in_ip(6, lambda _: "tcp"),
+    "meta l4proto": lambda _: "tcp",
+    "meta nfproto": lambda p: f"ipv{p.responder.version}",
+    "meta protocol": lambda p: "ip" if p.responder.version == 4 else "ip6",
+    "meta skuid": _outward(lambda p: _User(p.uid)),
+    "meta skgid": _outward(lambda p: _Group(p.gid)),
+    "meta oifname": _outward(lambda p: _Device(p.device)),
+    "meta oif": _outward(lambda p: _Device(p.device)),
+    "meta iifname": lambda p: _Device(p.device) if p.reply else None,
+    "meta iif": lambda p: _Device(p.device) if p.reply else None,
+    "ct state": lambda p: p.state,
 }
 
 _ORDER: dict[str, Callable[[int, int], bool]] = {
@@ -89,6 +105,8 @@ _ORDER: dict[str, Callable[[int, int], bool]] = {
 def _compare(value: Any, compared: Any, elements: Elements) -> bool | None:
     if value is _WRONG_HEADER:
         return False
+    if value is None:
+        return None
     if compared in ("==", "in"):
         return elements.hold(value)
     if compared == "!=":
@@ -98,6 +116,9 @@ def _compare(value: Any, compared: Any, elements: Elements) -> bool | None:
     ordered = (
         isinstance(value, int) and bound is not None and isinstance(compared, str) and compared in _ORDER
     )
+    if isinstance(value, Port) and bound is not None and compared in _ORDER:
+        ends = {_ORDER[compared](end, bound) for end in value}
+        return ends.pop() if len(ends) == 1 else None
     return _ORDER[compared](value, bound) if ordered and bound is not None else None
 
 
@@ -122,7 +143,7 @@ class Elements:
         """Return whether the value is among them, None if that cannot be known."""
         if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
             return value in self.addresses or self._in_span(value) or (None if self.others else False)
-        return _any(_same(value, other) for other in self.others)
+        return any_of(_same(value, other) for other in self.others)
 
     def _in_span(self, address: IPAddress) -> bool:
         number = int(address)
@@ -172,18 +193,12 @@ def _merged(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return joined
 
 
-def _any(held: Iterable[bool | None]) -> bool | None:
-    unknown = False
-    for one in held:
-        if one:
-            return True
-        unknown = unknown or one is None
-    return None if unknown else False
-
-
 def _same(value: Any, other: Any) -> bool | None:
     kind, content = only(other)
     try:
+        if isinstance(value, Port):
+            low, high = content if kind == "range" else (other, other)
+            return value.within(_number(0, low), _number(0, high))
         if kind == "range":
             low, high = content
             return bool(_number(value, low) <= value <= _number(value, high))

@@ -1,7 +1,7 @@
-"""This server's own firewall: does a rule of it stop Apache's questions to OCSP responders?
+"""This server's own firewall: does a rule of it stop Apache's questions to OCSP responders, or what they answer?
 
 Each firewall's rules are followed for the packets of such a question, from Apache's worker user and from
-root. What is found is evidence, not proof: the verdict belongs to the probe.
+root, and for those that come back. What is found is evidence, not proof: the verdict belongs to the probe.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _ANYWHERE = ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 
 @dataclass(frozen=True)
 class FirewallHint:
-    """One rule that stops our questions.
+    """One rule that stops our questions, or (`replies`) what comes back.
 
     `tool` is nft, iptables, ip6tables or csf; `where` the table and chain or the file; `text` a plain sentence;
     `family` ip, ip6 or both; `only_user` the worker's name if root would get through; `action` drop or reject;
@@ -93,6 +93,7 @@ class FirewallHint:
     action: str
     certain: bool
     destinations: tuple[str, ...]
+    replies: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,12 @@ def read_firewall(
     gathered.iptables("iptables", "iptables-save")
     gathered.iptables("ip6tables", "ip6tables-save")
     gathered.nft()
-    finders: list[Callable[[Packet], tuple[Blocked, ...]]] = [
-        partial(blocks, hook) for hook in gathered.hooks
-    ]
+    finders: list[_Finder] = [partial(blocks, hook) for hook in gathered.hooks]
     if (own := csf.read(csf_folder)) is not None:
         gathered.read.append(csf.TOOL)
-        finders.append(lambda packet: own.blocks(packet.destination))
+        finders.append(lambda packet: () if packet.reply else own.blocks(packet.responder))
     targets = [ipaddress.ip_address(d) for d in (destinations or _ANYWHERE)][:_DESTINATIONS]
-    found = _follow(finders, targets, worker, deadline)
+    found = _follow(finders, gathered.hooks, targets, worker, deadline)
     return FirewallReport(_hints(found, worker), tuple(gathered.read), tuple(gathered.unread))
 
 
@@ -186,10 +185,15 @@ class _Found:
     block: Blocked
     destination: IPAddress
     root_too: bool
+    reply: bool
+
+
+_Finder = Callable[[Packet], tuple[Blocked, ...]]
 
 
 def _follow(
-    finders: list[Callable[[Packet], tuple[Blocked, ...]]],
+    finders: list[_Finder],
+    hooks: list[Hook],
     targets: list[IPAddress],
     worker: str,
     deadline: float,
@@ -200,14 +204,22 @@ def _follow(
     for target in targets:
         if time.monotonic() >= deadline:
             break
-        device = device_of.get(route_to(target).source)
-        stopped = _stopped(finders, Packet(target, uid, gid, device))
-        root_too = not uid or bool(stopped and _stopped(finders, Packet(target, 0, 0, device)))
-        found += [_Found(block, target, root_too) for block in stopped]
+        source = route_to(target).source
+        own = ipaddress.ip_address(source) if source else None
+        first = Packet(target, uid, gid, device_of.get(source), own=own)
+        back = replace(first, reply=True)
+        tracked = not any(hook.may_untrack(packet) for hook in hooks for packet in (first, back))
+        first = replace(first, tracked=tracked)
+        stopped = _stopped(finders, first)
+        root_too = not uid or bool(stopped and _stopped(finders, replace(first, uid=0, gid=0)))
+        found += [_Found(block, target, root_too, reply=False) for block in stopped]
+        if not any(block.certain for block in stopped):
+            came_back = _stopped(finders, replace(back, tracked=tracked))
+            found += [_Found(block, target, root_too=True, reply=True) for block in came_back]
     return found
 
 
-def _stopped(finders: list[Callable[[Packet], tuple[Blocked, ...]]], first: Packet) -> list[Blocked]:
+def _stopped(finders: list[_Finder], first: Packet) -> list[Blocked]:
     """Where the first packet ends; if it gets through, where those after it end."""
     stopped = [block for finder in finders for block in finder(first)]
     return stopped or [block for finder in finders for block in finder(replace(first, new=False))]
@@ -223,9 +235,9 @@ def _account(worker: str) -> tuple[int, int]:
 
 def _hints(found: list[_Found], worker: str) -> tuple[FirewallHint, ...]:
     """One hint per rule, with all addresses it stops; two if root gets through to some of them."""
-    rules: dict[tuple[str, str, str, bool], list[_Found]] = {}
+    rules: dict[tuple[Blocked, bool, bool], list[_Found]] = {}
     for one in found:
-        rules.setdefault((one.block.tool, one.block.where, one.block.text, one.root_too), []).append(one)
+        rules.setdefault((one.block, one.root_too, one.reply), []).append(one)
     hints = [_hint(group, worker) for group in rules.values()]
     return tuple(sorted(hints, key=lambda hint: not hint.certain))
 
@@ -234,21 +246,22 @@ def _hint(group: list[_Found], worker: str) -> FirewallHint:
     block = group[0].block
     versions = {one.destination.version for one in group}
     only_user = None if group[0].root_too else worker
-    certain = any(one.block.certain for one in group)
     return FirewallHint(
         tool=block.tool,
         where=block.where,
-        text=_sentence(block, only_user, certain),
+        text=_sentence(block, only_user, replies=group[0].reply),
         family="both" if len(versions) == 2 else f"ip{'' if versions == {4} else '6'}",
         only_user=only_user,
         action=block.action.value,
-        certain=certain,
+        certain=block.certain,
         destinations=tuple(dict.fromkeys(str(one.destination) for one in group)),
+        replies=group[0].reply,
     )
 
 
-def _sentence(block: Blocked, only_user: str | None, certain: bool) -> str:
+def _sentence(block: Blocked, only_user: str | None, *, replies: bool) -> str:
     verb = {RuleAction.DROP: "drops", RuleAction.REJECT: "rejects"}[block.action]
     whose = f" from user {only_user} (not from root)" if only_user else ""
-    perhaps = "" if certain else "perhaps "
-    return f"{block.tool} {perhaps}{verb} connections{whose} to OCSP responders ({block.where}: {block.text})"
+    perhaps = "" if block.certain else "perhaps "
+    what = "what OCSP responders send back" if replies else f"connections{whose} to OCSP responders"
+    return f"{block.tool} {perhaps}{verb} {what} ({block.where}: {block.text})"

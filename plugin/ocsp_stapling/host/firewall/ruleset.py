@@ -1,4 +1,4 @@
-"""A firewall's outgoing rules in one form, and the way of one packet through them, in three-valued logic.
+"""A firewall's rules in one form, and the way of one packet through them, out or back in, in three-valued logic.
 
 What a rule asks that we cannot know (a mark, a rate, a set we cannot read) is None: neither yes nor no. A block
 behind such a rule is reported as uncertain.
@@ -7,14 +7,16 @@ behind such a rule is reported as uncertain.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import NamedTuple
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 HTTP = 80
-EPHEMERAL = 45_000  # stands for any source port a client gets (ip_local_port_range: 32768 to 60999)
+NOTRACK = "NOTRACK"
+"""The target of rules after which the kernel does not know to which connection a packet belongs."""
 
 _DEPTH = 32
 _STEPS = 100_000  # rules looked at for one packet: far above any real ruleset, below any loop
@@ -22,17 +24,70 @@ _STEPS = 100_000  # rules looked at for one packet: far above any real ruleset, 
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet of a question to a responder: TCP to port 80, from a process.
+    """A packet of a question to a responder: TCP to port 80, from a process; or of what comes back.
 
-    `new`: the first one (SYN); the others belong to an established connection.
+    `new`: the first one (SYN); the others belong to an established connection. A `reply` comes from the responder,
+    the first one (SYN and ACK) with `new`. `tracked`: whether the kernel surely knows the connection.
     """
 
-    destination: IPAddress
+    responder: IPAddress
     uid: int
     gid: int
     device: str | None = None
     new: bool = True
-    port: int = HTTP
+    reply: bool = False
+    own: IPAddress | None = None
+    tracked: bool = True
+
+    @property
+    def source(self) -> IPAddress | None:
+        """The address that it comes from, None if that is one of ours and not known."""
+        return self.responder if self.reply else self.own
+
+    @property
+    def destination(self) -> IPAddress | None:
+        """The address that it goes to, likewise."""
+        return self.own if self.reply else self.responder
+
+    @property
+    def state(self) -> str | None:
+        """What connection tracking takes it for."""
+        if not self.tracked:
+            return None
+        return "new" if self.new and not self.reply else "established"
+
+    @property
+    def flags(self) -> set[str]:
+        """A connection begins with SYN, answered by SYN and ACK, and goes on with ACK."""
+        return {*({"SYN"} if self.new else ()), *({"ACK"} if self.reply or not self.new else ())}
+
+    @property
+    def destination_port(self) -> Port:
+        """The port that it goes to."""
+        return EPHEMERAL if self.reply else _HTTP
+
+    @property
+    def source_port(self) -> Port:
+        """The port that it comes from."""
+        return _HTTP if self.reply else EPHEMERAL
+
+
+class Port(NamedTuple):
+    """A port, or any one of several: of a client's nobody knows which it gets."""
+
+    first: int
+    last: int
+
+    def within(self, low: int, high: int) -> bool | None:
+        """Say whether it is one of these, None if it may be."""
+        if low <= self.first and self.last <= high:
+            return True
+        return False if high < self.first or self.last < low else None
+
+
+_HTTP = Port(HTTP, HTTP)
+EPHEMERAL = Port(32768, 60999)
+"""A client's (the kernel's ip_local_port_range, as it is unless somebody sets it)."""
 
 
 class RuleAction(Enum):
@@ -52,10 +107,24 @@ BLOCKING = (RuleAction.DROP, RuleAction.REJECT)
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition. `aimed`: it names a port, a user or an address, so a match means packets like ours."""
+    """One condition. `aimed`: it names a port, a user or an address, so a match means packets like ours.
+
+    So does one that is `aimed_back` of replies.
+    """
 
     holds: Callable[[Packet], bool | None]
     aimed: bool = False
+    aimed_back: bool = False
+
+
+def any_of(held: Iterable[bool | None]) -> bool | None:
+    """Say whether one of several holds, None if that cannot be known."""
+    unknown = False
+    for one in held:
+        if one:
+            return True
+        unknown = unknown or one is None
+    return None if unknown else False
 
 
 UNKNOWABLE = Condition(lambda _: None)
@@ -78,7 +147,7 @@ class FirewallRule:
             if held is False:
                 return False, False
             unknown = unknown or held is None
-            aimed = aimed or (held is True and test.aimed)
+            aimed = aimed or (held is True and (test.aimed_back if packet.reply else test.aimed))
         return (None if unknown else True), aimed
 
 
@@ -92,10 +161,21 @@ class Hook:
     rules: tuple[FirewallRule, ...]
     policy: RuleAction
     chains: Mapping[str, tuple[FirewallRule, ...]] = field(default_factory=dict)
+    inward: bool = False
+    early: bool = False
+    """Whether packets come by here before the kernel looks to which connection they belong."""
 
-    def sees(self, destination: IPAddress) -> bool:
-        """Whether packets to this destination come by here."""
-        return self.family in ("both", "ip" if destination.version == 4 else "ip6")
+    def sees(self, packet: Packet) -> bool:
+        """Whether this packet comes by here."""
+        version = "ip" if packet.responder.version == 4 else "ip6"
+        return self.family in ("both", version) and self.inward == packet.reply
+
+    def may_untrack(self, packet: Packet) -> bool:
+        """Whether a rule here may keep the kernel from following this packet's connection."""
+        every = (rule for rules in (self.rules, *self.chains.values()) for rule in rules)
+        return self.sees(packet) and any(
+            rule.target == NOTRACK and rule.matches(packet)[0] is not False for rule in every
+        )
 
 
 @dataclass(frozen=True)
@@ -111,8 +191,8 @@ class Blocked:
 
 def blocks(hook: Hook, packet: Packet) -> tuple[Blocked, ...]:
     """Return where this packet is, or may be, dropped or rejected at this hook."""
-    walk = _PacketWalk(hook, packet)
-    if hook.sees(packet.destination) and not walk.chain(hook.rules, sure=True, depth=0):
+    walk = _PacketWalk(hook, replace(packet, tracked=False) if hook.early else packet)
+    if hook.sees(packet) and not walk.chain(hook.rules, sure=True, depth=0):
         walk.end(hook.policy, f"policy {hook.policy.value}", certain=True)
     return tuple(walk.found)
 

@@ -175,6 +175,38 @@ def test_a_rule_on_this_server_is_told_from_a_block_beyond_it(outcome: Outcome, 
     assert (found.cause, found.confidence) == (Cause.LOCAL_FIREWALL, Confidence.HIGH)
 
 
+REPLIES_DROPPED = "nft drops what OCSP responders send back (table inet t, chain in: policy drop)"
+
+
+def test_replies_that_a_rule_of_this_server_drops_are_its_own_doing_with_the_rule_named() -> None:
+    """Of several authorities at once, too: before it is taken for the network."""
+    silent: dict[str, Any] = {"v4": Outcome.CONNECT_TIMEOUT, "replies_blocked_by": (REPLIES_DROPPED,)}
+    found = diagnose(unstapled(responder(**silent), responder("beta", **silent)))
+
+    assert (found.cause, found.confidence, found.action) == (
+        Cause.LOCAL_FIREWALL,
+        Confidence.HIGH,
+        Action.FIX_HERE,
+    )
+    assert any(REPLIES_DROPPED in why for why in found.reasons_for)
+    assert "established" in found.advice
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.REPLY_TIMEOUT, Outcome.HTTP_ERROR])
+def test_who_is_heard_is_not_kept_out_by_a_rule_for_replies(outcome: Outcome) -> None:
+    found = diagnose(unstapled(responder(v4=outcome, replies_blocked_by=(REPLIES_DROPPED,)), FINE))
+
+    assert found.cause is not Cause.LOCAL_FIREWALL
+
+
+def test_a_rule_that_only_may_fit_stands_beside_the_networks_block() -> None:
+    perhaps = "its rules could not be read (nft is not installed)"
+    found = diagnose(unstapled(responder(v4=Outcome.CONNECT_TIMEOUT, perhaps_blocked_by=(perhaps,)), FINE))
+
+    assert found.cause is Cause.NETWORK_BLOCK
+    assert any(perhaps in text for text in found.responders[0].why.reasons_against)
+
+
 def test_a_firewall_rule_does_not_explain_a_wrong_answer() -> None:
     found = diagnose(unstapled(responder(v4=Outcome.STALE, blocked_by=("some rule",)), FINE))
 
