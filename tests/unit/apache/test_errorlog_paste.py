@@ -1049,3 +1049,18 @@ def test_what_others_write_is_said_to_be_theirs(tmp_path: Path, told: str, write
     assert paste.writers == {writer: 1}
     (tmp_path / "paste").write_text(f"{told}\n")
     assert sentence_of(writer, 1, 1) in " ".join(call(str(tmp_path / "paste")).output.split())
+
+
+@pytest.mark.parametrize(
+    "heading", ["## The error `{0}`", 'Since Monday the log says "{0}", all day:', "Why {0}?"]
+)
+def test_what_a_sentence_tells_of_the_lines_below_counts_once(heading: str) -> None:
+    found, _ = read(f"{heading.format(SUMMARY)}\n\n{line(SUMMARY)}\n{line(UNREACHABLE, 5)}\n")
+    assert sorted(entry.code for entry in found) == ["AH01941", "AH01974"]
+
+
+def test_the_text_of_a_program_is_no_line_of_a_log() -> None:
+    found, _ = read(
+        '+ ap_log_error(MARK, APLOGNO(01934) "stapling_check_response: Error Parsing Response!"); - return;'
+    )
+    assert not found

@@ -38,7 +38,7 @@ _BEGINNINGS = b"\n".join(text.partition("%")[0].encode() for rule in RULES.value
 _SENTENCE = 2000  # bytes of a line in which the number must stand
 _TRIES = 12  # places in a sentence at which a message may begin
 _IN_QUOTES = re.compile(rb"[^`|\"]{1,200}(?=[`|\"])")
-_ENDS = re.compile(rb"[`\"').,;:|\s\xe2\xc2]|\Z")
+_ENDS = re.compile(rb"[(\xe3\xef`\"').,;:|\s\xe2\xc2]|\Z")
 _NAMELESS = [rule for rule in RULES.values() if not re.search(r"%[swahn]\Z", rule.formats[0])]
 """Rules whose message can be told from what follows it without a number."""
 _OWN_HEADER = re.compile(
@@ -46,10 +46,10 @@ _OWN_HEADER = re.compile(
 )
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
 _IN_A_PROGRAM = re.compile(
-    rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z"
+    rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z|\bAPLOGNO\("
 )
 _GOES_ON_AS_A_PROGRAM = re.compile(
-    rb"[\"'][ \t]*(?:\)+[;{]?\Z|[;+]|\\n|,\Z)|[\"']?(?:%[{\w]|\(\?|[.(\[][.()\[\]^']{0,5}[*+]|\\[SwHd]|\$\{)"
+    rb"[\"'][ \t]*(?:\)+(?:;|\{?\Z)|[;+]|\\n|,\Z)|[\"']?(?:%[{\w]|\(\?|[.(\[][.()\[\]^']{0,5}[*+]|\\[SwHd]|\$\{)"
 )
 """Where a name should stand, a format or a pattern has a place for one."""
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")

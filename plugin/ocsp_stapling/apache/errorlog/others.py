@@ -33,7 +33,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
     ("Postfix", f"Postfix's: {_OTHER}", rb"(?i:\bpostfix\b)"),
     ("Dovecot", f"Dovecot's: {_OTHER}", rb"(?i:\bdovecot\b)|\b(?:imap|pop3|submission)-login: "),
-    ("Exim", f"Exim's: {_OTHER}", rb"(?i:\bexim4?\b)|\btls_ocsp_file\b"),
+    ("Exim", f"Exim's: {_OTHER}", rb"(?i:\bexim4?\b)|\btls_ocsp_file\b|\bhosts_re(?:quire|quest)_ocsp\b"),
     (
         "lighttpd",
         f"lighttpd's: {_ASIDE}",
@@ -87,7 +87,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "browser",
         "what a browser says",
-        rb"SEC_ERROR_|MOZILLA_PKIX_|\bSSL_ERROR_[A-Z]|NET::ERR_|\bERR_CERT",
+        rb"(?i:SEC_ERROR_|MOZILLA_PKIX_)|\bSSL_ERROR_[A-Z]|NET::ERR_|\bERR_CERT",
     ),
     (
         "Java",

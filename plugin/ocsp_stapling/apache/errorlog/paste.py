@@ -115,21 +115,33 @@ class Paste:
         self._number = 0
         self._raw = self._begun = b""  # the line at hand as it stood there, and that of the pending one
         self._last: list[Entry] = []
+        self._quoted: list[Entry] = []  # by sentences
         self._repeats = MOST // _LEAST  # of lines that are not there
         self._apart = 0  # how many pieces of the pending one stood before an empty line
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
-        """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read."""
+        """Yield what the lines say, each as soon as it is understood; at most MOST bytes are read.
 
+        What only sentences quote comes at the end: most tell what the lines show, and nothing counts twice.
+        """
+        said: set[str] = set()
+        for entry in self._of_lines(readline):
+            said.add(entry.code)
+            self.clients += entry.scope is Scope.CLIENT
+            yield entry
+        for entry in self._quoted:
+            if entry.code not in said:
+                self.clients += entry.scope is Scope.CLIENT
+                yield entry
+
+    def _of_lines(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
         def kept() -> bytes:
             line = readline()
             self.head += line[: max(0, HEAD_BYTES - len(self.head))]
             return line
 
         for number, line in _without_line_numbers(_without_parts(_without_soft_breaks(_lines(kept)))):
-            for entry in self._take_again(line, number):
-                self.clients += entry.scope is Scope.CLIENT
-                yield entry
+            yield from self._take_again(line, number)
         yield from self._settle()
 
     def _take_again(self, raw: bytes, number: int) -> Iterator[Entry]:
@@ -187,9 +199,13 @@ class Paste:
             yield from self._said_or_noted(line, number, self._raw)
 
     def _said_or_noted(self, line: bytes, number: int, raw: bytes) -> Iterator[Entry]:
-        """Yield what a sentence quotes; one that only speaks of stapling is counted."""
+        """Yield what a sentence quotes of a log's line, keep what it quotes else; one that only speaks is counted."""
         if messages := said_within(line, number):
-            yield from messages
+            for entry in messages:
+                if entry.time or entry.pid:
+                    yield entry
+                else:
+                    self._quoted.append(entry)
         elif tail := tail_of_a_message(line, number):
             yield tail
         elif MENTION.search(line):
