@@ -510,6 +510,11 @@ def test_a_number_alone_looks_like_stapling(tmp_path: Path) -> None:
         f'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /x HTTP/1.1" 200 5 "-" "words {SUMMARY}"',
         'match => { "message" => "AH01974: could not connect to OCSP responder \'%{HOSTNAME:responder}\'" }',
         r"failregex = AH01974: could not connect to OCSP responder '([^']+)'",
+        f"next if $line =~ /{SUMMARY}/;",
+        f"sed -i '/{SUMMARY}/d' error_log",
+        f"zgrep -c '{SUMMARY}' error_log*",
+        f':msg, contains, "{SUMMARY}" stop',
+        "AH01941,error,ssl_util_stapling.c,stapling_renew_response: responder error",
         f"warnings.push('{SUMMARY}');",
         f"return fail('{SUMMARY}');",
         f"problems.push(`{SUMMARY}`);",
@@ -728,6 +733,17 @@ def test_the_site_that_a_complaint_at_start_is_about_is_told(tmp_path: Path) -> 
 )
 def test_the_end_of_a_message_is_one_where_no_other_ends_so(told: str, kind: Kind) -> None:
     assert [entry.kind for entry in read(f"{told}\n")[0]] == [kind]
+
+
+def test_a_visitors_referer_speaks_of_nothing() -> None:
+    refused = line("[client 192.0.2.1:5] AH02261: Re-negotiation handshake failed")
+    nothing, paste = read(f"{refused}, referer: https://ocsp.example.com/{SUMMARY}\n")
+    assert (nothing, paste.unclear) == ([], 0)
+
+
+def test_process_and_thread_need_no_brackets() -> None:
+    (found,) = read(f"2026-11-22T03:04:05.123+01:00 [ssl:error] 4711 140 - - {SUMMARY}\n")[0]
+    assert (found.kind, found.time) == (Kind.SUMMARY, "2026-11-22T03:04:05.123+01:00")
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ _CUT = re.compile(
     # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
     rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
-    rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6)[ \t]*){0,6}?)"
+    rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6|(?:-|\d[\d.:]{0,60})(?=[ \t]))[ \t]*){0,6}?)"
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
     # An error text whose number was cut away.
     rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client|could not |failed |error reading ))?"
     rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
-    rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+))?(?P<text>[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
+    rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+))?(?P<text>(?!-|\d)[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
     re.DOTALL,
 )
 _WITHIN = re.compile(
@@ -47,6 +47,9 @@ _OWN_HEADER = re.compile(
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
 _IN_A_PROGRAM = re.compile(
     rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z|\bAPLOGNO\("
+    # A pattern, the words of a search, and what follows a file of a program's text.
+    rb"|(?:\A|[\s'\"~(])/\Z|\b(?:[efz]?grep|sed|awk|rg|findstr|Select-String)\b[^\"'`/]{0,60}[\"'/]{1,2}\Z"
+    rb"|\.[ch][,;|\t:][^()]{0,40}\Z"
 )
 _GOES_ON_AS_A_PROGRAM = re.compile(
     rb"[\"'][ \t]*(?:\)+(?:;|\{?\Z)|[;+]|\\n|,\Z)|[\"']?(?:%[{\w]|\(\?|[.(\[][.()\[\]^']{0,5}[*+]|\\[SwHd]|\$\{)"

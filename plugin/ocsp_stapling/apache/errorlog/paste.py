@@ -208,7 +208,7 @@ class Paste:
                     self._quoted.append(entry)
         elif tail := tail_of_a_message(line, number):
             yield tail
-        elif MENTION.search(line):
+        elif MENTION.search(line.partition(b", referer: ")[0]):
             self.unclear += 1
             if writer := writer_of(line, raw) or (INVENTED if has_another_text(line) else None):
                 self.writers[writer] += 1

@@ -75,6 +75,8 @@ _COLUMNS = re.compile(
     rb"(?:\"?[\w:. /-]{0,40}\"?[\t|;,]){1,8} *\"?(?=AH\d{5}: )"
 )
 """Date, level, module and process in columns of their own, as panels and tables of CSV show them."""
+_IN_A_COMMAND = re.compile(rb"\"[ \t]+[\w~]")
+"""How no cell goes on behind its quotation mark."""
 _LOGFMT = re.compile(
     rb"\w+=(?:(?!\bmodule=(?!\"?ssl\b)).){0,300}?\b(?:msg|message)=\"((?:[^\"\\]|\\.){8,4000})\""
 )
@@ -173,7 +175,7 @@ def _in_columns(line: bytes) -> bytes:
         return found[1]
     line = _CELL_END.sub(b"\t", line)
     columns = _COLUMNS.match(_TAG.sub(b"", line))
-    if columns is None or quotes_strangers(columns[0]):
+    if columns is None or quotes_strangers(columns[0]) or _IN_A_COMMAND.search(line, columns.end()):
         return line
     return (columns["time"] or b"") + b" " + _TAG.sub(b"", line)[columns.end() :]
 
