@@ -11,7 +11,7 @@ import pytest
 from tests.machine import Machine, Shape, why_not_here
 from tests.machine.cpanel import VIEWER
 from tests.machine.whm import Browser, log_in, open_whm
-from tests.on_machine.admin import RESTART, call, switch
+from tests.on_machine.admin import GLOBAL, RESTART, call, switch
 
 pytestmark = pytest.mark.machine
 OTHERS = "a responder of other customers' certificates"
@@ -100,3 +100,22 @@ def test_a_reseller_is_told_the_truth_from_the_stall_to_its_end(machine: Machine
     assert re.search(r"Solved\. Sites waited .*?; over since", guide)
     assert "Nothing needs to be done." in ticket
     assert machine.run("ocsp-stapling", "status").stdout.startswith("Stapling is on")
+
+
+def test_what_root_does_by_hand_shows_on_the_pages_before_anybody_checks_again(machine: Machine) -> None:
+    reseller = log_in(machine, VIEWER)
+    machine.fault("alpha", "hang")
+    machine.run(RESTART, "--hard")
+    call(machine, "check")
+    assert "Visitors are waiting" in seen(reseller)[0]
+    include = machine.path(GLOBAL)
+    include.write_text(f"{include.read_text()}\n<IfModule ssl_module>\n  SSLUseStapling Off\n</IfModule>\n")
+    machine.run(RESTART)
+    overview, guide, ticket = seen(reseller)
+    assert "Stapling is turned off by a line written by hand." in overview
+    assert "Since the last check: Stapling was turned off elsewhere" in overview
+    assert "Visitors are waiting" not in overview
+    assert "Turn stapling off Done" in guide
+    assert "hang, please" not in ticket
+    told = machine.run("ocsp-stapling", "ticket", "--last", "--for", "root").stdout
+    assert "hang, please" not in told

@@ -26,6 +26,7 @@ from ocsp_stapling.change.request import (
     OF_ONE_SITE,
     SHIELD_OFF,
     SHIELD_ON,
+    SITE_ON,
     ChangeRequest,
     already,
 )
@@ -108,6 +109,7 @@ class Plan:
     """What is known beforehand; `warnings` hold its own."""
     shielded: bool = False
     """Whether Apache asks our relay now, so that no authority keeps anybody waiting."""
+    shielded_then: bool = False
 
     @property
     def sites_affected(self) -> int:
@@ -118,6 +120,11 @@ class Plan:
     def acts(self) -> bool:
         """Whether it does anything, so that somebody has to agree to it."""
         return bool(self.changes) or self.ends_shield
+
+    @property
+    def lines_only(self) -> bool:
+        """Whether a site's own lines go and stapling stays off there all the same, as it is off for all."""
+        return self.action == SITE_ON and not self.stapling_then and not self.concerned
 
     @property
     def is_cold_after(self) -> bool:
@@ -173,6 +180,7 @@ class Plan:
             "tag": self.tag,
             "stapling_now": on_off(self.stapling_now),
             "stapling_then": on_off(self.stapling_then),
+            "shielded_then": self.shielded_then,
             "cache_now": self.cache_now,
             "cache_then": self.cache_then,
             "decided_by": self.decided_by.as_json() if self.decided_by else None,
@@ -323,8 +331,7 @@ def _described(
     will = _stapling_then(then, after) | {one.key: False for one in (alone if rebuild else ())}
     leaving, joining = _concerned(now.server, will)
     losing = _losing(now.server, leaving)
-    stays = tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
-    by_hand = _by_hand(then)
+    stays, by_hand = _staying(then), _by_hand(then)
     whom = (site if site.startswith(ACCOUNT) else alone[0].name) if alone else ""
     return Plan(
         action=request.action,
@@ -353,7 +360,13 @@ def _described(
         ends_shield=request.action == SHIELD_OFF and request.shield_port > 0 and not changes,
         others=_others(now, after, will, alone),
         shielded=now.server.shielded,
+        shielded_then=then.shielded,
     )
+
+
+def _staying(then: ServerState) -> tuple[Directive, ...]:
+    """The lines by which sites turn stapling on themselves."""
+    return tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
 
 
 def _concerned(server: ServerState, will: Mapping[Key, bool]) -> tuple[list[Endpoint], list[Endpoint]]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
+from ocsp_stapling.change.request import SHIELD_ON
 from ocsp_stapling.check.diagnosis.handshakes import queue_words
 from ocsp_stapling.check.evidence import is_other
 from ocsp_stapling.check.incident import Incident, words
@@ -144,14 +145,18 @@ class _Ticket:
         changed: str,
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
-        self.open_one, self.passes, self.changed = open_one, passes, changed
+        shielded = incident is not None and incident.relief == SHIELD_ON and incident.off_since is not None
+        self.open_one, self.passes = open_one, passes
+        self.changed = (
+            "" if shielded else changed
+        )  # the shield mends no responder, and the outage's line tells it
         """The incident that is not over, whether the text leads with it or not: what was done about it is told."""
         self.incident, self.restricted = incident, restricted
         self.found: Document = incident.kept if incident and incident.kept else found
         """What the text is about: the incident at its worst, if a check saw it, else this check."""
         failing = [one for one in found["responders"] if not one["ok"]]
         self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
-        self.healed = bool(self.bad) and (not failing or bool(changed))
+        self.healed = bool(self.bad) and (not failing or bool(self.changed))
         """What failed may be, or is, over: it is told as the past."""
         self.good = [one for one in found["responders"] if one["ok"]]
 
@@ -220,7 +225,7 @@ class _Ticket:
         if self.incident is None:
             return harm_words(self.found)
         one = self.incident
-        alone = one.off_since is None and not one.hits_now
+        alone = (one.off_since is None or one.relief == SHIELD_ON) and not one.hits_now
         over = self.healed or alone or one.healed is not None or one.ended is not None
         return "visitors waited or were turned away" if over else HARM["stalling"] + " while stapling is on"
 

@@ -198,6 +198,9 @@ _SINGLE = {"site-off": "off", "site-on": "on"}
 
 
 def _outlook(plan: Plan) -> str:
+    if plan.lines_only:
+        whose = f"The lines that turn stapling off for {called(plan.site)} alone go"
+        return f"{whose}; it stays off there as well, for it is off for all."
     if plan.site:
         what = "changes back" if plan.action == "undo" else f"will be {_SINGLE[plan.action]}"
         stays = f"for all other sites it stays {_on_off(plan.stapling_now)}"

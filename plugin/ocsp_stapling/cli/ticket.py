@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from ocsp_stapling import settings
-from ocsp_stapling.check import result
+from ocsp_stapling.check import result, since
 from ocsp_stapling.check import ticket as writer
 from ocsp_stapling.check.incident import present
 from ocsp_stapling.cli.check import run_check
@@ -35,19 +36,37 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     Once stapling is off it leads with the outage before that, from the record of the incident.
     """
     configured = settings.load()
-    found = result.load_document(configured.state_directory) if last else None
-    if last and found is None:
-        result.require_readable(configured.state_directory)
-        raise Problem("no-check", "There is no last check to write about: leave --last out.")
-    if found is None:
+    changed = ""
+    if last:
+        found, changed = _last(configured)
+    else:
         seconds = max(configured.probe.deadline_seconds, _TRACING_SECONDS)
         found = run_check(configured, seconds, trace=True)
     told = present(configured.state_directory)
     chosen = reader or writer.reader_for(found, told)
-    text = writer.ticket(found, chosen, redact=redact, incident=told, passes=looks_needed(configured))
+    passes = looks_needed(configured)
+    text = writer.ticket(found, chosen, redact=redact, incident=told, passes=passes, changed=changed)
     if as_json:
         facts = {"reader": chosen, "redacted": redact, "checked_at": found["checked_at"], "text": text}
         emit_json("ticket", facts)
     else:
         click.echo(text, nl=False)
     sys.stdout.flush()
+
+
+def _last(configured: settings.Settings) -> tuple[dict[str, Any], str]:
+    """The last check's document, and what was done after it that may have ended what it found. Raises Problem."""
+    directory = configured.state_directory
+    found, check = result.load_document(directory), result.load(directory)
+    if found is None:
+        result.require_readable(directory)
+        raise Problem("no-check", "There is no last check to write about: leave --last out.")
+    if check is None:
+        return found, ""
+    evidence, changed = since.up_to_date(check.evidence, since.recent_operations(directory))
+    if changed is None:
+        evidence, changed = since.switched_elsewhere(evidence)
+    if changed is None:
+        return found, ""
+    now = result.judged(evidence)
+    return now.document(), changed.what if since.interim(changed, evidence, now.diagnosis) else ""

@@ -308,7 +308,8 @@ def _while_off(state: State, seen: Observation) -> Decision:
     state, told = _stall_of_single_sites(state, seen)
     if seen.changed_by_hand:
         sentence = (
-            "somebody edited the lines of this plugin, so the watch does not turn stapling on by itself"
+            "somebody edited the lines of this plugin, or its history could not be written: the watch does not turn "
+            "stapling on by itself"
         )
         return _add(told, _say(state, seen, Topic.HANDS_OFF, "edited", sentence))
     state = forget(state, Topic.HANDS_OFF)
@@ -377,7 +378,8 @@ def _why_not(state: State, seen: Observation) -> Decision:
     """Self-defence was chosen, but somebody's hand was in it, or it is used up."""
     if seen.changed_by_hand:
         sentence = (
-            "somebody edited the lines of this plugin, so the watch does not turn stapling off by itself"
+            "somebody edited the lines of this plugin, or its history could not be written: the watch does not turn "
+            "stapling off by itself"
         )
         return _say(state, seen, Topic.HANDS_OFF, "edited", sentence)
     sentence = "the watch has turned stapling off as often as it may within a day; the next step is yours"

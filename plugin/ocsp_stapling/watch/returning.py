@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocsp_stapling import files
+from ocsp_stapling.apache import managed_block
 from ocsp_stapling.change.journal import NAME as JOURNAL
-from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.change.journal import FileRecord, Journal, Operation
 from ocsp_stapling.change.transaction import DONE
+from ocsp_stapling.check.incident.words import clock
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings
 from ocsp_stapling.text import listed
@@ -24,7 +28,7 @@ class ReturnStanding:
     """How the return stands. `armed` is None where this plugin has not turned stapling off.
 
     `fixed`: the configuration decides, so it cannot be chosen here. `healthy` of `needed` looks of the watch in a
-    row found every responder healthy. `not_before` (seconds since the epoch) is when it may be tried.
+    row found every responder healthy. `not_before` (seconds since the epoch) is when it may be tried; 0: now.
     """
 
     armed: bool | None
@@ -42,13 +46,17 @@ class ReturnStanding:
     def sentence(self) -> str:
         """How it stands, for people."""
         if self.armed is None:
-            return "Stapling was not turned off by this plugin, so there is no return to choose."
+            return "No change in this plugin's history keeps stapling off, so there is no return to choose."
         why = " (watch.return_by_itself in the configuration)" if self.fixed else ""
         if not self.armed:
             return f"Stapling stays off until somebody turns it on{why}."
-        return (
-            f"Stapling turns on by itself once the watch has found all healthy{why}: {self.progress} looks."
+        later = (
+            f"; not before {clock(self.not_before)}, for it was tried a short while ago"
+            if self.not_before
+            else ""
         )
+        told = f"Stapling turns on by itself once the watch has found all healthy{why}: {self.progress} looks"
+        return f"{told}{later}."
 
 
 def standing(settings: Settings, now: float) -> ReturnStanding:
@@ -61,9 +69,9 @@ def standing(settings: Settings, now: float) -> ReturnStanding:
     # A count that is hours old, or from before stapling was turned off, proves nothing about now.
     counts = now - state.last_pass <= GAP_SECONDS and state.last_pass >= (last.finished or last.started)
     armed = bool(last.plan.get("return_when_healthy")) if configured == "ask" else configured == "always"
-    return ReturnStanding(
-        armed, configured != "ask", state.healthy_passes if counts else 0, not_before=state.not_before
-    )
+    healthy = state.healthy_passes if counts else 0
+    later = state.not_before if state.not_before > now else 0.0
+    return ReturnStanding(armed, configured != "ask", healthy, not_before=later)
 
 
 def looks_needed(settings: Settings) -> int:
@@ -100,8 +108,20 @@ def _last_off(directory: Path) -> Operation | None:
         return None
     with Journal(directory) as journal:
         done = journal.operations(limit=200, state=DONE)
-    last = next((one for one in done if not one.site), None)
-    return last if last is not None and last.plan.get("stapling_then") == "off" else None
+        last = next((one for one in done if not one.site), None)
+        if last is None or last.plan.get("stapling_then") != "off" or _taken_out(journal.files(last.id)):
+            return None
+    return last
+
+
+def _taken_out(records: Iterable[FileRecord]) -> bool:
+    """Whether somebody took our lines out by hand since."""
+    with contextlib.suppress(Problem):
+        ours = [one.path for one in records if managed_block.find(one.after or b"")]
+        return bool(ours) and not any(
+            managed_block.find(files.snapshot(each).content or b"") for each in ours
+        )
+    return False
 
 
 def _remembered(directory: Path) -> State:

@@ -84,7 +84,8 @@ def restricted_incident(one: Incident, evidence: Evidence | None) -> Incident | 
     When and how long sites waited is told to whose own were among them; whose certificates it was, who acted, and
     what the check said of it is not.
     """
-    own = {each.url for each in evidence.responders} if evidence else set()
+    every = (*evidence.responders, *evidence.turned_off) if evidence else ()
+    own = {each.url for each in every}
     told = tuple(
         replace(each, sentence=f"{host_of(each.url)} did not answer as it should.")
         if each.url in own
@@ -92,8 +93,7 @@ def restricted_incident(one: Incident, evidence: Evidence | None) -> Incident | 
         for each in one.troubles
     )
     waited = frozenset(map(str, one.kept.get("sites_waiting", ())))
-    every = (site for each in evidence.responders for site in each.sites) if evidence else ()
-    mine = {site.name for site in every}
+    mine = {site.name for each in every for site in each.sites}
     everybodys = bool(one.hits) and (not waited or len(waited) >= KEPT_NAMES or bool(mine & waited))
     if not everybodys and all(each.url == OTHERS for each in told):
         return None

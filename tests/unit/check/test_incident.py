@@ -44,10 +44,12 @@ def change(
     now: str = "",
     state: str = "done",
     site: str = "",
+    shielded_then: bool = False,
     **more: Any,
 ) -> str:
     with Journal(directory, clock=lambda: START + minutes * 60) as journal:
-        plan = {"stapling_then": then, "stapling_now": now, **({"site": site} if site else {})}
+        plan = {"stapling_then": then, "stapling_now": now, "shielded_then": shielded_then}
+        plan |= {"site": site} if site else {}
         made = journal.begin(action, "root", "outage", plan, ())
         journal.finish(made.id, state, {"sentence": "2 sites met.", **more})
     return made.id
@@ -784,3 +786,37 @@ def test_what_stalls_with_stapling_off_is_not_told_as_relieved_by_that(tmp_path:
     look(tmp_path, evidence(DEAD, configuration=BY_HAND), 10)
     (one,) = incidents(tmp_path)
     assert one.off_since is None
+
+
+def test_what_was_done_is_told_in_the_order_in_which_it_was_done(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "site-off", 2, site="a.test", still_waiting_names=["b.test"])
+    change(tmp_path, "off", 4)
+    (one,) = incidents(tmp_path)
+    assert words.relief(one) == (
+        f"Stapling turned off for 1 site alone {at(2, 0)}, 1 site still waited then; "
+        f"stapling turned off {at(4, 0)} by root."
+    )
+
+
+def test_a_ticket_under_the_shield_neither_says_that_visitors_wait_nor_that_the_responder_is_well(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "shield-on", 2, then="on")
+    found = result.load_document(tmp_path)
+    assert found is not None
+    for changed in ("", "The shield was turned on"):
+        text = ticket(found, "ca", incident=present(tmp_path), changed=changed)
+        assert "Subject: your OCSP responder fails, please check" in text
+        assert "Effect:   visitors waited or were turned away\n" in text
+
+
+def test_an_off_that_is_taken_back_under_the_shield_leaves_the_shield_in_the_story(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD), 0)
+    change(tmp_path, "shield-on", 2, then="on", shielded_then=True)
+    change(tmp_path, "off", 4)
+    change(tmp_path, "undo", 6, then="on", shielded_then=True)
+    (one,) = incidents(tmp_path)
+    told = words.sentence(one)
+    assert f"the shield turned on {at(6, 0)} by root; ocsp.alpha.example still fails" in told

@@ -18,15 +18,19 @@ import pytest
 from click.testing import CliRunner
 
 from ocsp_stapling import cli, settings
+from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import gather, result
+from ocsp_stapling.check.evidence import ConfigurationEvidence
 from ocsp_stapling.cli import check as face
 from ocsp_stapling.cli import history, output, status
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.cli.metrics import metrics
 from ocsp_stapling.cli.ticket import ticket
+from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.shield.standing import ShieldEvidence
+from tests.unit.check.diagnosis.made import evidence, responder
 from tests.unit.web import made
 
 
@@ -331,3 +335,22 @@ def test_the_status_says_that_stapling_returns_by_itself(tmp_path: Path, armed: 
         journal.finish(journal.begin("off", "root", "", plan, ()).id, "done", {})
     assert ("healthy 0 of 3 looks" in status._return(shown, "off")) is armed
     assert status._return(shown, "on") == ""
+
+
+def test_a_ticket_about_the_last_check_says_what_was_changed_since(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = tmp_path / "config.toml"
+    written.write_text(f'state_directory = "{tmp_path}"\n')
+    written.chmod(0o600)
+    monkeypatch.setenv(settings.PATH_VARIABLE, str(written))
+    off = ConfigurationEvidence(on=False, origin=Origin.PLUGIN)
+    found = evidence(responder("alpha", Outcome.CONNECT_TIMEOUT), configuration=off)
+    result.store(tmp_path, result.judged(found))
+    assert "Changed:" not in CliRunner().invoke(ticket, ["--last"]).output
+    with Journal(tmp_path) as journal:
+        made = journal.begin("on", "root", "", {"stapling_then": "on", "stapling_now": "off"}, ())
+        journal.finish(made.id, "done", {"sentence": "2 sites tested."})
+    told = CliRunner().invoke(ticket, ["--last"]).output
+    assert "Changed:  Stapling was turned on; what the check before it found may be over by now." in told
+    assert "Check again before this is sent" in told

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ocsp_stapling.change.journal import Journal
+from ocsp_stapling.apache import managed_block
+from ocsp_stapling.change.journal import FileRecord, Journal
+from ocsp_stapling.check.incident.words import clock
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.settings import Settings, WatchSettings
 from ocsp_stapling.watch.memory import Memory
@@ -74,7 +77,7 @@ def test_looks_long_ago_or_before_the_switch_do_not_count(settings: Settings, ag
 def test_where_stapling_was_not_turned_off_here_there_is_nothing_to_choose(settings: Settings) -> None:
     assert standing(settings, NOW).armed is None
     change(settings, "on")
-    with pytest.raises(Problem, match="not turned off by this plugin"):
+    with pytest.raises(Problem, match="No change in this plugin's history keeps stapling off"):
         choose(settings, armed=True, who="anna")
 
 
@@ -86,3 +89,29 @@ def test_what_is_configured_holds(settings: Settings, configured: str, armed: bo
     choose(fixed, armed=armed, who="anna")
     with pytest.raises(Problem, match="return_by_itself"):
         choose(fixed, armed=not armed, who="anna")
+
+
+def test_a_return_that_is_put_off_says_until_when(settings: Settings) -> None:
+    change(settings, "off")
+    choose(settings, armed=True, who="anna")
+    for later, told in (
+        (600.0, f"3 of 3 looks; not before {clock(NOW + 600)}, for"),
+        (-1.0, "3 of 3 looks."),
+    ):
+        with Memory(settings.state_directory) as memory:
+            state = State(last_pass=NOW - 60, healthy_passes=3, not_before=NOW + later)
+            memory.remember(REMEMBERED, state.as_json())
+        assert told in standing(settings, NOW).sentence
+
+
+def test_of_lines_that_were_taken_out_by_hand_no_return_is_promised(settings: Settings) -> None:
+    include = settings.state_directory / "include.conf"
+    block = managed_block.apply(b"", managed_block.off_block("root", "", datetime.fromtimestamp(NOW, UTC)))
+    include.write_bytes(block)
+    with Journal(settings.state_directory, clock=lambda: NOW - 60) as journal:
+        plan = {"stapling_then": "off", "return_when_healthy": True}
+        made = journal.begin("off", "root", "", plan, [FileRecord(include, b"", block)])
+        journal.finish(made.id, "done", {})
+    assert standing(settings, NOW).armed is True
+    include.write_bytes(b"")
+    assert standing(settings, NOW).armed is None

@@ -293,7 +293,8 @@ def _after_change(now: Incident, operation: Operation, at: float) -> Incident:
         now = _relieved(now, at)
     if operation.site:
         return _after_single(now, operation, operation.site, at)
-    shielded = operation.action == SHIELD_ON
+    again = operation.plan.get("shielded_then") is True and now.healed is None
+    shielded = operation.action == SHIELD_ON or again
     if operation.plan.get("stapling_then") == "off" or shielded:
         if not operation.result.get("still_waiting_names"):
             now = _relieved(now, at)

@@ -14,7 +14,7 @@ from ocsp_stapling.text import capital, counted, when
 
 _SIGNS = {
     "log": "the error log",
-    "check": "a check by an administrator",
+    "check": "a check that an administrator made",
     "page": "a check on the page",
     "watch": "the watch",
     "change": "the administrator who made a change then",

@@ -31,7 +31,7 @@ def sentence(one: Incident, passes: int = 0, *, named: bool = True) -> str:
 
     Not `named`: without who turned stapling off.
     """
-    parts = [_visitors(one), _logged(one), switched(one, named), singly(one), _since_then(one, passes)]
+    parts = [_visitors(one), _logged(one), *_reliefs(one, named), _since_then(one, passes)]
     told = "; ".join(filter(None, parts))
     return capital(told)
 
@@ -149,7 +149,14 @@ def singles(one: Incident) -> tuple[str, ...]:
 
 def relief(one: Incident, *, named: bool = True) -> str:
     """Return what ended the waiting of visitors, and when; "" if nothing was done."""
-    return capital("; ".join(filter(None, (switched(one, named), singly(one)))))
+    return capital("; ".join(filter(None, _reliefs(one, named))))
+
+
+def _reliefs(one: Incident, named: bool) -> tuple[str, str]:
+    """What was done for all and for some, in the order in which it was done."""
+    every, some = switched(one, named), singly(one)
+    first = one.off_since or (one.was_off.began if one.was_off else 0.0)
+    return (some, every) if one.singles and one.singles[-1].at < first else (every, some)
 
 
 def _since_then(one: Incident, passes: int) -> str:

@@ -15,6 +15,7 @@ from ocsp_stapling.check.diagnosis import Cause, Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
 from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence
 from ocsp_stapling.check.incident import Incident, words
+from ocsp_stapling.check.since import Changed
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.watch.outbox import post
 from ocsp_stapling.watch.returning import choose, looks_needed, standing
@@ -79,14 +80,19 @@ def show() -> str:
             "handshakes": _handshakes(seen.evidence),
             "shield": shield.card(offered=seen.diagnosis.cause not in _NO_SHIELD) if operator else None,
             "returning": standing(services().settings, time.time())
-            if operator and seen.returns is not None
+            if operator and seen.returns is not None and seen.evidence.configuration.on is False
             else None,
             "tiles": [
                 _aged(tile, seen)
-                for tile in _tiles(seen.evidence, seen.diagnosis, operator, seen.changed is not None)
+                for tile in _tiles(seen.evidence, seen.diagnosis, operator, _ours(seen.changed))
             ],
         }
     return render_template("overview.html", **values)
+
+
+def _ours(changed: Changed | None) -> bool:
+    """Whether what was changed after the last check was changed through this plugin, and its history tells of it."""
+    return changed is not None and bool(changed.identity)
 
 
 def _strict(evidence: Evidence, diagnosis: Diagnosis) -> tuple[str, ...]:
