@@ -341,7 +341,7 @@ def _print_notes(found: Summary) -> None:
         told = "that could be about client certificates as well, where Apache checks those."
         say(f"Probably stapling: {what} {told}", gap=True)
     if found.undated:
-        say(f"Without a whole date in the log: {counted(found.undated, 'failure')}.", gap=True)
+        say(f"No date could be read for {counted(found.undated, 'failure')}.", gap=True)
 
 
 def _some(sites: Sequence[str]) -> str:

@@ -146,6 +146,13 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "in a panel's table": lambda text: f"<td>03:04:05</td><td>ssl:error</td><td>{text[text.index('AH0') :]}</td>",
     "as cat -v shows it": lambda text: f"{text.replace(chr(39), 'M-bM-^@M-^X')}^M$",
     "a field of journald's": lambda text: f"_PID=7\n    MESSAGE={text}\n    _HOSTNAME=web1",
+    "of JSON with blanks": lambda text: f'{{ "time": "03:04:05", "message": {json.dumps(text)} }}',
+    "its number in a field of its own": lambda text: json.dumps(
+        {"module": "ssl", "errorcode": text[text.index("AH") :][:7], "message": text[text.index("AH") + 9 :]}
+    ),
+    "in a panel's columns with commas": lambda text: (
+        f"Nov 22, 2026 @ 03:04:05.123\tweb1\terror\t{text[text.index('AH0') :]}"
+    ),
     "in signs as wide as Chinese ones": lambda text: text.translate({ord(c): ord(c) + 0xFEE0 for c in "[]:()"}),
     "with garbled quotes": lambda text: text.replace("'", "\u00e2\u20ac\u2122"),
     "its number misread": lambda text: text.replace("AH0", "AH O"),
@@ -162,6 +169,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
 
 NUMBER_FIRST = (
     *("without its header", "behind words", "behind a date without brackets"),
+    *("its number in a field of its own", "in a panel's columns with commas"),
     *("of logfmt", "in a panel's columns", "in a panel's table", "subject of a mail"),
 )
 
@@ -263,6 +271,7 @@ SENTENCES_WITH_A_MESSAGE = (
     f"\u65e5\u5fd7\uff1a{line(SUMMARY)}\uff0c\u8bf7\u95ee",
     "AH01941:stapling_renew_response: responder error",
     "AH01941 stapling_renew_response responder error",
+    "AH01941 - stapling_renew_response - responder error",
     "ah01941: stapling_renew_response: responder error",
     "Stapling_renew_response: responder error",
     "It says `stapling_renew_response: responder error`",
@@ -1020,6 +1029,8 @@ WRITTEN_BY_OTHERS = {
     "[ssl:info] [pid 7] SSL Library Error: error:27:OCSP routines:OCSP_check_validity:status expired": "openssl",
     "[Sun Nov 22 03:04:05.1 2026] [:error] [pid 7] [client 192.0.2.1:5] ModSecurity: OCSP at ARGS:q": "other modules",
     "[Sun Nov 22 03:04:05.1 2026] [php7:warn] [pid 7] PHP Warning: no OCSP responder": "other modules",
+    "[Sun Nov 22 03:04:05 2026] [error] [client 192.0.2.1] File does not exist: /srv/ocsp": "other modules",
+    "[Sun Nov 22 03:04:05.1 2026] [core:error] [pid 7] [client 192.0.2.1:5] AH00126: no OCSP": "other modules",
     '192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /ocsp-stapling HTTP/1.1" 200 5 "-" "x"': "other modules",
     "AH00526: Syntax error\nSSLStaplingCache cannot occur within <VirtualHost> section": "configuration",
     "OCSP response: no response sent": "openssl",

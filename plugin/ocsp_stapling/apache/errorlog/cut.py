@@ -21,7 +21,8 @@ _CUT = re.compile(
     # An error text whose number was cut away.
     rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client|could not |failed |error reading ))?"
     rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
-    rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+))?(?P<text>(?!-|\d)[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
+    rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+(?:- )?))?"
+    rb"(?P<text>(?!-|\d)[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",
     re.DOTALL,
 )
 _WITHIN = re.compile(
@@ -266,7 +267,7 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
         if text == "'":
             return quote
         spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
-        return spaced.replace(b"_", b"[_ ]?").replace(b":", b":?")  # Markdown takes _ for italics
+        return spaced.replace(b"_", b"[_ ]?").replace(b":", rb"(?::| -)?")  # Markdown takes _ for italics
 
     end = rb"[ .]*\Z" if whole else rb"(?!\w)"
     return tuple(

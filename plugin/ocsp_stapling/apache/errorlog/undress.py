@@ -72,7 +72,7 @@ _CELL = rb"(?:\"[^\"\[\]]{0,100}\"|[^\",;\t\[\]]{0,60})"
 _CELLS = re.compile(_CELL + rb"(?:[,;\t]" + _CELL + rb"){0,8}[,;\t]\"?(?=\[)")
 _COLUMNS = re.compile(
     rb"(?:[|\"]? ?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,12}?|\[[A-Z][a-z]{2} [\w :.]{15,30}\]))?"
-    rb"(?:\"?[\w:. /-]{0,40}\"?[\t|;,]){1,8} *\"?(?=AH\d{5}: )"
+    rb"(?:\"?[\w:. /@-]{0,40}\"?[\t|;,]){1,8} *\"?(?=AH\d{5}: )"
 )
 """Date, level, module and process in columns of their own, as panels and tables of CSV show them."""
 _IN_A_COMMAND = re.compile(rb"\"[ \t]+[\w~]")
@@ -102,6 +102,9 @@ _MESSAGES = (
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
+_OBJECT = re.compile(rb"\{[ \t]{0,8}\"")
+_NEXT_OBJECT = re.compile(r"\{[ \t]{0,8}\"")
+_CODE = re.compile(r"AH\d{5}")
 _JSON = json.JSONDecoder()
 _LONE = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")  # halves of a character that JSON can name alone
 _DEEPEST = 3
@@ -130,8 +133,9 @@ _STRANGERS = re.compile(
 def bare(raw: bytes) -> bytes:
     """Return a line without what stands around it."""
     line = raw[: 2 * MAX_LINE]
-    before, _, _ = line.partition(b'{"')
-    if len(before) < len(line) and not (MODULE.search(before) or quotes_strangers(before)):
+    begun = _OBJECT.search(line)
+    before = line[: begun.start()] if begun else line
+    if begun and not (MODULE.search(before) or quotes_strangers(before)):
         line = _message_of(line, len(before))
     line = _VISIBLE.sub(_from_visible, _ANSI.sub(b"", line)) if b"M-" in line else _ANSI.sub(b"", line)
     if not line.isascii():
@@ -230,17 +234,18 @@ def _message_of(line: bytes, at: int) -> bytes:
     whole, texts = line.decode("utf-8", "surrogateescape"), []
     at = len(line[:at].decode("utf-8", "surrogateescape"))
     with suppress(ValueError, RecursionError):
-        while at >= 0:
-            found, end = _JSON.raw_decode(whole, at)
+        while begun := _NEXT_OBJECT.search(whole, at):
+            found, at = _JSON.raw_decode(whole, begun.start())
             texts += [_dated(found)]
-            at = whole.find('{"', end)
     said = [text for text in texts if text]
     return _LONE.sub("?", "\n".join(said)).encode("utf-8", "surrogateescape").strip() if said else line
 
 
-def _dated(found: Any) -> str | None:
-    """Return the line that an object holds, with the object's own time where it tells none."""
+def _dated(found: dict[str, Any]) -> str | None:
+    """Return the line that an object holds, with the object's own number and time where it tells none."""
     text = _text_of(found, _DEEPEST)
+    code = next((one for one in found.values() if isinstance(one, str) and _CODE.fullmatch(one)), "")
+    text = f"{code}: {text}" if text and code not in text else text
     times = (
         (found.get(name) for name in _TIMES)
         if text and not HEADER.match(text.encode(errors="replace"))
