@@ -71,6 +71,24 @@ def test_no_site_is_called_quick_that_was_not_met(machine: Machine) -> None:
     assert not any("quick" in text for text in (found["sentence"], *found["for"], *found["against"]))
 
 
+def test_where_each_site_is_off_by_a_line_of_its_own_the_lines_are_named(
+    start_machine: Callable[[Shape], Machine],
+) -> None:
+    machine = small(start_machine)
+    (plan,) = machine.sites
+    file = f"/etc/apache2/conf.d/userdata/ssl/2_4/{plan.user}/{plan.name}/own.conf"
+    machine.path(file).parent.mkdir(parents=True)
+    machine.path(file).write_text("# not for this one\nSSLUseStapling Off\n")
+    machine.run(REBUILD)
+    restart(machine)
+
+    found = check(machine)
+
+    assert seen(found) == ("not-applicable", "none", "nothing")
+    assert any(text == f"Turned off by {file}:2: {plan.name}." for text in found["for"])
+    assert [(one["file"], one["line"]) for one in found["configuration"]["own_off"]] == [(file, 2)]
+
+
 def test_how_far_ocsp_has_retired_is_said_by_check_and_sites_without_an_alarm(machine: Machine) -> None:
     for plan in machine.sites:
         if plan.ocsp_url and plan.name != STRICT:

@@ -190,7 +190,7 @@ class AuthorityEvidence:
 
 @dataclass(frozen=True)
 class OwnSwitch:
-    """A site's own `SSLUseStapling On`; with `userdata` it stands in an include that `off --overrides` can follow."""
+    """A site's own `SSLUseStapling`; with `userdata` it stands in an include that the plugin can follow."""
 
     site: str
     where: str
@@ -221,6 +221,8 @@ class ConfigurationEvidence:
     """An SSLStaplingResponderTimeout of 0 seconds."""
     own_on: tuple[OwnSwitch, ...] = ()
     """Sites that turn stapling on by a line of their own, whatever the server level says."""
+    own_off: tuple[OwnSwitch, ...] = ()
+    """Sites that would staple, and turn it off likewise."""
     refused: str = ""
     """httpd's own words if it does not accept its configuration as the files are now."""
     refused_at: str = ""

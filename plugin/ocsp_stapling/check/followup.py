@@ -75,14 +75,13 @@ def told_apart(subject: Subject, found: ResponderFinding, answers: Answers) -> l
     """Return the subject without the certificates that alone are answered wrongly, and each of these by itself."""
     bad = [(single, one) for single, one in answers if one.outcome in OF_ONE_CERTIFICATE]
     good = [one for _, one in answers if one.outcome.is_good]
-    if found.outcome in OF_ONE_CERTIFICATE:
-        if not good or subject.asked is None:
-            return [(subject, found)]  # it answers so about all of them
-        bad, found = [(subject.asked, found), *bad], good[0]
-    if not bad:
-        return [(subject, found)]
+    if found.outcome in OF_ONE_CERTIFICATE and subject.asked is not None:
+        bad, found = [(subject.asked, found), *bad], (good or [found])[0]
     guilty = {site for single, _ in bad for site in single.sites}
     rest = tuple(site for site in subject.sites if site not in guilty)
+    revoked = not rest and len(bad) > 1 and all(one.outcome is Outcome.REVOKED for _, one in bad)
+    if not bad or not (found.outcome.is_good or revoked):
+        return [(subject, found)]  # or it answers so about all of them
     whole = [(replace(subject, sites=rest), found)] if rest else []
     return [*whole, *((_alone(subject, single), one) for single, one in bad)]
 

@@ -21,7 +21,7 @@ from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall
 from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameCheck
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
-from ocsp_stapling.ocsp.finding import ResponderFinding
+from ocsp_stapling.ocsp.finding import HTTP, ResponderFinding
 from ocsp_stapling.ocsp.guard import refusal
 from ocsp_stapling.ocsp.responder import Target
 from ocsp_stapling.run import run
@@ -36,7 +36,6 @@ _TRACERS = (
 _TRACE_BYTES = 8192
 _UNCONNECTED_LOOKED_AT = 48
 _CONTROLS = 2
-_HTTP = 80
 _PUBLIC_ADDRESSES = 4
 _MARGIN_SECONDS = 0.05
 
@@ -143,7 +142,7 @@ def connected(findings: Sequence[ResponderFinding]) -> frozenset[str]:
         (each.family, each.address)
         for one in findings
         for each in one.addresses
-        if each.tcp_ms is not None and one.port in (_HTTP, None)
+        if each.tcp_ms is not None and one.port in (HTTP, None)
     ]
     families = {family for family, _ in found}
     return frozenset(

@@ -228,6 +228,7 @@ def _configuration(one: ConfigurationEvidence) -> dict[str, Any]:
         "origin": one.origin.value,
         "decided_by": {**_place(one.where), "text": one.line} if one.where else None,
         "still_on": list(one.still_on),
+        "own_off": [{"site": each.site, **_place(each.where)} for each in one.own_off],
         "off_since": one.off_since.isoformat() if one.off_since else None,
         "off_by": one.off_by or None,
         "reason": one.reason or None,

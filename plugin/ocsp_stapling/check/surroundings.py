@@ -173,17 +173,22 @@ def read_configuration(server: ServerState, refused: str = "") -> ConfigurationE
         no_patience=_steering(server.tree.last("SSLStaplingResponderTimeout"))
         if state.responder_timeout == 0
         else None,
-        own_on=tuple(
-            OwnSwitch(one.name, _where(one.override, server), one.override_directory is not None)
-            for one in server.endpoints
-            if one.override and one.stapling and one.can_staple
-        ),
+        own_on=_own(server, on=True),
+        own_off=_own(server, on=False),
         refused=refused,
         refused_at=_named_by(refused, server),
         has_cache=state.cache is not None,
         cache=_steering(state.cache),
         cache_places=state.cache_places,
         stapled_certificates=server.asking_count,
+    )
+
+
+def _own(server: ServerState, *, on: bool) -> tuple[OwnSwitch, ...]:
+    return tuple(
+        OwnSwitch(one.name, _where(one.override, server), one.override_directory is not None)
+        for one in server.endpoints
+        if one.override and one.stapling is on and one.can_staple
     )
 
 

@@ -70,6 +70,15 @@ def test_what_it_answers_about_all_is_told_of_all() -> None:
     assert told_apart(SUBJECT, bad, [(SECOND, bad), (THIRD, bad)]) == [(SUBJECT, bad)]
 
 
+def test_of_certificates_that_are_all_revoked_each_is_told_by_itself() -> None:
+    every = replace(SUBJECT, sites=(*FIRST.sites, *SECOND.sites, *THIRD.sites))
+    bad = finding(Outcome.REVOKED)
+    found = told_apart(every, bad, [(SECOND, bad), (THIRD, bad)])
+    assert names(found) == [((name,), Outcome.REVOKED, True) for name in ("a.test", "b.test", "c.test")]
+    # One that was not asked about may be good.
+    assert told_apart(SUBJECT, bad, [(SECOND, bad), (THIRD, bad)]) == [(SUBJECT, bad)]
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REPLY_TIMEOUT, Outcome.DEADLINE, Outcome.RESET])
 def test_that_a_further_question_was_not_answered_says_nothing_of_that_certificate(outcome: Outcome) -> None:
     good = finding(Outcome.OK)

@@ -21,7 +21,7 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import Plan, make
 from ocsp_stapling.check import result
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, OwnSwitch
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.door import Door
@@ -636,6 +636,18 @@ def test_without_a_shield_the_card_offers_one_and_a_viewer_sees_none(showing: Sh
     app = showing(made.healthy())
     assert "?p=plan/shield-on" in text_of(app, "")
     assert "ost-shield" not in text_of(app, "", VIEWER)
+
+
+@pytest.mark.usefixtures("own_only")
+def test_sites_that_are_off_alone_are_said_beside_how_stapling_stands(showing: Shown) -> None:
+    several = tuple(OwnSwitch(f"alone{number}.example", f"/x.conf:{number}", True) for number in range(7))
+    healthy = made.healthy()
+    shown = replace(healthy, configuration=replace(healthy.configuration, own_off=several))
+    told = text_of(showing(shown), "")
+    assert "Off for 7 sites alone: alone0.example, " in told
+    assert "Stapling on" in told
+    assert "/x.conf" not in text_of(showing(shown), "", VIEWER)
+    assert "alone0.example" not in text_of(showing(shown), "", VIEWER)
 
 
 def test_the_tabs_are_six_and_pages_behind_them_have_a_row_of_their_own(showing: Shown) -> None:

@@ -65,7 +65,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
 def _responder(one: ResponderEvidence, why: Explanation, shared: bool) -> ResponderDiagnosis:
     sites = tuple(site.name for site in one.sites)
     strict = tuple(site.name for site in one.sites if site.must_staple)
-    return ResponderDiagnosis(one.url, one.authority, one.issuer, why, sites, strict, shared)
+    return ResponderDiagnosis(one.url, one.authority, one.issuer, why, sites, strict, shared, one.serial)
 
 
 # --- what it is ------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ def _effect(
     if severity is Severity.STALLING:
         return "Visitors are turned away."
     if leading.cause is Cause.CERTIFICATE_REVOKED:
-        return "Browsers refuse it."
+        return f"Browsers refuse {'them' if len(alike) > 1 else 'it'}."
     if not measured.judged:
         return "Whether visitors wait could not be measured."
     if _errors_handed_on(measured, leading):

@@ -10,6 +10,7 @@ from ocsp_stapling.check.diagnosis.advice import Action
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, Explanation
 from ocsp_stapling.text import counted, host_of, listed
 
+_OF_ONE_CERTIFICATE = (Cause.CERTIFICATE_REVOKED, Cause.CA_BAD_ANSWER)
 _BOTH = 2
 
 
@@ -34,6 +35,8 @@ class ResponderDiagnosis:
     must_staple: tuple[str, ...]
     shared: bool = False
     """Whether other certificates name it too, and are told of by themselves: it answers otherwise about them."""
+    serial: str = ""
+    """Of the one certificate that this is about, "" if it is about several."""
 
     @property
     def cause(self) -> Cause:
@@ -64,15 +67,42 @@ def besides(
     alike = [
         one for one in broken if one.url == leading.url and one.cause is leading.cause and one != leading
     ]
-    names = [name for one in alike for name in one.sites]
+    names = [_certificate(one) for one in alike]
     too = f" The same holds for the certificate{'s'[: len(names) > 1]} of {listed(names)}." if names else ""
-    hosts = [host for one in broken if (host := host_of(one.url)) != host_of(leading.url)]
-    if not hosts:
+    others = [
+        one
+        for one in broken
+        if one not in (leading, *alike) and (host_of(one.url) != host_of(leading.url) or _of_one(one))
+    ]
+    if not others:
         return too, ""
-    number = _all_or_some(len(set(hosts)) + 1, len({host_of(one.url) for one in found}))
+    named, number = listed([_called(one) for one in others]), _how_many([leading, *others], found)
     if all(one.cause is leading.cause for one in broken):
-        return f"{too} The same holds for {listed(hosts)}: {number}.", ""
-    return too, f" There is trouble with {listed(hosts)}, too: {number}."
+        return f"{too} The same holds for {named}{number}.", ""
+    return too, f" There is trouble with {named}, too{number}."
+
+
+def _how_many(broken: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]) -> str:
+    """How many of all responders that makes; who is wrong about a single certificate is not failing."""
+    if any(map(_of_one, broken)):
+        return ""
+    number = _all_or_some(len({host_of(one.url) for one in broken}), len({host_of(one.url) for one in found}))
+    return f": {number}"
+
+
+def _of_one(one: ResponderDiagnosis) -> bool:
+    """Whether what is wrong is said of this certificate alone."""
+    return bool(one.serial and one.sites) and one.cause in _OF_ONE_CERTIFICATE
+
+
+def _called(one: ResponderDiagnosis) -> str:
+    host = host_of(one.url)
+    return f"{host} about the certificate of {_certificate(one)}" if _of_one(one) else host
+
+
+def _certificate(one: ResponderDiagnosis) -> str:
+    """Whose it is, and its serial number where it is a single one."""
+    return f"{listed(one.sites)} (serial {one.serial})" if one.serial else listed(one.sites)
 
 
 def _all_or_some(failing: int, every: int) -> str:

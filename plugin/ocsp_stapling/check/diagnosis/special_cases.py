@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ocsp_stapling.apache.stapling import Origin
@@ -14,9 +14,10 @@ from ocsp_stapling.check.diagnosis.handshakes import Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, ResponderDiagnosis, Severity
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, HostEvidence, Site
 from ocsp_stapling.host.listeners import Server
-from ocsp_stapling.text import capital, listed, once, uncapital, when
+from ocsp_stapling.text import capital, counted, listed, once, uncapital, when
 
 _NAMED = 3
+_LINES_NAMED = 5
 _NO_CACHE = "startup-fatal-no-cache"
 """The error log's word for it (AH01958): the one way in which stapling keeps Apache from starting."""
 
@@ -260,7 +261,32 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
             Cause.NOT_APPLICABLE, Severity.STALLING, Confidence.HIGH, Action.FIX_HERE, sentence, advice
         )
     advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
-    return Diagnosis(Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
+    why: tuple[str, ...] = ()
+    if evidence.turned_off:
+        advice, why = _back_on(evidence.configuration), tuple(_off_at(evidence.configuration))
+    return Diagnosis(
+        Cause.NOT_APPLICABLE, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice, why
+    )
+
+
+def _off_at(configuration: ConfigurationEvidence) -> Iterator[str]:
+    """Which lines turn single sites off: the first few, each with its sites."""
+    sites: dict[str, list[str]] = {}
+    for one in configuration.own_off:
+        sites.setdefault(one.where, []).append(one.site)
+    for where, names in list(sites.items())[:_LINES_NAMED]:
+        yield f"Turned off by {where}: {listed(names)}."
+    if (left := len(sites) - _LINES_NAMED) > 0:
+        yield f"And by {counted(left, 'more line')}."
+
+
+def _back_on(configuration: ConfigurationEvidence) -> str:
+    told = "Nothing needs to be done while it is meant so."
+    if not configuration.own_off:
+        return told
+    lines = "that line" if len({one.where for one in configuration.own_off}) == 1 else "these lines"
+    command = _turning_on([one.site for one in configuration.own_off])
+    return f"{told} To have staples again, take {lines} out; where this plugin wrote it: {command}."
 
 
 def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:

@@ -203,6 +203,9 @@ def _configuration(evidence: Evidence, changed: bool) -> Tile:
     lines = ["Changed through this plugin after the last check." if changed else decided(found.origin)]
     if found.still_on:
         lines.append(f"These sites keep it on themselves: {listed(found.still_on)}.")
+    if found.own_off and on:
+        names = listed([one.site for one in found.own_off])
+        lines.append(f"Off for {counted(len(found.own_off), 'site')} alone: {names}.")
     more = "Every line that takes part"
     return Tile(
         "Configuration",

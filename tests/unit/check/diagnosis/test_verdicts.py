@@ -192,6 +192,14 @@ MADE: dict[str, Evidence] = {
     ),
     "a revocation": unstapled(responder(v4=Outcome.REVOKED), FINE),
     "two certificates of many revoked": evidence(*of_several(Outcome.REVOKED, Outcome.REVOKED)),
+    "five certificates of many revoked": evidence(*of_several(*[Outcome.REVOKED] * 5)),
+    "one certificate of many revoked, another unknown": evidence(
+        *of_several(Outcome.REVOKED, Outcome.UNKNOWN)
+    ),
+    "one certificate of many revoked, and one of another authority": evidence(
+        *of_several(Outcome.REVOKED),
+        replace(responder(v4=Outcome.REVOKED, serial="B0"), sites=(Site("b.example"),)),
+    ),
     "one certificate of many unknown": evidence(*of_several(Outcome.UNKNOWN)),
     "nobody was met": evidence(responder(v4=REFUSED), handshakes=()),
     "no staples": unstapled(responder(v4=REFUSED), FINE),
@@ -294,6 +302,15 @@ MADE: dict[str, Evidence] = {
         turned_off=(responder("gamma", sites=5),),
     ),
     "a site that must staple does not, and nobody knows": evidence(FINE, strict_off=STRICT_OFF),
+    "each site is off by a line of its own": evidence(
+        turned_off=(responder("gamma", sites=2),),
+        configuration=ConfigurationEvidence(
+            own_off=(
+                *(OwnSwitch(f"gamma{n}.example", "/userdata/a.conf:2", True) for n in range(2)),
+                *(OwnSwitch(f"beta{n}.example", f"/userdata/b{n}.conf:1", True) for n in range(5)),
+            )
+        ),
+    ),
     "a site that must staple does not, beside a stall": replace(
         beside(BAD), strict_off=STRICT_OFF, turned_off=(responder("gamma"),)
     ),
