@@ -21,6 +21,7 @@ _NAME = 15
 """Of a program's name the kernel keeps so many characters."""
 _GENERATIONS = 32
 _HTTPD_OPTIONS = "C:c:D:d:E:e:f:k:vVlLtTSMh?X"
+_ASKING = ("-v", "-V", "-l", "-L", "-t", "-S", "-M", "-h", "-?")
 _STATE, _PARENT, _SESSION, _STARTED = 0, 1, 3, 19  # fields after the command name in /proc/PID/stat, proc(5)
 
 
@@ -37,26 +38,38 @@ def parent(pid_file: Path, httpd: Path) -> Process | None:
 
     The pid file is asked first; if it is missing, stale or names something else, the process that leads a
     session and runs httpd is taken, provided there is exactly one. It must be root's: any customer can run httpd on
-    a port of their own, from the same program file.
+    a port of their own, from the same program file. An `httpd -t` is none, ours and cPanel's lead a session, too.
     """
     programs = _programs(httpd)
     pid = named_by(pid_file)
     if pid > 0 and (found := _process(pid)) and _is_parent(found, programs) and _is_ours(found.pid):
         return found
     leaders = [each for each in _running(programs) if _leads_session(each) and _is_ours(each.pid)]
-    return leaders[0] if len(leaders) == 1 else None
+    serving = [each for each in leaders if not _only_asks(each)]
+    return serving[0] if len(serving) == 1 else None
 
 
 def defines(process: Process) -> frozenset[str] | None:
     """Return the -D names of an httpd's command line, None if it cannot be read; -X stands for one, too."""
-    try:
-        line = (PROC / str(process.pid) / "cmdline").read_bytes().decode("utf-8", "replace")
-        options, _ = getopt.getopt(line.rstrip("\0").split("\0")[1:], _HTTPD_OPTIONS)
-    except (OSError, getopt.GetoptError):
+    options = _options(process)
+    if options is None:
         return None
     return frozenset(
         "DEBUG" if option == "-X" else name for option, name in options if option in ("-D", "-X")
     )
+
+
+def _options(process: Process) -> list[tuple[str, str]] | None:
+    try:
+        line = (PROC / str(process.pid) / "cmdline").read_bytes().decode("utf-8", "replace")
+        return getopt.getopt(line.rstrip("\0").split("\0")[1:], _HTTPD_OPTIONS)[0]
+    except (OSError, getopt.GetoptError):
+        return None
+
+
+def _only_asks(process: Process) -> bool:
+    """Whether it tests the configuration or tells about httpd, and ends: it never serves."""
+    return any(option in _ASKING for option, _ in _options(process) or ())
 
 
 def named_by(pid_file: Path) -> int:

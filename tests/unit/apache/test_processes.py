@@ -97,6 +97,16 @@ def test_a_parent_behind_a_wrapper_or_with_a_replaced_binary_is_known(proc: Proc
     assert processes.parent(pid_file(tmp_path, "100"), HTTPD) == Process(100, 1100)
 
 
+@pytest.mark.parametrize("options", [b"-t", b"-t\0-D\0DUMP_MODULES", b"-V", b"-D\0SSL\0-M"])
+def test_an_httpd_that_only_tests_or_tells_is_no_parent(proc: Proc, tmp_path: Path, options: bytes) -> None:
+    proc.add(100, "/usr/sbin/httpd")
+    (proc.root / "100/cmdline").write_bytes(b"/usr/sbin/httpd\0" + options + b"\0")
+    assert processes.parent(pid_file(tmp_path, ""), HTTPD) is None
+    proc.add(200, "/usr/sbin/httpd")
+    (proc.root / "200/cmdline").write_bytes(b"/usr/sbin/httpd\0-k\0start\0")
+    assert processes.parent(pid_file(tmp_path, ""), HTTPD) == Process(200, 1200)
+
+
 def test_two_candidates_or_a_zombie_are_no_parent(proc: Proc, tmp_path: Path) -> None:
     proc.add(100, "/usr/sbin/httpd", state="Z")
     assert processes.parent(pid_file(tmp_path, "100"), HTTPD) is None
