@@ -310,6 +310,8 @@ class _Ticket:
             return [f"  {capital(told)}"]
         if not asked:
             return []
+        if all(one["failure"] == "refused" for one in asked):
+            return ["  No site answers on its port: the connection is refused."]
         slowest = max(asked, key=lambda one: float(one["seconds"]))
         seconds = float(slowest["seconds"])
         took = f"took {seconds:.1f} s" if seconds >= 0.1 else f"took {1000 * seconds:.0f} ms"

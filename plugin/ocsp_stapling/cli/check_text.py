@@ -12,7 +12,7 @@ import click
 from ocsp_stapling.check.words import cause_words, confidence_words, harm_words
 from ocsp_stapling.cli.output import blocks, boxed, place_of, printable, table, wrapped
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.text import counted, duration, listed, milliseconds, when
+from ocsp_stapling.text import counted, duration, host_of, listed, milliseconds, when
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red", "UNKNOWN": "magenta"}
 _UNDECIDED = ("network-block", "ca-outage", "interception")
@@ -127,9 +127,9 @@ def _responders(found: Document) -> list[str]:
 
 
 def _group(one: Document, hosts: Counter[str]) -> str:
-    """The host, or the whole URL where several have the same."""
+    """The host, with its port where that is not http's own, or the whole URL where several have the same host."""
     alone = one["host"] and hosts[one["host"]] == 1
-    name = printable(str(one["host"] if alone else one["url"]), _NAME_SHOWN)
+    name = printable(host_of(one["url"]).rpartition("@")[2] if alone else str(one["url"]), _NAME_SHOWN)
     return wrapped(f"{name} ({counted(one['site_names'], 'site')})", "  ", "    ")
 
 

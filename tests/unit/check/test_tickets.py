@@ -25,6 +25,7 @@ from ocsp_stapling.check.evidence import (
     Site,
 )
 from ocsp_stapling.check.ticket import READERS, ticket
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import (
     V4,
@@ -85,6 +86,13 @@ MADE: dict[str, Evidence] = {
         host=HOST,
         log=LogEvidence(unreadable="it could not be read."),
         configuration=ConfigurationEvidence(on=False, origin=Origin.PLUGIN),
+    ),
+    "nobody answers": evidence(
+        FINE,
+        handshakes=tuple(meeting(FINE, seconds=0.0, error="refused", staple="")),
+        host=replace(
+            HOST, front=Server.NOBODY, front_sentence="nothing listens on port 443", apache_running=False
+        ),
     ),
     "a port of its own": unstapled(at_port(responder(v4=Outcome.REFUSED), 8080), responder("zeta")),
 }

@@ -16,7 +16,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     failing,
     is_found_slowly,
 )
-from ocsp_stapling.check.diagnosis.witnesses import Surroundings, end_of
+from ocsp_stapling.check.diagnosis.witnesses import Surroundings
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ocsp.guard import NO_HOST
@@ -40,8 +40,6 @@ _LET_IN = (
     "ESTABLISHED,RELATED -j ACCEPT), or take it out."
 )
 _UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
-_ANOTHERS_DOING = (Cause.DNS, Cause.INTERCEPTION, Cause.NETWORK_BLOCK)
-"""Causes that lie between this server and a responder, and that a responder's own zone and host can feign."""
 _FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 # What counts when the addresses show different things: what costs most.
 _GRAVITY = (
@@ -68,32 +66,7 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
-    if found.cause in _ANOTHERS_DOING and _names_it_alone(one, around):
-        found = _perhaps_its_own_doing(one, found)
     return replace(found, reasons_for=(*found.reasons_for, _EXPIRED)) if one.expired_only else found
-
-
-def _names_it_alone(one: ResponderEvidence, around: Surroundings) -> bool:
-    """Whether one account alone names it while others answer, and nothing but what came from there speaks."""
-    owners = {site.owner for site in one.sites}
-    alone = len(owners) == 1 and "" not in owners and not (one.shared or one.operator)
-    proven = one.name_state is NameState.HOSTS_OVERRIDE or one.dead_nameservers or one.elsewhere
-    return alone and not proven and bool(around.answering - {end_of(one.finding.host)})
-
-
-def _perhaps_its_own_doing(one: ResponderEvidence, found: Explanation) -> Explanation:
-    """Whoever runs a name and a server may tell this server what nobody else is told."""
-    against = (
-        f"One account alone names {_host(one)}, and other responders answer: whoever runs it may treat this "
-        "server so on purpose.",
-    )
-    if found.cause is Cause.DNS:
-        fix = (
-            f"Ask the name servers of {_host(one)} themselves, here and elsewhere (dig): if they tell all the same, "
-            "this server's resolver is at fault (/etc/resolv.conf, a cache)."
-        )
-        found = replace(found, fix=fix)
-    return replace(found, confidence=Confidence.LOW, reasons_against=(*found.reasons_against, *against))
 
 
 def decisive(one: ResponderEvidence) -> Outcome:
@@ -145,13 +118,20 @@ def _found_slowly(one: ResponderEvidence) -> Explanation:
 
 def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """A line of Apache's configuration sends the question elsewhere, or another way, and that place fails."""
-    if outcome is Outcome.DEADLINE:
+    if outcome in (Outcome.DEADLINE, Outcome.REVOKED):  # nobody but the authority can sign that
         return None
     line = _line("SSLStaplingForceURL", one) or around.force_url
     if line and one.url == line.value:
-        whose = _whose_questions(line, one)
-        sentence = f"{line.name} ({line.where}) sends {whose} to {shown(one.url)}, which does not serve: "
-        why = ("The responders that the certificates name are not asked at all.",)
+        for_some = line.of_site or one.url in around.serving
+        whose = _questions_of(one) if for_some else "every question"
+        does_not = "does not serve them" if one.url in around.serving else "does not serve"
+        sentence = f"{line.name} ({line.where}) sends {whose} to {shown(one.url)}, which {does_not}: "
+        named = (
+            "The responder that their certificates name is"
+            if for_some
+            else "The responders that the certificates name are"
+        )
+        why = (f"{named} not asked at all.",)
         told = f"{sentence}{uncapital(outcome.sentence)}"
         return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
     return _by_proxy(one, outcome, around)
@@ -161,10 +141,8 @@ def _line(name: str, one: ResponderEvidence) -> SteeringLine | None:
     return next((line for line in one.steering if line.name == name), None)
 
 
-def _whose_questions(line: SteeringLine, one: ResponderEvidence) -> str:
-    return (
-        f"the questions of {listed([site.name for site in one.sites])}" if line.of_site else "every question"
-    )
+def _questions_of(one: ResponderEvidence) -> str:
+    return f"the questions of {listed([site.name for site in one.sites])}"
 
 
 def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
@@ -181,10 +159,8 @@ def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) ->
     if answers:
         status = next((found.http_status for found in failing(one) if found.http_status), None)
         fault = f"what comes back is no OCSP answer (HTTP {status})." if status else fault
-    sentence = (
-        f"{line.name} ({line.where}) sends {_whose_questions(line, one)} through {shown(line.value)}, "
-        f"which fails: {fault}"
-    )
+    whose = _questions_of(one) if line.of_site else "every question"
+    sentence = f"{line.name} ({line.where}) sends {whose} through {shown(line.value)}, which fails: {fault}"
     why = (f"Apache does not connect to {_host(one)} itself.",)
     return Explanation(Cause.PROXY, sure, outcome, sentence, why, local=True)
 

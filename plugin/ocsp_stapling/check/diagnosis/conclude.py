@@ -297,7 +297,10 @@ def _meanwhile(
 ) -> str:
     """What lets Firefox open the sites meanwhile, other than what is advised first."""
     if handed_on:
-        return " With those two directives off instead no error is handed on, and all good staples stay."
+        return (
+            " With SSLStaplingReturnResponderErrors and SSLStaplingFakeTryLater off instead no error is handed on, "
+            "and all good staples stay."
+        )
     if not _unknown_handed_on(measured, leading):
         return ""
     pairs = zip(evidence.responders, found, strict=True)
@@ -375,7 +378,8 @@ def _again(evidence: Evidence, leading: ResponderDiagnosis, waits: Sequence[str]
 
 
 def _is_stapled(measured: Measured, leading: ResponderDiagnosis) -> bool:
-    return any(handshake.responder == leading.url for handshake in measured.stapled)
+    """Whether a site of this responder was; another issuer's may name the same URL."""
+    return any(met.responder == leading.url and met.site in leading.sites for met in measured.stapled)
 
 
 def _lives_on_old_staples(evidence: Evidence, leading: ResponderDiagnosis, measured: Measured) -> bool:

@@ -46,7 +46,7 @@ class ResponderDiagnosis:
     @property
     def concerning(self) -> str:
         """Whose it is, if only one site's certificate names it: it may be that customer's own doing."""
-        only = len(self.sites) == 1 and not self.shared
+        only = len(self.sites) == 1 and not self.shared and self.cause is not Cause.FORCED_URL
         return f"Only the certificate of {self.sites[0]} names this responder." if only else ""
 
     @property

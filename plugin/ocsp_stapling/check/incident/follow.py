@@ -22,7 +22,6 @@ UNSEEN_SECONDS = 7200.0
 LAST_WAITS = 15.0
 """Seconds in which old workers may still end what they wait for when a change is done."""
 NOTES = 200
-_TROUBLES = 100
 _SPANS = 200
 _SINGLES = 20
 _TOLD_SECONDS = 0.1
@@ -53,19 +52,9 @@ def _goes_on(latest: Incident, look: Look) -> bool:
         return look.opens and same and 0 <= look.at - latest.ended <= MERGED_SECONDS
     if latest.off_since is not None and look.off:
         return True
-    if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS or _is_another_stall(latest, look):
+    if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS:
         return False
     return same or not look.opens
-
-
-def _is_another_stall(latest: Incident, look: Look) -> bool:
-    """Whether visitors wait for somebody else, long after anybody was hit.
-
-    Who fails for good, as one customer's own responder may, must not make one story of all outages beside it.
-    """
-    failing = {one.url for one in latest.troubles if one.healed is None}
-    quiet = look.at - (_heard(latest.hits[-1]) if latest.hits else latest.began)
-    return look.severity == "stalling" and quiet > UNSEEN_SECONDS and not look.troubles.keys() <= failing
 
 
 def _all_healed(latest: Incident, look: Look) -> bool:
@@ -173,9 +162,6 @@ def _troubled(now: Incident, look: Look, at: float) -> Incident:
             if before.healed is not None:
                 now = _noted(now, (at, "again", f"{_name(before)} fails again. {trouble.sentence}"))
             known[url] = replace(before, last=at, healed=None)
-    if len(known) > _TROUBLES:  # the longest healed go
-        last = sorted(known.values(), key=lambda one: (one.healed is None, one.last))[-_TROUBLES:]
-        known = {url: one for url, one in known.items() if one in last}
     troubles = tuple(one if look.may_fail(one.url) else _healed(one, at) for one in known.values())
     over = [one for one in known.values() if one.healed is None and not look.may_fail(one.url)]
     now = _noted(now, *((at, "healed", _again(one)) for one in over))

@@ -103,6 +103,7 @@ def no_one(made: Evidence, **asked: Any) -> Evidence:
 
 BAD = responder(v4=SILENT)
 STRICT = responder(v4=SILENT, must_staple=True)
+EVERYTHING = SteeringLine("SSLStaplingForceURL", FINE.url, "/x.conf:7")
 OFF = {"on": False, "origin": Origin.PLUGIN, "off_by": "root", "off_since": NOW}
 ONCE = replace(
     meeting(FINE)[1], site="alpha0.example", responder=BAD.url, seconds=0.01, staple="good", repeated=True
@@ -337,6 +338,14 @@ MADE: dict[str, Evidence] = {
     "no staple, as must be": unstapled(responder(v4=Outcome.HTTP_ERROR, must_staple=True), FINE),
     "no staple by a time-out of nothing": set_to(
         unstapled(FINE), no_patience=SteeringLine("SSLStaplingResponderTimeout", "0", "/x.conf:2")
+    ),
+    "a forced URL that answers rightly for others": evidence(
+        *(replace(one, steering=(EVERYTHING,)) for one in of_several(Outcome.UNAUTHORIZED)),
+        handshakes=met(FINE),
+        configuration=ConfigurationEvidence(force_url=EVERYTHING),
+    ),
+    "a forced URL that tells of a revocation": evidence(
+        *(replace(one, steering=(EVERYTHING,)) for one in of_several(Outcome.REVOKED)), handshakes=met(FINE)
     ),
     "a URL without a host": unstapled(nowhere("http://", NO_HOST), FINE),
     "a URL of another kind": unstapled(nowhere("ldap://x.example/", "Apache can ask over http only"), FINE),
