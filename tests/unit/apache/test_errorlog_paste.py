@@ -259,6 +259,8 @@ def test_a_message_without_number_and_header_counts_where_only_mod_ssl_says_so()
     (found,) = read(told)[0]
     assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
     assert [one.kind for one in read("stapling_renew_response: responder error\n")[0]] == [Kind.SUMMARY]
+    nothing, paste = read("Apache error: could not resolve address of OCSP responder\n")
+    assert (nothing, paste.unclear) == ([], 1)
     nothing, paste = read("Failed to decode OCSP response data\n")
     assert not nothing
     assert paste.unclear == 1
@@ -750,6 +752,16 @@ def test_a_visitors_referer_speaks_of_nothing() -> None:
     assert (nothing, paste.unclear) == ([], 0)
 
 
+def test_a_status_with_its_version_is_the_same_answer() -> None:
+    told = "[client 192.0.2.1:5] AH01980: bad response from OCSP server: HTTP/1.1 503 Service Unavailable"
+    assert [one.answer for one in read(line(told))[0]] == ["503 Service Unavailable"]
+
+
+def test_a_name_that_nobody_shall_click_on_is_that_name() -> None:
+    (found,) = read(UNREACHABLE.replace("ocsp.example.com", "ocsp[.]example[.]com"))[0]
+    assert found.responder == "ocsp.example.com"
+
+
 def test_process_and_thread_need_no_brackets() -> None:
     (found,) = read(f"2026-11-22T03:04:05.123+01:00 [ssl:error] 4711 140 - - {SUMMARY}\n")[0]
     assert (found.kind, found.time) == (Kind.SUMMARY, "2026-11-22T03:04:05.123+01:00")
@@ -871,6 +883,8 @@ OTHER_FILES = {
 
 
 def test_a_line_of_another_program_without_a_time_is_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kernel: DROP IN= OUT=eth0 DPT=80")
+    assert "No stapling failures" in call(str(tmp_path / "file")).output
     (tmp_path / "file").write_text("pop3d: /etc/pop3d.pem: error:0906D06C:PEM routines: no start line\n")
     assert "No stapling failures" in call(str(tmp_path / "file")).output
 
@@ -1043,6 +1057,9 @@ WRITTEN_BY_OTHERS = {
     "2026.11.22 03:04:05 LOG3[0]: OCSP: no answer": "stunnel",
     "Nov 22 03:04:05 mx postfix/smtpd[7]: warning: no OCSP stapling": "Postfix",
     "Nov 22 03:04:05 imap-login: Error: OCSP response is stale": "Dovecot",
+    "2026-11-22 03:04:05 1abcde-0001AB-3x H=mx.example.net [192.0.2.9] OCSP stapling failed": "Exim",
+    "gnutls-cli: *** OCSP: The certificate status is good": "GnuTLS",
+    "* Could not resolve host: ocsp.example.com": "curl",
     "2026-11-22 03:04:05 TLS error: tls_ocsp_file /etc/exim4/a.ocsp": "Exim",
     "2026-11-22 03:04:05: (mod_openssl.c.900) OCSP stapling file is too old": "lighttpd",
     '{"level":"warn","ts":1795316645.1,"msg":"stapling OCSP","identifiers":["a.example"]}': "Caddy",

@@ -19,7 +19,7 @@ _CUT = re.compile(
     rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6|(?:-|\d[\d.:]{0,60})(?=[ \t]))[ \t]*){0,6}?)"
     rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
     # An error text whose number was cut away.
-    rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}:[ \t]*(?=\[client|could not |failed |error reading ))?"
+    rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}(?<!error):[ \t]*(?=\[client|could not |failed |error reading ))?"
     rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
     rb"(?:(?P<code>[Aa][Hh]\d{5})(?::[ \t]*|[ \t]+(?:- )?))?"
     rb"(?P<text>(?!-|\d)[^\[\]()\s.\xe2].*?)(?:[ \t]+Apache error)?\Z",

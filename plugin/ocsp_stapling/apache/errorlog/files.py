@@ -107,7 +107,10 @@ _LOGGED = re.compile(
     rb"^.{0,80}(?:\d\d:\d\d:\d\d|\[(?:\w+:)?(?:emerg|alert|crit|error|warn|notice|info|debug)\]|AH\d{5})",
     re.MULTILINE,
 )
-_COMPLAINS = re.compile(rb"\b(?:error|warning|failed|fatal)\b", re.IGNORECASE)
+_COMPLAINS = re.compile(
+    rb"\b(?:error|warning|failed|fatal|blocked|denied)\b|^[\w./-]{2,40}(?:\[\d+\])?: ",
+    re.IGNORECASE | re.MULTILINE,
+)
 _VISITS = re.compile(rb"\s*\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \"")
 _PACKED = {
     b"\xfd7zXZ\0": "a file packed by xz (xzcat prints its text)",

@@ -158,10 +158,12 @@ def names_in(found: re.Match[bytes]) -> Names:
     """Return whom a message names that matches a rule's pattern."""
     named = found.groupdict()
     site = _PORT.sub(b"", named.get("site") or b"")
-    answer = (named.get("answer") or b"").replace(b"(none)", b"")
+    answer = _VERSION.sub(b"", (named.get("answer") or b"").replace(b"(none)", b""))
     return Names(_text(named.get("responder") or b""), _text(site), _text(answer[:_LONGEST_ANSWER]))
 
 
+_VERSION = re.compile(rb"\AHTTP/\d(?:\.\d)? +")
+"""Before a status: Apache leaves it out."""
 _PORT = re.compile(rb"(?::\d{1,5}){1,2}\Z")
 """How mod_ssl goes on behind a virtual host's name: its port, and which of its certificates."""
 

@@ -36,7 +36,12 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
     ("Postfix", f"Postfix's: {_OTHER}", rb"(?i:\bpostfix\b)"),
     ("Dovecot", f"Dovecot's: {_OTHER}", rb"(?i:\bdovecot\b)|\b(?:imap|pop3|submission)-login: "),
-    ("Exim", f"Exim's: {_OTHER}", rb"(?i:\bexim4?\b)|\btls_ocsp_file\b|\bhosts_re(?:quire|quest)_ocsp\b"),
+    (
+        "Exim",
+        f"Exim's: {_OTHER}",
+        rb"(?i:\bexim4?\b)|\btls_ocsp_file\b|\bhosts_re(?:quire|quest)_ocsp\b"
+        rb"|\b\w{6}-\w{6,11}-\w{2,4} (?:[HF]=|[<=>*-]{2} )",
+    ),
     (
         "lighttpd",
         f"lighttpd's: {_ASIDE}",
@@ -105,12 +110,18 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         rb"|-status\b.*s_client|s_client\b.*-status",
     ),
     ("MongoDB", f"MongoDB's: {_OTHER}", rb"\"ctx\": ?\"|\b[IWEF] +[A-Z]+ +\[\w+\] "),
+    ("GnuTLS", "what GnuTLS' own programs say", rb"\bgnutls-cli\b|\bocsptool\b"),
     ("NATS", f"the NATS server's: {_OTHER}", rb"\A\[\d+\] \d{4}/\d\d/\d\d [\d:.]{8,15} \[[A-Z]{3}\] "),
     ("FreeRADIUS", f"FreeRADIUS's: {_OTHER}", rb"(?:\A|: )\(\d+\) (?:eap_tls: )?ocsp: "),
     ("Node.js", "what a Node.js program says", rb"\(node:\w+:\d+"),
     ("Go", "what a Go program says", rb"\bocsp: error from server: |\btls: [a-z]"),
     ("Tomcat", f"Tomcat's: {_OTHER}", rb"\borg\.apache\.(?:tomcat|catalina|coyote)\b"),
-    ("curl", "what curl says", rb"\bcurl: \(|certificate status verification|No OCSP response received"),
+    (
+        "curl",
+        "what curl says",
+        rb"\bcurl: \(|\A\* (?:Could not resolve host|connect to )|certificate status verification"
+        rb"|No OCSP response received",
+    ),
 )  # fmt: skip
 _PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITERS}
 INVENTED = "invented"

@@ -140,6 +140,7 @@ def bare(raw: bytes) -> bytes:
     line = _VISIBLE.sub(_from_visible, _ANSI.sub(b"", line)) if b"M-" in line else _ANSI.sub(b"", line)
     if not line.isascii():
         line = _GARBLED.sub(b"'", _WIDE.sub(_narrow, _BLANKS.sub(b" ", _INVISIBLE.sub(b"", line))))
+    line = line.replace(b"[.]", b".")  # how a name is written that nobody shall click on
     line = _COLONS.sub(rb"\1-\2-\3T", _MISREAD.sub(rb"AH0\1", line.strip()), count=1)
     if _IN_A_URL.fullmatch(line):
         line = unquote_to_bytes(line)
