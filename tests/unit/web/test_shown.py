@@ -282,6 +282,19 @@ def test_while_apache_is_down_the_guide_says_how_to_start_it_and_that_no_site_is
     assert not re.findall("quick|waited up to|sites hang while", told.replace("all HTTPS sites hang", ""))
 
 
+def test_the_guide_asks_for_nothing_where_the_verdict_says_that_nothing_is_to_be_done() -> None:
+    failing = made.failing()
+    held = ShieldEvidence(True, 120, 120, earliest_end=made.NOW + timedelta(days=5))
+    calm = replace(failing, shield=held)
+    bad = next(one for one in failing.responders if not one.finding.outcome.is_good)
+    bare = replace(failing, shield=replace(held, held_count=119, missing_must_staple=(bad.sites[0].name,)))
+    for shown, wanted in ((calm, False), (bare, True)):
+        verdict_now = diagnose(shown)
+        steps = guide.steps(shown, verdict_now, operator=True)
+        assert any(step.word == "Needs you" for step in steps) is wanted
+        assert (verdict_now.action is Action.NOTHING) is not wanted
+
+
 def test_where_the_shield_ended_the_waiting_the_guide_says_so_and_that_stapling_stayed_on() -> None:
     began = NOON.timestamp()
     ended = Incident(

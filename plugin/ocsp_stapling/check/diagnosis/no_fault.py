@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis import staple_cache
-from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, turning_off
+from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, single_commands, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer
 from ocsp_stapling.check.diagnosis.handshakes import ERROR_STAPLES, Measured
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
-from ocsp_stapling.check.evidence import Evidence
+from ocsp_stapling.check.evidence import Evidence, is_other
 from ocsp_stapling.text import capital, counted, duration, listed, once, uncapital
 
+_FEW = 3
 _SEVERAL = 2
 """Fresh failures that held visitors up; one may be the end of what has just healed."""
 
@@ -83,6 +84,11 @@ def _kept_bad(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not {h.staple for h in bad}.isdisjoint(ERROR_STAPLES):
         kept = duration(evidence.configuration.error_seconds)
         advice += f" An error it keeps for {kept} (SSLStaplingErrorCacheTimeout)."
+    if len(names) <= _FEW and not any(map(is_other, names)):
+        advice += (
+            " If it staples such a one again after that, the responder answers Apache otherwise than this check: "
+            f"turn it off there alone, {single_commands(names, '')}."
+        )
     return _failing(Action.FIX_HERE, sentence, advice, names, sure=Confidence.HIGH)
 
 

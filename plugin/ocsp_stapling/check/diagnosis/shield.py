@@ -95,6 +95,8 @@ def _nobody_waits(
         return replace(
             found, severity=Severity.FAILING, sentence=told, shield_trouble=trouble, shield_ending=ending
         )
+    if any(site in shield.missing_must_staple for one in each if not one.ok for site in one.sites):
+        return replace(found, sentence=told)  # Firefox refuses that one now, so its cure is wanted now
     return replace(
         found,
         severity=Severity.NOISE,
@@ -189,7 +191,7 @@ def _loud(shield: ShieldEvidence, found: Diagnosis) -> Diagnosis:
             severity=Severity.FAILING,
             sentence=f"{told} {found.sentence}",
             shield_trouble=trouble,
-            **_FETCH if found.cause is Cause.HEALTHY else {},
+            **_FETCH if found.action is Action.NOTHING else {},
             must_staple=tuple(dict.fromkeys((*found.must_staple, *shield.missing_must_staple))),
         )
     if shield.revoked:

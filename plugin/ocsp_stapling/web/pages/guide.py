@@ -74,7 +74,13 @@ class _Case:
     @property
     def needed(self) -> tuple[Tone, str]:
         """What is to be done, unless something is to be done before."""
-        return _CAN_WAIT if self.urgent else _NEEDED
+        return _CAN_WAIT if self.urgent or self.nothing else _NEEDED
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the verdict says that nothing needs to be done, whatever fails."""
+        found = self.diagnosis
+        return found.severity in (Severity.NONE, Severity.NOISE) and found.action is Action.NOTHING
 
     @property
     def broken(self) -> Sequence[str]:
@@ -352,7 +358,9 @@ def _tell(case: _Case) -> GuideStep:
         return GuideStep(_TITLES[7], *_SPARED, "Nothing is wrong with the responders or the way to them.")
     why = "The ticket holds times, addresses and what fails how"
     why += ", and a command to reproduce it." if case.operator else "."
-    if Action.FIX_HERE in (case.diagnosis.action, case.diagnosis.afterwards):
+    if case.nothing:
+        why = case.diagnosis.advice
+    elif Action.FIX_HERE in (case.diagnosis.action, case.diagnosis.afterwards):
         why = f"The cause lies on this server: {case.diagnosis.advice}"
     audience = "datacenter" if case.operator else "root"
     told_to = telling(case.diagnosis) or Button("Write the ticket", "ticket.show", {"for": audience})

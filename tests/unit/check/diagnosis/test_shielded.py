@@ -55,7 +55,19 @@ def test_under_the_shield_a_dead_responder_is_no_alarm_until_a_day_before_the_an
     assert f"1 staple ended without a new one, the others last until {last}" in ended.sentence
     assert "staples last until" not in ended.sentence
     bare = diagnose(replace(made, shield=shield(missing_must_staple=("a.example",))))
-    assert exit_status(bare) == 1
+    assert (exit_status(bare), bare.action) == (1, Action.FIX_HERE)
+    assert "ocsp-stapling shield refresh" in bare.advice
+
+
+def test_a_must_staple_site_that_lacks_its_answer_while_its_responder_fails_needs_that_one_mended() -> None:
+    made = evidence(HANGS, handshakes=tuple(meeting(HANGS)))
+    site = HANGS.sites[0].name
+    found = diagnose(replace(made, shield=shield(missing=1, missing_must_staple=(site,))))
+    assert (found.severity, found.action) == (Severity.FAILING, diagnose(made).action)
+    assert found.action is not Action.NOTHING
+    assert found.advice == diagnose(made).advice
+    assert "Nothing needs to be done" not in found.advice
+    assert f"holds no answer for {site}" in found.sentence
 
 
 def under_the_shield(*ends: int | None, ended: int = 0) -> Diagnosis:
