@@ -1108,3 +1108,11 @@ def test_the_text_of_a_program_is_no_line_of_a_log() -> None:
         '+ ap_log_error(MARK, APLOGNO(01934) "stapling_check_response: Error Parsing Response!"); - return;'
     )
     assert not found
+
+
+@pytest.mark.parametrize("said", [SUMMARY, UNREACHABLE, f"23x [ssl:error] [pid 1] {SUMMARY}"])
+@pytest.mark.parametrize("place", ["- {0}", "{0} -", 'u "GET /{0}"', 'u "GET /" 200 1 "`{0}`" "-"'])
+def test_nothing_that_a_visitor_sends_into_an_access_log_is_a_failure(said: str, place: str) -> None:
+    who, _, what = place.format(said).partition(" u ")
+    found, _ = read(f"203.0.113.9 - {who} [22/Nov/2026:03:04:05 +0000] {what}\n")
+    assert not found

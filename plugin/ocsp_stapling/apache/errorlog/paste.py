@@ -53,6 +53,8 @@ _TELLS = re.compile(
 """Without any of these no piece of text is a message or speaks of one."""
 _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORECASE)
 """Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
+_ACCESS = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
+"""The time of a line of an access log."""
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[")
 _BREAK = re.compile(
     rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"]\)?, ?(?:\([^()'\"]{0,200})?['\"](?=\[[A-Z][a-z]{2} )",
@@ -164,7 +166,7 @@ class Paste:
         if not self._pending and not _MATTERS.search(raw):
             return
         self._raw = raw
-        if messages := _messages(unlinked(raw), number):
+        if not _ACCESS.search(raw) and (messages := _messages(unlinked(raw), number)):
             yield from self._settle()
             yield from messages
             return
@@ -176,6 +178,10 @@ class Paste:
     def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
         if not line:  # between the pieces of a wrapped one it is a form's doing
             self._apart = self._apart or len(self._pending)
+            return
+        if _ACCESS.search(line):  # a visitor's words: the address asked for, a user's name, a browser's
+            yield from self._settle()
+            self._note(line, self._raw)
             return
         if self._pending and not self._is_new(line):
             self._pending.append(line)
@@ -208,7 +214,12 @@ class Paste:
                     self._quoted.append(entry)
         elif tail := tail_of_a_message(line, number):
             yield tail
-        elif MENTION.search(line.partition(b", referer: ")[0]):
+        else:
+            self._note(line, raw)
+
+    def _note(self, line: bytes, raw: bytes) -> None:
+        """Count a line that speaks of stapling, and who wrote it."""
+        if MENTION.search(line.partition(b", referer: ")[0]):
             self.unclear += 1
             if writer := writer_of(line, raw) or (INVENTED if has_another_text(line) else None):
                 self.writers[writer] += 1
