@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocsp_stapling.apache import managed_block
 from ocsp_stapling.apache.stapling import is_on
@@ -329,8 +329,8 @@ def _described(
     after = _after(changes, then) if rebuild and not site else then.stapling.on
     alone = single.endpoints(now.server, site) if site else ()
     will = _stapling_then(then, after) | {one.key: False for one in (alone if rebuild else ())}
-    leaving, joining = _concerned(now.server, will)
-    losing = _losing(now.server, leaving)
+    leaving, joining, losing = _concerned(now.server, will)
+    met = _samples(now, after, will, alone or now.server.endpoints)
     stays, by_hand = _staying(then), _by_hand(then)
     whom = (site if site.startswith(ACCOUNT) else alone[0].name) if alone else ""
     return Plan(
@@ -339,7 +339,7 @@ def _described(
         reason=request.reason,
         changes=changes,
         rebuild=rebuild,
-        samples=_shielded(request, _samples(now, after, will, alone or now.server.endpoints)),
+        samples=_shielded(request, met.chosen),
         stapling_now=before.on,
         stapling_then=after,
         cache_now=before.cache is not None,
@@ -353,7 +353,7 @@ def _described(
         by_hand=by_hand,
         front=now.front,
         cost=_cost(request, now, rebuild, before.cache is not None and then.stapling.cache is None),
-        warnings=_warnings(request, now, then, after or rebuild, losing, stays, by_hand),
+        warnings=(*_warnings(request, now, then, after or rebuild, losing, stays, by_hand), *met.left_out),
         return_when_healthy=request.return_when_healthy,
         site=whom,
         already=already(request.action, any(s.stapling for s in alone) if alone else before.on, whom),
@@ -369,17 +369,15 @@ def _staying(then: ServerState) -> tuple[Directive, ...]:
     return tuple(v.stapling for v in then.vhosts if v.stapling and is_on(v.stapling))
 
 
-def _concerned(server: ServerState, will: Mapping[Key, bool]) -> tuple[list[Endpoint], list[Endpoint]]:
-    """The endpoints that leave the queue, and those that join it."""
+def _concerned(
+    server: ServerState, will: Mapping[Key, bool]
+) -> tuple[list[Endpoint], list[Endpoint], tuple[str, ...]]:
+    """The endpoints that leave the queue, those that join it, and the names that lose a staple they must have."""
     asking = [one for one in server.endpoints if one.responder]
     leaving = [one for one in in_the_queue(asking) if not will.get(one.key)]
-    return leaving, [one for one in asking if not one.stapling and will.get(one.key)]
-
-
-def _losing(server: ServerState, leaving: Iterable[Endpoint]) -> tuple[str, ...]:
-    """The names of those that lose a staple they must have."""
     names = labels(server.endpoints)
-    return tuple(names[one.name, one.port] for one in leaving if one.must_staple)
+    losing = tuple(names[one.name, one.port] for one in leaving if one.must_staple)
+    return leaving, [one for one in asking if not one.stapling and will.get(one.key)], losing
 
 
 def _shielded(request: ChangeRequest, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -414,14 +412,21 @@ def _others(
     """
     if alone:
         rest = [one for one in now.server.endpoints if one not in alone]
-        return tuple(any_staple(_samples(now, after, will, rest)))
+        return tuple(any_staple(_samples(now, after, will, rest).chosen))
     keep = [one for one in now.server.endpoints if not after and will.get(one.key) and one.can_staple]
     return tuple(Sample(one.doors[0], host_of(one.responder)) for one in keep[:_KEEPING] if one.doors)
 
 
+class _Samples(NamedTuple):
+    """Whom a change is verified with, and what there is to say of kinds that are left out."""
+
+    chosen: tuple[Sample, ...]
+    left_out: tuple[str, ...]
+
+
 def _samples(
     now: Situation, after: bool, will: Mapping[Key, bool], endpoints: Iterable[Endpoint]
-) -> tuple[Sample, ...]:
+) -> _Samples:
     """A few endpoints of every responder, port and kind of certificate, with the staple expected of each.
 
     First those for which the change makes a difference, and of these one of every kind: what says
@@ -451,7 +456,12 @@ def _samples(
                 found.append((*order, replace(here, door=replace(here.door, key=door.key))))
     found.sort(key=lambda each: each[:4])
     kinds = sum(not (silent or same or turn) for silent, same, turn, *_ in found)
-    return tuple(sample for *_, sample in found[: max(_SAMPLES_AT_MOST, min(kinds, _KINDS_AT_MOST))])
+    count = max(_SAMPLES_AT_MOST, min(kinds, _KINDS_AT_MOST))
+    told = (
+        f"Of {kinds:,} kinds of responder, port and key that it concerns, sites of {_KINDS_AT_MOST} are tested "
+        "afterwards; `ocsp-stapling check` asks the other responders."
+    )
+    return _Samples(tuple(sample for *_, sample in found[:count]), (told,) if kinds > count else ())
 
 
 def _meetings(one: Endpoint, doors: Sequence[Door]) -> list[tuple[Door, EndpointCertificate]]:

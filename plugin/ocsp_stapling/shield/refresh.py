@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
-from ocsp_stapling.ocsp.answer import Verdict, verify_answer
+from ocsp_stapling.ocsp.answer import SKEW_SECONDS, Verdict, verify_answer
 from ocsp_stapling.ocsp.certificate import Certificate, parse
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.issuer import is_signed_by, issuer_of
@@ -69,6 +69,8 @@ class Wanted:
     """The responder that the certificate itself names."""
     site: str
     must_staple: bool
+    skew: int = SKEW_SECONDS
+    """Seconds that Apache forgives an answer's times, wherever it staples this one."""
 
 
 class Need(NamedTuple):
@@ -124,9 +126,12 @@ def wanted(endpoints: Iterable[Endpoint], stapling: bool = True) -> Need:
             unread[endpoint.name] = None
         elif pair := read[_files(one)].pair:
             url = _usable(one.ocsp_urls)
-            each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple)
+            each = Wanted(cert_id_of(*pair), *pair, url, endpoint.name, one.must_staple, endpoint.skew)
             if each.cert_id not in found or _is_forged(found[each.cert_id], each):
                 found[each.cert_id] = each
+            elif found[each.cert_id].certificate.der == each.certificate.der:
+                skew = min(found[each.cert_id].skew, each.skew)
+                found[each.cert_id] = replace(found[each.cert_id], skew=skew)
     return Need(list(found.values()), tuple(unread))
 
 
@@ -266,7 +271,9 @@ class Refresher:
             if not batch:
                 break
             begun = self.clock()
-            findings = self.ask([Target(one.url, one.certificate, one.issuer, keep=True) for one in batch])
+            findings = self.ask(
+                [Target(one.url, one.certificate, one.issuer, keep=True, skew=one.skew) for one in batch]
+            )
             for one, finding in zip(batch, findings, strict=True):
                 asked += 1
                 reason = self._take(one, finding, kept.get(one.cert_id))
@@ -318,7 +325,7 @@ class Refresher:
         if len(answer) > store.MAX_ANSWER_BYTES:
             return None, "The answer is larger than Apache keeps."
         now = self.clock()
-        said = verify_answer(answer, one.certificate, one.issuer, datetime.fromtimestamp(now, UTC))
+        said = verify_answer(answer, one.certificate, one.issuer, datetime.fromtimestamp(now, UTC), one.skew)
         if said.verdict not in (Verdict.GOOD, Verdict.REVOKED) or said.this_update is None:
             return None, said.verdict.sentence
         if not said.apache_accepts:

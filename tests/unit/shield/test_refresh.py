@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -200,6 +202,18 @@ def test_a_wrong_answer_is_never_kept_takes_no_good_one_away_and_its_reason_is(
         world.run()
         assert world.held()[one.cert_id] == kept
         assert reason in read_attempts(world.base / "state")[one.cert_id].reason
+
+
+def test_what_apache_would_refuse_for_its_time_is_not_kept(world: World) -> None:
+    one = world.site()
+    world.answers[one.cert_id] = answer(CA, world.made, updates=(NOW + timedelta(seconds=100), NOW + DAY))
+    world.certificates[:] = [replace(one, skew=0)]
+    world.run()
+    assert world.held() == {}
+    world.now -= 1000
+    world.certificates[:] = [replace(one, skew=1200)]
+    world.run(at_once=True)
+    assert list(world.held()) == [one.cert_id]
 
 
 def test_a_clock_that_was_wrong_for_a_while_costs_no_refresh(world: World) -> None:

@@ -20,6 +20,7 @@ _SIGNS = {
     "change": "the administrator who made a change then",
 }
 _SHOWN = 50
+_HOUR = 60
 _UNSEEN = "not seen"
 _ESCAPED = "\\`*_[]<>|#"
 
@@ -83,9 +84,15 @@ def _minutes(began: float, ended: float | None) -> str:
 
 
 def _length(seconds: float) -> str:
-    """Minutes, as a post-mortem counts them; seconds where there was no minute."""
+    """Minutes, as a post-mortem counts them; seconds where there was no minute, days and hours of a long one."""
     minutes = round(seconds / 60)
-    return counted(max(round(seconds), 1), "second") if seconds < 60 else counted(minutes, "minute")
+    if seconds < 60:
+        return counted(max(round(seconds), 1), "second")
+    if minutes < 2 * _HOUR:
+        return counted(minutes, "minute")
+    hours, rest = divmod(minutes, _HOUR)
+    parts = (counted(hours // 24, "day"), counted(hours % 24, "hour"), counted(rest, "minute"))
+    return " ".join([each for each in parts if not each.startswith("no ")][:2])
 
 
 def _events(one: Incident, operations: Sequence[Operation]) -> Iterable[tuple[str, ...]]:

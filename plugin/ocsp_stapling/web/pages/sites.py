@@ -14,7 +14,7 @@ from ocsp_stapling.ca.directory import Directory, directory
 from ocsp_stapling.change.note import alone_in
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import refused
-from ocsp_stapling.ocsp.answer import Answer, verify_answer
+from ocsp_stapling.ocsp.answer import SKEW_SECONDS, Answer, verify_answer
 from ocsp_stapling.ocsp.certificate import parse
 from ocsp_stapling.ocsp.door import Door
 from ocsp_stapling.ocsp.issuer import issuer_of
@@ -68,6 +68,8 @@ class SiteRow:
     certificates: tuple[EndpointCertificate, ...] = ()
     alone: str = ""
     """The name under which this plugin turned it off alone."""
+    skew: int = SKEW_SECONDS
+    """Seconds that Apache forgives an answer's times there."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def _row(one: Endpoint, name: str, server_on: bool, known: Directory) -> SiteRow
         next(iter(one.doors), Door("127.0.0.1", one.port, one.name)),
         certificates=one.certificates,
         alone=one.name if alone_in(one) else "",
+        skew=one.skew,
     )
 
 
@@ -248,7 +251,7 @@ def _judged(made: Handshake, row: SiteRow) -> tuple[Tone, str, Sequence[str]]:
         return "bad", f"The handshake failed ({made.error}).", ()
     if made.staple is None:
         return _without(row)
-    answer = _answer(made)
+    answer = _answer(made, row.skew)
     if answer is None:
         return "warn", "It sends a staple, which cannot be verified with the chain it sends.", ()
     good = answer.verdict.value == "good"
@@ -266,7 +269,7 @@ def _without(row: SiteRow) -> tuple[Tone, str, Sequence[str]]:
     return tone, "It sends no staple.", ()
 
 
-def _answer(made: Handshake) -> Answer | None:
+def _answer(made: Handshake, skew: int) -> Answer | None:
     try:
         leaf = parse(made.certificate or b"")
         issuer = issuer_of(leaf, [parse(der) for der in made.chain])
@@ -274,7 +277,7 @@ def _answer(made: Handshake) -> Answer | None:
         return None
     if issuer is None or made.staple is None:
         return None
-    return verify_answer(made.staple, leaf, issuer, datetime.now(UTC))
+    return verify_answer(made.staple, leaf, issuer, datetime.now(UTC), skew)
 
 
 def _validity(answer: Answer) -> Iterable[str]:
