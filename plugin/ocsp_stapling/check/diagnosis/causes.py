@@ -16,7 +16,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
     failing,
     is_found_slowly,
 )
-from ocsp_stapling.check.diagnosis.witnesses import Surroundings
+from ocsp_stapling.check.diagnosis.witnesses import Surroundings, end_of
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ocsp.guard import NO_HOST
@@ -40,6 +40,8 @@ _LET_IN = (
     "ESTABLISHED,RELATED -j ACCEPT), or take it out."
 )
 _UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
+_ANOTHERS_DOING = (Cause.DNS, Cause.INTERCEPTION, Cause.NETWORK_BLOCK)
+"""Causes that lie between this server and a responder, and that a responder's own zone and host can feign."""
 _FAMILY_NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 # What counts when the addresses show different things: what costs most.
 _GRAVITY = (
@@ -66,7 +68,32 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
+    if found.cause in _ANOTHERS_DOING and _names_it_alone(one, around):
+        found = _perhaps_its_own_doing(one, found)
     return replace(found, reasons_for=(*found.reasons_for, _EXPIRED)) if one.expired_only else found
+
+
+def _names_it_alone(one: ResponderEvidence, around: Surroundings) -> bool:
+    """Whether one account alone names it while others answer, and nothing but what came from there speaks."""
+    owners = {site.owner for site in one.sites}
+    alone = len(owners) == 1 and "" not in owners and not (one.shared or one.operator)
+    proven = one.name_state is NameState.HOSTS_OVERRIDE or one.dead_nameservers or one.elsewhere
+    return alone and not proven and bool(around.answering - {end_of(one.finding.host)})
+
+
+def _perhaps_its_own_doing(one: ResponderEvidence, found: Explanation) -> Explanation:
+    """Whoever runs a name and a server may tell this server what nobody else is told."""
+    against = (
+        f"One account alone names {_host(one)}, and other responders answer: whoever runs it may treat this "
+        "server so on purpose.",
+    )
+    if found.cause is Cause.DNS:
+        fix = (
+            f"Ask the name servers of {_host(one)} themselves, here and elsewhere (dig): if they tell all the same, "
+            "this server's resolver is at fault (/etc/resolv.conf, a cache)."
+        )
+        found = replace(found, fix=fix)
+    return replace(found, confidence=Confidence.LOW, reasons_against=(*found.reasons_against, *against))
 
 
 def decisive(one: ResponderEvidence) -> Outcome:

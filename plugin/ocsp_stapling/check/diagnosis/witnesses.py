@@ -39,6 +39,8 @@ class Surroundings:
     """Whether any answer was right: then this server's clock is."""
     serving: frozenset[str] = frozenset()
     """URLs at which some questions are answered rightly."""
+    answering: frozenset[str] = frozenset()
+    """The ends of the names of responders that answer rightly."""
     down_together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Host names that cannot be connected to, each with all of its operator's if none of those can (two at least)."""
 
@@ -65,6 +67,7 @@ def surroundings(evidence: Evidence) -> Surroundings:
         _clock_ahead(operators, some_good),
         some_good,
         frozenset(one.url for one in evidence.responders if one.finding.outcome.is_good),
+        frozenset(end_of(one.finding.host) for one in evidence.responders if one.finding.outcome.is_good),
         {host: names for group in operators if (names := _down(group)) for host in names},
     )
 
@@ -106,11 +109,11 @@ def _marks(one: ResponderEvidence) -> frozenset[str]:
     owners = {site.owner for site in one.sites}
     alone = [f"account {owner}" for owner in owners if owner and len(owners) == 1]
     return frozenset(
-        [*(found.address for found in one.finding.addresses), _end_of(one.finding.host), *alone]
+        [*(found.address for found in one.finding.addresses), end_of(one.finding.host), *alone]
     ) - {""}
 
 
-def _end_of(host: str) -> str:
+def end_of(host: str) -> str:
     """The end of a name by which its owner is known: `sectigo.com`, `example.co.uk`."""
     try:
         return str(ip_address(host))

@@ -460,6 +460,38 @@ def test_an_old_address_that_only_this_servers_resolver_gives_is_its_resolvers_f
     assert FIXES[Cause.DNS][1:] in found.advice
 
 
+FEIGNED: list[tuple[Cause, dict[str, Any]]] = [
+    (
+        Cause.DNS,
+        {"v4": Outcome.HTML, "public": PublicAddresses(("192.0.2.9",), ("192.0.2.9",), "192.0.2.53")},
+    ),
+    (Cause.DNS, {"fault": Outcome.DNS_TIMEOUT, "name_state": NameState.RESOLVER_AT_FAULT}),
+    (Cause.DNS, {"fault": Outcome.DNS_FAILURE, "name_state": NameState.RESOLVES}),
+    (Cause.DNS, {"v4": Outcome.ADDRESS_FORBIDDEN, "name_state": NameState.PRIVATE_ANSWER}),
+    (Cause.INTERCEPTION, {"v4": Outcome.HTML}),
+    (Cause.NETWORK_BLOCK, {"v4": Outcome.CONNECT_TIMEOUT}),
+]
+
+
+@pytest.mark.parametrize(("cause", "how"), FEIGNED)
+def test_what_one_customers_own_zone_and_host_can_feign_is_said_to_be_a_guess(
+    cause: Cause, how: dict[str, Any]
+) -> None:
+    """They may answer this server otherwise than all others; an authority's, which several name, does not."""
+    one = responder(**how, operator="")
+    owned = replace(one, sites=(Site("evil.example", owner="mallory"),))
+
+    found = diagnose(evidence(owned, FINE))
+    others = [diagnose(evidence(owned)), diagnose(evidence(one, FINE))]
+
+    why = found.responders[0].why
+    assert (found.cause, found.confidence) == (cause, Confidence.LOW)
+    assert any("One account alone names ocsp.alpha.example" in told for told in why.reasons_against)
+    assert "Repair name resolution" not in found.advice
+    if cause is Cause.DNS:
+        assert all("Repair name resolution" in each.advice for each in others)
+
+
 def test_where_the_publicly_resolved_addresses_fail_too_the_name_is_not_at_fault() -> None:
     public = PublicAddresses(("198.51.100.7",), (), "the name server 192.0.2.53 (/etc/resolv.conf)")
     found = diagnose(stalled(responder(v4=Outcome.CONNECT_TIMEOUT, public=public), FINE))
