@@ -383,6 +383,16 @@ def test_what_still_fails_beside_another_outage_is_neither_healed_nor_out_of_sig
     assert [one.hits[0].began - START for one in (first, second, third) if one.hits] == [300]
 
 
+def test_who_fails_for_good_makes_no_one_story_of_the_outages_beside_it(tmp_path: Path) -> None:
+    own = responder("own", Outcome.CONNECT_TIMEOUT)
+    for hour in range(30):
+        outage = hour in (10, 11, 20)
+        look(tmp_path, stalled(DEAD, own) if outage else unstapled(FINE, own), hour * 60)
+    found = incidents(tmp_path)
+    assert [(one.began - START) / 3600 for one in reversed(found)] == [0, 10, 20]
+    assert [len(one.hits) for one in reversed(found)] == [0, 1, 1]
+
+
 def test_a_responder_that_a_look_did_not_ask_is_not_said_to_answer_again(tmp_path: Path) -> None:
     look(tmp_path, stalled(DEAD, BETA), 0)
     look(tmp_path, evidence(BETA, unasked=DEAD.sites), 5)

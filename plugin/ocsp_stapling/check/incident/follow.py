@@ -52,9 +52,19 @@ def _goes_on(latest: Incident, look: Look) -> bool:
         return look.opens and same and 0 <= look.at - latest.ended <= MERGED_SECONDS
     if latest.off_since is not None and look.off:
         return True
-    if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS:
+    if not -MERGED_SECONDS <= look.at - latest.seen <= UNSEEN_SECONDS or _is_another_stall(latest, look):
         return False
     return same or not look.opens
+
+
+def _is_another_stall(latest: Incident, look: Look) -> bool:
+    """Whether visitors wait for somebody else, long after anybody was hit.
+
+    Who fails for good, as one customer's own responder may, must not make one story of all outages beside it.
+    """
+    failing = {one.url for one in latest.troubles if one.healed is None}
+    quiet = look.at - (_heard(latest.hits[-1]) if latest.hits else latest.began)
+    return look.severity == "stalling" and quiet > UNSEEN_SECONDS and not look.troubles.keys() <= failing
 
 
 def _all_healed(latest: Incident, look: Look) -> bool:
