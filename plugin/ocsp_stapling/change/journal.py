@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, began REAL NOT NULL, 
 # The bytes of old changes go; what was done, when and by whom stays.
 _KEPT = 200
 _FORGET = "DELETE FROM files WHERE operation NOT IN (SELECT id FROM operations ORDER BY rowid DESC LIMIT ?)"
-_KEPT_INCIDENTS = 100
+_KEPT_INCIDENTS, _NEWEST_INCIDENTS = 100, 10
 RUNNING = "running"
 _ENDINGS = {
     RUNNING: "under way",
@@ -322,14 +322,24 @@ class Journal:
         """Return the incidents' documents, the one amended last first."""
         return self._read(lambda database: _incidents(database, limit), [])
 
-    def amend_incidents(self, amend: Callable[[Sequence[bytes]], Iterable[IncidentRow]]) -> None:
-        """Keep what `amend` makes of the documents amended last; nobody else writes in between."""
+    def amend_incidents(
+        self, amend: Callable[[Sequence[bytes]], Iterable[IncidentRow]], stays: Callable[[bytes], bool]
+    ) -> None:
+        """Keep what `amend` makes of the documents amended last; nobody else writes in between.
+
+        Where there are too many, the oldest go, those first that need not stay.
+        """
 
         def write(database: sqlite3.Connection) -> None:
             rows = [(one.id, one.began, one.document) for one in amend(_incidents(database, 3))]
             database.executemany("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)", rows)
-            newest = "(SELECT id FROM incidents ORDER BY rowid DESC LIMIT ?)"
-            database.execute(f"DELETE FROM incidents WHERE id NOT IN {newest}", (_KEPT_INCIDENTS,))  # noqa: S608
+            (count,) = database.execute("SELECT COUNT(*) FROM incidents").fetchone()
+            if (surplus := count - _KEPT_INCIDENTS) > 0:
+                query = "SELECT id, CAST(document AS BLOB) FROM incidents ORDER BY rowid LIMIT ?"
+                old = database.execute(query, (count - _NEWEST_INCIDENTS,)).fetchall()
+                old.sort(key=lambda row: stays(row[1]))
+                gone = [(identity,) for identity, _ in old[:surplus]]
+                database.executemany("DELETE FROM incidents WHERE id = ?", gone)
 
         self._write(write)
 

@@ -162,7 +162,7 @@ def test_turning_off_a_healthy_server_is_no_incident(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_read_costs_neither_history_nor_check(tmp_path: Path, bad: bytes) -> None:
     off = change(tmp_path, "off", 0)
     with Journal(tmp_path) as journal:
-        journal.amend_incidents(lambda _rows: [IncidentRow("x", 0.0, bad)])
+        journal.amend_incidents(lambda _rows: [IncidentRow("x", 0.0, bad)], bool)
     look(tmp_path, stalled(DEAD), 1)
     with Journal(tmp_path) as journal:
         assert [one.id for one in journal.operations()] == [off]
@@ -381,6 +381,29 @@ def test_what_still_fails_beside_another_outage_is_neither_healed_nor_out_of_sig
     ]
     assert third.ending == "It healed; nothing fails any more."
     assert [one.hits[0].began - START for one in (first, second, third) if one.hits] == [300]
+
+
+def test_what_one_customers_responder_does_pushes_no_outage_out_of_the_history(tmp_path: Path) -> None:
+    """It may fail and heal a hundred times: nobody was hit by that."""
+    look(tmp_path, stalled(DEAD), 0)
+    look(tmp_path, evidence(FINE), 5)
+    for number in range(1, 103):
+        look(tmp_path, unstapled(responder("own", Outcome.HTML)), number * 60)
+        look(tmp_path, evidence(FINE), number * 60 + 5)
+    found = incidents(tmp_path)
+    assert len(found) == 100
+    assert [one.began for one in found if one.hits] == [START]
+    assert found[0].began == START + 102 * 3600
+
+
+def test_hundreds_of_responders_with_long_names_take_no_room_of_the_journal(tmp_path: Path) -> None:
+    """Each of them as long as a URL may be, and others with every look."""
+    for turn in range(6):
+        own = [responder(f"m{turn}-{n}" + "x" * 1900, Outcome.CONNECT_TIMEOUT, sites=1) for n in range(150)]
+        look(tmp_path, stalled(BETA, *own), turn * 5)
+    (one,) = incidents(tmp_path)
+    assert len(one.troubles) == 100
+    assert (tmp_path / JOURNAL).stat().st_size < 2_000_000
 
 
 def test_who_fails_for_good_makes_no_one_story_of_the_outages_beside_it(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ UNSEEN_SECONDS = 7200.0
 LAST_WAITS = 15.0
 """Seconds in which old workers may still end what they wait for when a change is done."""
 NOTES = 200
+_TROUBLES = 100
 _SPANS = 200
 _SINGLES = 20
 _TOLD_SECONDS = 0.1
@@ -172,6 +173,9 @@ def _troubled(now: Incident, look: Look, at: float) -> Incident:
             if before.healed is not None:
                 now = _noted(now, (at, "again", f"{_name(before)} fails again. {trouble.sentence}"))
             known[url] = replace(before, last=at, healed=None)
+    if len(known) > _TROUBLES:  # the longest healed go
+        last = sorted(known.values(), key=lambda one: (one.healed is None, one.last))[-_TROUBLES:]
+        known = {url: one for url, one in known.items() if one in last}
     troubles = tuple(one if look.may_fail(one.url) else _healed(one, at) for one in known.values())
     over = [one for one in known.values() if one.healed is None and not look.may_fail(one.url)]
     now = _noted(now, *((at, "healed", _again(one)) for one in over))

@@ -14,7 +14,7 @@ from ocsp_stapling.check.words import DOWN
 Document = Mapping[str, Any]
 _OWN_FAULTS = ("bad-ocsp-url", "certificate-revoked", "chain-incomplete")
 """What is wrong with a certificate itself: it lasts until somebody replaces it, so it is no outage."""
-_KEPT_RESPONDERS = 24
+_KEPT_RESPONDERS, _KEPT_HANDSHAKES, _TROUBLES = 24, 60, 48
 KEPT_NAMES = 1000
 _NAME_LISTS = ("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "alone")
 
@@ -98,7 +98,9 @@ def _logged(log: Document, troubles: Mapping[str, Trouble], stalling: bool, at: 
 def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
     """Those that can hold visitors up, if there are any: what fails at once beside them is not their story."""
     bad = _bad(found, stalling)
-    leading = [one for one in bad if one["holds_up"]] or bad
+    leading = ([one for one in bad if one["holds_up"]] or bad)[
+        :_TROUBLES
+    ]  # those of most accounts come first
     troubles = {
         str(one["url"]): Trouble(
             str(one["url"]), str(one["authority"]), str(one["cause"]), str(one["sentence"]), at, at
@@ -135,4 +137,9 @@ def _kept(found: Document) -> dict[str, Any]:
     responders = [
         one | {"site_names": one["site_names"][:KEPT_NAMES]} for one in bad_first[:_KEPT_RESPONDERS]
     ]
-    return {**found, **lists, "responders": responders}
+    waited_first = sorted(found["handshakes"], key=lambda one: not one["failure"] and _is_quick(one))
+    return {**found, **lists, "responders": responders, "handshakes": waited_first[:_KEPT_HANDSHAKES]}
+
+
+def _is_quick(handshake: Document) -> bool:
+    return bool(handshake["seconds"] < STALL_SECONDS)

@@ -80,7 +80,12 @@ def _amended(journal: Journal, look: Look | None, before: float = 0.0) -> None:
         last = next(iter(_read(rows)), None)
         return [_row(one) for one in _followed(last, changes, look, before)]
 
-    journal.amend_incidents(amend)
+    journal.amend_incidents(amend, _hit_visitors)
+
+
+def _hit_visitors(row: bytes) -> bool:
+    """What hit nobody goes first: one customer's own responder may fail and heal as often as they like."""
+    return any(one.hits for one in _read([row]))
 
 
 def _changes(journal: Journal, since: float = 0.0) -> list[Operation]:
