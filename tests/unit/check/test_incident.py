@@ -400,7 +400,7 @@ def test_hundreds_of_responders_with_long_names_take_no_room_of_the_journal(tmp_
     """Each of them as long as a URL may be, and others with every look."""
     for turn in range(6):
         own = [responder(f"m{turn}-{n}" + "x" * 1900, Outcome.CONNECT_TIMEOUT, sites=1) for n in range(150)]
-        look(tmp_path, stalled(BETA, *own), turn * 5)
+        look(tmp_path, stalled(BETA, DEAD, *own), turn * 5)
     (one,) = incidents(tmp_path)
     assert len(one.troubles) == 100
     assert (tmp_path / JOURNAL).stat().st_size < 2_000_000
