@@ -521,6 +521,10 @@ def test_a_number_alone_looks_like_stapling(tmp_path: Path) -> None:
         f'192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /x HTTP/1.1" 200 5 "-" "words {SUMMARY}"',
         'match => { "message" => "AH01974: could not connect to OCSP responder \'%{HOSTNAME:responder}\'" }',
         r"failregex = AH01974: could not connect to OCSP responder '([^']+)'",
+        "// ignore AH01974: could not connect to OCSP responder",
+        f"pattern={SUMMARY}",
+        f'index=web sourcetype=apache "{SUMMARY}" | stats count by host',
+        f'Syslog | where SyslogMessage contains "{SUMMARY}"',
         f"next if $line =~ /{SUMMARY}/;",
         f"sed -i '/{SUMMARY}/d' error_log",
         f"zgrep -c '{SUMMARY}' error_log*",
@@ -568,6 +572,9 @@ def test_at_whatever_width_a_line_is_wrapped_its_responder_is_named(width: int) 
 def test_who_could_not_be_connected_to_is_enough_where_nothing_else_is_shown() -> None:
     (found,) = read("could not connect to OCSP responder 'ocsp.example.com'\n")[0]
     assert (found.kind, found.responder) == (Kind.UNREACHABLE, "ocsp.example.com")
+    for speaker in ("Apache", "ssl:error"):
+        told = f"{speaker}: could not connect to OCSP responder 'ocsp.example.com' (timed out)"
+        assert [one.responder for one in read(f"{told}\n")[0]] == ["ocsp.example.com"]
     assert not read("could not connect to OCSP responder\n")[0]
 
 

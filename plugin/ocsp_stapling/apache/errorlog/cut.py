@@ -13,6 +13,7 @@ from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_stranger
 _SHORTEST_TEXT = 12  # of a message cut at its end, where nothing says that mod_ssl wrote it
 GAP = re.compile(rb"[ \t]{12,}")
 _CUT = re.compile(
+    rb"(?!//)"
     # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
     rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
@@ -30,7 +31,9 @@ _WITHIN = re.compile(
     rb"(?:\[(?:client|remote)[^\[\]]{0,80}\] )?"
     # Without a number it is a message where it begins with a function of mod_ssl's, or with an error, or in quotes.
     rb"(?:(?P<code>[Aa][Hh]\d{5}):?[ \t]+|(?<!\d{5}: )(?<!\d{5} )(?=(?:ssl_)?stapling_[a-z_]{2,30}: )"
-    rb"|(?(error)(?=could not |failed reading |error reading )|(?<=[`\"'\x9c\x98\x9e])(?=could not )))"
+    rb"|(?(error)(?=could not |failed reading |error reading )|(?:(?<=[`\"'\x9c\x98\x9e])(?=could not )"
+    # Or where it names the responder, behind whatever says who speaks.
+    rb"|(?<=\w: )(?=could not (?:connect to|resolve address of) OCSP responder '?[\w-]+\.\w))))"
 )
 _NOBODY = Names(None, None, None)
 _WITH_TEXT = re.compile(rb"\b(AH\d{5}): ?(?=\w[^`|]{11})")
@@ -50,7 +53,10 @@ _IN_A_PROGRAM = re.compile(
     rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z|\bAPLOGNO\("
     # A pattern, the words of a search, and what follows a file of a program's text.
     rb"|(?:\A|[\s'\"~(])/\Z|\b(?:[efz]?grep|sed|awk|rg|findstr|Select-String)\b[^\"'`/]{0,60}[\"'/]{1,2}\Z"
-    rb"|\.[ch][,;|\t:][^()]{0,40}\Z"
+    rb"|\.[ch][,;|\t:][^()]{0,40}\Z|\A//"
+    rb"|(?:\|[ \t]*(?:where|filter|search)\b|\b(?:index|sourcetype)=)[^\"'|]{0,80}[\"'%]{1,2}\Z"
+    rb"|\b(?:pattern|regexp?|failregex)[ \t]*[=~]{1,2}[ \t]*[\"']?\Z",
+    re.IGNORECASE,
 )
 _GOES_ON_AS_A_PROGRAM = re.compile(
     rb"[\"'][ \t]*(?:\)+(?:;|\{?\Z)|[;+]|\\n|,\Z)|[\"']?(?:%[{\w]|\(\?|[.(\[][.()\[\]^']{0,5}[*+]|\\[SwHd]|\$\{)"
