@@ -993,6 +993,10 @@ NOT_THEIRS = {
     "OCSP stapling of https://h2o.example.net/ fails": None,
     "OCSP stapling of vault.example.net and /etc/squid/a.pem fails": None,
     "    if (pc->ssl_stapling && !ssl_stapling_file) { /* OCSP */": None,
+    "        'AH02217',  # ssl_stapling at start": None,
+    '    #[error("no OCSP server specified in certificate")]': None,
+    '+   Debug("ssl_ocsp", "No answer");': "Traffic Server",
+    "snowflake.connector.ocsp_snowflake - no OCSP response": "Snowflake",
     "mod_openssl_refresh_stapling_file (server *srv, plugin_cert *pc)": "lighttpd",
 }
 

@@ -30,7 +30,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "Traffic Server",
         f"Traffic Server's: {_ASIDE}",
         rb"\[\w{3} [ \d]\d \d\d:\d\d:\d\d\.\d+\] (?:\[ET_\w+ \d+\]|\{0x\w+\})? ?[A-Z]{4,7}: "
-        rb"|\btraffic_server\b|\bssl_callback_ocsp_stapling\b"
+        rb"|\btraffic_server\b|\bssl_callback_ocsp_stapling\b|\bDebug\(\"ssl_ocsp"
         rb"|\[ET_\w+ \d+\]|\bssl_multicert\b|\bproxy\.config\.ssl\b",
     ),
     ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
@@ -57,8 +57,8 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "Caddy",
         f"Caddy's (or of a program with its library, certmagic): {_ASIDE}",
-        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)|no OCSP server specified in certificate"
-        rb"|\bOCSP staple file\b",
+        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)"
+        rb"|(?<!\(\")no OCSP server specified in certificate|\bOCSP staple file\b",
     ),
     (
         "LiteSpeed",
@@ -111,6 +111,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     ),
     ("MongoDB", f"MongoDB's: {_OTHER}", rb"\"ctx\": ?\"|\b[IWEF] +[A-Z]+ +\[\w+\] "),
     ("GnuTLS", "what GnuTLS' own programs say", rb"\bgnutls-cli\b|\bocsptool\b"),
+    ("Snowflake", "what a driver of Snowflake's says", rb"\bsnowflake\.connector\b|\bocsp_snowflake\b"),
     ("NATS", f"the NATS server's: {_OTHER}", rb"\A\[\d+\] \d{4}/\d\d/\d\d [\d:.]{8,15} \[[A-Z]{3}\] "),
     ("FreeRADIUS", f"FreeRADIUS's: {_OTHER}", rb"(?:\A|: )\(\d+\) (?:eap_tls: )?ocsp: "),
     ("Node.js", "what a Node.js program says", rb"\(node:\w+:\d+"),
@@ -160,6 +161,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """Programs that do TLS and say somewhere in a line who they are."""
+_NUMBERED = re.compile(rb"\bAH\d{5}\b")
+"""Apache's own; what is said beside it is about Apache, whatever it is called."""
 _HOST = re.compile(
     rb"("
     + _SYSLOG_TIME
@@ -181,7 +184,7 @@ def _shown(line: bytes) -> tuple[int, str | None]:
     """Return who shows in a line, and how much before all others this one counts."""
     hostless = _HOST.sub(rb"\1", line)
     for place, (name, pattern) in enumerate(_PATTERNS.items()):
-        if pattern.search(hostless):
+        if pattern.search(hostless) and not (name == "nginx" and _NUMBERED.search(hostless)):
             return place, name
     found = _PROGRAM.search(line) or _NAMED.search(hostless)
     program = next((one for one in found.groups() if one), b"") if found else b""
