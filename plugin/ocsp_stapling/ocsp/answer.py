@@ -94,8 +94,6 @@ class Answer:
     """`good`, `revoked` or `unknown`, as claimed: to be believed only if the verdict says the same."""
     this_update: datetime | None = None
     next_update: datetime | None = None
-    signer: str = ""
-    """`issuer` or `delegate` once the signature has been verified."""
 
 
 def verify_answer(
@@ -121,7 +119,6 @@ def _verify(data: bytes, certificate: Certificate, issuer: Certificate, now: dat
     single = _find_single(response, certificate, issuer)
     if single is None:
         return Answer(Verdict.WRONG_CERTIFICATE, apache_accepts=False)
-    signer, fault = _find_signer(response, issuer, now)
     time_fault = _time_fault(single, now, min(skew, _BROWSERS_AT_MOST))
     status = _CERTIFICATE_STATUSES[single.certificate_status]
     as_asked = single.hash_algorithm.name == "sha1"
@@ -129,12 +126,11 @@ def _verify(data: bytes, certificate: Certificate, issuer: Certificate, now: dat
     if status is Verdict.GOOD and not as_asked:
         status = Verdict.OTHER_DIGEST
     return Answer(
-        fault or time_fault or status,
+        _signature_fault(response, issuer, now) or time_fault or status,
         as_asked and in_time and len(data) <= MAX_ANSWER_BYTES,
         single.certificate_status.name.lower(),
         single.this_update_utc,
         single.next_update_utc,
-        signer,
     )
 
 
@@ -163,25 +159,21 @@ def _time_fault(one: ocsp.OCSPSingleResponse, now: datetime, skew: int) -> Verdi
     return Verdict.STALE if stale else None
 
 
-def _find_signer(
-    response: ocsp.OCSPResponse, issuer: Certificate, now: datetime
-) -> tuple[str, Verdict | None]:
-    """Return `issuer` or `delegate` and None, or an empty text and what is wrong with the signature."""
+def _signature_fault(response: ocsp.OCSPResponse, issuer: Certificate, now: datetime) -> Verdict | None:
+    """Return what is wrong with the signature, None if it is the issuer's or a delegate's."""
     try:
         authority = x509.load_der_x509_certificate(issuer.der)
         authority_key = authority.public_key()
     except (ValueError, UnsupportedAlgorithm):  # an issuer like this vouches for nothing
-        return "", Verdict.BAD_SIGNATURE
+        return Verdict.BAD_SIGNATURE
     fault = Verdict.BAD_SIGNATURE
     for signer in _named_signers(response, authority):
         if not _made_signature(response, signer):
             continue
-        if signer.public_key() == authority_key:
-            return "issuer", None
-        if _may_sign(signer, issuer, now):
-            return "delegate", None
+        if signer.public_key() == authority_key or _may_sign(signer, issuer, now):
+            return None
         fault = Verdict.WRONG_DELEGATE
-    return "", fault
+    return fault
 
 
 def _named_signers(response: ocsp.OCSPResponse, authority: x509.Certificate) -> Iterator[x509.Certificate]:

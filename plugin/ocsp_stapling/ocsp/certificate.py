@@ -60,7 +60,6 @@ class Certificate:
 
     der: bytes
     subject: str
-    common_name: str
     issuer: str
     issuer_organization: str
     serial: int
@@ -183,7 +182,6 @@ def _certificate(der: bytes, parts: _Parts) -> Certificate:
     return Certificate(
         der=der,
         subject=common_name or organization or (names[0] if names else ""),
-        common_name=common_name,
         issuer=issuer or issuer_organization,
         issuer_organization=issuer_organization,
         serial=parts.serial,

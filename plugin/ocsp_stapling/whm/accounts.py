@@ -22,15 +22,10 @@ _USER_FILE_LIMIT = 1024 * 1024
 
 @dataclass(frozen=True)
 class Visible:
-    """What somebody may see of this server's accounts; `everything` stands for root privileges."""
+    """The domains of this server that somebody may see; `everything` stands for root privileges."""
 
-    accounts: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
     everything: bool = False
-
-    def account(self, name: str) -> bool:
-        """Return whether they may see an account; nobody's account (the empty name) is root's alone."""
-        return self.everything or name in self.accounts
 
     def domain(self, name: str) -> bool:
         """Return whether a domain is theirs, also with `www.` or `*.` before it, or a port behind."""
@@ -39,14 +34,14 @@ class Visible:
 
 
 def owned_by(reseller: str, root: Path = Path("/")) -> Visible:
-    """Return the accounts and domains of a reseller; of files that cannot be read, nothing is shown.
+    """Return the domains of a reseller's accounts; of files that cannot be read, nothing is shown.
 
     Raises Problem `accounts-unreadable` if none of cPanel's lists can be read.
     """
     owners = _owners(root)
     accounts = frozenset({name for name, owner in owners if owner == reseller} | {reseller})
     domains = frozenset(domain.lower() for domain, owner in _pairs(root / _DOMAINS) if owner in accounts)
-    return Visible(accounts, domains)
+    return Visible(domains)
 
 
 def _owners(root: Path) -> list[tuple[str, str]]:

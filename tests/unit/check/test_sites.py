@@ -289,7 +289,7 @@ def test_a_certificate_replaced_after_it_was_listed_costs_the_others_nothing(tre
     found = sort_endpoints(listed, KNOWN)
 
     assert found.subjects[0].target.certificate is not None
-    assert found.subjects[0].target.certificate.common_name == "b.test"
+    assert found.subjects[0].target.certificate.subject == "b.test"
 
 
 def test_every_certificate_that_must_staple_is_asked_about_each_account_in_its_turn(

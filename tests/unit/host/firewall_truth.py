@@ -111,7 +111,7 @@ def said() -> dict[str, list[str]]:
     """The same as our reading has it."""
     hints = read_firewall(DESTINATIONS, WORKER, seconds=60).hints
     assert all(hint.certain for hint in hints), hints
-    root = {d for hint in hints if hint.only_user is None for d in hint.destinations}
+    root = {d for hint in hints if f"user {WORKER}" not in hint.text for d in hint.destinations}
     worker = {d for hint in hints for d in hint.destinations}
     return {"root": [d for d in DESTINATIONS if d in root], WORKER: [d for d in DESTINATIONS if d in worker]}
 

@@ -22,7 +22,7 @@ TABLE = "nft add table inet t\nnft 'add chain inet t out { type filter hook outp
 HINTS = """
 from ocsp_stapling.host.firewall.report import read_firewall
 r = read_firewall({destinations}, "nobody", seconds=60)
-show([[[h.tool, h.where, h.family, h.only_user, h.action, h.certain, h.destinations] for h in r.hints],
+show([[[h.certain, h.destinations] for h in r.hints],
       [h.text for h in r.hints], r.read, r.unread])
 """
 
@@ -46,7 +46,7 @@ def test_nft_rule_for_the_worker_only_is_told_as_that() -> None:
         TABLE % "policy accept;" + "nft add rule inet t out meta skuid nobody tcp dport 80 drop",
         "198.51.100.7",
     )
-    assert found == [["nft", "table inet t, chain out", "ip", "nobody", "drop", True, ["198.51.100.7"]]]
+    assert found == [[True, ["198.51.100.7"]]]
     assert texts == [
         "nft drops connections from user nobody (not from root) to OCSP responders "
         "(table inet t, chain out: meta skuid 65534 tcp dport 80 drop)"
@@ -57,7 +57,8 @@ def test_nft_rule_for_the_worker_only_is_told_as_that() -> None:
 @needs_iptables
 def test_iptables_rule_is_told_once_though_nft_lists_it_too() -> None:
     found, texts, _, _ = hints("iptables -A OUTPUT -p tcp --dport 80 -j REJECT", "198.51.100.7", "2a00::7")
-    assert found == [["iptables", "table filter, chain OUTPUT", "ip", None, "reject", True, ["198.51.100.7"]]]
+    assert found == [[True, ["198.51.100.7"]]]
+    assert "iptables rejects connections to OCSP responders (table filter, chain OUTPUT: " in texts[0]
     assert "-A OUTPUT -p tcp -m tcp --dport 80 -j REJECT" in texts[0]
 
 
@@ -68,7 +69,7 @@ def test_rule_that_also_asks_the_unknowable_is_uncertain() -> None:
         "nft add rule inet t out meta mark 7 tcp dport 80 drop\nnft add rule inet t out meta mark 8 drop\n"
     )
     found, texts, _, _ = hints(TABLE % "policy accept;" + rules, "198.51.100.7")
-    assert [(hint[4], hint[5]) for hint in found] == [("drop", False)]
+    assert [hint[0] for hint in found] == [False]
     assert "perhaps drops" in texts[0]
 
 
@@ -77,7 +78,7 @@ def test_rule_that_also_asks_the_unknowable_is_uncertain() -> None:
 def test_policy_behind_an_accept_that_cannot_be_judged_is_uncertain() -> None:
     rules = "nft add rule inet t out meta mark 7 accept\n"
     found, texts, _, _ = hints(TABLE % "policy drop;" + rules, "198.51.100.7")
-    assert [hint[5] for hint in found] == [False]
+    assert [hint[0] for hint in found] == [False]
     assert "policy drop" in texts[0]
 
 
@@ -85,7 +86,7 @@ def test_policy_behind_an_accept_that_cannot_be_judged_is_uncertain() -> None:
 @needs_nft
 def test_without_destinations_any_public_address_is_followed() -> None:
     found, _, _, _ = hints(TABLE % "policy accept;" + "nft add rule inet t out tcp dport 80 drop")
-    assert found[0][2] == "both"
+    assert [":" in each for each in found[0][1]] == [False, True]
 
 
 @needs_namespace
@@ -100,7 +101,7 @@ def test_large_sets_are_followed_in_time() -> None:
         TABLE % "policy accept;" + rules, *(f"11.0.{n}.0" for n in range(32)), "12.0.0.1"
     )
     assert "nft" in read
-    assert len(found[0][6]) == 32
+    assert len(found[0][1]) == 32
 
 
 # Pieces of rulesets. Each line is complete in itself, any selection in any order is a ruleset.
@@ -342,7 +343,7 @@ REPLIES = (
 def test_a_policy_without_a_rule_for_answers_drops_what_comes_back() -> None:
     rules = "iptables -A INPUT -p tcp -m multiport --dports 22,80,443 -j ACCEPT\niptables -P INPUT DROP\n"
     found, texts, _, _ = hints(rules, REPLIES[0])
-    assert [(hint[4], hint[5]) for hint in found] == [("drop", True)]
+    assert [hint[0] for hint in found] == [True]
     assert texts == [REPLIES[1]]
     let_in = "iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
     assert hints(let_in + rules, REPLIES[0])[1] == []
@@ -361,7 +362,7 @@ def test_a_policy_without_a_rule_for_answers_drops_what_comes_back() -> None:
 )
 def test_replies_that_some_rule_may_let_in_are_not_certainly_dropped(perhaps: str) -> None:
     found, texts, _, _ = hints(f"{perhaps}\niptables -P INPUT DROP", REPLIES[0])
-    assert [hint[5] for hint in found] == [False]
+    assert [hint[0] for hint in found] == [False]
     assert "perhaps drops what OCSP responders send back" in texts[0]
 
 

@@ -39,7 +39,7 @@ def delegate_answer(delegate: x509.Certificate, number: int = 3) -> bytes:
 @pytest.mark.parametrize("responder_id", list(ocsp.OCSPResponderEncoding))
 def test_a_good_answer_by_the_issuer(responder_id: ocsp.OCSPResponderEncoding) -> None:
     found = judged(answer(CA, LEAF, responder_id=responder_id))
-    assert (found.verdict, found.apache_accepts, found.signer) == (Verdict.GOOD, True, "issuer")
+    assert (found.verdict, found.apache_accepts) == (Verdict.GOOD, True)
     assert (found.this_update, found.next_update) == (NOW - DAY, NOW + 6 * DAY)
 
 
@@ -47,7 +47,7 @@ def test_a_good_answer_by_the_issuer(responder_id: ocsp.OCSPResponderEncoding) -
 def test_a_good_answer_by_a_delegate(responder_id: ocsp.OCSPResponderEncoding) -> None:
     delegate = issue(CA, usage=SIGNER, common_name="OCSP signer", number=3)
     found = judged(answer(CA, LEAF, signer=(delegate, key(3)), responder_id=responder_id))
-    assert (found.verdict, found.signer) == (Verdict.GOOD, "delegate")
+    assert found.verdict is Verdict.GOOD
 
 
 def test_a_delegate_without_the_right_usage() -> None:

@@ -28,7 +28,7 @@ SECTIGO, DIGICERT = "site000.sectigo.example", "site000.digicert.example"
 
 
 def test_a_viewer_s_customer_is_not_told_that_nothing_fails_while_anothers_responder_does() -> None:
-    visible = Visible(frozenset(), frozenset({"site001.digicert.example"}))
+    visible = Visible(frozenset({"site001.digicert.example"}))
     every = tuple(site for one in made.stalling().responders for site in one.sites)
     calm = replace(made.stalling(), handshakes=made.handshakes((3.0, 0.008, 3.5)), stapling=every)
     evidence = restricted(calm, visible)

@@ -131,7 +131,7 @@ def test_what_is_met_is_told_in_words(
 def test_a_viewer_sees_a_site_of_their_own_or_none(
     showing: Shown, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = Visible(frozenset({"user000"}), frozenset({"site000.sectigo.example"}))
+    own = Visible(frozenset({"site000.sectigo.example"}))
     monkeypatch.setattr(page, "visible_to", lambda _: own)
     app = showing(made.stalling())
     assert get(app, "p=live&format=json", VIEWER).json["site"] == "site000.sectigo.example"  # type: ignore[index]

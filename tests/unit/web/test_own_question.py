@@ -31,7 +31,7 @@ SITES = tuple(Site(name, owner, False) for name, owner in (("theirs.test", "one"
 
 
 def visible(caller: Caller) -> Visible:
-    own = Visible(frozenset({"two"}), frozenset({"mine.test"}))
+    own = Visible(frozenset({"mine.test"}))
     return Visible(everything=True) if caller.is_operator else own
 
 

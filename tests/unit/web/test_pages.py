@@ -194,7 +194,7 @@ def test_an_operation_under_way_is_announced(showing: Shown, tmp_path: Path) -> 
 
 @pytest.fixture
 def own_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    visible = Visible(frozenset({"user001"}), frozenset({OWN}))
+    visible = Visible(frozenset({OWN}))
     for module in (picture, sites):
         monkeypatch.setattr(
             module,
@@ -564,7 +564,7 @@ def test_a_viewer_s_rows_are_not_shown_to_root_nor_root_s_to_a_viewer(
     monkeypatch.setattr(
         picture,
         "visible_to",
-        lambda who: Visible(everything=True) if who.is_operator else Visible(frozenset(), frozenset({OWN})),
+        lambda who: Visible(everything=True) if who.is_operator else Visible(frozenset({OWN})),
     )
     for _ in range(2):
         assert text_of(app, "p=responders").count("ost-responder-name") == 30

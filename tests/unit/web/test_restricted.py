@@ -26,7 +26,7 @@ from tests.unit.web import made
 
 MARK = "§"
 OWN = "own.test"
-VIEWER = Visible(frozenset({"own"}), frozenset({OWN}))
+VIEWER = Visible(frozenset({OWN}))
 OWN_PLACES = re.compile(
     r"(responders\.1\.sites|stapling|incomplete_chains|never_stapled|unreadable)\.1\.name"
     r"|names\.1|handshakes\.1\.site|configuration\.still_on\.1|shield\.(missing_must_staple|revoked)\.1"
@@ -228,7 +228,7 @@ def test_of_the_authorities_only_those_of_own_certificates_are_told_of(everythin
 
 
 def unseen(evidence: Evidence, *domains: str) -> Unseen | None:
-    return restricted(evidence, Visible(frozenset(), frozenset(domains))).unseen
+    return restricted(evidence, Visible(frozenset(domains))).unseen
 
 
 DIGICERT, SECTIGO = "site001.digicert.example", "site001.sectigo.example"

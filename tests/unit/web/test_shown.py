@@ -361,7 +361,7 @@ def test_of_an_authority_without_a_status_page_nothing_is_said_about_its_page() 
 
 
 def test_a_viewer_learns_of_the_stall_but_not_whose_sites_were_met() -> None:
-    evidence = restricted(made.stalling(), Visible(frozenset(), frozenset({"site001.sectigo.example"})))
+    evidence = restricted(made.stalling(), Visible(frozenset({"site001.sectigo.example"})))
     assert all(h.site.startswith("another site (") for h in evidence.handshakes)
     assert len({h.site for h in evidence.handshakes}) == 3
     assert {site.name for one in evidence.responders for site in one.sites if not is_other(site.name)} == {
@@ -371,7 +371,7 @@ def test_a_viewer_learns_of_the_stall_but_not_whose_sites_were_met() -> None:
 
 
 def viewer_of(site: str, evidence: Evidence) -> Evidence:
-    return restricted(evidence, Visible(frozenset(), frozenset({site})))
+    return restricted(evidence, Visible(frozenset({site})))
 
 
 def test_a_viewer_whose_own_responders_answer_learns_that_anothers_is_at_fault_and_nothing_false() -> None:

@@ -52,7 +52,7 @@ CHANGE: dict[str, Any] = {
 
 def visible(caller: Caller) -> Visible:
     """A viewer's own site, for root everything."""
-    own = Visible(frozenset({"user001"}), frozenset({"site001.sectigo.example"}))
+    own = Visible(frozenset({"site001.sectigo.example"}))
     return Visible(everything=True) if caller.is_operator else own
 
 

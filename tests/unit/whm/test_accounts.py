@@ -27,8 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_reseller_sees_the_accounts_they_own_and_their_own(root: Path) -> None:
     seen = owned_by("reseller1", root)
-    assert seen.accounts == {"alice", "carol", "reseller1"}
-    assert [seen.account(n) for n in ("alice", "bob", "dave", "nobody", "root", "")] == [True] + [False] * 5
+    assert seen.domains == {"alice.example", "shop.alice.example", "own.example"}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_the_accounts_own_files_serve_where_the_list_is_missing(root: Path) -> N
     users.mkdir(parents=True)
     (users / "alice").write_text("DNS=alice.example\nUSER=alice\nOWNER=reseller1\nOWNER=root\n")
     (users / "bob").write_text("DNS=bob.example\nXOWNER=reseller1\nOWNER=root\n")
-    assert owned_by("reseller1", root).accounts == {"alice", "reseller1"}
+    assert owned_by("reseller1", root).domains == {"alice.example", "shop.alice.example", "own.example"}
 
 
 def test_without_any_list_nothing_is_shown(tmp_path: Path) -> None:
@@ -80,6 +79,5 @@ def test_without_any_list_nothing_is_shown(tmp_path: Path) -> None:
 
 def test_root_privileges_see_everything(root: Path) -> None:
     seen = visible_to(OPERATOR, root)
-    assert seen.account("")
     assert seen.domain("anything.example")
     assert not visible_to(VIEWER, root).domain("anything.example")

@@ -79,18 +79,11 @@ _ANYWHERE = ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 class FirewallHint:
     """One rule that stops our questions, or (`replies`) what comes back.
 
-    `tool` is nft, iptables, ip6tables or csf; `where` the table and chain or the file; `text` a plain sentence;
-    `family` ip, ip6 or both; `only_user` the worker's name if root would get through; `action` drop or reject;
-    `certain` is False if the rule also asks something that could not be found out; `destinations` are the
-    asked addresses that it stops.
+    `text` is a plain sentence with the rule and where it stands; `certain` is False if the rule also asks something
+    that could not be found out; `destinations` are the asked addresses that it stops.
     """
 
-    tool: str
-    where: str
     text: str
-    family: str
-    only_user: str | None
-    action: str
     certain: bool
     destinations: tuple[str, ...]
     replies: bool = False
@@ -243,19 +236,12 @@ def _hints(found: list[_Found], worker: str) -> tuple[FirewallHint, ...]:
 
 
 def _hint(group: list[_Found], worker: str) -> FirewallHint:
-    block = group[0].block
-    versions = {one.destination.version for one in group}
-    only_user = None if group[0].root_too else worker
+    first = group[0]
     return FirewallHint(
-        tool=block.tool,
-        where=block.where,
-        text=_sentence(block, only_user, replies=group[0].reply),
-        family="both" if len(versions) == 2 else f"ip{'' if versions == {4} else '6'}",
-        only_user=only_user,
-        action=block.action.value,
-        certain=block.certain,
+        text=_sentence(first.block, None if first.root_too else worker, replies=first.reply),
+        certain=first.block.certain,
         destinations=tuple(dict.fromkeys(str(one.destination) for one in group)),
-        replies=group[0].reply,
+        replies=first.reply,
     )
 
 

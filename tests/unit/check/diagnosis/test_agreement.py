@@ -210,7 +210,7 @@ def of_a_real_server(chance: random.Random, made: Evidence) -> Evidence:
 
 def as_a_viewer_sees_it(made: Evidence) -> Evidence:
     own = frozenset(site.name for one in made.responders for site in one.sites if site.owner == "ann")
-    return restricted(made, Visible(frozenset({"ann"}), own | {"off0.example"}))
+    return restricted(made, Visible(own | {"off0.example"}))
 
 
 def judged(made: Evidence) -> Document:
