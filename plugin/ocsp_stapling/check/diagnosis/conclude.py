@@ -7,7 +7,7 @@ lines or a dead responder are no reason to switch anything off while the sites a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,6 +43,8 @@ from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, u
 _NAMED_AT_MOST = 3
 """Sites of one customer that are turned off by name; of more all of the account's are."""
 _UNKNOWN = "unknown"
+_REVOKED = 20
+"""So many revoked certificates are named."""
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -58,7 +60,11 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         verdict = replace(verdict, **_alone(evidence, found, _guilty(evidence, found))._asdict())
     stranger = seen.stranger_words(evidence) if verdict.severity is Severity.STALLING else ""
     reasons = (*verdict.reasons_for, *measured.sentences, stranger)
-    against = (*verdict.reasons_against, *_seen_otherwise(evidence, found, verdict))
+    against = (
+        *verdict.reasons_against,
+        *_seen_otherwise(evidence, found, verdict),
+        *_revoked_too(evidence, found, verdict),
+    )
     return replace(verdict, reasons_for=once(reasons), reasons_against=once(against), responders=found)
 
 
@@ -82,7 +88,10 @@ def _verdict(evidence: Evidence, found: Sequence[ResponderDiagnosis], measured: 
         or unseen.verdict(evidence, measured, own=bool(_guilty(evidence, found)))
         or beside.not_applicable(evidence, measured)
         or beside.off(
-            evidence, _leading(keeping, evidence), measured, lambda one: _with_others(one, keeping, found)
+            evidence,
+            _leading(keeping, evidence),
+            measured,
+            lambda one: _with_others(evidence, one, keeping, found),
         )
         or (
             _faulty(evidence, leading, found, measured)
@@ -336,7 +345,7 @@ def _faulty_words(
     measured: Measured,
     causes: tuple[str, ...],
 ) -> str:
-    same, other = besides(leading, _by_host(found), found)
+    same, other = besides(leading, _in_turn(evidence, found, found), found)
     if severity is Severity.STALLING and measured.slow:
         effect = _stall_words(evidence, leading, causes, "them" if same else "it")
     else:
@@ -346,14 +355,50 @@ def _faulty_words(
 
 
 def _with_others(
-    leading: ResponderDiagnosis, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
+    evidence: Evidence,
+    leading: ResponderDiagnosis,
+    told: Sequence[ResponderDiagnosis],
+    found: Sequence[ResponderDiagnosis],
 ) -> str:
     """Say what fails, and what else of those `told` does."""
-    return leading.why.sentence + "".join(besides(leading, _by_host(told), found))
+    return leading.why.sentence + "".join(besides(leading, _in_turn(evidence, told, found), found))
 
 
-def _by_host(responders: Sequence[ResponderDiagnosis]) -> list[ResponderDiagnosis]:
-    return sorted(responders, key=lambda one: host_of(one.url))
+def _in_turn(
+    evidence: Evidence, told: Sequence[ResponderDiagnosis], found: Sequence[ResponderDiagnosis]
+) -> list[ResponderDiagnosis]:
+    """Those of several accounts first, then one of each account: nobody's fill the few places of a sentence."""
+    accounts = [{site.owner for site in one.sites} for one in evidence.responders]
+    whose = {id(why): owners for owners, why in zip(accounts, found, strict=True)}
+    turns: Counter[str] = Counter()
+    order: list[tuple[int, bool, str, ResponderDiagnosis]] = []
+    for one in sorted(told, key=_revoked_first):
+        owners = whose.get(id(one), set())
+        alone = next(iter(owners)) if len(owners) == 1 else ""
+        order.append((turns[alone] if alone else -1, *_revoked_first(one), one))
+        turns[alone] += not one.ok
+    return [one for *_, one in sorted(order, key=lambda each: each[:3])]
+
+
+def _revoked_first(one: ResponderDiagnosis) -> tuple[bool, str]:
+    return one.cause is not Cause.CERTIFICATE_REVOKED, host_of(one.url)
+
+
+def _revoked_too(
+    evidence: Evidence, found: Sequence[ResponderDiagnosis], verdict: Diagnosis
+) -> Iterable[str]:
+    """The revoked certificates for which the verdict itself has no place."""
+    revoked = [one for one in found if one.cause is Cause.CERTIFICATE_REVOKED]
+    names = [one.certificate for one in _in_turn(evidence, revoked, found)]
+    missing = [name for name in names if name not in verdict.sentence]
+    if missing:
+        more = f" and {len(missing) - _REVOKED:,} more" if len(missing) > _REVOKED else ""
+        which = (
+            "Revoked as well is the certificate"
+            if len(missing) == 1
+            else "Revoked as well are the certificates"
+        )
+        yield f"{which} of {', '.join(missing[:_REVOKED])}{more}."
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:

@@ -50,6 +50,11 @@ class ResponderDiagnosis:
         return f"Only the certificate of {self.sites[0]} names this responder." if only else ""
 
     @property
+    def certificate(self) -> str:
+        """Whose it is, and its serial number where it is a single one."""
+        return f"{listed(self.sites)} (serial {self.serial})" if self.serial else listed(self.sites)
+
+    @property
     def ok(self) -> bool:
         """Whether nothing is wrong with it."""
         return self.why.cause is Cause.HEALTHY
@@ -67,7 +72,7 @@ def besides(
     alike = [
         one for one in broken if one.url == leading.url and one.cause is leading.cause and one != leading
     ]
-    names = [_certificate(one) for one in alike]
+    names = [one.certificate for one in alike]
     too = f" The same holds for the certificate{'s'[: len(names) > 1]} of {listed(names)}." if names else ""
     others = [
         one
@@ -97,12 +102,7 @@ def _of_one(one: ResponderDiagnosis) -> bool:
 
 def _called(one: ResponderDiagnosis) -> str:
     host = host_of(one.url)
-    return f"{host} about the certificate of {_certificate(one)}" if _of_one(one) else host
-
-
-def _certificate(one: ResponderDiagnosis) -> str:
-    """Whose it is, and its serial number where it is a single one."""
-    return f"{listed(one.sites)} (serial {one.serial})" if one.serial else listed(one.sites)
+    return f"{host} about the certificate of {one.certificate}" if _of_one(one) else host
 
 
 def _all_or_some(failing: int, every: int) -> str:

@@ -354,3 +354,27 @@ def test_of_a_site_with_two_certificates_only_the_url_at_fault_is_said_to_stand_
         "http://ocsp.rsa.example stands in the certificate of both.example (account account, "
         "/etc/apache2/conf/httpd.conf:57)."
     ]
+
+
+def owned(one: ResponderEvidence, owner: str) -> ResponderEvidence:
+    return replace(one, sites=tuple(replace(site, owner=owner) for site in one.sites))
+
+
+def test_one_customers_many_faults_leave_room_in_the_verdict_for_those_of_others() -> None:
+    """Neither a revoked certificate of others nor their responder is "and 197 more"."""
+    own = [owned(responder(f"aaa{n}", Outcome.HTTP_ERROR, sites=1), "mallory") for n in range(200)]
+    revoked = replace(owned(responder("nu", Outcome.REVOKED, sites=1), "anna"), serial="A1")
+    dead = replace(responder("zet", Outcome.HTTP_ERROR), shared=True)
+
+    found = diagnose(evidence(*own, revoked, dead, FINE))
+    besides = [
+        replace(owned(responder(f"bbb{n}", Outcome.REVOKED, sites=1), "mallory"), serial=f"B{n}")
+        for n in range(30)
+    ]
+    many = diagnose(evidence(*besides, *own, revoked, dead, FINE))
+
+    told = " ".join((found.sentence, *found.reasons_against))
+    assert "ocsp.zet.example" in told
+    assert "nu0.example (serial A1)" in told
+    assert "nu0.example (serial A1)" in " ".join((many.sentence, *many.reasons_against))
+    assert len(" ".join(many.reasons_against)) < 2000
