@@ -1114,10 +1114,20 @@ def test_what_a_sentence_tells_of_the_lines_below_counts_once(heading: str) -> N
     assert sorted(entry.code for entry in found) == ["AH01941", "AH01974"]
 
 
-def test_the_text_of_a_program_is_no_line_of_a_log() -> None:
-    found, _ = read(
-        '+ ap_log_error(MARK, APLOGNO(01934) "stapling_check_response: Error Parsing Response!"); - return;'
-    )
+@pytest.mark.parametrize(
+    "told",
+    [
+        '+ ap_log_error(MARK, APLOGNO(01934) "stapling_check_response: Error Parsing Response!"); - return;',
+        '   APLOGNO(02218) "ssl_stapling_init_cert: no OCSP URI "',
+        f'#define SUMMARY "{SUMMARY}"',
+        f"ignoreregex = {SUMMARY}",
+        "failregex = ^%(_apache_error_client)s AH01980: bad response from OCSP server",
+        f'- match: "{SUMMARY}"',
+        "pattern: '%{HTTPD_ERRORLOG} AH01977: failed reading line from OCSP server'",
+    ],
+)
+def test_the_text_of_a_program_or_a_rule_is_no_line_of_a_log(told: str) -> None:
+    found, _ = read(f"{told}\n")
     assert not found
 
 

@@ -50,12 +50,14 @@ _OWN_HEADER = re.compile(
 )
 _ANY_HEADER = re.compile(rb"\[\w*:?" + LEVEL + rb"\]|\d\d:\d\d:\d\d")
 _IN_A_PROGRAM = re.compile(
-    rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z|\bAPLOGNO\("
+    rb"(?:\w\(|[\[{=]>?)[ \t]*[\"'`]{1,3}\Z|(?:[,(]|[\"']:)[ \t]*[\"']\Z|\S[ \t]+(?:#|//)[ \t]*\Z"
+    rb"|\bAPLOGNO\b|\A[ \t]*#[ \t]*define\b"
     # A pattern, the words of a search, and what follows a file of a program's text.
     rb"|(?:\A|[\s'\"~(])/\Z|\b(?:[efz]?grep|sed|awk|rg|findstr|Select-String)\b[^\"'`/]{0,60}[\"'/]{1,2}\Z"
     rb"|\.[ch][,;|\t:][^()]{0,40}\Z|\A//"
     rb"|(?:\|[ \t]*(?:where|filter|search)\b|\b(?:index|sourcetype)=)[^\"'|]{0,80}[\"'%]{1,2}\Z"
-    rb"|\b(?:pattern|regexp?|failregex)[ \t]*[=~]{1,2}[ \t]*[\"']?\Z",
+    rb"|\b(?:patterns?|(?:fail|ignore)?regexp?|match(?:es)?|contains|expression|needle)[\"']?[ \t]*"
+    rb"(?:[=~]{1,2}[ \t]*[\"']?|:[ \t]*[\"'/])(?:[\^%.(][^\"'\s]{0,60}[ \t]*)?\Z",
     re.IGNORECASE,
 )
 _GOES_ON_AS_A_PROGRAM = re.compile(

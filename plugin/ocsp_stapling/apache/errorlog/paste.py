@@ -55,6 +55,8 @@ _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORE
 """Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
 _ACCESS = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
 """The time of a line of an access log."""
+_CALL = re.compile(rb"[\"']\)+;\s*\Z")
+"""How a call ends in a program."""
 _NGINX = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[")
 _BREAK = re.compile(
     rb"<br ?/?>|\r(?!\Z)|(?:\\r)?\\n(?=\[[A-Z][a-z]{2} )|['\"]\)?, ?(?:\([^()'\"]{0,200})?['\"](?=\[[A-Z][a-z]{2} )",
@@ -212,7 +214,7 @@ class Paste:
                     yield entry
                 else:
                     self._quoted.append(entry)
-        elif tail := tail_of_a_message(line, number):
+        elif not _CALL.search(raw) and (tail := tail_of_a_message(line, number)):
             yield tail
         else:
             self._note(line, raw)
