@@ -119,6 +119,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "dated in Russian": lambda text: text.replace("Sun Nov", "Вс ноя"),
     "without the year": lambda text: text.replace(" 2026]", "]"),
     "dated by numbers": lambda text: text.replace("Sun Nov 22 03:04:05.123456 2026", "22.11.2026 03:04:05"),
+    "dated as visits are": lambda text: text.replace("Sun Nov 22 03:04:05.123456 2026", "22/Nov/2026:03:04:05 +0100"),
     "date left out": lambda text: text.replace("Sun Nov 22 03:04:05.123456 2026", "..."),
     "process hidden": lambda text: text.replace("4711:tid 140", "xxxx:tid ***"),
     "client hidden": lambda text: text.replace("203.0.113.7:", "<my ip>:"),
@@ -786,7 +787,8 @@ def test_a_mutex_of_staplings_that_apache_cannot_make_is_why_it_did_not_start() 
     text = f"{header}AH00023: Couldn't create the ssl-stapling mutex (file /run/ssl-stapling)\n"
     ended = "[ssl:emerg] [pid 7] AH01959: SSLStapling: cannot initialise stapling mutex\n"
     assert summarise(read(text + ended)[0], NOW, None).noted == ((Kind.NO_CACHE, 1),)
-    assert not read(text.replace("ssl-stapling", "rewrite-map"))[0]
+    nothing, paste = read(text.replace("ssl-stapling", "rewrite-map"))
+    assert (nothing, paste.unclear) == ([], 0)
 
 
 def test_an_answer_that_the_cache_refuses_is_one_failure_of_two_lines() -> None:

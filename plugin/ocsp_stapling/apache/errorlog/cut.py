@@ -67,7 +67,7 @@ _GOES_ON_AS_A_PROGRAM = re.compile(
 _PID = re.compile(rb"\[pid (\d{1,10})(?::tid (\d{1,20}))?\]")
 MENTION = re.compile(
     rb"stapling|OCSP|requesting certificate status|\bAH(?:"
-    + b"|".join(code[2:] for code, rule in RULES.items() if rule.kind)
+    + b"|".join(code[2:] for code, rule in RULES.items() if rule.kind and rule.module != b"core")
     + rb")\b",
     re.IGNORECASE,
 )
@@ -157,6 +157,8 @@ def has_another_text(line: bytes) -> bool:
     """Return whether a number of ours stands there with a text that Apache does not write behind it."""
     found = _WITH_TEXT.search(line, 0, _SENTENCE)
     rule = RULES.get(found[1]) if found else None
+    if rule and rule.module == b"core":  # it is about any mutex
+        return False
     return bool(
         found and rule and not any(way.match(line, found.end()) for way in _lenient(rule, whole=False))
     )

@@ -30,7 +30,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "Traffic Server",
         f"Traffic Server's: {_ASIDE}",
         rb"\[\w{3} [ \d]\d \d\d:\d\d:\d\d\.\d+\] (?:\[ET_\w+ \d+\]|\{0x\w+\})? ?[A-Z]{4,7}: "
-        rb"|\btraffic_server\b|\bssl_callback_ocsp_stapling\b|\bDebug\(\"ssl_ocsp"
+        rb"|\btraffic_server\b|\bTraffic Server\b|\bssl_callback_ocsp_stapling\b|\bDebug\(\"ssl_ocsp"
         rb"|\[ET_\w+ \d+\]|\bssl_multicert\b|\bproxy\.config\.ssl\b",
     ),
     ("stunnel", f"stunnel's: {_OTHER}", rb"(?i:\bstunnel)|\bLOG\d\[\w+\]: "),
@@ -85,7 +85,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "Windows",
         "Windows's (Schannel, IIS): it is another program than Apache",
-        rb"(?i:\bschannel\b)|CRYPT_E_|CERT_TRUST_|Microsoft-Windows|\bcertutil\b|\bIIS\b|\bCAPI2\b|0x8009201[23]",
+        rb"(?i:\bschannel\b)|\bW3SVC\d|CRYPT_E_|CERT_TRUST_|Microsoft-Windows|\bcertutil\b|\bIIS\b|\bCAPI2\b|0x8009201[23]",
     ),
     (
         "configuration",

@@ -53,7 +53,7 @@ _TELLS = re.compile(
 """Without any of these no piece of text is a message or speaks of one."""
 _MATTERS = re.compile(rb"[\d\[&<{\\*\x1b\x80-\xff]|" + _TELLS.pattern, re.IGNORECASE)
 """Without any of these, whatever is taken off it, nothing begins in a line and nothing is told."""
-_ACCESS = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
+_ACCESS = re.compile(rb"(?!\A.{28} \[ssl:)\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
 """The time of a line of an access log."""
 _CALL = re.compile(rb"[\"']\)+;\s*\Z")
 """How a call ends in a program."""
