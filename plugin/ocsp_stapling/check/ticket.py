@@ -156,7 +156,8 @@ class _Ticket:
         """What the text is about: the incident at its worst, if a check saw it, else this check."""
         failing = [one for one in found["responders"] if not one["ok"]]
         self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
-        self.healed = bool(self.bad) and (not failing or bool(self.changed))
+        over = incident is None or incident.healed is not None or incident.ended is not None
+        self.healed = bool(self.bad) and (bool(self.changed) or (not failing and over))
         """What failed may be, or is, over: it is told as the past."""
         self.good = [one for one in found["responders"] if one["ok"]]
 
@@ -534,7 +535,7 @@ _REQUESTS: dict[str, Callable[[Document], str]] = {
     ),
     "ca": lambda found: (
         "Please check this responder and tell us when it answers again."
-        if sum(not one["ok"] for one in found["responders"]) == 1
+        if sum(not one["ok"] for one in found["responders"]) <= 1
         else "Please check these responders and tell us when they answer again."
     ),
     "root": _advice,

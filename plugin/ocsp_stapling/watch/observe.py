@@ -76,6 +76,10 @@ def reading(check: Document, now: float) -> Reading:
         for one in several_last
         for found in one["addresses"] or [{"address": "-", "outcome": one["outcome"], "http_ms": None}]
     }
+    asked = {str(one["url"]) for one in check["responders"]}
+    for one in check.get("responders_turned_off", ()):
+        if one["url"] not in asked:  # that Apache does not ask it heals none
+            addresses[f"{_url(one)} -"] = ("ok" if one["ok"] else str(one["outcome"]), None)
     # An outage of the server is one that turning off would end; anything else that is slow is noise here.
     severity = "failing" if check["severity"] == "stalling" and not is_stalled(check) else check["severity"]
     return Reading(now, check["cause"], severity, check["configuration"]["stapling"], addresses)

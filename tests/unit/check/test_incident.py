@@ -853,3 +853,22 @@ def test_an_off_that_is_taken_back_under_the_shield_leaves_the_shield_in_the_sto
     (one,) = incidents(tmp_path)
     told = words.sentence(one)
     assert f"the shield turned on {at(6, 0)} by root; ocsp.alpha.example still fails" in told
+
+
+def test_a_responder_whose_sites_were_turned_off_alone_has_not_healed_by_that(tmp_path: Path) -> None:
+    look(tmp_path, stalled(DEAD, BETA), 0)
+    change(tmp_path, "site-off", 2, then="on", site="a.test")
+    look(tmp_path, evidence(BETA, turned_off=(DEAD,)), 5)
+    (one,) = incidents(tmp_path)
+    assert (one.healed, one.ended) == (None, None)
+    assert words.sentence(one).endswith(f"for 1 site alone {at(2, 0)}; ocsp.alpha.example still fails.")
+    assert "leave it off there until the responder answers again" in words.advice(one)
+    found = result.load_document(tmp_path)
+    assert found is not None
+    text = ticket(found, "ca", incident=one)
+    assert "Subject: your OCSP responder fails, please check" in text
+    assert "Please check this responder and tell us when it answers again" in text
+    look(tmp_path, evidence(BETA, turned_off=(FINE,)), 10)
+    (one,) = incidents(tmp_path)
+    assert one.ended == START + 600
+    assert "`ocsp-stapling status`" in words.advice(one)

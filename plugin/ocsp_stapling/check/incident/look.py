@@ -76,7 +76,7 @@ def look_at(found: Document, source: str) -> Look:
         else None,
         str(found["configuration"].get("off_by") or ""),
         troubles,
-        frozenset([*troubles, *(str(one["url"]) for one in _bad(found, stalling))]),
+        frozenset([*troubles, *(str(one["url"]) for one in [*_bad(found, stalling), *_turned_off(found)])]),
         frozenset(str(one["url"]) for one in found["responders"]),
         bool(found["unasked_sites"]),
         causing,
@@ -114,6 +114,11 @@ def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
 
 def _bad(found: Document, stalling: bool) -> list[Document]:
     return [one for one in found["responders"] if not one["ok"] and _is_outage(one, found, stalling)]
+
+
+def _turned_off(found: Document) -> list[Document]:
+    """Those that Apache does not ask, as stapling is off for their sites alone: that heals none of them."""
+    return [one for one in found.get("responders_turned_off", ()) if not one["ok"]]
 
 
 def _is_outage(one: Document, found: Document, stalling: bool) -> bool:

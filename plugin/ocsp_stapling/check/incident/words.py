@@ -166,7 +166,7 @@ def _since_then(one: Incident, passes: int) -> str:
         return f"over since {clock(one.ended, one.began)}"
     if not one.troubles and one.healed is None:
         return "no check has seen yet what fails"
-    if one.off_since is None and one.healed is None:
+    if one.off_since is None and one.healed is None and (one.hits_now or not one.singles):
         return ""
     known = causing(one)
     if left := _unhealed(known):
@@ -211,9 +211,15 @@ def _called(url: str) -> str:
 def advice(one: Incident, passes: int = 0) -> str:
     """Return what there is to do about it now; with `passes` stapling returns by itself after so many good looks."""
     if one.ended is not None:
-        return f"Nothing needs to be done: it is over. For a report: `ocsp-stapling report {one.id}`."
+        over = "It is over. Where stapling is off alone still: `ocsp-stapling status`"
+        over = over if one.singles else "Nothing needs to be done: it is over"
+        return f"{over}. For a report: `ocsp-stapling report {one.id}`."
     if one.off_since is None and one.hits_now and one.singles:
         return "Some still wait: turn stapling off for all (`ocsp-stapling off`), then run `ocsp-stapling check`."
+    if one.off_since is None and one.singles and one.healed is None:
+        return (
+            "Tell who can act (`ocsp-stapling ticket`); leave it off there until the responder answers again."
+        )
     if one.off_since is None and one.hits and not one.hits_now:
         return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
     if one.off_since is None:
