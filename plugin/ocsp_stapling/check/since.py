@@ -126,9 +126,22 @@ def _after(evidence: Evidence, change: Operation) -> Evidence:
         handshakes=tuple(_measured(evidence, change)),
         shield=evidence.shield if change.action in _KEEP_THE_SHIELD else None,
     )
+    if change.state == DONE:
+        evidence = _proved(evidence, change)
     if change.site or on is evidence.configuration.on:
         return evidence
     return replace(evidence, configuration=_switched(evidence.configuration, change, on))
+
+
+def _proved(evidence: Evidence, change: Operation) -> Evidence:
+    """httpd took its configuration, and what the change wrote anew in a site's own file is not what stood there."""
+    written = {str(each["path"]) for each in change.plan.get("changes", ())}
+    before = evidence.configuration
+    gone = {one.site for one in before.own_off if one.where.rpartition(":")[0] in written}
+    kept = tuple(one for one in before.own_off if one.site not in gone)
+    still = tuple(one for one in evidence.turned_off if any(site.name not in gone for site in one.sites))
+    now = replace(before, refused="", refused_at="", own_off=kept)
+    return replace(evidence, configuration=now, turned_off=still)
 
 
 def _so(on: bool, site: Site, only: str) -> Site:

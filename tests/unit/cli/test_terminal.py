@@ -20,8 +20,8 @@ from click.testing import CliRunner
 from ocsp_stapling import cli, settings
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import Journal
-from ocsp_stapling.check import gather, result
-from ocsp_stapling.check.evidence import ConfigurationEvidence
+from ocsp_stapling.check import gather, result, since
+from ocsp_stapling.check.evidence import ConfigurationEvidence, OwnSwitch
 from ocsp_stapling.cli import check as face
 from ocsp_stapling.cli import history, output, status
 from ocsp_stapling.cli.check_text import as_text
@@ -354,3 +354,16 @@ def test_a_ticket_about_the_last_check_says_what_was_changed_since(
     told = CliRunner().invoke(ticket, ["--last"]).output
     assert "Changed:  Stapling was turned on; what the check before it found may be over by now." in told
     assert "Check again before this is sent" in told
+
+
+def test_after_a_change_that_was_made_httpd_is_not_said_to_refuse_its_configuration(tmp_path: Path) -> None:
+    file = "/etc/apache2/conf.d/userdata/ssl/2_4/anna/a.test/zzz.conf"
+    own = (OwnSwitch("a.test", f"{file}:5", True), OwnSwitch("b.test", "/etc/b.conf:1", True))
+    before = evidence(configuration=ConfigurationEvidence(on=True, refused="AH00526", own_off=own))
+    with Journal(tmp_path) as journal:
+        plan = {"stapling_then": "on", "stapling_now": "on", "changes": [{"path": file}]}
+        journal.finish(journal.begin("on", "root", "", plan, ()).id, "done", {})
+        (change,) = journal.operations()
+    after, _ = since.up_to_date(before, [change])
+    assert after.configuration.refused == ""
+    assert [one.site for one in after.configuration.own_off] == ["b.test"]
