@@ -135,7 +135,7 @@ def _after(evidence: Evidence, change: Operation) -> Evidence:
 
 def _proved(evidence: Evidence, change: Operation) -> Evidence:
     """httpd took its configuration, and what the change wrote anew in a site's own file is not what stood there."""
-    written = {str(each["path"]) for each in change.plan.get("changes", ())}
+    written = {str(each.get("path")) for each in change.plan.get("changes", ())}
     before = evidence.configuration
     gone = {one.site for one in before.own_off if one.where.rpartition(":")[0] in written}
     kept = tuple(one for one in before.own_off if one.site not in gone)

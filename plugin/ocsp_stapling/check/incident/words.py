@@ -218,8 +218,8 @@ def advice(one: Incident, passes: int = 0) -> str:
         return "Some still wait: turn stapling off for all (`ocsp-stapling off`), then run `ocsp-stapling check`."
     if one.off_since is None and one.singles and one.healed is None:
         return (
-            "Nobody waits any more. Tell who can act (`ocsp-stapling ticket`); leave it off there until the responder "
-            "answers again."
+            "Nobody waits any more. Tell who can act (`ocsp-stapling ticket`); leave it off there until the "
+            "responder answers again."
         )
     if one.off_since is None and one.hits and not one.hits_now:
         return "Nobody waits any more; `ocsp-stapling check` tells whether it is over."
