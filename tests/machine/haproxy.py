@@ -23,14 +23,36 @@ DIRECTORY = "/etc/haproxy"
 
 def why_not_here() -> str:
     """Return why there is no HAProxy here that staples by itself, or ""."""
-    program = shutil.which("haproxy", path=CLEAN["PATH"])
-    if not program:
-        return "haproxy is missing (the package of that name)"
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stdout
+    if why := missing():
+        return why
+    said = subprocess.run(["haproxy", "-v"], env=CLEAN, capture_output=True, text=True, check=False).stdout
     found = re.search(r"version (\d+)\.(\d+)", said)
     if found and (int(found[1]), int(found[2])) >= FROM:
         return ""
     return "HAProxy knows ocsp-update from 2.8 on only"
+
+
+def missing() -> str:
+    """Return why there is no HAProxy of any age here, or ""."""
+    return (
+        "" if shutil.which("haproxy", path=CLEAN["PATH"]) else "haproxy is missing (the package of that name)"
+    )
+
+
+def put_plainly_in_front(machine: Machine, *, passing: bool) -> None:
+    """Move Apache behind HAProxy without staples of its own: it passes TLS on (`mode tcp`), or ends it."""
+    move_apache_behind(machine)
+    directory = machine.path(f"{DIRECTORY}/sites")
+    directory.mkdir(parents=True, exist_ok=True)
+    for plan in machine.sites:
+        combined = machine.path(f"/var/cpanel/ssl/apache_tls/{plan.name}/combined").read_bytes()
+        (directory / f"{plan.name}.pem").write_bytes(combined)
+    mode, front, back = "http", f" ssl crt {DIRECTORY}/sites/", " ssl verify none"
+    if passing:
+        mode, front, back = "tcp", "", ""
+    text = _PLAIN.format(mode=mode, v4=SERVER_V4, front=front, back=back)
+    machine.path("/run/haproxy.cfg").write_text(text)
+    machine.run("haproxy", "-D", "-f", "/run/haproxy.cfg", "-p", "/run/haproxy.pid")
 
 
 def put_in_front(machine: Machine, without_root: Collection[str] = ()) -> None:
@@ -49,6 +71,19 @@ def put_in_front(machine: Machine, without_root: Collection[str] = ()) -> None:
     (directory / "haproxy.cfg").write_text(_CONFIGURATION)
     machine.run("haproxy", "-D", "-f", f"{DIRECTORY}/haproxy.cfg", "-p", "/run/haproxy.pid")
 
+
+_PLAIN = """\
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend visitors
+    bind {v4}:443{front}
+    default_backend apache
+backend apache
+    server apache {v4}:444{back}
+"""
 
 _CONFIGURATION = f"""\
 global

@@ -71,6 +71,22 @@ def test_no_site_is_called_quick_that_was_not_met(machine: Machine) -> None:
     assert not any("quick" in text for text in (found["sentence"], *found["for"], *found["against"]))
 
 
+def test_of_a_site_whose_name_leads_to_a_proxy_elsewhere_it_is_said_that_its_visitors_meet_that_one(
+    machine: Machine,
+) -> None:
+    hosts, (away, here) = machine.path("/etc/hosts"), [plan.name for plan in machine.sites[:2]]
+    hosts.write_text(f"{hosts.read_text()}192.0.2.77 {away}\n44.128.1.2 {here}\n")
+    machine.fault("all", "hang")
+    restart(machine)
+
+    found = check(machine)
+
+    assert found["severity"] == "stalling"
+    (told,) = [text for text in found["against"] if "lead elsewhere" in text]
+    assert f"the names of {away} lead elsewhere (192.0.2.77)" in told
+    assert here not in told
+
+
 def test_where_each_site_is_off_by_a_line_of_its_own_the_lines_are_named(
     start_machine: Callable[[Shape], Machine],
 ) -> None:

@@ -307,6 +307,8 @@ class Evidence:
     unasked: tuple[Site, ...] = ()
     """Sites whose responders were not asked, because their account's certificates name so many of them."""
     handshakes: tuple[HandshakeEvidence, ...] = ()
+    led_elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """While handshakes wait: of the sites met, those whose name leads to other addresses than this server's."""
     apache_asks: Mapping[str, float] = field(default_factory=dict)
     """Where Apache was seen to ask while handshakes waited (ADDRESS:PORT), each with its share of the looks."""
     log: LogEvidence = LogEvidence()

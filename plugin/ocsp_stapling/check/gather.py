@@ -21,6 +21,7 @@ from ocsp_stapling.change import lock
 from ocsp_stapling.check import network, surroundings, vantage
 from ocsp_stapling.check.deadline import Part
 from ocsp_stapling.check.diagnosis.explanation import can_hold_up
+from ocsp_stapling.check.diagnosis.handshakes import STALL_SECONDS
 from ocsp_stapling.check.diagnosis.special_cases import unasked_words
 from ocsp_stapling.check.evidence import (
     AuthorityEvidence,
@@ -57,6 +58,7 @@ _AFTERWARDS_SECONDS = 1.2
 UNREAD_LOG = LogEvidence(unreadable="not read to its end in time")
 """Of a log that was too long to read, nobody may say that it has no failures."""
 _MIXED = "A change was made during this check, so parts of it tell of the time before: check again."
+_NAMES_SECONDS, _NAMES_ASKED = 0.5, 12
 _UNKNOWN_HOST = HostEvidence(front=Server.UNKNOWN, apache_running=None, ipv6=Ipv6Kind.UNKNOWN)
 
 
@@ -112,21 +114,21 @@ class _Survey:
         return self._gather(state, served)
 
     def _gather(self, state: ServerState, served: Served) -> Evidence:
-        worker = network.worker_of(state.tree)
         probe = self._part("The probe of the responders", lambda: self._probe(served, state))
         names = self._part("Name resolution", lambda: self._names(served))
         pages = self._part("The authorities' status pages", lambda: self._pages(served))
         logs = error_logs(state)
         log = self._part("The error log", lambda: self.request.read_log(logs, self.now))
         tested = self._part("The configuration test", lambda: _refused(Httpd(self.layout).configtest()))
-        host = self._part("This server", lambda: surroundings.read_host(self.layout, state.tree, worker))
+        host = self._part("This server", lambda: self._host(state))
         shield = self._shield(state)
         met, asks = self._meeting(served, state, probe)
         findings = probe.result(self.deadline, _late(served))
         checks = {check.name: check for check in names.result(self.deadline, ())}
         after = self._follow_up(served, findings, state, checks)
         handshakes = met.result(self.deadline, ())
-        evidence = Evidence(
+        away = Part("The sites' names", lambda: self._led_elsewhere(handshakes))
+        found = Evidence(
             taken_at=self.now.astimezone(),
             seconds=0.0,
             names=served.names,
@@ -141,6 +143,7 @@ class _Survey:
             unreadable=served.unreadable,
             unasked=served.unasked,
             handshakes=handshakes,
+            led_elsewhere=away.result(self.deadline, {}),
             apache_asks=asks.result(self.deadline, {}),
             log=self._told(self._log_at_last(logs, log, handshakes), logs),
             authorities=pages.result(self.deadline, ()),
@@ -149,7 +152,7 @@ class _Survey:
             shield_offered=surroundings.offers_shield(state, self.settings),
             host=replace(host.result(self.deadline, _UNKNOWN_HOST), traces=after.traces(self.deadline)),
         )
-        return self._complete(evidence, served)
+        return self._complete(found, served)
 
     def _complete(self, evidence: Evidence, served: Served) -> Evidence:
         problems = (*_left_out(served), *filter(None, (told() for told in self.problems)))
@@ -159,6 +162,9 @@ class _Survey:
         chosen = self.settings.probe
         seconds = min(2 * chosen.timeout_seconds, chosen.deadline_seconds)
         return check_names(_hosts(served.subjects), chosen.public_resolvers, seconds)
+
+    def _host(self, state: ServerState) -> HostEvidence:
+        return surroundings.read_host(self.layout, state.tree, network.worker_of(state.tree))
 
     def _shield(self, state: ServerState) -> Part[Standing | None]:
         return self._part("The shield", lambda: surroundings.read_shield(state, self.settings))
@@ -174,12 +180,18 @@ class _Survey:
         self, logs: ErrorLogs, first: Part[LogEvidence], met: Sequence[HandshakeEvidence]
     ) -> Part[LogEvidence]:
         """While visitors wait the log is read once more: what they wait for was not in it yet at the beginning."""
-        waited = any(h.asked and (h.error == "timeout" or h.seconds >= 1.0) for h in met)
-        if not waited or self.deadline - time.monotonic() < _SECOND_LOOK_SECONDS:
+        if not _waited(met) or self.deadline - time.monotonic() < _SECOND_LOOK_SECONDS:
             return first
         again = Part("The error log", lambda: self.request.read_log(logs, datetime.now(UTC)))
         again.result(min(self.deadline, time.monotonic() + 4 * _SECOND_LOOK_SECONDS), UNREAD_LOG)
         return first if again.problem else again
+
+    def _led_elsewhere(self, met: Sequence[HandshakeEvidence]) -> dict[str, tuple[str, ...]]:
+        """Nothing is asked for the names of customers unless somebody waits."""
+        seconds = min(_NAMES_SECONDS, self.deadline - time.monotonic())
+        if not _waited(met) or seconds <= 0:
+            return {}
+        return network.led_elsewhere(list(dict.fromkeys(one.site for one in met))[:_NAMES_ASKED], seconds)
 
     def _part(self, what: str, work: Callable[[], _T]) -> Part[_T]:
         part = Part(what, work)
@@ -260,6 +272,10 @@ class _Survey:
             ask=lambda others, seconds: self._ask(state, others, time.monotonic() + seconds),
             trace=request.trace,
         )
+
+
+def _waited(met: Sequence[HandshakeEvidence]) -> bool:
+    return any(h.asked and (h.error == "timeout" or h.seconds >= STALL_SECONDS) for h in met)
 
 
 def _hosts(subjects: Sequence[Subject]) -> list[str]:

@@ -18,7 +18,7 @@ from ocsp_stapling.apache.tree import ConfigTree
 from ocsp_stapling.check.diagnosis.explanation import UNCONNECTED
 from ocsp_stapling.check.evidence import NameState
 from ocsp_stapling.host.firewall.report import FirewallHint, read_firewall
-from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameCheck
+from ocsp_stapling.host.resolver import Comparison, LookupOutcome, NameCheck, led_to
 from ocsp_stapling.host.routes import own_addresses
 from ocsp_stapling.ocsp import responder
 from ocsp_stapling.ocsp.finding import HTTP, ResponderFinding
@@ -183,6 +183,13 @@ def source_of(check: NameCheck) -> str:
     if any(answer.addresses for answer in check.nameservers):
         return "a cache on this server (nscd, sssd or the like), for its name servers say otherwise"
     return "what resolves names on this server (/etc/nsswitch.conf)"
+
+
+def led_elsewhere(sites: Sequence[str], seconds: float) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of those of these sites whose name leads to none that this server knows as its own."""
+    own = set(map(str, own_addresses()))
+    found = led_to([site.partition(":")[0] for site in sites], seconds)
+    return {name: addresses for name, addresses in found.items() if own.isdisjoint(addresses)}
 
 
 def name_state(check: NameCheck | None) -> NameState:

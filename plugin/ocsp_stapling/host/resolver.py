@@ -115,6 +115,13 @@ def check_names(
     return tuple(_check(name, own, public, answers, hosts_entries(name, hosts), alive) for name in asked)
 
 
+def led_to(names: Iterable[str], seconds: float) -> dict[str, tuple[str, ...]]:
+    """Return the addresses to which this server resolves each name (the first 64), of those that resolve in time."""
+    asked = tuple(dict.fromkeys(names))[:_NAMES]
+    answers = _all({(name, SYSTEM): _asking_system(name) for name in asked}, seconds)
+    return {name: said.addresses for (name, _), said in answers.items() if said.addresses}
+
+
 def _asking_system(name: str) -> Callable[[], NameAnswer]:
     return lambda: ask_system(name)
 

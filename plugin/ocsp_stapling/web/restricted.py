@@ -57,6 +57,7 @@ def restricted(evidence: Evidence, visible: Visible) -> Evidence:
         unreadable=names.own(evidence.unreadable),
         unasked=names.own(evidence.unasked),
         handshakes=tuple(_handshakes(evidence.handshakes, names, own)),
+        led_elsewhere={name: found for name, found in evidence.led_elsewhere.items() if visible.domain(name)},
         log=LogEvidence(),
         authorities=tuple(one for one in evidence.authorities if one.name in authorities),
         configuration=_configuration(evidence.configuration, visible),

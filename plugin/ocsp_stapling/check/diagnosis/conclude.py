@@ -566,14 +566,27 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
             f"Besides, the certificate of {names} could not be read: nobody knows whom Apache asks about it."
         )
     facts += filter(None, [cache_besides(evidence, verdict.cause), _unasked(evidence)])
-    load = capital(evidence.host.load_sentence)
-    if (
-        not evidence.host.load_normal
-        and verdict.severity is Severity.STALLING
-        and load not in verdict.reasons_for
-    ):
-        facts.append(load)
+    if verdict.severity is Severity.STALLING:
+        facts += _beside_a_stall(evidence, verdict)
     return [*facts, *_unseen(evidence, verdict), *evidence.problems]
+
+
+def _beside_a_stall(evidence: Evidence, verdict: Diagnosis) -> Iterable[str]:
+    load = capital(evidence.host.load_sentence)
+    if not evidence.host.load_normal and load not in verdict.reasons_for:
+        yield load
+    if evidence.led_elsewhere:
+        yield _led_elsewhere(evidence)
+
+
+def _led_elsewhere(evidence: Evidence) -> str:
+    """What was measured here is not what is met by those who come through a proxy elsewhere."""
+    names, places = list(evidence.led_elsewhere), [*evidence.led_elsewhere.values()]
+    there = listed([address for each in places for address in each])
+    return (
+        f"Met at this server, but the names of {listed(names)} lead elsewhere ({there}): whoever is served by a "
+        "proxy there meets that one's TLS, and waits only if it asks Apache for a staple."
+    )
 
 
 def _unseen(evidence: Evidence, verdict: Diagnosis) -> list[str]:

@@ -178,7 +178,8 @@ def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) ->
 
 def _who_is_met(host: HostEvidence) -> str:
     holds = f": {host.front_sentence}" if host.front_sentence else ""
-    sentence = f"Visitors reach {host.front.name_for_people}, not Apache{holds}."
+    where = "not Apache" if host.front in _STAPLES_MET else "and through it perhaps Apache"
+    sentence = f"Visitors reach {host.front.name_for_people}, {where}{holds}."
     if host.front is Server.OTHER_HTTPD:
         sentence = f"Visitors reach another Apache, not the one of this server's sites{holds}."
     if host.apache_running is False and host.front not in _READS_APACHE:

@@ -130,6 +130,9 @@ MADE: dict[str, Evidence] = {
     "a stall, and one must staple that has its staple still": evidence(
         STRICT, FINE, handshakes=(*met(STRICT), *met(FINE, seconds=3.5, error="timeout", staple=""))
     ),
+    "a stall, and some names lead to a proxy elsewhere": stalled(
+        BAD, led_elsewhere={"alpha0.example": ("192.0.2.7", "192.0.2.8")}
+    ),
     "a stall by two": stalled(BAD, responder("beta", SILENT)),
     "a stall by one, another refuses": stalled(BAD, responder("beta", REFUSED)),
     "a stall, Must-Staple": stalled(STRICT),
