@@ -130,6 +130,8 @@ DRESSES: dict[str, Callable[[str], str]] = {
     "of a log shipper in short": lambda text: json.dumps({"short_message": text[:30], "full_message": text}),
     "counted by a report": lambda text: f"    {text}: 1 Time(s)",
     "in a mail of quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
+    "of an alarm": lambda text: json.dumps({"rule": {"description": "errors"}, "full_log": text}),
+    "scrolled to the right in an editor": lambda text: f"${text[6:]}",
     "of a list in YAML": lambda text: "- '" + text.replace("'", "''") + "'",
     "journald's bytes": lambda text: json.dumps({"MESSAGE": list(text.encode())}),
     "quoted in a sentence": lambda text: f"\u30ed\u30b0\u306b\u300c{text}\u300d\u3068",
@@ -228,6 +230,8 @@ def test_a_message_cut_within_a_name_is_understood() -> None:
         ("AH01974: could not connect to OCSP responder 'ocsp.exam\u2026", Kind.UNREACHABLE),
         ("AH01974: could not connect to OCSP responder 'ocsp.exam>", Kind.UNREACHABLE),
         ("AH02604: Unable to configure certificate www.exam...", Kind.NOT_CONFIGURED),
+        ("AH01941: stapling_renew_response: res$", Kind.SUMMARY),
+        (f"{UNREACHABLE.replace('unreachable', '[...]')}", Kind.UNREACHABLE),
     ):
         assert [entry.kind for entry in read(f"{line(text)}\n")[0]] == [kind]
 
@@ -765,6 +769,10 @@ def test_a_status_with_its_version_is_the_same_answer() -> None:
     assert [one.answer for one in read(line(told))[0]] == ["503 Service Unavailable"]
 
 
+def test_the_end_of_a_line_that_cat_shows_hides_no_name() -> None:
+    assert [one.responder for one in read(f"{line(UNREACHABLE)}^M$\n")[0]] == ["ocsp.example.com"]
+
+
 def test_a_name_that_nobody_shall_click_on_is_that_name() -> None:
     (found,) = read(UNREACHABLE.replace("ocsp.example.com", "ocsp[.]example[.]com"))[0]
     assert found.responder == "ocsp.example.com"
@@ -1060,6 +1068,9 @@ WRITTEN_BY_OTHERS = {
     "[Sun Nov 22 03:04:05.1 2026] [core:error] [pid 7] [client 192.0.2.1:5] AH00126: no OCSP": "other modules",
     '192.0.2.1 - - [22/Nov/2026:03:04:05 +0000] "GET /ocsp-stapling HTTP/1.1" 200 5 "-" "x"': "other modules",
     "AH00526: Syntax error\nSSLStaplingCache cannot occur within <VirtualHost> section": "configuration",
+    "[Sun Nov 22 03:04:05 2026] [core:alert] [pid 7] [client 192.0.2.1:5] /a/.htaccess: SSLUseStapling not allowed": (
+        "configuration"
+    ),
     "OCSP response: no response sent": "openssl",
     "Nov 22 03:04:05 web1 hitch[7]: {ocsp} request to ocsp.example.com:80 failed": "hitch",
     "Nov 22 03:04:05 web1 h2o[7]: OCSP stapling: updater failed": "h2o",

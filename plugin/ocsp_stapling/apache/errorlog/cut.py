@@ -15,10 +15,11 @@ GAP = re.compile(rb"[ \t]{12,}")
 _CUT = re.compile(
     rb"(?!//)"
     # What is left of a bracket that was cut, or a date and a name without brackets; a panel's columns.
-    rb"(?:[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
+    rb"(?:\$?[\w:., +/@-]{0,60}\]?[ \t]*(?=\[|\bAH\d{5}: )"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*[ \t]+(?:Error|Warning)[ \t]+[\d.:a-f]*[ \t]*)?"
     rb"(?P<brackets>(?:(?:\[[^\[\]]{1,80}\]|\.{2,5}|\xe2\x80\xa6|(?:-|\d[\d.:]{0,60})(?=[ \t]))[ \t]*){0,6}?)"
-    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)[^\[\]\"]{0,300}?(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
+    rb"(?P<error>\((?:\d{1,8}|EAI -?\d{1,5}|OS \d{1,8})\)(?:[^\[\]\"]|\[(?:\.{3}|\xe2\x80\xa6)\]){0,300}?"
+    rb"(?::[ \t]*|[ \t]+(?=AH\d{5})))?"
     # An error text whose number was cut away.
     rb"(?P<reason>(?!AH\d{5}:)[A-Za-z][\w '.-]{3,80}(?<!error):[ \t]*(?=\[client|could not |failed |error reading ))?"
     rb"(?P<client>\[(?:client|remote)[^\[\]]{0,80}\][ \t]*)?"
@@ -82,7 +83,7 @@ _VAGUE = {
     "%c": rb"(?: ?\[subject: (?:[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260}))?)?.*?",
 }
 """What stands in a message that somebody hands on, within a sentence perhaps."""
-ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|>)[ \t]*\Z")
+ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|[>$])[ \t]*\Z")
 
 
 def tail_of_a_message(line: bytes, number: int) -> Entry | None:

@@ -19,7 +19,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "other modules",
         "what visitors asked for, or of other modules of Apache's: nothing about stapling",
         rb"\"[A-Z]{3,8} [^\"]* HTTP/\d(?:\.\d)?\" \d{3} |\] \[(?!(?:ssl|md|gnutls|core):)\w*:[a-z]+\d?\] \[pid \d"
-        rb"|\[core:\w+\] \[pid [^\]]{1,40}\] (?:\(\d+\)[^:]{1,80}: )?\[client "
+        rb"|\[core:\w+\] \[pid [^\]]{1,40}\] (?:\(\d+\)[^:]{1,80}: )?\[client (?!.*htaccess: )"
         # Before 2.4 a line had no module; mod_ssl's own about OCSP and certificates begin so.
         rb"|\[(?:error|warn|notice)\] \[client [^\]]{1,60}\] (?!Bad OCSP|OCSP|Certificate)[A-Z]",
     ),

@@ -64,6 +64,8 @@ _NUMBER = re.compile(rb"(?:#?\d{1,9}[:.)]?[ \t]+|\d{1,9}[:-])(?=\[|\d{4}-|[A-Z][
 _FILE_NAME = re.compile(rb"[^\s\[\]\"'<>]{1,200}?[:-](?=(?:\d{1,9}[:-])?\[)")
 FIELD = re.compile(rb"[ \t]*_{0,2}[A-Z][A-Z_]{2,40}=")
 """How journald begins a field where it shows all of them."""
+_SHOWN_END = re.compile(rb"(?:\^M)?\$\Z")
+"""The end of a line as `cat -A` shows it."""
 _VISIBLE = re.compile(rb"(?:M-(?:\^[@-_]|[ -~])){2,}")
 """Bytes beyond ASCII as `cat -v` shows them."""
 _SYSLOG = re.compile(rb"[\w:., +/@-]{0,100}\b(?:httpd|apache2?(?:ctl)?)\[\d{1,10}\]: (?=AH\d{5}: |\[\.)")
@@ -98,7 +100,17 @@ _MESSAGES = (
         "_source",
         "jsonPayload",
     ),
-    *("full_message", "short_message", "line", "_raw", "result", "event", "original", "resultDescription"),
+    *(
+        "full_message",
+        "short_message",
+        "line",
+        "_raw",
+        "result",
+        "event",
+        "original",
+        "resultDescription",
+        "full_log",
+    ),
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
@@ -124,7 +136,7 @@ _CLOSING = {
 _STRANGERS = re.compile(
     rb"\b(?-i:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent"
     rb"|(?<!ocsp )(?<!responder )(?:\buri\b|\burl\b|query|request)"
-    rb"|php|said into|<= |\bT=\"|script|subject|title|argument",
+    rb"|php|said into|<= |\bT=\"|(?<!de)script|subject|title|argument",
     re.IGNORECASE,
 )
 """What stands before words that a visitor or a script chose."""
@@ -156,6 +168,7 @@ def bare(raw: bytes) -> bytes:
             break
     line = without_prefix(line)
     line = _END_OF_ROW.sub(b"", line) if HEADER.match(line) else line
+    line = shown if (shown := _SHOWN_END.sub(b"", line)) != line and parse(shown) else line
     tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
     if tail is None:
         return line
