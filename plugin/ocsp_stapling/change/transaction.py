@@ -309,6 +309,11 @@ class _Run:
         if not untouched and not restart.ensure_running(
             apache, self.plan.samples, patience, reload=reloaded, whole=whole
         ):
+            if _nobody_answers(self.before.cut()):
+                told = (
+                    "Everything is as it was before: Apache does not run. The end of its error log says why."
+                )
+                return self._result(RESTORED, f"{problem.sentence} {told}", problem)
             return self._result(
                 FAILED, f"{problem.sentence} It could not be put right: {NOT_RUNNING}", problem
             )

@@ -275,6 +275,14 @@ def test_without_a_site_that_answers_after_the_way_back_it_says_failed(world: Wo
     assert found.sentence.endswith("Try: /usr/local/cpanel/scripts/restartsrv_httpd")
 
 
+def test_an_apache_that_was_down_before_and_after_is_restored(world: World) -> None:
+    stopped(world.server)
+    having(world.server, starts=False, httpd_starts=False)
+    found = world.run()
+    assert (found.state, found.exit_code) == ("restored", 3)
+    assert found.sentence.endswith("Apache does not run. The end of its error log says why.")
+
+
 def test_an_apache_that_runs_and_answers_nobody_after_the_way_back_is_no_restored_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
