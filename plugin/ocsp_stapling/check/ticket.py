@@ -43,6 +43,10 @@ Document = Mapping[str, Any]
 READERS = ("datacenter", "ca", "root")
 _SHOWN = 12
 _PORT = re.compile(r"http://[^/]*?:(\d{1,5})(?:/|$)")
+_USERDATA = re.compile(r"/\S*/userdata/[^\s:),]+")
+"""Of such a path two parts are names of a customer's."""
+_REFUSAL = re.compile(r"^Apache refuses its configuration.*?(so nothing can be changed yet|would end it)\. ")
+"""What stands before the verdict where httpd refuses its files: no matter of an authority's or a datacenter's."""
 _SERIAL = re.compile(r" \(serial [0-9A-F]+\)")
 _SITE_LISTS = (
     *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "refused_sites", "alone"),
@@ -435,6 +439,7 @@ class _Ticket:
         """A sentence that may name sites, for a reader who must not see them."""
         if self.reader == "root" and not self.redact:
             return text
+        text = _USERDATA.sub("(a site's include)", _REFUSAL.sub("", text) if self.reader != "root" else text)
         names = _names(self.found) | _names(self.now)
         for name in sorted(names, key=len, reverse=True):
             text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", "(a site)", text)

@@ -21,6 +21,7 @@ _ITSELF = "0.0.0.0"  # noqa: S104 - where a connection to no host at all goes
 _AUTHORITY_END = re.compile(r"[/?#]")
 _PORT = re.compile(r"[ \t\v\f]*[+-]?[0-9]+|")
 _LINE_END = re.compile(r"[\r\n\0]")
+ITS_OWN = "it is this server's own address"
 NO_HOST = "it names no host"
 """Of such a URL alone Apache turns nobody away: it looks for the host, and finds none."""
 _PLAIN = re.compile(
@@ -136,7 +137,7 @@ def refusal(
     if is_allowed(address, allowed_networks):
         return ""
     if ip in own_addresses:
-        return "it is this server's own address"
+        return ITS_OWN
     if isinstance(ip, IPv6Address) and (ip.scope_id or ip not in _GLOBAL_IPV6):
         return "it is not a public address"
     if not ip.is_global or ip.is_multicast or any(ip in network for network in _RESERVED):

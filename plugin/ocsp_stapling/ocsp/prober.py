@@ -22,6 +22,7 @@ from ocsp_stapling.ocsp.certificate import Certificate
 from ocsp_stapling.ocsp.exchange import ExchangeError, Reply, connect, receive, request_bytes, send
 from ocsp_stapling.ocsp.finding import AddressFinding, Outcome, ResponderFinding
 from ocsp_stapling.ocsp.guard import (
+    ITS_OWN,
     IPAddress,
     IPNetwork,
     ResponderURL,
@@ -308,7 +309,7 @@ class _AddressProbe:
         if (
             own and not self.finding.allowed_by_operator
         ):  # only to itself does a server talk from this address
-            raise ExchangeError(Outcome.ADDRESS_FORBIDDEN, "it is this server's own address")
+            raise ExchangeError(Outcome.ADDRESS_FORBIDDEN, ITS_OWN)
 
     async def _ping(self) -> None:
         timeout = min(_PING_SECONDS, self._limits.timeout_seconds)

@@ -19,7 +19,7 @@ from ocsp_stapling.check.diagnosis.explanation import (
 from ocsp_stapling.check.diagnosis.witnesses import Surroundings, end_of
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.ocsp.guard import NO_HOST
+from ocsp_stapling.ocsp.guard import ITS_OWN, NO_HOST
 from ocsp_stapling.text import capital, duration, listed, shown, uncapital
 
 _SEVERAL = 2
@@ -182,7 +182,8 @@ def _by_proxy(one: ResponderEvidence, outcome: Outcome, around: Surroundings) ->
     if not (outcome in UNCONNECTED | MUTE | _UNRESOLVED or (answers and for_all)):
         return None
     sure = Confidence.MEDIUM if answers or outcome in MUTE else Confidence.HIGH
-    fault = "its name does not resolve." if outcome in _UNRESOLVED else uncapital(outcome.sentence)
+    fault = uncapital(outcome.sentence).replace("the responder", "the proxy", 1)
+    fault = "its name does not resolve." if outcome in _UNRESOLVED else fault
     if answers:
         status = next((found.http_status for found in failing(one) if found.http_status), None)
         fault = f"what comes back is no OCSP answer (HTTP {status})." if status else fault
@@ -241,10 +242,12 @@ def _forbidden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     if one.name_state is NameState.PRIVATE_ANSWER:
         sentence = f"This server resolves {_host(one)} to an address that is not public."
         return _dns(one, outcome, Confidence.MEDIUM, sentence)
-    sentence = f"The OCSP URL {shown(one.url)} leads to an address that is not public, so it was not asked."
-    return Explanation(
-        Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, (outcome.sentence,), local=True
+    itself = all(found.detail == ITS_OWN for found in failing(one))
+    where, why = (
+        ("this server itself", ()) if itself else ("an address that is not public", (outcome.sentence,))
     )
+    sentence = f"The OCSP URL {shown(one.url)} leads to {where}, so it was not asked."
+    return Explanation(Cause.BAD_OCSP_URL, Confidence.MEDIUM, outcome, sentence, why, local=True)
 
 
 def _unresolved(one: ResponderEvidence, outcome: Outcome) -> Explanation:
@@ -384,7 +387,7 @@ def _by_elsewhere(one: ResponderEvidence, outcome: Outcome) -> Explanation | Non
 
 def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
     if around.mute_everywhere:
-        why = (outcome.sentence, _several(around, "stay silent after the connection"))
+        why = (outcome.sentence, _several(around, "give no answer after the connection"))
         return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
     complete = any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one))
     open_still = "Its answer comes, but the connection is not closed, and Apache waits for that in vain."

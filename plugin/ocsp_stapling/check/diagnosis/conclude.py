@@ -36,7 +36,7 @@ from ocsp_stapling.check.diagnosis.shield import offered, shielded
 from ocsp_stapling.check.diagnosis.staple_cache import besides as cache_besides
 from ocsp_stapling.check.diagnosis.staple_cache import broken, overflowing
 from ocsp_stapling.check.diagnosis.witnesses import surroundings
-from ocsp_stapling.check.evidence import Evidence, ResponderEvidence, is_other
+from ocsp_stapling.check.evidence import Evidence, HandshakeEvidence, ResponderEvidence, is_other
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.text import capital, counted, host_of, listed, once, shown, uncapital
 
@@ -265,9 +265,15 @@ def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bo
     )
 
 
+def _badly_stapled(measured: Measured, one: ResponderDiagnosis) -> list[HandshakeEvidence]:
+    """The sites of this diagnosis alone: others may be of the same URL."""
+    mine = [met for met in measured.bad_staple if met.responder == one.url]
+    return [met for met in mine if met.site in one.sites] if one.shared else mine
+
+
 def _errors_handed_on(measured: Measured, leading: ResponderDiagnosis) -> bool:
     """Whether Apache staples a responder's error (SSLStaplingReturnResponderErrors or SSLStaplingFakeTryLater on)."""
-    return any(h.responder == leading.url and h.staple in ERROR_STAPLES for h in measured.bad_staple)
+    return any(h.staple in ERROR_STAPLES for h in _badly_stapled(measured, leading))
 
 
 def _handing_on(
@@ -294,7 +300,7 @@ def _handing_on_alone(measured: Measured) -> _Alone:
 
 def _unknown_handed_on(measured: Measured, one: ResponderDiagnosis) -> bool:
     """Whether Apache staples an authority's word that it does not know a certificate: it does so whatever is set."""
-    return any(h.responder == one.url and h.staple == _UNKNOWN for h in measured.bad_staple)
+    return any(h.staple == _UNKNOWN for h in _badly_stapled(measured, one))
 
 
 def _meanwhile(

@@ -82,6 +82,8 @@ def besides(
     if not others:
         return too, ""
     named, number = listed([_called(one) for one in others]), _how_many([leading, *others], found)
+    if all(one.why.late for one in broken):
+        number = number.replace("fail", "are slow")
     if all(one.cause is leading.cause for one in broken):
         return f"{too} The same holds for {named}{number}.", ""
     return too, f" There is trouble with {named}, too{number}."

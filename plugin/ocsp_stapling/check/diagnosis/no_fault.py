@@ -246,6 +246,8 @@ def _chain_incomplete(evidence: Evidence, measured: Measured) -> Diagnosis:
     names = tuple(site.name for site in evidence.incomplete_chains)
     strict = tuple(site.name for site in evidence.incomplete_chains if site.must_staple)
     effect = met_words(measured, "The sites answer quickly.")
+    if seen := [name for name in strict if not is_other(name)]:
+        effect += f" Firefox refuses {listed(seen)} without a staple (Must-Staple)."
     sentence = f"The chain of {listed(names)} lacks the issuer, so Apache cannot staple there. {effect}"
     found = _failing(Action.FIX_HERE, sentence, FIXES[Cause.CHAIN_INCOMPLETE], names, sure=Confidence.HIGH)
     return replace(found, cause=Cause.CHAIN_INCOMPLETE, must_staple=strict)

@@ -27,7 +27,10 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     nobody = evidence.host.front is Server.NOBODY
     running = evidence.host.apache_running is not False
     # With nobody on port 443 of this machine Apache may serve on other ports, behind a load balancer.
-    if (measured.served and running) or (not nobody and (running or measured.served)):
+    # Who is no front that is known, and lets all wait in vain, has only taken Apache's port.
+    taken = evidence.host.front is Server.OTHER and all(met.error for met in evidence.handshakes)
+    served = measured.served and (running or not taken)
+    if (served and running) or (not nobody and (running or served)):
         return None
     if not evidence.site_count:
         return None

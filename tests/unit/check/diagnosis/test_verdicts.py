@@ -30,7 +30,7 @@ from ocsp_stapling.check.evidence import (
 )
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.finding import Outcome
-from ocsp_stapling.ocsp.guard import NO_HOST
+from ocsp_stapling.ocsp.guard import ITS_OWN, NO_HOST
 from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import when
 from tests.unit.check.diagnosis.made import (
@@ -103,6 +103,7 @@ def no_one(made: Evidence, **asked: Any) -> Evidence:
 
 BAD = responder(v4=SILENT)
 STRICT = responder(v4=SILENT, must_staple=True)
+LATE = address(V4, Outcome.OK, tcp_ms=1.0, http_ms=1500.0)
 EVERYTHING = SteeringLine("SSLStaplingForceURL", FINE.url, "/x.conf:7")
 OFF = {"on": False, "origin": Origin.PLUGIN, "off_by": "root", "off_since": NOW}
 ONCE = replace(
@@ -329,6 +330,9 @@ MADE: dict[str, Evidence] = {
     "LiteSpeed in front, slow": front(Server.LITESPEED, stalled(FINE)),
     "OpenLiteSpeed in front": front(Server.OPENLITESPEED, evidence(FINE)),
     "another program in front": front(Server.OTHER, evidence(FINE)),
+    "another program has Apache's port": front(
+        Server.OTHER, no_one(stalled(FINE), seconds=3.5, error="timeout"), apache_running=False
+    ),
     "mod_md staples": set_to(evidence(FINE), md_stapling=SteeringLine("MDStapling", "on", "/md.conf:1")),
     "mod_md staples, slow": set_to(stalled(FINE), md_stapling=SteeringLine("MDStapling", "on", "/md.conf:1")),
     # nothing to staple, never a staple, not readable, not asked
@@ -349,6 +353,16 @@ MADE: dict[str, Evidence] = {
     ),
     "a forced URL that tells of a revocation": evidence(
         *(replace(one, steering=(EVERYTHING,)) for one in of_several(Outcome.REVOKED)), handshakes=met(FINE)
+    ),
+    "a URL of this server's own": unstapled(
+        responder(v4=address(V4, Outcome.ADDRESS_FORBIDDEN, detail=ITS_OWN), sites=1), FINE
+    ),
+    "one certificate that its authority does not know": evidence(
+        *(one_unknown := of_several(Outcome.UNKNOWN)),
+        handshakes=(*met(FINE), *met(one_unknown[1], staple="unknown")),
+    ),
+    "two that are slow": evidence(
+        *(two := (responder("a", v4=LATE, sites=1), responder("b", v4=LATE, sites=1))), handshakes=met(*two)
     ),
     "a URL without a host": unstapled(nowhere("http://", NO_HOST), FINE),
     "a URL of another kind": unstapled(nowhere("ldap://x.example/", "Apache can ask over http only"), FINE),
