@@ -398,6 +398,7 @@ def test_a_firewalls_time_with_colons_is_a_time(tag: str) -> None:
         ("AH01941: stapling_cb: no OCSP response there is for the certificate", INVENTED),
         (line("AH02217: the session cache is not yet set up"), INVENTED),
         ("AH01941 and AH01980 are about OCSP stapling", None),
+        ("if $msg contains 'AH01941: stapling_renew_response' then stop", None),
         (f"[core:error] [pid 7] {SUMMARY}", None),
     ],
 )
@@ -1006,6 +1007,9 @@ NOT_THEIRS = {
     "        'AH02217',  # ssl_stapling at start": None,
     '    #[error("no OCSP server specified in certificate")]': None,
     '+   Debug("ssl_ocsp", "No answer");': "Traffic Server",
+    'throw new Late("OCSP responder timed out");': None,
+    "console.log('No OCSP response received');": None,
+    "[WARNING] Stapling OCSP: no OCSP stapling for [a.test]: parsing OCSP response: ocsp: error": "Caddy",
     "snowflake.connector.ocsp_snowflake - no OCSP response": "Snowflake",
     "mod_openssl_refresh_stapling_file (server *srv, plugin_cert *pc)": "lighttpd",
 }

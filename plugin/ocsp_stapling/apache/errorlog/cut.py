@@ -158,11 +158,11 @@ def has_another_text(line: bytes) -> bool:
     """Return whether a number of ours stands there with a text that Apache does not write behind it."""
     found = _WITH_TEXT.search(line, 0, _SENTENCE)
     rule = RULES.get(found[1]) if found else None
-    if rule and rule.module == b"core":  # it is about any mutex
+    if found is None or rule is None or rule.module == b"core":  # whose message is about any mutex
         return False
-    return bool(
-        found and rule and not any(way.match(line, found.end()) for way in _lenient(rule, whole=False))
-    )
+    begins = line[found.end() :][:_SHORTEST_TEXT].lower()
+    right = any(begins == fixed.encode()[:_SHORTEST_TEXT].lower() for fixed in rule.formats)
+    return not (right or any(way.match(line, found.end()) for way in _lenient(rule, whole=False)))
 
 
 def _quoted(line: bytes, found: re.Match[bytes], begin: int, number: int) -> tuple[Entry | None, int]:

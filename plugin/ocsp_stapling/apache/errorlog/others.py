@@ -57,7 +57,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
     (
         "Caddy",
         f"Caddy's (or of a program with its library, certmagic): {_ASIDE}",
-        rb"\"logger\": ?\"tls|\bstapling OCSP\b|(?i:\bcaddy\b|\bcertmagic\b)"
+        rb"\"logger\": ?\"tls|(?i:\bstapling OCSP\b)|no OCSP stapling for \[|(?i:\bcaddy\b|\bcertmagic\b)"
         rb"|(?<!\(\")no OCSP server specified in certificate|\bOCSP staple file\b",
     ),
     (
@@ -74,8 +74,9 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         # The directives, not the variables that other servers' programs call so.
         rb"|(?<![>.!&*\w])ssl_(?:stapling(?:_(?:verify|file|responder))?|ocsp)\b(?![_:(]|[ \t]*(?:[)=&|]|!=))"
         rb"|OCSP_(?:basic_verify|response_find_status|check_validity)\(\) failed|Read OCSP response file"
-        rb"|OCSP responder (?:timed out|prematurely closed|sent invalid|query failed)|in(?: the)? OCSP responder \""
-        rb"|host not found in OCSP responder|OCSP response not successful \(\d|in the OCSP response\b",
+        rb"|(?<!\(\")OCSP responder (?:timed out|prematurely closed|sent invalid|query failed)"
+        rb"|in(?: the)? OCSP responder \"|host not found in OCSP responder"
+        rb"|OCSP response not successful \(\d|in the OCSP response\b",
     ),
     (
         "NaviServer",
@@ -121,7 +122,7 @@ _WRITERS: tuple[tuple[str, str, bytes], ...] = (
         "curl",
         "what curl says",
         rb"\bcurl: \(|\A\* (?:Could not resolve host|connect to )|certificate status verification"
-        rb"|No OCSP response received",
+        rb"|(?<!\([\"'])No OCSP response received",
     ),
 )  # fmt: skip
 _PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, _, pattern in _WRITERS}
