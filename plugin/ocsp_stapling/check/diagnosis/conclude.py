@@ -127,7 +127,8 @@ def keeps_off(one: ResponderDiagnosis) -> bool:
 def _leading(found: Sequence[ResponderDiagnosis], evidence: Evidence) -> ResponderDiagnosis | None:
     """Return the responder that matters most: one that makes handshakes wait, then the one with most sites."""
     waited = {h.responder for h in evidence.handshakes if h.asked and not is_quick(h)}
-    hanging = any(not one.ok and one.why.outcome in HANGING for one in found)
+    forbidden = {one.url for one in found if one.why.outcome is Outcome.ADDRESS_FORBIDDEN}
+    hanging = bool(forbidden & waited) or any(not one.ok and one.why.outcome in HANGING for one in found)
 
     def weight(one: ResponderDiagnosis) -> tuple[bool, bool, bool, int]:
         hangs = one.why.outcome in HANGING
