@@ -128,16 +128,19 @@ def refusal(
 ) -> str:
     """Return why this address (as the resolver gave it) must not be connected to, or an empty text if it may.
 
-    `allowed_networks` is the operator's exception for an internal PKI; `own_addresses` are this server's.
+    `allowed_networks` is the operator's exception for an internal PKI; `own_addresses` are this server's. Its own
+    are excepted only where one is named by itself: in a network of many lie the local services of this server, too.
     """
     try:
         ip = unwrapped(ip_address(address))
     except ValueError:
         return "it is not an address"
+    if ip in own_addresses and not is_allowed(
+        address, [one for one in allowed_networks if one.num_addresses == 1]
+    ):
+        return ITS_OWN
     if is_allowed(address, allowed_networks):
         return ""
-    if ip in own_addresses:
-        return ITS_OWN
     if isinstance(ip, IPv6Address) and (ip.scope_id or ip not in _GLOBAL_IPV6):
         return "it is not a public address"
     if not ip.is_global or ip.is_multicast or any(ip in network for network in _RESERVED):

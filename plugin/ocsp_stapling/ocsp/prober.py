@@ -235,7 +235,9 @@ class _ResponderProbe:
         return found
 
     def _address_probe(self, url: ResponderURL, family: socket.AddressFamily, address: str) -> _AddressProbe:
-        limits = replace(self._limits, allowed_networks=_ANYWHERE) if self._target.trusted else self._limits
+        limits = self._limits
+        if self._target.trusted:
+            limits = replace(limits, allowed_networks=_ANYWHERE, own_addresses=())
         return _AddressProbe(self._target, url, family, address, limits, self._pinger)
 
     async def _in_turn(self, probe: _AddressProbe, *, first: bool) -> None:

@@ -53,6 +53,13 @@ def test_the_operator_s_exception_covers_what_it_names_and_no_more() -> None:
     assert refusal("fd00:2::5", allowed)
 
 
+def test_an_exception_for_a_network_opens_none_of_this_servers_own_services_in_it() -> None:
+    own = frozenset({ip_address("10.1.2.3")})
+    assert refusal("10.1.2.3", [ip_network("10.1.0.0/16")], own) == "it is this server's own address"
+    assert refusal("10.1.2.4", [ip_network("10.1.0.0/16")], own) == ""
+    assert refusal("10.1.2.3", [ip_network("10.1.2.3/32")], own) == ""
+
+
 @pytest.mark.parametrize(
     "host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "0", "017700000001"]
 )

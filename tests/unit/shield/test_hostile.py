@@ -52,7 +52,7 @@ from tests.unit.shield.test_refresh import CA, GOOD, ISSUER, REVOKED, World, wor
 from tests.unit.shield.test_standing import told
 
 __all__ = ["world"]
-LOCAL = ProbeSettings(timeout_seconds=1.0, allow_networks=(ip_network("127.0.0.0/8"),))
+LOCAL = ProbeSettings(timeout_seconds=1.0, allow_networks=(ip_network("127.0.0.1/32"),))
 WHO = (65534, 65534) if os.geteuid() == 0 else None
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
