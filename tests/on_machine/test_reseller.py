@@ -117,5 +117,7 @@ def test_what_root_does_by_hand_shows_on_the_pages_before_anybody_checks_again(m
     assert "Visitors are waiting" not in overview
     assert "Turn stapling off Done" in guide
     assert "hang, please" not in ticket
+    assert "and still do" not in overview + guide + ticket
     told = machine.run("ocsp-stapling", "ticket", "--last", "--for", "root").stdout
     assert "hang, please" not in told
+    assert "and still do" not in told

@@ -17,6 +17,7 @@ from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, ON, SH
 from ocsp_stapling.check import surroundings
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity, unseen
 from ocsp_stapling.check.evidence import ConfigurationEvidence, Evidence, HandshakeEvidence, Site
+from ocsp_stapling.check.incident import Incident, found_off
 from ocsp_stapling.problem import Problem
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.state import ServerState
@@ -35,6 +36,12 @@ class Changed:
     when: datetime
     what: str
     sentence: str
+
+
+def as_found(one: Incident | None, changed: Changed | None) -> Incident | None:
+    """Return the newest incident as it is if stapling was found turned off, and no history tells of it."""
+    elsewhere = changed is not None and not changed.identity and not changed.on
+    return found_off(one, changed.when.timestamp()) if one and changed and elsewhere else one
 
 
 def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evidence, Changed | None]:

@@ -36,13 +36,13 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     Once stapling is off it leads with the outage before that, from the record of the incident.
     """
     configured = settings.load()
-    changed = ""
+    changed, since_then = "", None
     if last:
-        found, changed = _last(configured)
+        found, changed, since_then = _last(configured)
     else:
         seconds = max(configured.probe.deadline_seconds, _TRACING_SECONDS)
         found = run_check(configured, seconds, trace=True)
-    told = present(configured.state_directory)
+    told = since.as_found(present(configured.state_directory), since_then)
     chosen = reader or writer.reader_for(found, told)
     passes = looks_needed(configured)
     text = writer.ticket(found, chosen, redact=redact, incident=told, passes=passes, changed=changed)
@@ -54,19 +54,20 @@ def ticket(reader: str | None, redact: bool, last: bool, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _last(configured: settings.Settings) -> tuple[dict[str, Any], str]:
-    """The last check's document, and what was done after it that may have ended what it found. Raises Problem."""
+def _last(configured: settings.Settings) -> tuple[dict[str, Any], str, since.Changed | None]:
+    """The last check's document, what may have ended what it found, and what was done after it. Raises Problem."""
     directory = configured.state_directory
     found, check = result.load_document(directory), result.load(directory)
     if found is None:
         result.require_readable(directory)
         raise Problem("no-check", "There is no last check to write about: leave --last out.")
     if check is None:
-        return found, ""
+        return found, "", None
     evidence, changed = since.up_to_date(check.evidence, since.recent_operations(directory))
     if changed is None:
         evidence, changed = since.switched_elsewhere(evidence)
     if changed is None:
-        return found, ""
+        return found, "", None
     now = result.judged(evidence)
-    return now.document(), changed.what if since.interim(changed, evidence, now.diagnosis) else ""
+    ended = changed.what if since.interim(changed, evidence, now.diagnosis) else ""
+    return now.document(), ended, changed

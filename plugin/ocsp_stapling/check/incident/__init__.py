@@ -1,5 +1,6 @@
 """The incident: one record of an outage from its first sign to its end, from which every face tells."""
 
+from ocsp_stapling.check.incident.follow import found_off
 from ocsp_stapling.check.incident.model import Incident, Note, Trouble, Wait
 from ocsp_stapling.check.incident.record import (
     OPERATIONS,
@@ -18,6 +19,7 @@ __all__ = [
     "Trouble",
     "Wait",
     "brought_up_to_date",
+    "found_off",
     "known",
     "latest",
     "look_taken",

@@ -114,6 +114,13 @@ def _turned_elsewhere(now: Incident, look: Look, at: float, *, back: bool) -> In
     return now
 
 
+def found_off(one: Incident, at: float) -> Incident:
+    """Return an incident as it is once stapling is found off in the configuration, before anybody looks again."""
+    if one.ended is not None or one.off_since is not None:
+        return one
+    return replace(_relieved(one, at), off_since=at, off_found=True, relief=OFF)
+
+
 def _worse(now: Incident, look: Look, at: float, stale: bool) -> Incident:
     """Take over what is worse than everything before: the harder severity, the longer wait."""
     if not stale:

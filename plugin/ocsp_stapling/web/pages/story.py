@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import incident
 from ocsp_stapling.check.incident import OPERATIONS, Incident, known, words
+from ocsp_stapling.check.since import as_found
 from ocsp_stapling.watch.returning import looks_needed
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.pages.picture import picture
@@ -43,7 +44,7 @@ class Story:
 
 def present() -> Incident | None:
     """Return the newest incident of this server as the caller may see it, up to date with changes."""
-    found = incident.present(services().settings.state_directory)
+    found = as_found(incident.present(services().settings.state_directory), picture().changed)
     if found is None or caller().is_operator:
         return found
     return restricted_incident(found, picture().evidence)
