@@ -75,9 +75,13 @@ def _certificate(keys: AuthorityKeys, plan: SitePlan, key: object, url: str) -> 
     return keys.certificate(plan, key, url)  # type: ignore[arg-type]
 
 
-def serve(machine: Machine, name: str, user: str, content: bytes) -> None:
-    """Install a site with these bytes as its certificate file, as cPanel lays them down."""
+def serve(machine: Machine, name: str, user: str, content: bytes, *, first: bool = False) -> None:
+    """Install a site with these bytes as its certificate file, as cPanel lays them down, or before all others."""
     _put(machine, name, user, content)
+    if first:
+        state = machine.path("/var/cpanel/machine-sites.json")
+        plans = sorted(json.loads(state.read_text()), key=lambda each: each[0] != name)
+        state.write_text(json.dumps(plans))
     _apply(machine)
 
 

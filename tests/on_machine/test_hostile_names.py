@@ -14,9 +14,11 @@ import pytest
 
 from ocsp_stapling.server.certificate_files import MAX_FILE_BYTES
 from tests.machine import Machine, Shape
+from tests.machine.pki import AuthorityKeys, combined, new_key
+from tests.machine.shape import SitePlan
 from tests.machine.trapzone import TRICKS, ZONE
 from tests.on_machine.admin import call
-from tests.on_machine.hostile import EVIL, customer, customers, flood
+from tests.on_machine.hostile import EVIL, authority, customer, customers, flood, serve
 from tests.on_machine.shielding import put_unit
 
 pytestmark = pytest.mark.machine
@@ -124,6 +126,20 @@ def test_one_trick_alone_costs_nobody_else_a_staple(machine: Machine, trick: str
         assert (found["advice"], found["alone"]) == ("turn-off-site", [EVIL])
     else:
         assert found["advice"] not in ("turn-off", "turn-off-site")
+
+
+def test_an_issuer_of_ones_own_with_an_authoritys_name_is_told_of_by_itself(machine: Machine) -> None:
+    """Named at the authority's own responder, which knows nothing of it, by the first of all sites."""
+    real = authority(machine)
+    forged, key = AuthorityKeys.create(real.authority), new_key()
+    certificate = forged.certificate(SitePlan(EVIL, "mallory", "alpha"), key)
+    serve(machine, EVIL, "mallory", combined(certificate, key, forged.issuer), first=True)
+
+    found = check(machine)
+
+    assert (found["severity"], found["sites_affected"]) == ("failing", [EVIL])
+    fine = next(one for one in found["responders"] if "site0001.example.test" in one["site_names"])
+    assert (fine["ok"], EVIL in fine["site_names"]) == (True, False)
 
 
 @pytest.mark.long
