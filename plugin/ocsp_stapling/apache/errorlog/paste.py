@@ -214,7 +214,7 @@ class Paste:
                     yield entry
                 else:
                     self._quoted.append(entry)
-        elif not _CALL.search(raw) and (tail := tail_of_a_message(line, number)):
+        elif not _CALL.search(raw[-_LONGEST_COUNT:]) and (tail := tail_of_a_message(line, number)):
             yield tail
         else:
             self._note(line, raw)
