@@ -210,7 +210,8 @@ _NAMED = re.compile(r'on line (\d{1,9}) of "?(/[^\s:"]+)')
 
 def _named_by(words: str, server: ServerState) -> str:
     """The place that httpd names, as `FILE line N`; of a line of an own template also where it comes from."""
-    named = _NAMED.findall(words.strip().partition("\n")[0])
+    # Warnings may stand before it.
+    named = next(filter(None, map(_NAMED.findall, words.splitlines())), [])
     if not named:
         return ""
     line, file = named[-1]

@@ -320,8 +320,10 @@ class _Ticket:
         slowest = max(asked, key=lambda one: float(one["seconds"]))
         seconds = float(slowest["seconds"])
         took = f"took {seconds:.1f} s" if seconds >= 0.1 else f"took {1000 * seconds:.0f} ms"
-        if slowest["failure"]:
+        if slowest["failure"] == "timeout":
             took = f"did not end (cut off at {slowest['seconds']:.1f} s)"
+        elif slowest["failure"]:
+            took = f"was broken off ({slowest['failure']})"
         count = f"the slowest of {len(asked)} TLS handshakes" if len(asked) > 1 else "a TLS handshake"
         return [f"  Of visitors who ask for a staple, {count} {took}."]
 

@@ -228,7 +228,12 @@ def _alone(found: Document) -> list[tuple[str, str]]:
     """Sites for which stapling is off alone: whoever turned it off for an outage is to know when that is over."""
     told = "off alone for {}, whose responder {} {} (ocsp-stapling status: since when, by whom)"
     return [
-        ("", told.format(listed(one["site_names"]), one["host"], "answers" if one["ok"] else "fails"))
+        (
+            "",
+            told.format(
+                listed(one["site_names"]), one["host"] or one["url"], "answers" if one["ok"] else "fails"
+            ),
+        )
         for one in found["responders_turned_off"]
     ]
 

@@ -64,6 +64,11 @@ def test_a_log_level_that_hides_stapling_is_named_where_the_log_says_nothing() -
             '"/etc/u.conf":\nInvalid command on line 2 of /etc/no.conf',
             "/etc/u.conf line 13",
         ),
+        (
+            "[core:warn] AH00111: Config variable ${S} is not defined\n"
+            "AH00526: Syntax error on line 1 of /etc/p.conf:\nSSLUseStapling must be On or Off",
+            "/etc/p.conf line 1",
+        ),
         ("httpd gave no reason.", ""),
     ],
 )

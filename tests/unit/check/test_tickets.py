@@ -95,6 +95,9 @@ MADE: dict[str, Evidence] = {
             refused_at="/etc/apache2/conf.d/userdata/ssl/2_4/anna/his.example/own.conf line 1",
         ),
     ),
+    "visitors are turned away": evidence(
+        FINE, handshakes=tuple(meeting(FINE, seconds=0.0, error="tls: internal error", staple=""))
+    ),
     "nobody answers": evidence(
         FINE,
         handshakes=tuple(meeting(FINE, seconds=0.0, error="refused", staple="")),

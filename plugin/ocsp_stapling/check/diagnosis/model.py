@@ -73,7 +73,8 @@ def besides(
         one for one in broken if one.url == leading.url and one.cause is leading.cause and one != leading
     ]
     names = [one.certificate for one in alike]
-    too = f" The same holds for the certificate{'s'[: len(names) > 1]} of {listed(names)}." if names else ""
+    several = sum(len(one.sites) for one in alike) > 1
+    too = f" The same holds for the certificate{'s'[:several]} of {listed(names)}." if names else ""
     others = [
         one
         for one in broken

@@ -48,6 +48,8 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     if not nobody:
         sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
+    if not nobody:
+        advice = f"End that program, or have it listen elsewhere. {advice}"
     return _down(evidence, Cause.NOT_SERVED, sentence, advice)
 
 
