@@ -213,6 +213,7 @@ _OF_ITS_OWN = "It reads Apache's SSLUseStapling, but fetches and keeps staples i
 _STAPLES_MET = {
     Server.LITESPEED: _OF_ITS_OWN,
     Server.OPENLITESPEED: _OF_ITS_OWN,
+    **dict.fromkeys((Server.CADDY, Server.HITCH, Server.VARNISH), f"{_NOT_MET} It ends TLS itself."),
     Server.OTHER_HTTPD: "They meet its stapling, which this plugin does not switch.",
     Server.NGINX: f"{_NOT_MET} nginx asks Apache for no staple; with ssl_stapling on it fetches its own, beside its "
     "visitors.",

@@ -97,7 +97,7 @@ def made_evidence(chance: random.Random) -> Evidence:
         "configuration": configuration,
         "log": LogEvidence(last_day=chance.choice((0, 9)), fresh_timeouts=chance.choice((0, 0, 3))),
         "host": HostEvidence(
-            front=chance.choice((Server.HTTPD,) * 8 + (Server.NGINX, Server.LITESPEED)),
+            front=chance.choice((Server.HTTPD,) * 10 + (*Server,)),
             apache_running=chance.random() < 0.95,
         ),
         "incomplete_chains": (Site("bare.example"),) if chance.random() < 0.1 else (),

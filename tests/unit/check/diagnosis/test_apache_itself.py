@@ -309,6 +309,22 @@ def test_a_front_that_serves_no_client_at_all_is_no_stall_of_stapling(
     assert not is_stalled(told)
 
 
+@pytest.mark.parametrize(
+    ("front", "who"),
+    [
+        (Server.HITCH, "Hitch, not Apache"),
+        (Server.CADDY, "Caddy, not Apache"),
+        (Server.HAPROXY, "HAProxy, and through it perhaps Apache"),
+        (Server.OTHER, "another program, and through it perhaps Apache"),
+        (Server.OTHER_HTTPD, "another Apache, not the one of this server's sites"),
+    ],
+)
+def test_what_may_pass_tls_on_is_not_said_to_stand_in_apaches_place(front: Server, who: str) -> None:
+    host = HostEvidence(front=front, front_sentence="port 443 belongs to it")
+    found = diagnose(evidence(FINE, host=host, handshakes=tuple(meeting(FINE))))
+    assert found.sentence == f"Visitors reach {who}: port 443 belongs to it."
+
+
 @pytest.mark.parametrize("front", [*ASK_BESIDE, Server.OTHER_HTTPD, Server.OTHER])
 def test_where_only_those_that_ask_for_a_staple_wait_it_is_a_stall_whoever_is_in_front(front: Server) -> None:
     assert diagnose(stalled(HANGS, host=HostEvidence(front=front))).severity is Severity.STALLING
