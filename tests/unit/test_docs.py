@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from ocsp_stapling.apache.errorlog.codes import Kind
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import Action, Cause, Confidence, Severity
+from ocsp_stapling.check.words import cause_words
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.answer import Verdict
 from ocsp_stapling.ocsp.finding import Outcome
@@ -88,3 +89,15 @@ def test_a_schema_is_a_schema(name: str) -> None:
 )
 def test_a_closed_list_in_the_schemas_is_the_codes(name: str, values: type[Enum]) -> None:
     assert sorted(schemas()["common"]["$defs"][name]["enum"]) == sorted(each.value for each in values)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_is_in_the_table_of_causes_and_has_words(cause: Cause) -> None:
+    table = (DOCS / "diagnosis.md").read_text().partition("## Causes")[2].partition("## Actions")[0]
+    rows = [
+        line
+        for line in table.splitlines()
+        if f"`{cause.value}`" in line.partition("| ")[2].partition(" |")[0]
+    ]
+    assert len(rows) == 1
+    assert cause_words(cause.value) != cause.value.replace("-", " ") or cause is Cause.HEALTHY

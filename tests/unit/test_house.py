@@ -35,6 +35,31 @@ def test_no_two_classes_have_one_name() -> None:
     assert [name for name, count in named.items() if count > 1] == []
 
 
+def test_the_diagnosis_is_pure() -> None:
+    """No input, no output, no clock and no chance: it imports nothing that has them, and asks no time."""
+    harmless = {
+        "__future__",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "ipaddress",
+        "itertools",
+        "statistics",
+        "typing",
+    }
+    for path in sorted((CODE / "check/diagnosis").glob("*.py")):
+        tree = list(ast.walk(ast.parse(path.read_text())))
+        named = {each.module or "" for each in tree if isinstance(each, ast.ImportFrom)}
+        named |= {alias.name for each in tree if isinstance(each, ast.Import) for alias in each.names}
+        roots = {name.partition(".")[0] for name in named}
+        assert roots <= harmless | {"collections", "ocsp_stapling"}, path.name
+        called = {each.attr for each in tree if isinstance(each, ast.Attribute)}
+        assert called.isdisjoint({"now", "today", "utcnow", "read_text", "read_bytes"}), path.name
+        assert not any(isinstance(each, ast.Name) and each.id in ("open", "print") for each in tree), (
+            path.name
+        )
+
+
 def imported(source: Path, modules: dict[str, Path]) -> set[str]:
     """The modules of the package that a file imports, be it where it begins, in a function, or for types alone."""
     found = set()
