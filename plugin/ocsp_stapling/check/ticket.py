@@ -242,7 +242,7 @@ class _Ticket:
         if self.reader != "root" and not self.bad:
             return f"OCSP responders{f' seen from {host}' if host else ''}: all that were asked answer"
         if self.reader == "datacenter":
-            lead = f"HTTPS sites{of} hang: " if stalling else ""
+            lead = f"HTTPS sites{of} {self._suffering()}: " if stalling else ""
             server = host or "our server"
             could = "could not" if self.healed else "cannot"
             return f"{urgent}{lead}OCSP responders {could} be used from {server}, please check the network"
@@ -252,9 +252,17 @@ class _Ticket:
         off = self.open_one is not None and self.open_one.off_since is not None
         if stalling and not off and (for_whom := _OFF_FOR.get(self.now["advice"])) is not None:
             for_whom = "" if self._old() else for_whom
-            return f"{urgent}HTTPS sites{on} hang, please turn OCSP stapling off{for_whom}"
-        what = "HTTPS sites hang" if stalling else "an outage" if self.incident else "findings"
+            return f"{urgent}HTTPS sites{on} {self._suffering()}, please turn OCSP stapling off{for_whom}"
+        what = (
+            f"HTTPS sites {self._suffering()}" if stalling else "an outage" if self.incident else "findings"
+        )
         return f"{urgent}OCSP stapling{on or ' on this server'}: {what}"
+
+    def _suffering(self) -> str:
+        """What the sites do to whoever asks for a staple, in a stall."""
+        failures = [str(one["failure"]) for one in self.now["handshakes"] if one["failure"]]
+        away = failures and all(one.startswith("tls") for one in failures)
+        return "turn visitors away" if away and not self.now["sites_waiting"] else "hang"
 
     def _sources(self) -> list[str]:
         """The addresses of ours that the questions came from: what a firewall admin searches for."""
