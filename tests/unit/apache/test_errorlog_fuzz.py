@@ -115,6 +115,7 @@ PASTES = {
     "lines that never end": ("[ssl:error] AH01974: could not\n" + "x\n" * 11) * 78_000,
     "blanks without end": ("a" + "\t" * 30_000 + "stapling_\r\n") * 4,
     "what ends rows and does not": ("stapling_" + ",'" * 15_000 + "AH01980\n") * 4,
+    "dots behind an answer": ("response: responder error" + " ." * 15_000 + "x\n") * 8,
     "dots without end": ("[ssl:error] stapling: " + "." * 30_000 + " error\n") * 8,
 }
 

@@ -98,7 +98,7 @@ def tail_of_a_message(line: bytes, number: int) -> Entry | None:
         if (at := head.find(begin)) > 0
         and line.startswith(head[at:].rstrip(b"'"))
         and len(head) - at >= _SHORTEST_TAIL
-        for found in (way.match(head[:at] + line) for way in _lenient(rule))
+        for found in (way.match(head[:at] + line.rstrip(b" .")) for way in _lenient(rule))
         if found
     ]
     return told[0] if len({entry.kind for entry in told}) == 1 else None
@@ -211,7 +211,7 @@ def _may_be_quoted(before: bytes, rule: Message) -> bool:
 
 def _rules_without_number(found: re.Match[bytes]) -> list[Message]:
     """The rules whose text this is."""
-    text = found["text"].strip()
+    text = found["text"].strip().rstrip(b" .")
     if not (MENTION.search(text) and _any_text(whole=True).match(text)):
         return []
     if not (MODULE.search(found["brackets"]) or _is_quoted(found, text)):
@@ -240,7 +240,7 @@ def _said_or_cut(
     """The kind and the names, if the text is the rule's, blanks and names left out or not, or begins like it."""
     text = text.strip()
     for pattern in _lenient(rule):
-        if found := pattern.match(text):
+        if found := pattern.match(text.rstrip(b" .")):  # beforehand, else it would be tried from each of them
             return kind_of(rule, os_error), names_in(found)
     if whole:
         return None, _NOBODY
@@ -280,7 +280,7 @@ def _lenient(rule: Message, whole: bool = True) -> tuple[re.Pattern[bytes], ...]
         spaced = re.sub(rb"(?:\\ )+", rb"\\s*", re.escape(text).encode())
         return spaced.replace(b"_", b"[_ ]?").replace(b":", rb"(?::| -)?")  # Markdown takes _ for italics
 
-    end = rb"[ .]*\Z" if whole else rb"(?!\w)"
+    end = rb"\Z" if whole else rb"(?!\w)"
     return tuple(
         re.compile(
             b"(?:" + piece(function) + b")?" + b"".join(map(piece, re.split(r"(%[a-z]|')", text))) + end,
