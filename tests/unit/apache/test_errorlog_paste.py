@@ -770,6 +770,12 @@ def test_a_status_with_its_version_is_the_same_answer() -> None:
     assert [one.answer for one in read(line(told))[0]] == ["503 Service Unavailable"]
 
 
+@pytest.mark.parametrize("name", ["<responder>", "***", "(hidden)"])
+def test_what_stands_in_the_place_of_a_name_is_none(name: str) -> None:
+    (found,) = read(line(UNREACHABLE.replace("ocsp.example.com", name)))[0]
+    assert (found.kind, found.responder) == (Kind.UNREACHABLE, None)
+
+
 def test_the_end_of_a_line_that_cat_shows_hides_no_name() -> None:
     assert [one.responder for one in read(f"{line(UNREACHABLE)}^M$\n")[0]] == ["ocsp.example.com"]
 

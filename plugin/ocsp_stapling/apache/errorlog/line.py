@@ -159,7 +159,10 @@ def names_in(found: re.Match[bytes]) -> Names:
     named = found.groupdict()
     site = _PORT.sub(b"", named.get("site") or b"")
     answer = _VERSION.sub(b"", (named.get("answer") or b"").replace(b"(none)", b""))
-    return Names(_text(named.get("responder") or b""), _text(site), _text(answer[:_LONGEST_ANSWER]))
+    responder = named.get("responder") or b""
+    if responder.startswith((b"<", b"*", b"(")):  # whoever hands the line on has put that in the name's place
+        responder = b""
+    return Names(_text(responder), _text(site), _text(answer[:_LONGEST_ANSWER]))
 
 
 _VERSION = re.compile(rb"\AHTTP/\d(?:\.\d)? +")
