@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ocsp_stapling.check.surroundings import SILENT_YET
 from tests.machine import Machine, why_not_here
 
 pytestmark = [pytest.mark.machine, pytest.mark.alone]
@@ -71,6 +72,28 @@ def test_the_record_of_an_outage_begins_with_what_apache_logged_before_anybody_l
     assert told["first_sign"] == "log"
     assert told["began"] < found["checked_at"]
     assert [one["event"] for one in told["timeline"]][:2] == ["sign", "trouble"]
+
+
+def test_the_log_is_read_last_so_it_tells_of_the_waits_that_the_check_itself_met(stalled: Machine) -> None:
+    stalled.path("/var/log/apache2/error_log").write_text("")
+
+    found = json.loads(stalled.run("ocsp-stapling", "check", "--json", check=False).stdout)
+
+    assert found["severity"] == "stalling"
+    assert found["log"]["last_hour_count"]
+    assert found["log"]["unheard_reason"] is None
+
+    conf = stalled.path("/etc/apache2/conf/httpd.conf")
+    before = conf.read_text()
+    conf.write_text(f"{before}\nErrorLog /dev/null\n")
+    try:
+        stalled.run(RESTART, "--hard")
+        stalled.path("/var/log/apache2/error_log").write_text("")
+        deaf = json.loads(stalled.run("ocsp-stapling", "check", "--json", check=False).stdout)
+    finally:
+        conf.write_text(before)
+    assert (deaf["severity"], deaf["log"]["last_day_count"]) == ("stalling", 0)
+    assert deaf["log"]["unheard_reason"].endswith(SILENT_YET)
 
 
 def test_a_visitor_who_asks_for_no_staple_is_served_at_once_meanwhile_and_the_queue_is_server_wide(

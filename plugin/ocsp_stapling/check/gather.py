@@ -145,7 +145,7 @@ class _Survey:
             handshakes=handshakes,
             led_elsewhere=away.result(self.deadline, {}),
             apache_asks=asks.result(self.deadline, {}),
-            log=self._told(self._log_at_last(logs, log, handshakes), logs),
+            log=self._told(self._log_at_last(logs, log, handshakes), logs, handshakes),
             authorities=pages.result(self.deadline, ()),
             configuration=surroundings.read_configuration(state, tested.result(self.deadline, "")),
             shield=self._shielded(shield.result(self.deadline, None)),
@@ -172,8 +172,12 @@ class _Survey:
     def _pages(self, served: Served) -> tuple[AuthorityEvidence, ...]:
         return surroundings.read_authorities(served.authorities, self.settings, self.now)
 
-    def _told(self, log: Part[LogEvidence], logs: ErrorLogs) -> LogEvidence:
+    def _told(
+        self, log: Part[LogEvidence], logs: ErrorLogs, met: Sequence[HandshakeEvidence]
+    ) -> LogEvidence:
         said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs)
+        if _waited(met):
+            said = surroundings.no_all_clear(said)
         return surroundings.since_the_change(said, self.settings.state_directory)
 
     def _log_at_last(

@@ -46,6 +46,7 @@ from ocsp_stapling.shield.refresh import DIRECTORY, wanted
 from ocsp_stapling.shield.standing import Standing, standing
 from ocsp_stapling.text import place_of
 
+SILENT_YET = "That is no all-clear while visitors wait: Apache writes of a failure only once it gives up."
 _DAY = timedelta(days=1)
 _LOOK_SECONDS, _ASKED_AT_MOST = 0.2, 20
 
@@ -132,6 +133,13 @@ def unless_hidden(log: LogEvidence, logs: ErrorLogs) -> LogEvidence:
     if logs.hidden_by and not (log.last_day or log.unreadable):
         return replace(log, unreadable=told)
     return replace(log, unheard=told)
+
+
+def no_all_clear(log: LogEvidence) -> LogEvidence:
+    """Return what the log says, seen while visitors wait: that it tells of no failure is nothing good then."""
+    if log.last_day or log.unreadable:
+        return log
+    return replace(log, unheard=f"{log.unheard} {SILENT_YET}".strip())
 
 
 def since_the_change(log: LogEvidence, state_directory: Path) -> LogEvidence:

@@ -15,7 +15,9 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.check import surroundings
 from ocsp_stapling.check.evidence import LogEvidence
 from ocsp_stapling.check.surroundings import (
+    SILENT_YET,
     apache_asks,
+    no_all_clear,
     read_configuration,
     read_host,
     since_the_change,
@@ -50,6 +52,13 @@ def test_a_log_level_that_hides_stapling_is_named_where_the_log_says_nothing() -
     of_one = replace(logs, hidden_by=None, hidden_for=(HIDING,))
     assert unless_hidden(LogEvidence(), of_one).unreadable == ""
     assert "LogLevel crit" in unless_hidden(LogEvidence(), of_one).unheard
+
+
+def test_while_visitors_wait_a_log_without_failures_is_no_all_clear() -> None:
+    told, hidden = LogEvidence(1, 2, "2026-11-22T03:41:09"), LogEvidence(unreadable="It cannot be read.")
+    assert no_all_clear(LogEvidence()).unheard == SILENT_YET
+    assert no_all_clear(LogEvidence(unheard="One is not read.")).unheard == f"One is not read. {SILENT_YET}"
+    assert (no_all_clear(told), no_all_clear(hidden)) == (told, hidden)
 
 
 @pytest.mark.parametrize(

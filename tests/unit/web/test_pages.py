@@ -21,7 +21,8 @@ from ocsp_stapling.change.journal import Journal
 from ocsp_stapling.change.model import Change
 from ocsp_stapling.change.plan import Plan, make
 from ocsp_stapling.check import result
-from ocsp_stapling.check.evidence import Evidence, OwnSwitch
+from ocsp_stapling.check.evidence import Evidence, LogEvidence, OwnSwitch
+from ocsp_stapling.check.surroundings import SILENT_YET, no_all_clear
 from ocsp_stapling.files import Snapshot
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.ocsp.door import Door
@@ -42,6 +43,7 @@ from tests.unit.web.walk import CHANGE
 PAGES = ("", "p=guide", "p=responders", "p=authorities", "p=ticket", "p=elsewhere", "p=history")
 STATES = sorted(made.everything())
 OWN = "site001.sectigo.example"
+SILENT = no_all_clear(LogEvidence())
 
 
 class Page(html.parser.HTMLParser):
@@ -313,6 +315,20 @@ def test_the_error_log_is_charted_told_and_escaped(
     assert "<b>evil" not in text
     assert "1 failure</strong> in 24 hours" in text
     assert not Page(text).open
+
+
+def test_nothing_about_the_log_is_green_while_visitors_wait(
+    showing: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "error_log").write_text("")
+    monkeypatch.setattr(server, "look", lambda: None)
+    monkeypatch.setattr(errorlog, "error_logs", lambda _here: ErrorLogs((tmp_path / "error_log",), False))
+    for found, green in ((made.healthy(), True), (replace(made.stalling(), log=SILENT), False)):
+        app = showing(found)
+        (tile,) = re.findall(r"<h3[^>]*>Error log</h3>.*\n.*", text_of(app, ""))
+        own, guide = text_of(app, "p=errorlog"), text_of(app, "p=guide")
+        assert [("ost-good" in text) for text in (tile, own)] == [green, green]
+        assert [(made.escaped(SILENT_YET) in text) for text in (own, guide)] == [not green, not green]
 
 
 def test_configuration_lines_are_text(showing: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,12 @@ from flask import Blueprint, render_template
 
 from ocsp_stapling.apache.errorlog.failures import Failure, ResponderCount, summarise
 from ocsp_stapling.apache.errorlog.read import entries_of_all
+from ocsp_stapling.check.diagnosis import Severity
+from ocsp_stapling.check.surroundings import SILENT_YET
 from ocsp_stapling.server import state as server
 from ocsp_stapling.server.logs import error_logs
 from ocsp_stapling.web.identity import operators_only
+from ocsp_stapling.web.pages import picture
 from ocsp_stapling.web.pages.chart import UNNAMED, failures_chart
 from ocsp_stapling.web.words import FAILURES, counted, sentence, zone
 
@@ -34,9 +37,15 @@ def show() -> str:
         noted=[f"{counted(count, 'time')}: {FAILURES[kind]}." for kind, count in found.noted],
         file=logs.files[0],
         more_files=len(logs.files) - 1,
-        unheard=logs.unheard,
+        unheard=logs.unheard if found.last_day or not _waiting() else (*logs.unheard, SILENT_YET),
         zone=zone(),
     )
+
+
+def _waiting() -> bool:
+    seen = picture.picture()
+    stalling = seen.diagnosis is not None and seen.diagnosis.severity is Severity.STALLING
+    return stalling and not seen.interim
 
 
 def _responder(one: ResponderCount) -> dict[str, object]:

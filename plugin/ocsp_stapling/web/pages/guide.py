@@ -12,7 +12,7 @@ from ocsp_stapling.change.request import SHIELD_ON
 from ocsp_stapling.check.diagnosis import Action, Cause, Diagnosis, Severity, unseen
 from ocsp_stapling.check.diagnosis.explanation import all_answer
 from ocsp_stapling.check.diagnosis.handshakes import measure
-from ocsp_stapling.check.evidence import Evidence, is_other
+from ocsp_stapling.check.evidence import Evidence, LogEvidence, is_other
 from ocsp_stapling.check.incident import Incident, words
 from ocsp_stapling.check.ticket import CLICKS_OFF, CLICKS_ON, LINES_OFF
 from ocsp_stapling.text import host_of
@@ -182,7 +182,7 @@ def _symptoms(case: _Case) -> GuideStep:
         _handshakes(case),
     ]
     if case.operator:
-        lines.append(f"Error log: {counted(evidence.log.last_hour, 'stapling failure')} in the last hour.")
+        lines.append(_log(evidence.log))
     load = "" if evidence.host.load_normal is False else "load is normal and "
     why = f"All HTTPS sites hang while {load}Apache runs: that is how a stapling stall looks."
     if case.diagnosis.severity is not Severity.STALLING:
@@ -194,6 +194,12 @@ def _symptoms(case: _Case) -> GuideStep:
         tuple(lines),
         (Button("Error log", "errorlog.show"),) if case.operator else (),
     )
+
+
+def _log(log: LogEvidence) -> str:
+    if log.unreadable:
+        return f"Error log: {log.unreadable}"
+    return f"Error log: {counted(log.last_hour, 'stapling failure')} in the last hour. {log.unheard}".strip()
 
 
 def _handshakes(case: _Case) -> str:

@@ -183,8 +183,9 @@ def _log(evidence: Evidence) -> Tile:
     if log.unreadable:
         return Tile("Error log", "warn", "Tells nothing", (log.unreadable,), "errorlog.show", "Error log")
     if not log.last_day:
-        lines = ("No stapling failure in the last 24 hours.",)
-        return Tile("Error log", "good", "Quiet", lines, "errorlog.show", "Error log")
+        lines = ("No stapling failure in the last 24 hours.", *([log.unheard] if log.unheard else ()))
+        quiet: Tone = "calm" if log.unheard else "good"
+        return Tile("Error log", quiet, "Quiet", lines, "errorlog.show", "Error log")
     lines = (f"{counted(log.last_day, 'failure')} in 24 hours, {log.last_hour:,} in the last hour.",)
     tone: Tone = "warn" if log.last_hour else "calm"
     return Tile(
