@@ -741,7 +741,7 @@ def test_the_site_that_a_complaint_at_start_is_about_is_told(tmp_path: Path) -> 
     many = [f"AH02604: Unable to configure certificate {one}.example:443:0 for stapling" for one in "vwxyz"]
     (tmp_path / "log").write_text("\n".join(map(line, (*lines[:2], *many, lines[2]))))
     told = " ".join(call(str(tmp_path / "log")).output.split())
-    assert "certificate without an OCSP URL (harmless) a.example" in told
+    assert "no OCSP URL: stapling not set up (harmless) a.example" in told
     assert "c.example" in told
     assert "v.example, w.example, x.example and 2 more" in told
     assert '"site": "a.example"' in call(str(tmp_path / "log"), "--json").output
