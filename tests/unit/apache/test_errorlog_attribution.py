@@ -56,6 +56,16 @@ def test_a_summary_long_after_proves_nothing() -> None:
     assert verdicts(line(UNREACHABLE, time=early), line(SUMMARY, time=late)) == [None, True]
 
 
+def test_a_summary_that_stands_above_its_cause_proves_it_by_the_clock() -> None:
+    early, late = at("03:04:05.713219"), at("03:04:05.713291")
+    cause, summary = line(UNREACHABLE, time=early), line(SUMMARY, time=late)
+    assert verdicts(summary, cause) == [True, True]
+    assert verdicts(line(SUMMARY, time=early), line(UNREACHABLE, time=late)) == [True, None]
+    assert verdicts(line(SUMMARY, pid=7, time=late), cause) == [True, None]
+    assert verdicts(line(SUMMARY, time=at("03:05:05.7")), cause) == [True, None]
+    assert verdicts(summary, line(CLIENT_ONLY, time=late), cause) == [True, None]
+
+
 def test_a_summary_across_the_minute_proves() -> None:
     early, late = at("03:04:59.999999"), at("03:05:00.000001")
     assert verdicts(line(UNREACHABLE, time=early), line(SUMMARY, time=late)) == [True, True]

@@ -738,6 +738,9 @@ def test_the_site_that_a_complaint_at_start_is_about_is_told(tmp_path: Path) -> 
         "a.example",
         "c.example",
     ]
+    unnamed = "AH02217: ssl_stapling_init_cert: can't retrieve issuer certificate! [subject: CN="
+    for name in ("A fallback of ours / issuer: CN=A fallback", "www.exam", "www.exam...", "Ours"):
+        assert read(line(unnamed + name))[0][0].site is None
     many = [f"AH02604: Unable to configure certificate {one}.example:443:0 for stapling" for one in "vwxyz"]
     (tmp_path / "log").write_text("\n".join(map(line, (*lines[:2], *many, lines[2]))))
     told = " ".join(call(str(tmp_path / "log")).output.split())

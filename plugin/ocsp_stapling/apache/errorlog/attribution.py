@@ -1,6 +1,7 @@
 """Tells stapling from OCSP for client certificates, whose lines come from the same code.
 
-Only what follows on the same process and thread can tell: AH01941 means the query was stapling's.
+Only what follows on the same process and thread can tell: AH01941 means the query was stapling's. What follows by the
+clock may stand above, where somebody has sorted the lines.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from ocsp_stapling.apache.errorlog.line import Entry, moment
 
 # A cause and its AH01941 are written within microseconds; more means that something else happened between.
 TOGETHER = timedelta(seconds=60)
+# How long before its AH01941 a cause was written that stands below it.
+_TURNED = timedelta(seconds=1)
 # Lines held back at most until it is known whose they are: bounds memory, far above any number of workers.
 _HELD = 4096
 # Each follows a query at once, with an answer or without: what came before them was that query.
@@ -42,13 +45,28 @@ def together(first: Entry, second: Entry) -> bool:
 def prove(lines: Iterable[Entry]) -> Iterator[Entry]:
     """Yield the lines in their order with `stapling` decided as far as it can be; client-certificate lines go."""
     desk = _Desk()
+    summary: Entry | None = None
     for line in lines:
+        if line.scope is not Scope.SHARED:
+            summary = line if line.code == "AH01941" else None
+        elif summary and _turned(summary, line):
+            line = line._replace(stapling=True)
         if not desk.held and line.scope is Scope.STAPLING:
             yield line  # nothing waits: the usual case
             continue
         desk.take(line)
         yield from desk.ready(line)
     yield from desk.held
+
+
+def _turned(summary: Entry, line: Entry) -> bool:
+    """Return whether a line was written just before the AH01941 that stands above it: people sort what they show."""
+    if not (line.pid and worker_of(line) == worker_of(summary) and line.time and summary.time):
+        return False
+    if line.time >= summary.time:
+        return False  # the usual case, told without reading times
+    first, second = moment(line.time), moment(summary.time)
+    return first is not None and second is not None and timedelta(0) < second - first <= _TURNED
 
 
 class _Desk:
@@ -67,7 +85,7 @@ class _Desk:
             self._decide(worker, line)
         if line.kind is None:
             return
-        if line.scope is Scope.SHARED:
+        if line.scope is Scope.SHARED and line.stapling is None:
             serial = self._first + len(self.held)
             self._open.setdefault(worker, []).append(serial)
             self._undecided.add(serial)

@@ -207,6 +207,8 @@ NEEDLES = (b"stapling", b" OCSP ", b"AH0197")
 
 # Log viewers and pages turn straight quotes into typographic ones: UTF-8, or a single byte in Windows-1252.
 _QUOTE = rb"(?:['\"`\x91-\x94]|\xe2\x80[\x98-\x9f]|\xc2\xb4)"
+# The certificate mod_ssl appends. Its name is a site's where it is one word and stands there to its end.
+SUBJECT = rb"[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260})(?= ?[,/\]])"
 _PIECES = {
     "%u": rb"\d+",
     "%s": rb".*",
@@ -215,8 +217,7 @@ _PIECES = {
     "%h": rb"(?P<answer>.*)",  # or in HTTP's
     "%r": rb"(?P<responder>.*?)",
     "%n": rb"(?P<site>.*?)",
-    # The certificate mod_ssl appends.
-    "%c": rb"(?: \[subject: (?:[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260}))?.*)?",
+    "%c": rb"(?: \[subject: (?:" + SUBJECT + rb")?.*)?",
     "'": _QUOTE,
     "can't": rb"[Cc]an" + _QUOTE + rb"t",
 }

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from itertools import islice
 
-from ocsp_stapling.apache.errorlog.codes import RULES, Kind, Message, Scope, kind_of
+from ocsp_stapling.apache.errorlog.codes import RULES, SUBJECT, Kind, Message, Scope, kind_of
 from ocsp_stapling.apache.errorlog.line import Entry, Names, entry_of, names_in, time_of
 from ocsp_stapling.apache.errorlog.undress import LEVEL, MODULE, quotes_strangers, without_prefix
 
@@ -80,7 +80,7 @@ _VAGUE = {
     rb"|revoked|unknown|\(unknown\))(?!\w))?[\w() /.-]*?",
     "%h": rb"(?P<answer>\d{3}(?!\d)(?: [A-Z][\w'-]*){0,5})?.*?",
     "%n": rb"(?P<site>.*?)",
-    "%c": rb"(?: ?\[subject: (?:[^\[\]/]{0,200}?\bCN=(?P<site>[^\s\[\],/]{1,260}))?)?.*?",
+    "%c": rb"(?: ?\[subject: (?:" + SUBJECT + rb")?)?.*?",
 }
 """What stands in a message that somebody hands on, within a sentence perhaps."""
 ELLIPSIS = re.compile(rb"(?:(?<!\.)\.\.++|\xe2\x80\xa6|[>$])[ \t]*\Z")
