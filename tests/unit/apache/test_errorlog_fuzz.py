@@ -112,6 +112,8 @@ PASTES = {
     "lines of one letter": "a\n" * (2 << 20),
     "a page in one line": "OCSP\r" * 40_000,
     "another page in one line": "OCSP<br>" * 40_000,
+    "a page in each line": ("AH01941 " + "1\r" * 65_000 + "\n") * 30,
+    "a page in each object": ('{"log":"OCSP' + "\\n(" * 20_000 + '"}\n') * 60,
     "lines that never end": ("[ssl:error] AH01974: could not\n" + "x\n" * 11) * 78_000,
     "blanks without end": ("a" + "\t" * 30_000 + "stapling_\r\n") * 4,
     "what ends rows and does not": ("stapling_" + ",'" * 15_000 + "AH01980\n") * 4,

@@ -121,6 +121,7 @@ class Paste:
         self._last: list[Entry] = []
         self._quoted: list[Entry] = []  # by sentences
         self._repeats = MOST // _LEAST  # of lines that are not there
+        self._inner = MOST // _LEAST  # lines that others have within them
         self._apart = 0  # how many pieces of the pending one stood before an empty line
 
     def entries(self, readline: Callable[[], bytes]) -> Iterator[Entry]:
@@ -172,10 +173,16 @@ class Paste:
             yield from self._settle()
             yield from messages
             return
-        for line in _lines_within(raw)[: MOST // _LEAST]:
+        for line in self._bounded(_lines_within(raw)):
             text = bare(line)
-            for piece in map(bare, text.split(b"\n")) if b"\n" in text else (text,):
+            for piece in map(bare, self._bounded(text.split(b"\n"))) if b"\n" in text else (text,):
                 yield from self._take_bare(piece, number)
+
+    def _bounded(self, lines: list[bytes]) -> list[bytes]:
+        """Those of the lines within one that may still be read: of a whole text no more than it could have bare."""
+        lines = lines[: 1 + self._inner]
+        self._inner -= len(lines) - 1
+        return lines
 
     def _take_bare(self, line: bytes, number: int) -> Iterator[Entry]:
         if not line:  # between the pieces of a wrapped one it is a form's doing
