@@ -22,7 +22,6 @@ from ocsp_stapling.check.evidence import (
     ResponderEvidence,
     SteeringLine,
 )
-from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.shield.standing import ShieldEvidence
 from ocsp_stapling.text import versioned
 
@@ -124,8 +123,8 @@ def _slowest(evidence: Evidence, found: Diagnosis) -> float | None:
     measured = measure(evidence)
     stalls = found.severity is Severity.STALLING
     seconds = measured.slowest if stalls else measured.slowest_again
-    in_front = evidence.host.front not in (Server.HTTPD, Server.NOBODY, Server.UNKNOWN)
-    if seconds is None or (in_front and not stalls and seconds >= STALL_SECONDS):
+    behind = not evidence.host.front.is_apache
+    if seconds is None or (behind and not stalls and seconds >= STALL_SECONDS):
         return None
     return round(seconds, 4)
 

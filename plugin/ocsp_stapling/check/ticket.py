@@ -48,6 +48,7 @@ _USERDATA = re.compile(r"/\S*/userdata/[^\s:),]+")
 _REFUSAL = re.compile(r"^Apache refuses its configuration.*?(so nothing can be changed yet|would end it)\. ")
 """What stands before the verdict where httpd refuses its files: no matter of an authority's or a datacenter's."""
 _SERIAL = re.compile(r" \(serial [0-9A-F]+\)")
+_ACCOUNT = re.compile(r"(?<=[ -]account )(?!(?:is|alone) )[\w.-]+\b")
 _SITE_LISTS = (
     *("sites_affected", "sites_causing", "sites_waiting", "must_staple_sites", "refused_sites", "alone"),
     *("never_stapled", "unreadable_sites"),
@@ -72,7 +73,7 @@ def reader_for(found: Document, incident: Incident | None = None) -> str:
     """
     cause = str(found["cause"])
     if cause.startswith("off-"):
-        cause = next((str(one["cause"]) for one in found["responders"] if not one["ok"]), cause)
+        cause = next((str(one["cause"]) for one in _failing(found)), cause)
     if cause not in _LEADING and (led := _led_by(found, incident)):
         cause = led.cause
     return _LEADING.get(cause, "root")
@@ -102,12 +103,10 @@ def ticket(
     done = None if incident is None or incident.ended is not None else incident
     try:
         return _Ticket(found, whom, redact, led, restricted, done, passes, changed).text()
-    except KeyError:
+    except KeyError:  # another version kept the incident
         if led is None:
             raise
-        return _Ticket(
-            found, whom, redact, None, restricted, done, passes, changed
-        ).text()  # another version kept the incident
+        return _Ticket(found, whom, redact, None, restricted, done, passes, changed).text()
 
 
 def subject(text: str) -> str:
@@ -123,7 +122,7 @@ def _led_by(found: Document, incident: Incident | None) -> Incident | None:
     if incident is None or not incident.hits:
         return None
     at = datetime.fromisoformat(str(found["checked_at"])).timestamp()
-    failing = {str(one["url"]) for one in found["responders"] if not one["ok"]}
+    failing = {str(one["url"]) for one in _failing(found)}
     caused = {one.url for one in words.causing(incident)}
     if failing and caused and not caused & {*failing, SERVER, OTHERS}:
         return None  # what fails now made nobody wait
@@ -150,16 +149,16 @@ class _Ticket:
     ) -> None:
         self.now, self.reader, self.redact = found, reader, redact
         shielded = incident is not None and incident.relief == SHIELD_ON and incident.off_since is not None
-        self.open_one, self.passes = open_one, passes
-        self.changed = (
-            "" if shielded else changed
-        )  # the shield mends no responder, and the outage's line tells it
+        self.passes = passes
+        self.open_one = open_one
         """The incident that is not over, whether the text leads with it or not: what was done about it is told."""
+        # The shield mends no responder, and the outage's line tells it.
+        self.changed = "" if shielded else changed
         self.incident, self.restricted = incident, restricted
         self.found: Document = incident.kept if incident and incident.kept else found
         """What the text is about: the incident at its worst, if a check saw it, else this check."""
-        failing = [one for one in found["responders"] if not one["ok"]]
-        self.bad = failing or [one for one in self.found["responders"] if not one["ok"]]
+        failing = _failing(found)
+        self.bad = failing or _failing(self.found)
         over = incident is None or incident.healed is not None or incident.ended is not None
         self.healed = bool(self.bad) and (bool(self.changed) or (not failing and over))
         """What failed may be, or is, over: it is told as the past."""
@@ -453,6 +452,7 @@ class _Ticket:
         names = _names(self.found) | _names(self.now)
         for name in sorted(names, key=len, reverse=True):
             text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", "(a site)", text)
+        text = _ACCOUNT.sub("(an account)", text)
         # By its serial number anybody can look a certificate's site up; its authority needs it.
         return text if self.reader == "ca" else _SERIAL.sub("", text)
 
@@ -470,10 +470,13 @@ def _own(names: Iterable[str]) -> list[str]:
 def _names(found: Document) -> set[str]:
     """Every site that a document names, wherever its sentences have it from."""
     lists = [found.get(key, ()) for key in _SITE_LISTS]
-    lists += [one["site_names"] for one in found["responders"]]
-    lists += [[one["site"] for one in found["handshakes"]], found["configuration"]["still_on"]]
+    lists += [one["site_names"] for one in (*found["responders"], *found.get("responders_turned_off", ()))]
+    configuration = found["configuration"]
+    own = [*found["handshakes"], *configuration.get("own_off", ())]
+    lists += [[one["site"] for one in own], configuration["still_on"]]
     lists.append([one["name"] for one in found["incomplete_chains"]])
-    return {name for names in lists for name in names if name}
+    names = {name for names in lists for name in names if name}
+    return names | {name.partition(":")[0] for name in names}  # a command names no port
 
 
 def _counted(number: int, noun: str) -> str:
@@ -550,7 +553,7 @@ _REQUESTS: dict[str, Callable[[Document], str]] = {
     ),
     "ca": lambda found: (
         "Please check this responder and tell us when it answers again."
-        if sum(not one["ok"] for one in found["responders"]) <= 1
+        if len(_failing(found)) <= 1
         else "Please check these responders and tell us when they answer again."
     ),
     "root": _advice,

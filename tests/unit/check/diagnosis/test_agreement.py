@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from ocsp_stapling.check.evidence import (
     Site,
     SteeringLine,
 )
+from ocsp_stapling.check.ticket import READERS, ticket
 from ocsp_stapling.cli.check_text import as_text
 from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.host.routes import Ipv6Kind
@@ -241,6 +243,22 @@ def test_nor_does_that_of_a_real_server_for_root_or_viewer_whatever_the_cause(se
     found = [one for document in documents for one in contradictions(document)]
     assert not found, f"{len(found)}: {found[:5]}"
     assert all(first_line_is_the_verdict(document) for document in documents[::10])
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_redacted_ticket_about_whatever_server_names_no_site_and_no_account(reader: str) -> None:
+    chance = random.Random(1)
+    for _ in range(ROUNDS // 10):
+        made = of_a_real_server(chance, made_evidence(chance))
+        off = tuple(OwnSwitch(each.name, each.where, userdata=True) for each in made.strict_off)
+        made = replace(made, configuration=replace(made.configuration, own_off=off))
+        if chance.random() < 0.2:
+            made = replace(made, responders=(), problems=(), incomplete_chains=())
+        sites = [site for one in (*made.responders, *made.turned_off) for site in one.sites]
+        sites += [*made.strict_off, *made.unasked, *made.never_stapled]
+        text = ticket(judged(made), reader, redact=True)
+        for name in {site.name for site in sites} | {site.owner for site in sites} - {""}:
+            assert not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text), text
 
 
 def test_a_cache_that_is_too_small_is_not_blamed_for_a_tls_alert() -> None:
