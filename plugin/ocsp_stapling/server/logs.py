@@ -51,27 +51,38 @@ class ErrorLogs:
 
     forms: tuple[Form, ...] = ()
     """How to read lines of the server's own ErrorLogFormats."""
+    unwritten: Path | None = None
+    """The server's, where its ErrorLog leads elsewhere and there is no such file."""
+    full: bool = False
+    """Whether the disk of the server's has no room left for Apache's user."""
 
     @property
     def unheard(self) -> tuple[str, ...]:
         """What these logs do not tell, in sentences: that they are silent proves nothing then."""
-        return tuple(
-            f"{told}: {listed([f'{line.text.strip()} ({line.file}:{line.line})' for line in lines])}."
-            for told, lines in (
-                ("Apache does not log stapling's errors", (self.hidden_by,) if self.hidden_by else ()),
-                (
-                    "A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log",
-                    self.hidden_for,
-                ),
-                ("What goes to syslog, a program or a device is not read", self.elsewhere),
+        return (
+            tuple(
+                f"{told}: {listed([f'{line.text.strip()} ({line.file}:{line.line})' for line in lines])}."
+                for told, lines in (
+                    ("Apache does not log stapling's errors", (self.hidden_by,) if self.hidden_by else ()),
+                    (
+                        "A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log",
+                        self.hidden_for,
+                    ),
+                    ("What goes to syslog, a program or a device is not read", self.elsewhere),
+                )
+                if lines
             )
-            if lines
+            + self._full
         )
+
+    @property
+    def _full(self) -> tuple[str, ...]:
+        return (f"The disk of {self.files[0]} is full, so Apache cannot log there.",) if self.full else ()
 
     @property
     def roots(self) -> tuple[Path, ...]:
         """Those that nobody but root can have written."""
-        return tuple(path for path in self.files if path not in self.foreign)
+        return tuple(path for path in self.files if path not in (*self.foreign, self.unwritten))
 
 
 def error_logs(server: ServerState) -> ErrorLogs:
@@ -79,7 +90,7 @@ def error_logs(server: ServerState) -> ErrorLogs:
     main = server.layout.error_log
     listed_in = cache(_names_in)  # many virtual hosts have their logs in one folder
     lines = {line: _files(line.value, server.tree, listed_in) for line in _lines(server.tree)}
-    last = {line.vhost: line for line in lines}.values()
+    last = list({line.vhost: line for line in lines}.values())
     found = dict.fromkeys(path for paths in lines.values() for path in paths)
     own = {path: _is_foreign(path) for path in found if not _same(path, main)}
     read = sorted(own, key=lambda path: own[path])[
@@ -94,7 +105,22 @@ def error_logs(server: ServerState) -> ErrorLogs:
         left_out=len(own) - len(read),
         foreign=tuple(path for path in read if own[path]),
         forms=forms_of(_formats(server.tree)),
+        unwritten=_unwritten(main, {line: lines[line] for line in last if line.vhost is None}),
+        full=_is_full(main),
     )
+
+
+def _unwritten(main: Path, lines: dict[Directive, list[Path]]) -> Path | None:
+    """`lines`: the server's own ErrorLog, and the files that it leads to."""
+    elsewhere = any(paths or _NO_FILE.match(line.value) for line, paths in lines.items())
+    return main if elsewhere and not _plain(main) else None
+
+
+def _is_full(main: Path) -> bool:
+    try:
+        return os.statvfs(main).f_bavail == 0
+    except OSError:
+        return False
 
 
 def _is_foreign(log: Path) -> bool:

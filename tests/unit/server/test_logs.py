@@ -88,6 +88,36 @@ def test_a_log_that_goes_where_it_cannot_be_read_is_named(tmp_path: Path, value:
     assert not logs(tmp_path, f"ErrorLog {value}", "ErrorLog conf/httpd.conf").unheard
 
 
+@pytest.mark.parametrize("value", ["syslog:local1", '"|/usr/bin/logger -t x"', '"|/bin/rotatelogs {own}"'])
+def test_where_the_servers_own_log_leads_elsewhere_those_of_sites_are_read_all_the_same(
+    tmp_path: Path, value: str
+) -> None:
+    """No file is missed that Apache does not write; one that it left there is still read."""
+    own, main = tmp_path / "own.log", layout_at(tmp_path).error_log
+    own.touch()
+    found = logs(tmp_path, f"ErrorLog {value.format(own=own)}", vhost(f"ErrorLog {own}"))
+    assert found.roots == (own,)
+    assert not read_log(found, datetime.now(UTC)).unreadable
+    assert not read_log(
+        logs(tmp_path, f"ErrorLog {value.format(own=tmp_path / 'none')}"), datetime.now(UTC)
+    ).unreadable
+    main.parent.mkdir(exist_ok=True)
+    main.touch()
+    assert main in logs(tmp_path, f"ErrorLog {value.format(own=own)}").roots
+
+
+def test_a_full_disk_is_said_of_a_silent_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = layout_at(tmp_path).error_log
+    main.parent.mkdir(exist_ok=True)
+    main.touch()
+    assert not logs(tmp_path, "LogLevel warn").unheard
+    full = os.statvfs_result((4096, 4096, 100, 5, 0, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+    assert logs(tmp_path, "LogLevel warn").unheard == (
+        f"The disk of {main} is full, so Apache cannot log there.",
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -71,7 +71,8 @@ def entries_of_all(
 
     Raises Problem when the first, the server's own, cannot be read; others that cannot be are passed over.
     """
-    yield from entries(paths[0], since, numbered, forms)
+    for path in paths[:1]:
+        yield from entries(path, since, numbered, forms)
     for path in paths[1:]:
         with suppress(Problem, OSError):
             yield from entries(path, since, numbered, forms)

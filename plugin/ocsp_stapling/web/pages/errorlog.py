@@ -35,7 +35,7 @@ def show() -> str:
         responders=[_responder(one) for one in found.responders],
         recent=[_recent(one) for one in reversed(found.recent)],
         noted=[f"{counted(count, 'time')}: {FAILURES[kind]}." for kind, count in found.noted],
-        file=logs.files[0],
+        file=next(iter(logs.roots), None),
         more_files=len(logs.files) - 1,
         unheard=logs.unheard if found.last_day or not _waiting() else (*logs.unheard, SILENT_YET),
         zone=zone(),
