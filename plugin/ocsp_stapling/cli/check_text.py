@@ -94,7 +94,7 @@ def _names(found: Document) -> list[str]:
         "all HTTPS sites" if len(waiting) >= all_sites else f"{len(waiting):,} of {all_sites:,} HTTPS sites"
     )
     lines = _named(f"Waiting: {which}", waiting, found)
-    return [*lines, *_named(f"Certificates that cause it: {len(causing):,}", causing, found)]
+    return [*lines, *_named(f"Sites whose certificates cause it: {len(causing):,}", causing, found)]
 
 
 def _named(what: str, names: Sequence[str], found: Document) -> list[str]:

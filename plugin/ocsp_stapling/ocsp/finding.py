@@ -97,7 +97,7 @@ _WORDS = {
     Outcome.OK: "good",
     Outcome.REACHABLE: "reachable",
     Outcome.URL_UNUSABLE: "URL unusable",
-    Outcome.DNS_FAILURE: "no such name",
+    Outcome.DNS_FAILURE: "name not resolved",
     Outcome.DNS_TIMEOUT: "DNS silent",
     Outcome.ADDRESS_FORBIDDEN: "not public",
     Outcome.NO_ROUTE: "no route",

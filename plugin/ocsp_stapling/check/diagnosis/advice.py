@@ -112,6 +112,8 @@ def advised(why: Explanation, action: Action) -> str:
     """Return the advice for an action, in detail where the cause is known."""
     if why.cause is Cause.UNKNOWN:
         return "Look again, with more time: ocsp-stapling check --deadline 30."
+    if action is Action.WAIT_FOR_CA:
+        return why.fix or ADVICE[action]
     if action is not Action.FIX_HERE:
         return ADVICE[action]
     return why.fix or FIXES.get(why.cause, ADVICE[action])

@@ -39,6 +39,11 @@ _LET_IN = (
     "Let replies in before that rule (nft: ct state established,related accept; iptables: -m conntrack --ctstate "
     "ESTABLISHED,RELATED -j ACCEPT), or take it out."
 )
+_NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - how a hosts file blocks a name: no network to allow
+_COMPARE = (
+    "Compare this server's clock with another first (timedatectl). If it is right, wait for the authority; "
+    "ocsp-stapling ticket --for ca writes a text to send."
+)
 _UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
 _ANOTHERS_DOING = (Cause.DNS, Cause.INTERCEPTION, Cause.NETWORK_BLOCK)
 """Causes that lie between this server and a responder, and that a responder's own zone and host can feign."""
@@ -229,7 +234,8 @@ def _overridden(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     sentence, fix = f"/etc/hosts overrides the address of {_host(one)}", _UNDO_OVERRIDE
     if outcome is Outcome.ADDRESS_FORBIDDEN:
         sentence += ", and the one it gives is not public, so it was not asked"
-        fix = f"{_ALLOW} Else: {uncapital(_UNDO_OVERRIDE)}"
+        if not all(found.address in _NOWHERE for found in failing(one)):
+            fix = f"{_ALLOW} Else: {uncapital(_UNDO_OVERRIDE)}"
     return replace(_dns(one, outcome, Confidence.HIGH, f"{sentence}."), fix=fix)
 
 
@@ -369,7 +375,11 @@ def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Expl
 
 def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     local = any(found.route is False for found in one.finding.addresses)
-    where = "this server's routing table has no entry" if local else "the network answers that there is none"
+    where = (
+        "this server's routing table has no way there (no entry, or a blackhole)"
+        if local
+        else "the network answers that there is none"
+    )
     sentence = f"There is no route from this server to {_host(one)}{_partly(one)}."
     return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (capital(where),), local=local)
 
@@ -463,6 +473,10 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
         return _overloaded(one, outcome, around)
     if outcome is Outcome.DEADLINE:
         return None
+    if outcome in _TIMES and not around.some_good and around.clock_ahead is None:
+        seem = "expired" if outcome is Outcome.STALE else "from the future"
+        sentence = f"The answers of {_host(one)} seem {seem}: this server's clock is wrong, or they are."
+        return Explanation(Cause.CA_BAD_ANSWER, Confidence.LOW, outcome, sentence, why, fix=_COMPARE)
     if outcome in _TIMES and around.some_good:
         why = (f"{outcome.sentence.partition(':')[0]}; by this server's clock others give right ones.",)
     if outcome is Outcome.NOT_OCSP:
@@ -553,6 +567,9 @@ def _several(around: Surroundings, what: str) -> str:
 
 
 def _blocked(one: ResponderEvidence) -> str:
+    """Whoever takes the connection is reached: only what should come back does not come, or comes too late."""
+    if all(found.tcp_ms is not None for found in failing(one)):
+        return f"The network lets no answer of {_host(one)} reach this server in time{_partly(one)}."
     return f"The network does not let this server reach {_host(one)}{_partly(one)}."
 
 

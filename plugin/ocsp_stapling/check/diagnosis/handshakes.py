@@ -232,6 +232,11 @@ def is_quick(handshake: HandshakeEvidence) -> bool:
     return not handshake.error and handshake.seconds < STALL_SECONDS
 
 
+def is_turned_away(handshake: HandshakeEvidence) -> bool:
+    """Say whether a server was there and ended the handshake."""
+    return handshake.error == BROKEN_OFF or handshake.error.startswith("tls:")
+
+
 def _waits(handshake: HandshakeEvidence) -> bool:
     return handshake.error == "timeout" or handshake.error.startswith("tls:")
 

@@ -8,10 +8,11 @@ from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis import staple_cache
 from ocsp_stapling.check.diagnosis.advice import ADVICE, FIXES, Action, single_commands, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer
-from ocsp_stapling.check.diagnosis.handshakes import ERROR_STAPLES, Measured
+from ocsp_stapling.check.diagnosis.handshakes import ERROR_STAPLES, Measured, is_turned_away
 from ocsp_stapling.check.diagnosis.model import Diagnosis, Severity
 from ocsp_stapling.check.diagnosis.queue import waiting
 from ocsp_stapling.check.evidence import Evidence, is_other
+from ocsp_stapling.host.listeners import Server
 from ocsp_stapling.text import capital, counted, duration, listed, once, uncapital
 
 _FEW = 3
@@ -156,6 +157,16 @@ def _nobody_met(evidence: Evidence, measured: Measured) -> Diagnosis:
         f"address: {places}."
     )
     advice = "See whether Apache listens there and whether these are this server's addresses."
+    if all(is_turned_away(h) for h in measured.unmet):
+        sentence = (
+            f"{all_answer(evidence)}, but Apache turns every client away, asked for a staple or not, so whether "
+            f"visitors wait could not be measured: {places}."
+        )
+        advice = (
+            "That is no matter of stapling. Apache may demand what this check does not bring: a balancer's PROXY "
+            "line (RemoteIPProxyProtocol) or a client certificate (SSLVerifyClient). If it does not, read the end "
+            "of its error log."
+        )
     return _failing(Action.FIX_HERE, sentence, advice, sites)
 
 
@@ -199,7 +210,12 @@ def _healthy(evidence: Evidence, measured: Measured) -> Diagnosis:
         against.append(f"No staple came from {names}; look again in {_patience(evidence)}.")
     if measured.unmet:
         names = listed([f"{h.site} at {h.address}" for h in measured.unmet])
-        against.append(f"Not reached, so not judged: {names}.")
+        against.append(f"No client is served there in time, so not judged: {names}.")
+    if evidence.host.front is Server.NOBODY:
+        against.append(
+            "Nothing listens on port 443 here: in order only where visitors come to Apache's own port, as from a "
+            "balancer elsewhere."
+        )
     noisy = evidence.log.last_day > 0
     if noisy:
         sentence = f"{sentence} The failures in the error log are over, or concern few visitors."

@@ -500,6 +500,10 @@ def _off_words(evidence: Evidence) -> str:
         )
     if configuration.origin is Origin.HAND:
         return f"Stapling is turned off by a line written by hand{where}."
+    if configuration.origin is Origin.TEMPLATE:
+        return (
+            f"Stapling is turned off by a line of httpd.conf{where} that WHM's own switch does not explain."
+        )
     return "Stapling is off: no directive turns it on."
 
 

@@ -134,6 +134,7 @@ MADE: dict[str, Evidence] = {
     "a stall, and some names lead to a proxy elsewhere": stalled(
         BAD, led_elsewhere={"alpha0.example": ("192.0.2.7", "192.0.2.8")}
     ),
+    "times of the only authority seem wrong": unstapled(responder(v4=Outcome.NOT_YET_VALID)),
     "a stall by two": stalled(BAD, responder("beta", SILENT)),
     "a stall by one, another refuses": stalled(BAD, responder("beta", REFUSED)),
     "a stall, Must-Staple": stalled(STRICT),
@@ -232,6 +233,11 @@ MADE: dict[str, Evidence] = {
     "another program serves": front(
         Server.OTHER, no_one(evidence(FINE), error="refused"), apache_running=False
     ),
+    "everybody is turned away": no_one(evidence(FINE), error="reset", staple=""),
+    "everybody is turned away with an alert": no_one(
+        evidence(FINE), error="tls: handshake failure", staple=""
+    ),
+    "nobody has the port, and Apache serves at its own": front(Server.NOBODY, evidence(FINE)),
     "it died of stapling": set_to(
         front(Server.NOBODY, no_one(evidence(FINE), error="refused"), apache_running=False), has_cache=False
     ),
@@ -395,6 +401,9 @@ MADE: dict[str, Evidence] = {
     "off in WHM": set_to(unstapled(FINE), on=False, origin=Origin.WHM),
     "off by a template": set_to(unstapled(FINE), on=False, origin=Origin.OWN_TEMPLATE, where="/t.local:3"),
     "off by hand": set_to(unstapled(FINE), on=False, origin=Origin.HAND, where="/x.conf:3"),
+    "off by an edit of httpd.conf": set_to(
+        unstapled(FINE), on=False, origin=Origin.TEMPLATE, where="/h.conf:48"
+    ),
     "off by nobody": set_to(unstapled(FINE), on=False, origin=Origin.DEFAULT),
 }
 
