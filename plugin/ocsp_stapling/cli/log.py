@@ -256,12 +256,14 @@ def _print_summary(found: Summary, period: Period, source: _Source) -> None:
         click.echo("\nLast ones:")
         click.echo(table(_recent_row(failure, source.here) for failure in found.recent))
     else:
-        say(_without_failures(period, source))
+        say(_without_failures(found, period, source))
     _print_notes(found)
     _print_about(source)
 
 
-def _without_failures(period: Period, source: _Source) -> str:
+def _without_failures(found: Summary, period: Period, source: _Source) -> str:
+    if found.never_started:
+        return f"Stapling kept Apache from starting; no failures at handshakes {period.words}."
     unclear = source.paste.unclear if source.paste else 0
     if unclear:
         return f"No stapling failure in Apache's own form {period.words}."

@@ -103,6 +103,12 @@ def test_terminal_escapes_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in run(str(log)).stdout
 
 
+def test_an_apache_that_stapling_kept_from_starting_is_no_good_news() -> None:
+    told = run(str(FIXTURES / "without-cache.log")).stdout
+    assert told.startswith("Stapling kept Apache from starting; no failures at handshakes in the whole file.")
+    assert "No stapling failures" not in told
+
+
 def test_an_empty_log_is_no_failure(tmp_path: Path) -> None:
     log = tmp_path / "error_log"
     log.touch()

@@ -317,6 +317,19 @@ def test_the_error_log_is_charted_told_and_escaped(
     assert not Page(text).open
 
 
+def test_an_apache_that_stapling_kept_from_starting_is_not_shown_in_green(
+    showing: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
+    log = tmp_path / "error_log"
+    log.write_text(f"[{stamp}] [ssl:emerg] [pid 7] AH01958: SSLStapling: no stapling cache available\n")
+    monkeypatch.setattr(server, "look", lambda: None)
+    monkeypatch.setattr(errorlog, "error_logs", lambda _here: ErrorLogs((log,), False))
+    text = text_of(showing(made.healthy()), "p=errorlog")
+    assert "Stapling kept Apache from starting" in text
+    assert "ost-good" not in text
+
+
 def test_nothing_about_the_log_is_green_while_visitors_wait(
     showing: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,11 @@ class Summary:
     since: tuple[tuple[str, str], ...] = ()
     """Since when each responder ("": lines that name none) has not answered, in one run that reaches up to now."""
 
+    @property
+    def never_started(self) -> bool:
+        """Whether stapling kept Apache from starting: no handshake failed for it then, for there was none."""
+        return Kind.NO_CACHE in dict(self.noted)
+
 
 def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
     """Yield one Failure per failure. Lines not proven to be about stapling, and mere information, are left out.
