@@ -20,13 +20,8 @@ from ocsp_stapling.ocsp.responder import Target
 
 OF_ONE_CERTIFICATE = frozenset(
     {
-        Outcome.REVOKED,
-        Outcome.UNKNOWN,
-        Outcome.UNAUTHORIZED,
-        Outcome.STALE,
-        Outcome.WRONG_CERTIFICATE,
-        Outcome.BAD_SIGNATURE,
-        Outcome.WRONG_DELEGATE,
+        *(Outcome.REVOKED, Outcome.UNKNOWN, Outcome.UNAUTHORIZED, Outcome.STALE),
+        *(Outcome.WRONG_CERTIFICATE, Outcome.BAD_SIGNATURE, Outcome.WRONG_DELEGATE),
     }
 )
 """What a responder can answer about one certificate and not about the next, whose issuer may be another."""
@@ -206,10 +201,8 @@ def of_turned_off(
     subjects: Sequence[Subject], findings: Sequence[ResponderFinding]
 ) -> tuple[ResponderEvidence, ...]:
     """Return whether they answer, of responders that Apache does not ask; why they fail is not looked into."""
-    pairs = zip(subjects, findings, strict=True)
-    return tuple(
-        _evidence(subject, found, None, frozenset(), network.Rules(), ()) for subject, found in pairs
-    )
+    pairs, rules = zip(subjects, findings, strict=True), network.Rules()
+    return tuple(_evidence(subject, found, None, frozenset(), rules, ()) for subject, found in pairs)
 
 
 def may_be_asked_elsewhere(found: ResponderFinding) -> bool:

@@ -41,7 +41,7 @@ _MARGIN_SECONDS = 0.05
 
 
 class Rules(NamedTuple):
-    """What of this server's firewall fits, and why none of it could be read (""  where some could)."""
+    """What of this server's firewall fits, and why none of it could be read ("" where some could)."""
 
     hints: tuple[FirewallHint, ...] = ()
     unread: str = ""

@@ -307,11 +307,7 @@ def _while_off(state: State, seen: Observation) -> Decision:
     state = replace(state, returned_at=None)
     state, told = _stall_of_single_sites(state, seen)
     if seen.changed_by_hand:
-        sentence = (
-            "somebody edited the lines of this plugin, or its history could not be written: the watch does not turn "
-            "stapling on by itself"
-        )
-        return _add(told, _say(state, seen, Topic.HANDS_OFF, "edited", sentence))
+        return _add(told, _hands_off(state, seen, "on"))
     state = forget(state, Topic.HANDS_OFF)
     if state.healthy_passes < HEALTHY_PASSES:
         return _add(told, _held_up(forget(state, Topic.RETURN), seen))
@@ -328,6 +324,14 @@ def _while_off(state: State, seen: Observation) -> Decision:
     action = Task(ActionKind.TURN_ON, "every needed responder has been healthy for three passes")
     state = replace(state, attempts=state.attempts + 1, attempted_at=seen.now)
     return _put_off(state, seen.now), (*told, action)
+
+
+def _hands_off(state: State, seen: Observation, way: str) -> Decision:
+    sentence = (
+        "somebody edited the lines of this plugin, or its history could not be written: the watch does not turn "
+        f"stapling {way} by itself"
+    )
+    return _say(state, seen, Topic.HANDS_OFF, "edited", sentence)
 
 
 def _alone(seen: Observation) -> str:
@@ -377,11 +381,7 @@ def _may_turn_off(state: State, wishes: Wishes) -> bool:
 def _why_not(state: State, seen: Observation) -> Decision:
     """Self-defence was chosen, but somebody's hand was in it, or it is used up."""
     if seen.changed_by_hand:
-        sentence = (
-            "somebody edited the lines of this plugin, or its history could not be written: the watch does not turn "
-            "stapling off by itself"
-        )
-        return _say(state, seen, Topic.HANDS_OFF, "edited", sentence)
+        return _hands_off(state, seen, "off")
     sentence = "the watch has turned stapling off as often as it may within a day; the next step is yours"
     return _say(state, seen, Topic.HANDS_OFF, "used-up", sentence)
 

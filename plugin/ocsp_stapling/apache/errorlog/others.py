@@ -138,21 +138,11 @@ _SYSLOG_TIME = (
 )
 _LEVEL = rb"(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)"
 _PROGRAM = re.compile(
-    _SYSLOG_TIME
-    + rb"[\w.:-]{1,80}[ \t]+(?:("
-    + _NAME
-    + rb")(?:\[\d{1,10}\])?: |("
-    + _NAME
-    + rb") (?:\d{1,10}|-) \S{1,40} [-\[])"
-    rb"|\"(?:SYSLOG_IDENTIFIER|_COMM)\": ?\"(" + _NAME + rb")\""
-    rb"|(?:\A"
-    + _LEVEL
-    + rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}"
-    + _LEVEL
-    + rb")[ :\]\[-]{1,3}("
-    + _NAME
-    + rb")(?:[:\]]| - )"
-    rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}(" + _NAME + rb")[ :\]-]{1,3}\[?" + _LEVEL + rb"\b"
+    rb"%(time)s[\w.:-]{1,80}[ \t]+(?:(%(name)s)(?:\[\d{1,10}\])?: |(%(name)s) (?:\d{1,10}|-) \S{1,40} [-\[])"
+    rb"|\"(?:SYSLOG_IDENTIFIER|_COMM)\": ?\"(%(name)s)\""
+    rb"|(?:\A%(level)s|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}%(level)s)[ :\]\[-]{1,3}(%(name)s)(?:[:\]]| - )"
+    rb"|\d\d:\d\d:\d\d,\d{3}[ :\[-]{1,3}(%(name)s)[ :\]-]{1,3}\[?%(level)s\b"
+    % {b"time": _SYSLOG_TIME, b"name": _NAME, b"level": _LEVEL}
 )
 """The program in syslog's and journald's forms, and the logger in those of Python's logging."""
 _NAMED = re.compile(
@@ -165,12 +155,8 @@ _NAMED = re.compile(
 _NUMBERED = re.compile(rb"\bAH\d{5}\b")
 """Apache's own; what is said beside it is about Apache, whatever it is called."""
 _HOST = re.compile(
-    rb"("
-    + _SYSLOG_TIME
-    + rb")[\w.:-]{0,79}[\w.-](?=[ \t]+"
-    + _NAME
-    + rb"(?:(?:\[\d{1,10}\])?: | (?:\d{1,10}|-) ))"
-    rb"|\"(?:host|hostname|_HOSTNAME)\": ?\"[^\"]{0,200}\""
+    rb"(%b)[\w.:-]{0,79}[\w.-](?=[ \t]+%b(?:(?:\[\d{1,10}\])?: | (?:\d{1,10}|-) ))" % (_SYSLOG_TIME, _NAME)
+    + rb"|\"(?:host|hostname|_HOSTNAME)\": ?\"[^\"]{0,200}\""
 )
 """A server may be called as a program is; its name says nothing of who wrote the line."""
 

@@ -88,29 +88,9 @@ _LONGEST_TAIL = 500  # it is looked for from each place
 _END_OF_ROW = re.compile(rb"'\s*\)[\s;,]*\Z")
 """How a row of SQL ends that has the line in its last column."""
 _MESSAGES = (
-    *(
-        "log",
-        "message",
-        "Message",
-        "msg",
-        "MESSAGE",
-        "@message",
-        "text",
-        "textPayload",
-        "_source",
-        "jsonPayload",
-    ),
-    *(
-        "full_message",
-        "short_message",
-        "line",
-        "_raw",
-        "result",
-        "event",
-        "original",
-        "resultDescription",
-        "full_log",
-    ),
+    *("log", "message", "Message", "msg", "MESSAGE", "@message", "text", "textPayload", "_source"),
+    *("jsonPayload", "full_message", "short_message", "line", "_raw", "result", "event", "original"),
+    *("resultDescription", "full_log"),
 )
 """Under which names shippers of logs keep the line itself; others (a referer, a path) are a visitor's words."""
 _TIMES = ("@timestamp", "timestamp", "time")
@@ -125,13 +105,7 @@ _DATE = rb"\[[^\[\]]{0,40}\d{1,2}:\d\d:\d\d[^\[\]]{0,40}\]"
 _PREFIXED = re.compile(
     rb"(?=" + _DATE + rb"[ \t]*(?:\[[^\[\]]{1,80}\][ \t]*){0,3}?\[(?:(?:ssl|md):)?" + LEVEL + rb"\])"
 )
-_CLOSING = {
-    "\u300c": "\u300d",
-    "\u300e": "\u300f",
-    "\u00ab": "\u00bb",
-    "\u201c": "\u201d",
-    "\u201e": "\u201c",
-}
+_CLOSING = dict(zip("\u300c\u300e\u00ab\u201c\u201e", "\u300d\u300f\u00bb\u201d\u201c", strict=True))
 """How a sentence quotes a line in other languages; what stands after it is the sentence's."""
 _STRANGERS = re.compile(
     rb"\b(?-i:GET|POST|HEAD|PUT|OPTIONS|PROPFIND) |HTTP/\d|refer+er|user.?agent"
@@ -260,21 +234,18 @@ def _dated(found: dict[str, Any]) -> str | None:
     text = _text_of(found, _DEEPEST)
     code = next((one for one in found.values() if isinstance(one, str) and _CODE.fullmatch(one)), "")
     text = f"{code}: {text}" if text and code not in text else text
-    times = (
-        (found.get(name) for name in _TIMES)
-        if text and not HEADER.match(text.encode(errors="replace"))
-        else ()
-    )
+    if not text or HEADER.match(text.encode(errors="replace")):
+        return text
+    times = (found.get(name) for name in _TIMES)
     return next((f"{time} {text}" for time in times if isinstance(time, str)), text)
 
 
 def _text_of(found: Any, depth: int) -> str | None:
     if isinstance(found, str):
         return found
+    # Journald's way with what is not all printable.
     if isinstance(found, list) and all(isinstance(one, int) and 0 <= one < 256 for one in found):
-        return bytes(found).decode(
-            "utf-8", "surrogateescape"
-        )  # journald's way with what is not all printable
+        return bytes(found).decode("utf-8", "surrogateescape")
     if not isinstance(found, dict) or not depth:
         return None
     texts = (_text_of(found[name], depth - 1) for name in _MESSAGES if name in found)

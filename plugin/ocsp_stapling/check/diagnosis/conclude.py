@@ -290,13 +290,8 @@ def _handing_on_alone(measured: Measured) -> _Alone:
     handing = {(h.responder, h.site) for h in measured.bad_staple if h.staple in ERROR_STAPLES}
     silent = {h.responder for h in measured.without_staple if (h.responder, h.site) not in handing}
     names = tuple(sorted({site for _, site in handing}))
-    if (
-        len(names) > _NAMED_AT_MOST
-        or any(map(is_other, names))
-        or any(responder not in silent for responder, _ in handing)
-    ):
-        return _Alone()
-    return _Alone(names)
+    others = any(map(is_other, names)) or any(responder not in silent for responder, _ in handing)
+    return _Alone() if others or len(names) > _NAMED_AT_MOST else _Alone(names)
 
 
 def _unknown_handed_on(measured: Measured, one: ResponderDiagnosis) -> bool:
@@ -400,12 +395,8 @@ def _revoked_too(
     missing = [name for name in names if name not in verdict.sentence]
     if missing:
         more = f" and {len(missing) - _REVOKED:,} more" if len(missing) > _REVOKED else ""
-        which = (
-            "Revoked as well is the certificate"
-            if len(missing) == 1
-            else "Revoked as well are the certificates"
-        )
-        yield f"{which} of {', '.join(missing[:_REVOKED])}{more}."
+        which = "is the certificate" if len(missing) == 1 else "are the certificates"
+        yield f"Revoked as well {which} of {', '.join(missing[:_REVOKED])}{more}."
 
 
 def _first_works(evidence: Evidence, leading: ResponderDiagnosis) -> bool:
@@ -560,7 +551,8 @@ def _seen_otherwise(evidence: Evidence, found: Sequence[ResponderDiagnosis], ver
             f"Besides, {len(quick)} of {every} {fails} at once, which holds nobody up: {listed(quick)}."
         )
     if evidence.log.last_day and verdict.severity is Severity.NOISE:
-        facts.append(_log_words(evidence))
+        day, hour = counted(evidence.log.last_day, "failure"), evidence.log.last_hour
+        facts.append(f"The error log has {day} of the last day, {hour:,} of the last hour.")
     if evidence.incomplete_chains and verdict.cause is not Cause.CHAIN_INCOMPLETE:
         names = listed([site.name for site in evidence.incomplete_chains])
         facts.append(f"Besides, the chain of {names} lacks the issuer: no staple there.")
@@ -613,9 +605,3 @@ def _unasked(evidence: Evidence) -> str:
         f"Asked about {asked.asked_count:,} of {asked.named_count:,} certificates, each by itself{whom}: the next "
         "checks draw others by lot."
     )
-
-
-def _log_words(evidence: Evidence) -> str:
-    log = evidence.log
-    day = counted(log.last_day, "failure")
-    return f"The error log has {day} of the last day, {log.last_hour:,} of the last hour."

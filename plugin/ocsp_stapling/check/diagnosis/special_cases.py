@@ -45,10 +45,9 @@ def not_served(evidence: Evidence, measured: Measured) -> Diagnosis | None:
     # What httpd refuses may well be a line about stapling.
     elsewise = "" if evidence.configuration.refused.strip() else ", which is not a matter of stapling"
     sentence = f"Apache does not run: no site is served{elsewise}."
-    if not nobody:
-        sentence = "Apache does not run, although another program holds port 443."
     advice = "Start Apache (/usr/local/cpanel/scripts/restartsrv_httpd) and read the end of its error log."
     if not nobody:
+        sentence = "Apache does not run, although another program holds port 443."
         advice = f"End that program, or have it listen elsewhere. {advice}"
     return _down(evidence, Cause.NOT_SERVED, sentence, advice)
 
@@ -109,15 +108,19 @@ def refused(evidence: Evidence, found: Diagnosis) -> Diagnosis:
             afterwards=then,
             reasons_for=(first, *found.reasons_for),
         )
+    told = f"Apache refuses its configuration{at}: its next restart would end it. {found.sentence}"
+    return _next_start_fails(replace(found, reasons_for=(first, *found.reasons_for)), told, advice)
+
+
+def _next_start_fails(found: Diagnosis, sentence: str, advice: str) -> Diagnosis:
     return replace(
         found,
         cause=Cause.CONFIG_BROKEN,
         severity=Severity.FAILING,
         confidence=Confidence.HIGH,
         action=Action.FIX_HERE,
-        sentence=f"Apache refuses its configuration{at}: its next restart would end it. {found.sentence}",
+        sentence=sentence,
         advice=advice,
-        reasons_for=(first, *found.reasons_for),
     )
 
 
@@ -129,21 +132,13 @@ def without_cache(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         return found
     told = "Stapling is on without an SSLStaplingCache: the next restart of Apache would end it (AH01958)."
     if found.severity not in (Severity.NONE, Severity.NOISE):
-        return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
+        return _beside(found, told)
     ends, by_hand = "ocsp-stapling cache fit, which writes one.", ""
     if not configuration.on:
         command, by_hand = off_command(configuration)
         ends = f"{command}, for only single sites turn it on."
     advice = f"Put that line back before anything restarts Apache, or: {ends} {by_hand}"
-    return replace(
-        found,
-        cause=Cause.CONFIG_BROKEN,
-        severity=Severity.FAILING,
-        confidence=Confidence.HIGH,
-        action=Action.FIX_HERE,
-        sentence=f"{told} {found.sentence}",
-        advice=advice.rstrip(),
-    )
+    return _next_start_fails(found, f"{told} {found.sentence}", advice.rstrip())
 
 
 def passed_on(evidence: Evidence, measured: Measured, *, holding_up: bool) -> bool:
@@ -235,14 +230,16 @@ def mod_md(evidence: Evidence, measured: Measured) -> Diagnosis | None:
         f"decides nothing{waits}."
     )
     if measured.stalling:
-        advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
-        return Diagnosis(
-            Cause.MOD_MD, Severity.STALLING, Confidence.MEDIUM, Action.FIX_HERE, sentence, advice
-        )
+        return _slow_all_the_same(Cause.MOD_MD, Confidence.MEDIUM, sentence)
     advice = (
         "Nothing needs to be done here; turning stapling off or on with this plugin would change nothing."
     )
     return Diagnosis(Cause.MOD_MD, Severity.NONE, Confidence.HIGH, Action.NOTHING, sentence, advice)
+
+
+def _slow_all_the_same(cause: Cause, sure: Confidence, sentence: str) -> Diagnosis:
+    advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
+    return Diagnosis(cause, Severity.STALLING, sure, Action.FIX_HERE, sentence, advice)
 
 
 def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
@@ -263,10 +260,7 @@ def not_applicable(evidence: Evidence, measured: Measured) -> Diagnosis | None:
             "Stapling is turned off for each site whose certificate names an OCSP responder: none can wait."
         )
     if measured.stalling:
-        advice = "Handshakes are slow all the same: look at the load and at Apache's error log."
-        return Diagnosis(
-            Cause.NOT_APPLICABLE, Severity.STALLING, Confidence.HIGH, Action.FIX_HERE, sentence, advice
-        )
+        return _slow_all_the_same(Cause.NOT_APPLICABLE, Confidence.HIGH, sentence)
     advice = "Nothing needs to be done. Many authorities have ended OCSP, Let's Encrypt in 2025."
     why: tuple[str, ...] = ()
     if evidence.turned_off:
@@ -291,9 +285,13 @@ def _back_on(configuration: ConfigurationEvidence) -> str:
     told = "Nothing needs to be done while it is meant so."
     if not configuration.own_off:
         return told
-    lines = "that line" if len({one.where for one in configuration.own_off}) == 1 else "these lines"
+    lines = _lines_at([one.where for one in configuration.own_off])
     command = _turning_on([one.site for one in configuration.own_off])
     return f"{told} To have staples again, take {lines} out; where this plugin wrote it: {command}."
+
+
+def _lines_at(places: Sequence[str]) -> str:
+    return "that line" if len(set(places)) == 1 else "these lines"
 
 
 def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
@@ -302,8 +300,11 @@ def with_never_stapled(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         return found
     if found.severity in (Severity.NONE, Severity.NOISE) and not found.cause.value.startswith("off-"):
         return _never_stapled(evidence)
-    told = f"Besides: {uncapital(_never_stapled(evidence).sentence)}"
-    return replace(found, reasons_against=(*found.reasons_against, told))
+    return _beside(found, _never_stapled(evidence).sentence)
+
+
+def _beside(found: Diagnosis, told: str) -> Diagnosis:
+    return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
 
 
 def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
@@ -327,9 +328,9 @@ def with_strict_off(evidence: Evidence, found: Diagnosis) -> Diagnosis:
         f"The certificate of {listed(names)} demands a staple, and stapling is off there: Firefox refuses it."
     )
     if found.severity not in (Severity.NONE, Severity.NOISE):
-        return replace(found, reasons_against=(*found.reasons_against, f"Besides: {uncapital(told)}"))
+        return _beside(found, told)
     places = listed([site.where for site in sites])
-    lines = "that line" if len({site.where for site in sites}) == 1 else "these lines"
+    lines = _lines_at([site.where for site in sites])
     where = f"Take {lines} out ({places}); where this plugin wrote it: " if places else "Turn it on there: "
     return Diagnosis(
         Cause.MUST_STAPLE_OFF, Severity.FAILING, Confidence.HIGH, Action.FIX_HERE, told,
@@ -376,15 +377,9 @@ def _never_stapled(evidence: Evidence) -> Diagnosis:
     )
     advice = "Have it issued anew without Must-Staple (in AutoSSL: it does so by itself at the next renewal)."
     return Diagnosis(
-        Cause.MUST_STAPLE_WITHOUT_URL,
-        Severity.FAILING,
-        Confidence.HIGH,
-        Action.REISSUE,
-        sentence,
-        advice,
-        sites=names,
-        must_staple=names,
-    )
+        Cause.MUST_STAPLE_WITHOUT_URL, Severity.FAILING, Confidence.HIGH, Action.REISSUE, sentence, advice,
+        sites=names, must_staple=names,
+    )  # fmt: skip
 
 
 def unreadable(evidence: Evidence) -> Diagnosis:
@@ -518,12 +513,5 @@ def _off_and_slow(evidence: Evidence, cause: Cause, sentence: str) -> Diagnosis:
         advice = "Restart Apache if that was not done, else look at the load."
     waits = queue.waiting(evidence)
     return Diagnosis(
-        cause,
-        Severity.STALLING,
-        Confidence.MEDIUM,
-        Action.FIX_HERE,
-        sentence,
-        advice,
-        sites=waits,
-        waiting=waits,
-    )
+        cause, Severity.STALLING, Confidence.MEDIUM, Action.FIX_HERE, sentence, advice, sites=waits, waiting=waits
+    )  # fmt: skip

@@ -71,8 +71,8 @@ def look_at(found: Document, source: str) -> Look:
         str(found["severity"]),
         str(found["sentence"]),
         found["configuration"]["stapling"] == "off",
-        datetime.fromisoformat(found["configuration"]["off_since"]).timestamp()
-        if found["configuration"].get("off_since")
+        datetime.fromisoformat(since).timestamp()
+        if (since := found["configuration"].get("off_since"))
         else None,
         str(found["configuration"].get("off_by") or ""),
         troubles,
@@ -98,15 +98,12 @@ def _logged(log: Document, troubles: Mapping[str, Trouble], stalling: bool, at: 
 def _troubles(found: Document, at: float, stalling: bool) -> dict[str, Trouble]:
     """Those that can hold visitors up, if there are any: what fails at once beside them is not their story."""
     bad = _bad(found, stalling)
-    leading = ([one for one in bad if one["holds_up"]] or bad)[
-        :_TROUBLES
-    ]  # those of most accounts come first
-    troubles = {
-        str(one["url"]): Trouble(
-            str(one["url"]), str(one["authority"]), str(one["cause"]), str(one["sentence"]), at, at
-        )
-        for one in reversed(leading)
-    }
+    leading = [one for one in bad if one["holds_up"]] or bad
+    several = (
+        Trouble(str(one["url"]), str(one["authority"]), str(one["cause"]), str(one["sentence"]), at, at)
+        for one in reversed(leading[:_TROUBLES])  # those of most accounts come first
+    )
+    troubles = {one.url: one for one in several}
     if not troubles and stalling:
         troubles[SERVER] = Trouble(SERVER, "", str(found["cause"]), str(found["sentence"]), at, at)
     return troubles
