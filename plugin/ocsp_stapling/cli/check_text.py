@@ -226,16 +226,12 @@ def _surroundings(found: Document) -> list[str]:
 
 def _alone(found: Document) -> list[tuple[str, str]]:
     """Sites for which stapling is off alone: whoever turned it off for an outage is to know when that is over."""
-    told = "off alone for {}, whose responder {} {} (ocsp-stapling status: since when, by whom)"
-    return [
-        (
-            "",
-            told.format(
-                listed(one["site_names"]), one["host"] or one["url"], "answers" if one["ok"] else "fails"
-            ),
-        )
-        for one in found["responders_turned_off"]
-    ]
+    told = []
+    for one in found["responders_turned_off"]:
+        whose = f"{one['host'] or one['url']} {'answers' if one['ok'] else 'fails'}"
+        which = f"off alone for {listed(one['site_names'])}, whose responder {whose}"
+        told.append(("", f"{which} (ocsp-stapling status: since when, by whom)"))
+    return told
 
 
 def _shield(found: Document | None) -> list[tuple[str, str]]:

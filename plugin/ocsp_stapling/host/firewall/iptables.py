@@ -18,7 +18,6 @@ from ocsp_stapling.host.firewall.ruleset import (
     Hook,
     IPAddress,
     Packet,
-    Port,
     RuleAction,
     any_of,
 )
@@ -193,69 +192,43 @@ def _protocol(text: str) -> Condition:
     return Condition(lambda _: text.lower() in ("tcp", "6", "all", "0"))
 
 
-def _destination(text: str) -> Condition:
-    return _address(text, lambda packet: packet.destination, back=False)
-
-
-def _source(text: str) -> Condition:
-    return _address(text, lambda packet: packet.source, back=True)
-
-
-def _address(text: str, taken: Callable[[Packet], IPAddress | None], *, back: bool) -> Condition:
+def _address(text: str, *, back: bool) -> Condition:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return UNKNOWABLE
 
     def holds(packet: Packet) -> bool | None:
-        address = taken(packet)
+        address = packet.source if back else packet.destination
         return None if address is None and network.prefixlen else address is None or address in network
 
     some = network.prefixlen > 0
     return Condition(holds, aimed=some and not back, aimed_back=some and back)
 
 
-def _ports(text: str) -> Condition:
-    return _one_of(text, lambda packet: packet.destination_port, back=False)
-
-
-def _source_ports(text: str) -> Condition:
-    return _one_of(text, lambda packet: packet.source_port, back=True)
-
-
-def _one_of(text: str, taken: Callable[[Packet], Port], *, back: bool) -> Condition:
-    ranges = _port_ranges(text)
-    if not ranges:
+def _ports(text: str, *, back: bool) -> Condition:
+    ranges = [_range(part, ":", _service, 65535) for part in text.split(",")]
+    known = [each for each in ranges if each is not None]
+    if len(known) < len(ranges):
         return UNKNOWABLE
 
     def holds(packet: Packet) -> bool | None:
-        return any_of(taken(packet).within(each.start, each.stop - 1) for each in ranges)
+        port = packet.source_port if back else packet.destination_port
+        return any_of(port.within(each.start, each.stop - 1) for each in known)
 
     return Condition(holds, aimed=not back, aimed_back=back)
 
 
-def _port_ranges(text: str) -> list[range]:
-    """The ports, or nothing if one of them cannot be read."""
-    ranges = [_range(part, ":", _service, 65535) for part in text.split(",")]
-    known = [r for r in ranges if r is not None]
-    return known if len(known) == len(ranges) else []
-
-
-def _uid(text: str) -> Condition:
-    numbers = _range(text, "-", _user, 2**32 - 1)
-    return _owner(numbers, lambda packet: packet.uid)
-
-
-def _gid(text: str) -> Condition:
-    numbers = _range(text, "-", int, 2**32 - 1)
-    return _owner(numbers, lambda packet: packet.gid)
-
-
-def _owner(numbers: range | None, taken: Callable[[Packet], int]) -> Condition:
+def _owner(text: str, *, group: bool) -> Condition:
     """What comes back has no owner yet."""
+    numbers = _range(text, "-", int if group else _user, 2**32 - 1)
     if numbers is None:
         return UNKNOWABLE
-    return Condition(lambda packet: None if packet.reply else taken(packet) in numbers, aimed=True)
+
+    def holds(packet: Packet) -> bool | None:
+        return None if packet.reply else (packet.gid if group else packet.uid) in numbers
+
+    return Condition(holds, aimed=True)
 
 
 def _range(text: str, separator: str, read: Callable[[str], int], last: int) -> range | None:
@@ -292,26 +265,18 @@ def _device(text: str, *, inward: bool) -> Condition:
 
 
 _OPTIONS: dict[str, Callable[[str], Condition]] = {
-    "-p": _protocol,
-    "--protocol": _protocol,
-    "-d": _destination,
-    "--destination": _destination,
-    "-s": _source,
-    "--source": _source,
-    "-o": partial(_device, inward=False),
-    "--out-interface": partial(_device, inward=False),
-    "-i": partial(_device, inward=True),
-    "--in-interface": partial(_device, inward=True),
-    "--dport": _ports,
-    "--destination-port": _ports,
-    "--sport": _source_ports,
-    "--source-port": _source_ports,
-    "--sports": _source_ports,
-    "--source-ports": _source_ports,
-    "--dports": _ports,
-    "--destination-ports": _ports,
-    "--uid-owner": _uid,
-    "--gid-owner": _gid,
-    "--ctstate": _states,
-    "--state": _states,
+    name: read
+    for read, *names in (
+        (_protocol, "-p", "--protocol"),
+        (partial(_address, back=False), "-d", "--destination"),
+        (partial(_address, back=True), "-s", "--source"),
+        (partial(_device, inward=False), "-o", "--out-interface"),
+        (partial(_device, inward=True), "-i", "--in-interface"),
+        (partial(_ports, back=False), "--dport", "--destination-port", "--dports", "--destination-ports"),
+        (partial(_ports, back=True), "--sport", "--source-port", "--sports", "--source-ports"),
+        (partial(_owner, group=False), "--uid-owner"),
+        (partial(_owner, group=True), "--gid-owner"),
+        (_states, "--ctstate", "--state"),
+    )
+    for name in names
 }
