@@ -20,7 +20,7 @@ from ocsp_stapling.check.diagnosis.witnesses import Surroundings, end_of
 from ocsp_stapling.check.evidence import NameState, ResponderEvidence, SteeringLine
 from ocsp_stapling.ocsp.finding import Outcome
 from ocsp_stapling.ocsp.guard import ITS_OWN, NO_HOST
-from ocsp_stapling.text import capital, duration, listed, shown, uncapital
+from ocsp_stapling.text import capital, duration, listed, once, shown, uncapital
 
 _SEVERAL = 2
 _WRONG_CLOCK_SECONDS = 300.0
@@ -43,6 +43,15 @@ _NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - how a hosts file blocks 
 _COMPARE = (
     "Compare this server's clock with another first (timedatectl). If it is right, wait for the authority; "
     "ocsp-stapling ticket --for ca writes a text to send."
+)
+_SENT_ELSEWHERE = (
+    "See whether a rule on this server sends port 80 elsewhere (REDIRECT or DNAT in nft list ruleset or "
+    "iptables-save -t nat). If none does, tell the datacenter; ocsp-stapling ticket writes the text."
+)
+_LOST = "Connections come about and what follows is lost: by a filter, or where full-sized packets are lost (MTU)."
+_LONGER = (
+    "Set SSLStaplingResponderTimeout higher than that and restart Apache, so that the answers come and are kept; or "
+    "wait for the authority: ocsp-stapling ticket --for ca writes a text to send."
 )
 _UNDO_OVERRIDE = "Take that line out of /etc/hosts, or give it the right address."
 _ANOTHERS_DOING = (Cause.DNS, Cause.INTERCEPTION, Cause.NETWORK_BLOCK)
@@ -73,6 +82,10 @@ def explain(one: ResponderEvidence, around: Surroundings) -> Explanation:
     found = next(filter(None, (judge(one, outcome, around) for judge in judges)), None)
     if found is None:
         found = Explanation(Cause.UNKNOWN, Confidence.LOW, outcome, f"{_host(one)}: {outcome.sentence}")
+    alike = outcome in around.shared
+    stands_in = found.cause is Cause.INTERCEPTION and (alike or around.operators < _SEVERAL)
+    if stands_in or (found.cause is Cause.NETWORK_BLOCK and outcome is Outcome.REFUSED and alike):
+        found = replace(found, fix=_SENT_ELSEWHERE)
     if found.cause in _ANOTHERS_DOING and _names_it_alone(one, around):
         found = _perhaps_its_own_doing(one, found)
     return replace(found, reasons_for=(*found.reasons_for, _EXPIRED)) if one.expired_only else found
@@ -129,7 +142,7 @@ def _healthy(one: ResponderEvidence, outcome: Outcome) -> Explanation:
             f"{_host(one)} answers rightly, but after {took / 1000:.1f} s, and Apache gives up after {patience} s "
             "(SSLStaplingResponderTimeout): no staple comes."
         )
-        return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, Outcome.SLOW, sentence)
+        return Explanation(Cause.CA_OUTAGE, Confidence.MEDIUM, Outcome.SLOW, sentence, fix=_LONGER)
     if took < SLOW_MS:
         return Explanation(Cause.HEALTHY, Confidence.HIGH, outcome, f"{_host(one)} answers rightly.")
     sentence = f"{_host(one)} answers rightly but slowly, after {took / 1000:.1f} s."
@@ -397,7 +410,8 @@ def _by_elsewhere(one: ResponderEvidence, outcome: Outcome) -> Explanation | Non
 
 def _mute(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation:
     if around.mute_everywhere:
-        why = (outcome.sentence, _several(around, "give no answer after the connection"))
+        lost = (_LOST,) if outcome is Outcome.REPLY_TIMEOUT else ()
+        why = (outcome.sentence, _several(around, "give no answer after the connection"), *lost)
         return Explanation(Cause.NETWORK_BLOCK, Confidence.MEDIUM, outcome, _blocked(one), why)
     complete = any(found.verdict and Outcome.of(found.verdict).is_good for found in failing(one))
     open_still = "Its answer comes, but the connection is not closed, and Apache waits for that in vain."
@@ -480,7 +494,12 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     if outcome in _TIMES and around.some_good:
         why = (f"{outcome.sentence.partition(':')[0]}; by this server's clock others give right ones.",)
     if outcome is Outcome.NOT_OCSP:
-        why += tuple(capital(found.detail) for found in failing(one) if found.detail)
+        details = [
+            capital(f"Apache cannot read the answer: {found.detail}")
+            for found in failing(one)
+            if found.detail
+        ]
+        why = tuple(once(details)) or why
     about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
     sentence = f"{_host(one)} is reached, but its {about} wrong{_partly(one)}."
     return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)
