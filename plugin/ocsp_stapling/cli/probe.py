@@ -78,7 +78,10 @@ def _network(_context: click.Context, _option: click.Parameter, texts: tuple[str
 @click.option("--timeout", type=click.FloatRange(0.1, 30), help="Seconds per socket operation (Apache: 3).")
 @click.option("--deadline", type=click.FloatRange(0.5, 120), help="Seconds for everything together.")
 @click.option("--user", help="Ask as this user (as root: else Apache's; otherwise only yourself).")
-@click.option("--allow", multiple=True, callback=_network, metavar="CIDR", help="Also ask addresses in here.")
+@click.option(
+    "--allow", multiple=True, callback=_network, metavar="CIDR",
+    help="Also ask addresses in here; this server's own only where one is named by itself.",
+)  # fmt: skip
 @json_option
 def probe(
     target: str,

@@ -252,11 +252,11 @@ def test_a_new_answer_is_handed_out_without_a_restart_and_an_old_one_is_not(tmp_
     try:
         assert made.ask(QUESTION) == TRY_LATER
         now = round(time.time())
-        store.write(tmp_path, Kept(ID, ANSWER, now, now + 2, now + 2, "good", "u"))
+        store.write(tmp_path, Kept(ID, ANSWER, now, now + 4, now + 4, "good", "u"))
         deadline = time.monotonic() + 5
         while made.ask(QUESTION) != ANSWER:
             assert time.monotonic() < deadline
-        time.sleep(max(0.0, now + 2 - time.time()))  # each of the workers learns of it in its own time
+        time.sleep(max(0.0, now + 4 - time.time()))  # each of the workers learns of it in its own time
         assert made.ask(QUESTION) == TRY_LATER
     finally:
         made.process.kill()
