@@ -10,6 +10,7 @@ import asyncio
 import base64
 import datetime
 import urllib.parse
+from email.utils import formatdate
 from functools import partial
 from typing import cast
 
@@ -121,7 +122,7 @@ class World:
             return http(b"\x30\x03\x02\x01\x2a")
         if kind in UNSUCCESSFUL:
             return http(_der(ocsp.OCSPResponseBuilder.build_unsuccessful(UNSUCCESSFUL[kind])))
-        return http(self.answer(self.keys[authority.name], kind, body))
+        return http(self.answer(self.keys[authority.name], kind, body), more=_dated(kind))
 
     def answer(self, keys: AuthorityKeys, kind: str, body: bytes) -> bytes:
         """Return a signed OCSP answer to the request in `body` (RFC 6960)."""
@@ -244,6 +245,11 @@ def http(
 ) -> bytes:
     head = f"HTTP/1.0 {status}\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     return head.encode() + body
+
+
+def _dated(kind: str) -> str:
+    """The header that every real responder sends; those of a wrong time leave it out, as if our clock were wrong."""
+    return "" if kind in ("stale", "future") else f"Date: {formatdate(usegmt=True)}\r\n"
 
 
 def _der(response: ocsp.OCSPResponse) -> bytes:

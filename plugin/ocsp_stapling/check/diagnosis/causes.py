@@ -32,6 +32,12 @@ _REFUSING, _PROXY_LOGIN, _PORTAL = (
 _UNRESOLVED = frozenset({Outcome.DNS_FAILURE, Outcome.DNS_TIMEOUT, Outcome.URL_UNUSABLE})
 _OVERLOADED = frozenset({Outcome.HTTP_ERROR, Outcome.SLOW, Outcome.TRY_LATER})
 _TIMES = frozenset({Outcome.STALE, Outcome.NOT_YET_VALID})
+_LOOKS = {
+    Outcome.STALE: "expired",
+    Outcome.NOT_YET_VALID: "from the future",
+    Outcome.WRONG_DELEGATE: "wrongly signed",
+}
+"""What a wrong clock makes of an answer; who signs by delegation has a certificate of a few days for that."""
 _FOREIGN = frozenset({Outcome.HTML, Outcome.REDIRECT, Outcome.NOT_HTTP})
 _EXPIRED = "Only expired certificates name it, and Apache asks for them all the same: renew or remove them."
 _ALLOW = "If the authority is your own, name its network in allow_networks (config.toml, [probe])."
@@ -450,18 +456,20 @@ def _in_trouble(one: ResponderEvidence, around: Surroundings) -> str:
 
 def _clock(_one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Explanation | None:
     """Answers from the past or the future: of one authority its own fault, of several this server's clock."""
-    if outcome not in _TIMES:
+    if outcome not in _LOOKS:
         return None
     ahead = around.clock_ahead
     wrong = ahead is not None and abs(ahead) >= _WRONG_CLOCK_SECONDS
     if ahead is not None and not wrong:
         return None  # the clock is right, whoever else gives old answers
-    if not wrong and (outcome not in around.shared or around.some_good):
+    if not wrong and (outcome not in _TIMES & around.shared or around.some_good):
         return None
-    way = "ahead" if outcome is Outcome.STALE else "behind"
-    told = f"{duration(abs(ahead))} {way}" if wrong and ahead is not None else way
-    seem = "expired" if outcome is Outcome.STALE else "from the future"
-    sentence = f"This server's clock is {told}, so that valid answers look {seem}."
+    fast = ahead > 0 if ahead is not None else outcome is Outcome.STALE
+    if outcome is (Outcome.NOT_YET_VALID if fast else Outcome.STALE):
+        return None  # a wrong clock, but not what makes it look so
+    way = "ahead" if fast else "behind"
+    told = f"{duration(abs(ahead))} {way}" if ahead is not None else way
+    sentence = f"This server's clock is {told}, so that valid answers look {_LOOKS[outcome]}."
     why = [outcome.sentence]
     if outcome in around.shared:
         why.append(
