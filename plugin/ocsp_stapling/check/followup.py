@@ -88,11 +88,13 @@ def _alone(subject: Subject, single: Single) -> Subject:
 
 
 def _answering(found: ResponderFinding) -> str:
-    """An address of the responder that answers, if not rightly about the first certificate."""
-    right = (
-        one.address for one in found.addresses if one.outcome.is_good or one.outcome in OF_ONE_CERTIFICATE
-    )
-    return next(right, "")
+    """An address of the responder that answers; first one at which it does not do so rightly about the first.
+
+    If that address answers so about all, it is no matter of one certificate.
+    """
+    answering = [one for one in found.addresses if one.outcome.is_good or one.outcome in OF_ONE_CERTIFICATE]
+    wrongly = [one for one in answering if not one.outcome.is_good]
+    return next((one.address for one in (*wrongly, *answering)), "")
 
 
 _SECONDS = 1.0

@@ -132,6 +132,16 @@ def test_the_worst_of_it_stays_when_it_is_no_longer_so_bad(tmp_path: Path) -> No
     assert one.kept["cause"] == one.cause == "network-block"
 
 
+def test_a_shorter_wait_seen_later_takes_no_place_of_the_longest(tmp_path: Path) -> None:
+    worst, met = stalled(DEAD), stalled(DEAD).handshakes
+    look(tmp_path, worst, 0)
+    milder = tuple(replace(one, seconds=min(one.seconds, 2.0), error="") for one in met)
+    look(tmp_path, replace(worst, handshakes=milder), 2)
+    (one,) = incidents(tmp_path)
+    assert one.wait is not None
+    assert (one.wait.seconds, one.wait.cut, one.wait.at) == (3.5, True, START)
+
+
 def test_turning_off_while_visitors_wait_is_a_first_sign_of_its_own(tmp_path: Path) -> None:
     cut = [{"site": "a", "seconds": 0.3, "failure": "timeout", "asked": True}]
     change(tmp_path, "off", 0, before=cut)

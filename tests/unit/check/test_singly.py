@@ -57,6 +57,21 @@ def test_one_certificate_that_is_answered_wrongly_is_told_by_itself(outcome: Out
     assert found[1][0].serial == SECOND.serial
 
 
+def test_others_are_asked_about_where_the_answer_about_the_first_is_wrong() -> None:
+    """Only an address that answers rightly about others proves that it is a matter of one certificate."""
+    asked: list[tuple[str, ...]] = []
+
+    def note(targets: Sequence[Target], _seconds: float) -> list[ResponderFinding]:
+        asked.extend(target.at for target in targets)
+        return [finding(Outcome.OK) for _ in targets]
+
+    mixed = finding(Outcome.OK)
+    bad = replace(mixed.addresses[1], outcome=Outcome.REVOKED)
+    mixed = replace(mixed, addresses=(mixed.addresses[0], bad))
+    ask_further([(SUBJECT, mixed)], note, 5).result(1e12, {})
+    assert asked == [("192.0.2.9",)] * 2
+
+
 def test_the_first_one_asked_about_does_not_speak_for_the_others() -> None:
     found = told_apart(SUBJECT, finding(Outcome.REVOKED), [(SECOND, finding(Outcome.OK))])
     assert names(found) == [

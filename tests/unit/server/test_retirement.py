@@ -42,6 +42,8 @@ def test_certificates_without_a_responder_expired_or_unreadable_do_not_name_one(
     )
     assert retirement([ended]).sentence == "No certificate in use names a responder any more."
     assert "may stay as it is" in retirement([ended]).advice
+    longer = strict._replace(reading=strict.reading._replace(not_after=int(LATER.timestamp())))
+    assert [retirement(each).last_ends for each in ([plain, longer], [longer, plain])] == [LATER, LATER]
 
 
 def test_without_certificates_nothing_is_said() -> None:

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ocsp_stapling.check.diagnosis import Cause, Severity, diagnose
-from ocsp_stapling.check.evidence import (
-    ResponderEvidence,
-)
+from ocsp_stapling.check.diagnosis.queue import must_staple, waiting
+from ocsp_stapling.check.evidence import ResponderEvidence, Site
 from ocsp_stapling.ocsp.finding import Outcome
 from tests.unit.check.diagnosis.made import (
     FINE,
@@ -24,6 +23,16 @@ from tests.unit.check.diagnosis.made import (
     stalled,
     unstapled,
 )
+
+
+def test_whoever_staples_waits_also_where_no_responder_of_theirs_was_asked() -> None:
+    more = (Site("late.example"), Site("strict.example", must_staple=True))
+    found = stalled(HANGS, stapling=more)
+    assert set(waiting(found)) == {site.name for one in found.responders for site in one.sites} | {
+        "late.example",
+        "strict.example",
+    }
+    assert "strict.example" in must_staple(found)
 
 
 def test_a_sentence_about_several_responders_or_sites_has_their_number() -> None:
