@@ -474,6 +474,8 @@ _TURNED_ON = {
     Origin.WHM: "turn stapling on again there, or from here with ocsp-stapling on --write-on",
     Origin.HAND: "turn stapling on again: take that line out, or ocsp-stapling on --write-on",
     Origin.OWN_TEMPLATE: "turn stapling on again: take that line out, or ocsp-stapling on --write-on",
+    Origin.TEMPLATE: "turn stapling on again: have httpd.conf written anew "
+    "(/usr/local/cpanel/scripts/rebuildhttpdconf) and restart Apache, or ocsp-stapling on --write-on",
     Origin.DEFAULT: "turn stapling on: ocsp-stapling on --write-on",
 }
 """How, where plain `on` would refuse: what keeps it off is not ours."""
