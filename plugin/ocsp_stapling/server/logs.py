@@ -59,25 +59,18 @@ class ErrorLogs:
     @property
     def unheard(self) -> tuple[str, ...]:
         """What these logs do not tell, in sentences: that they are silent proves nothing then."""
-        return (
-            tuple(
-                f"{told}: {listed([f'{line.text.strip()} ({line.file}:{line.line})' for line in lines])}."
-                for told, lines in (
-                    ("Apache does not log stapling's errors", (self.hidden_by,) if self.hidden_by else ()),
-                    (
-                        "A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log",
-                        self.hidden_for,
-                    ),
-                    ("What goes to syslog, a program or a device is not read", self.elsewhere),
-                )
-                if lines
-            )
-            + self._full
+        silent = (
+            ("Apache does not log stapling's errors", (self.hidden_by,) if self.hidden_by else ()),
+            ("A LogLevel of virtual hosts keeps stapling's errors of theirs out of the log", self.hidden_for),
+            ("What goes to syslog, a program or a device is not read", self.elsewhere),
         )
-
-    @property
-    def _full(self) -> tuple[str, ...]:
-        return (f"The disk of {self.files[0]} is full, so Apache cannot log there.",) if self.full else ()
+        told = [
+            f"{what}: {listed([f'{line.text.strip()} ({line.file}:{line.line})' for line in lines])}."
+            for what, lines in silent
+            if lines
+        ]
+        full = [f"The disk of {self.files[0]} is full, so Apache cannot log there."] if self.full else []
+        return (*told, *full)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -118,9 +111,10 @@ def _unwritten(main: Path, lines: dict[Directive, list[Path]]) -> Path | None:
 
 def _is_full(main: Path) -> bool:
     try:
-        return os.statvfs(main).f_bavail == 0
+        disk = os.statvfs(main)
     except OSError:
         return False
+    return disk.f_blocks > 0 and disk.f_bavail == 0  # some file systems count nothing
 
 
 def _is_foreign(log: Path) -> bool:

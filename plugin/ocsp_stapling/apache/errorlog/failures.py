@@ -26,10 +26,8 @@ _CLOSING: dict[str, frozenset[str] | None] = {
     ),
 }
 _UNKEPT = "AH01945"
-_HALF_TOLD, _OTHER_HALF = (
-    frozenset({"AH01977", "AH01978", "AH01979", "AH02321"}),
-    frozenset({"AH01980", "AH01983"}),
-)
+_HALF_TOLD = frozenset({"AH01977", "AH01978", "AH01979", "AH02321"})
+_OTHER_HALF = frozenset({"AH01980", "AH01983"})
 """The only pair of causes that one question has: how reading failed, then what was being read."""
 _CAUSES = frozenset().union(*(codes for codes in _CLOSING.values() if codes))
 
@@ -143,9 +141,8 @@ def failures(lines: Iterable[Entry]) -> Iterator[Failure]:
     them is not told: writers race by microseconds, and people shorten what they paste.
     """
     unpaired: list[Failure] = []
-    alike: deque[Failure] = (
-        deque()
-    )  # more of them, of neither time nor process: any two halves fit (`uniq -c`)
+    # More of them, of neither time nor process: any two halves fit (`uniq -c`).
+    alike: deque[Failure] = deque()
     for found in _of_workers(lines):
         if not (_is_bare(found) or _is_lone_cause(found)):
             yield found

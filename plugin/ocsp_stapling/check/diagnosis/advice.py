@@ -112,8 +112,7 @@ def advised(why: Explanation, action: Action) -> str:
     """Return the advice for an action, in detail where the cause is known."""
     if why.cause is Cause.UNKNOWN:
         return "Look again, with more time: ocsp-stapling check --deadline 30."
-    if action in (Action.WAIT_FOR_CA, Action.CONTACT_DATACENTER):
-        return why.fix or ADVICE[action]
-    if action is not Action.FIX_HERE:
-        return ADVICE[action]
-    return why.fix or FIXES.get(why.cause, ADVICE[action])
+    if action is Action.FIX_HERE:
+        return why.fix or FIXES.get(why.cause, ADVICE[action])
+    fix = why.fix if action in (Action.WAIT_FOR_CA, Action.CONTACT_DATACENTER) else ""
+    return fix or ADVICE[action]

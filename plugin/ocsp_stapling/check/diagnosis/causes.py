@@ -177,12 +177,8 @@ def _steered(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> 
         whose = _questions_of(one) if for_some else "every question"
         does_not = "does not serve them" if one.url in around.serving else "does not serve"
         sentence = f"{line.name} ({line.where}) sends {whose} to {shown(one.url)}, which {does_not}: "
-        named = (
-            "The responder that their certificates name is"
-            if for_some
-            else "The responders that the certificates name are"
-        )
-        why = (f"{named} not asked at all.",)
+        plain = "The responders that the certificates name are"
+        why = (f"{'The responder that their certificates name is' if for_some else plain} not asked at all.",)
         told = f"{sentence}{uncapital(outcome.sentence)}"
         return Explanation(Cause.FORCED_URL, Confidence.HIGH, outcome, told, why, local=True)
     return _by_proxy(one, outcome, around)
@@ -394,13 +390,10 @@ def _way(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> Expl
 
 def _no_route(one: ResponderEvidence, outcome: Outcome) -> Explanation:
     local = any(found.route is False for found in one.finding.addresses)
-    where = (
-        "this server's routing table has no way there (no entry, or a blackhole)"
-        if local
-        else "the network answers that there is none"
-    )
+    here = "This server's routing table has no way there (no entry, or a blackhole)."
+    where = here if local else "The network answers that there is none."
     sentence = f"There is no route from this server to {_host(one)}{_partly(one)}."
-    return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (capital(where),), local=local)
+    return Explanation(Cause.NO_ROUTE, Confidence.HIGH, outcome, sentence, (where,), local=local)
 
 
 def _by_elsewhere(one: ResponderEvidence, outcome: Outcome) -> Explanation | None:
@@ -502,12 +495,8 @@ def _answer(one: ResponderEvidence, outcome: Outcome, around: Surroundings) -> E
     if outcome in _TIMES and around.some_good:
         why = (f"{outcome.sentence.partition(':')[0]}; by this server's clock others give right ones.",)
     if outcome is Outcome.NOT_OCSP:
-        details = [
-            capital(f"Apache cannot read the answer: {found.detail}")
-            for found in failing(one)
-            if found.detail
-        ]
-        why = tuple(once(details)) or why
+        details = once([found.detail for found in failing(one) if found.detail])
+        why = tuple(capital(f"Apache cannot read the answer: {detail}") for detail in details) or why
     about = f"answer about {which} is" if (which := _certificate(one)) else "answers are"
     sentence = f"{_host(one)} is reached, but its {about} wrong{_partly(one)}."
     return Explanation(Cause.CA_BAD_ANSWER, Confidence.HIGH, outcome, sentence, why)
