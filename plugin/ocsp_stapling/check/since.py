@@ -12,7 +12,7 @@ from pathlib import Path
 from ocsp_stapling.apache.layout import Layout, read_layout
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.change.journal import NAME as JOURNAL_NAME
-from ocsp_stapling.change.journal import Journal, Operation
+from ocsp_stapling.change.journal import RUNNING, Journal, Operation
 from ocsp_stapling.change.request import ACCOUNT, CACHE_FIT, OF_ONE_SITE, ON, SHIELD_ON, SITE_ON, worded
 from ocsp_stapling.check import surroundings
 from ocsp_stapling.check.diagnosis import Diagnosis, Severity, unseen
@@ -48,7 +48,8 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
     """Return the evidence as it would be after those of `operations` (newest first) since, and the latest of them.
 
     What was measured before a change says nothing about the time after it: those handshakes are left out, and the
-    ones with which the latest change was verified take their place.
+    ones with which the latest change was verified take their place. Where there was none and none is under way, what
+    was switched elsewhere counts.
     """
     taken = evidence.taken_at.timestamp()
     ended = [one for one in operations if one.state in (DONE, RESTORED) and one.plan]
@@ -56,7 +57,8 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
     for one in reversed(since):
         evidence = _after(evidence, one)
     if not since:
-        return evidence, None
+        under_way = any(one.state == RUNNING for one in operations)
+        return (evidence, None) if under_way else _switched_elsewhere(evidence)
     last = since[0]
     return evidence, Changed(
         last.id,
@@ -67,7 +69,7 @@ def up_to_date(evidence: Evidence, operations: Sequence[Operation]) -> tuple[Evi
     )
 
 
-def switched_elsewhere(evidence: Evidence) -> tuple[Evidence, Changed | None]:
+def _switched_elsewhere(evidence: Evidence) -> tuple[Evidence, Changed | None]:
     """Return the evidence as the configuration is now, if stapling was switched and no history tells of it.
 
     That is by hand, in WHM, or while the journal could not be written. It is read only where files are newer.

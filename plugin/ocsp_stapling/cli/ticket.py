@@ -65,8 +65,6 @@ def _last(configured: settings.Settings) -> tuple[dict[str, Any], str, since.Cha
         return found, "", None
     evidence, changed = since.up_to_date(check.evidence, since.recent_operations(directory))
     if changed is None:
-        evidence, changed = since.switched_elsewhere(evidence)
-    if changed is None:
         return found, "", None
     now = result.judged(evidence)
     ended = changed.what if since.interim(changed, evidence, now.diagnosis) else ""

@@ -367,3 +367,15 @@ def test_after_a_change_that_was_made_httpd_is_not_said_to_refuse_its_configurat
     after, _ = since.up_to_date(before, [change])
     assert after.configuration.refused == ""
     assert [one.site for one in after.configuration.own_off] == ["b.test"]
+
+
+def test_what_a_change_under_way_writes_is_not_called_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin("off", "root", "", {"stapling_then": "off", "stapling_now": "on"}, ())
+        operations = journal.operations()
+    monkeypatch.setattr(since, "_switched_elsewhere", lambda found: (found, "somebody"))
+
+    assert since.up_to_date(evidence(), operations)[1] is None
+    assert since.up_to_date(evidence(), [])[1] is not None

@@ -17,7 +17,7 @@ from ocsp_stapling.check import result
 from ocsp_stapling.check.diagnosis import Diagnosis, diagnose
 from ocsp_stapling.check.evidence import Evidence
 from ocsp_stapling.check.result import Check
-from ocsp_stapling.check.since import Changed, interim, recent_operations, switched_elsewhere, up_to_date
+from ocsp_stapling.check.since import Changed, interim, recent_operations, up_to_date
 from ocsp_stapling.watch.returning import standing
 from ocsp_stapling.web.context import caller, services
 from ocsp_stapling.web.restricted import restricted
@@ -78,8 +78,6 @@ def _picture() -> Picture:
     if last is None:
         return Picture(None, None, None, under_way, None, visible)
     evidence, changed = up_to_date(last.evidence, operations)
-    if changed is None and under_way is None:
-        evidence, changed = switched_elsewhere(evidence)
     returns = standing(services().settings, time.time()).armed
     if changed is None and visible.everything:
         return Picture(last.evidence, last.diagnosis, None, under_way, returns, visible)
