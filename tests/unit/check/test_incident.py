@@ -86,6 +86,14 @@ def at(minutes: float, beside: float | None = None) -> str:
     return words.clock(START + minutes * 60, None if beside is None else START + beside * 60)
 
 
+@pytest.mark.parametrize("source", ["watch", "check", "page"])
+def test_whoever_saw_it_first_is_its_first_sign(tmp_path: Path, source: str) -> None:
+    look(tmp_path, stalled(DEAD), 0, source)
+    look(tmp_path, stalled(DEAD), 1, "check")
+    (one,) = incidents(tmp_path)
+    assert (one.sign, words.as_json(one)["first_sign"]) == (source, source)
+
+
 def test_two_causes_at_different_times_are_two_incidents(tmp_path: Path) -> None:
     look(tmp_path, stalled(DEAD), 0)
     look(tmp_path, stalled(responder("beta", Outcome.HTML), FINE), 5)

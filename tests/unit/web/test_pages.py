@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask
@@ -280,6 +281,15 @@ def test_the_ticket_of_a_viewer_asks_root_with_the_clicks_and_only_true_numbers(
     assert 'href="mailto:?subject=URGENT%3A%20HTTPS%20sites%20on%20web12.example.com' in text
     for wrong in ("Besides", "error log:", "Server:   \n", "severity", "confidence"):
         assert wrong not in text, wrong
+
+
+def test_a_mail_of_a_long_ticket_opens_with_its_beginning_and_asks_to_paste_the_rest(showing: Shown) -> None:
+    app = showing(made.blocked())
+    (link,) = re.findall(r'href="(mailto:[^"]+)"', html.unescape(text_of(app, "p=ticket&for=datacenter")))
+    assert len(link) < 2000
+    body = unquote(link.partition("&body=")[2])
+    assert "Server:   web12.example.com" in body
+    assert body.endswith("[The whole text was copied on the page: paste it here.]")
 
 
 @pytest.mark.usefixtures("own_only")
