@@ -51,9 +51,9 @@ EVERYBODY |= dict.fromkeys(("stale", "future"), ((WRONG, WRONG, WRONG), (CLOCK, 
 RESOLVER: dict[str, tuple[Verdict, Verdict]] = dict.fromkeys(NAMES, (DNS, DNS))
 
 WAITS = frozenset({"drop", "hang", "dns-hang", "dns-stale"})
-WORKER_WAITS = {"drop": ("all", "6"), "unreachable": ("all",)}
+WORKER_WAITS = {"drop": ("all", "6"), "unreachable": ("all", "6")}
 """Where visitors go on waiting when only Apache's user is stopped. A local rule that rejects with ICMP is seen by
-the socket only after a second: with IPv4 in order behind it, the first visitor brings the staple for all."""
+the socket only after a second, also with IPv4 in order behind it: so long waits whose staple has run out."""
 
 
 @dataclass(frozen=True)
