@@ -122,6 +122,15 @@ def test_counts_per_period_responder_and_minute() -> None:
     assert dict(found.kinds) == {"responder-unreachable": 3, "responder-timeout": 1}
 
 
+def test_first_and_last_are_told_by_the_clock_whatever_log_they_stand_in() -> None:
+    server, site = failure(time=at("11:30:00.0")), failure(time=at("03:00:00.0"))
+    for text in (server + site, site + server):
+        found = summarise(entries(text), NOW)
+        assert (found.first, found.last) == ("2026-11-22T03:00:00.0", "2026-11-22T11:30:00.0")
+        (one,) = found.responders
+        assert (one.first, one.last) == (found.first, found.last)
+
+
 def test_complaints_at_start_are_noted_but_no_failures() -> None:
     found = summarise(prove(entry for raw in fixture("without-cache") if (entry := parse(raw))), NOW)
     assert found.total == 0

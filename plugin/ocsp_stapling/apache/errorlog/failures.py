@@ -285,8 +285,10 @@ class _PerResponder:
 
     def add(self, failure: Failure) -> None:
         self.kinds[failure.kind] += 1
-        self.first = self.first or failure.time
-        self.last = failure.time or self.last
+        # Several logs are read one after the other, and some are sorted newest first.
+        if time := failure.time:
+            self.first = min(self.first or time, time)
+            self.last = max(self.last or time, time)
 
     def result(self, responder: str | None) -> ResponderCount:
         kinds = tuple(self.kinds.most_common())
