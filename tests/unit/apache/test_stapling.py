@@ -277,3 +277,7 @@ def test_the_cache_that_fits_loses_no_staple(certificates: int) -> None:
 
 def test_a_cache_without_places_to_count_loses_none() -> None:
     assert asked_again(1000, None) == asked_again(0, 168) == 0
+
+
+def test_a_cache_is_made_of_four_kilobytes_a_certificate_and_of_a_megabyte_at_least() -> None:
+    assert [cache_bytes(count) for count in (0, 256, 257, 1000)] == [1 << 20, 1 << 20, 4096 * 257, 4_096_000]

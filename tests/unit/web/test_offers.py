@@ -22,12 +22,12 @@ from ocsp_stapling.watch import outbox, returning
 from ocsp_stapling.watch.memory import Memory
 from ocsp_stapling.watch.policy import REMEMBERED, State
 from ocsp_stapling.web.identity import Caller
-from ocsp_stapling.web.pages import plan
+from ocsp_stapling.web.pages import picture, plan
 from ocsp_stapling.whm import notification
 from tests.unit.web import made
 from tests.unit.web.asking import OPERATOR, VIEWER, get, post
 from tests.unit.web.conftest import Shown
-from tests.unit.web.walk import CHANGE
+from tests.unit.web.walk import CHANGE, visible
 
 OWN_ON = (
     OwnSwitch("own.example", "/etc/apache2/conf.d/userdata/ssl/2_4/a/own.example/x.conf:1", userdata=True),
@@ -83,6 +83,8 @@ def test_a_mail_that_was_not_taken_is_told_to_root_and_a_button_sends_a_test(
     with pytest.raises(Problem):
         outbox.deliver(tmp_path, notification.message(("root",), "sites hang", "body", "ticket"))
     app = showing(made.stalling())
+    monkeypatch.setattr(picture, "visible_to", visible)
+    assert "Visitors are waiting" in get(app, "p=", VIEWER).text
     for query in ("p=", "p=history"):
         assert "1 mail of the watch could not be delivered since" in get(app, query).text
         assert "could not be delivered" not in get(app, query, VIEWER).text
