@@ -35,6 +35,7 @@ ADVICE = {
     Action.REISSUE: "Have the certificate issued anew and install it.",
     Action.NOTHING: "Nothing needs to be done.",
 }
+ALLOWING = "name its network in allow_networks (config.toml, [probe])"
 FIXES = {
     Cause.LOCAL_FIREWALL: "Allow TCP out to port 80 for Apache's user (CSF: TCP_OUT, TCP6_OUT; nft; iptables).",
     Cause.LOCAL_LIMIT: "See who holds the connections (ss -s), end that, or raise the limit (sysctl "
@@ -44,8 +45,8 @@ FIXES = {
     "an old address goes when that resolver's cache is emptied.",
     Cause.NO_ROUTE: "Repair this server's routing table (ip route, ip -6 route).",
     Cause.CLOCK: "Set this server's clock and keep it right (timedatectl, chronyc; of a container: the host's).",
-    Cause.BAD_OCSP_URL: "If the authority is your own, name its network in allow_networks (config.toml, [probe]); if "
-    "a customer's certificate names it by mistake, have that issued anew.",
+    Cause.BAD_OCSP_URL: f"If the authority is your own, {ALLOWING}; if a customer's certificate names it by mistake, "
+    "have that issued anew.",
     Cause.CONFIG_BROKEN: "Mend what httpd names, then look again: until then no restart would succeed.",
     Cause.FORCED_URL: "Mend what answers there, or take that line out and restart Apache: it then asks the CAs.",
     Cause.PROXY: "Mend the proxy, or take that line out and restart Apache: it then asks the CAs itself.",

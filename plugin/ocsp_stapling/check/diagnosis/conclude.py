@@ -15,6 +15,7 @@ from ocsp_stapling.ca.reading import Level
 from ocsp_stapling.check.diagnosis import queue, seen, unseen
 from ocsp_stapling.check.diagnosis import special_cases as beside
 from ocsp_stapling.check.diagnosis.advice import (
+    ALLOWING,
     Action,
     advised,
     remedy,
@@ -172,7 +173,7 @@ def _faulty(
         leading.why.confidence,
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
-        _faulty_advice(action, cure, leading.why, will_wait, evidence, alone, meanwhile),
+        _faulty_advice(action, cure, _mended(leading, measured), will_wait, evidence, alone, meanwhile),
         (*leading.why.reasons_for, leading.concerning, *whose),
         (*leading.why.reasons_against, *_warnings(action, strict, bad, measured)),
         waits or causes,
@@ -337,6 +338,12 @@ def _serves_apache_alone(one: ResponderDiagnosis, measured: Measured) -> bool:
         and _is_stapled(measured, one)
         and not _bare(one, measured)
     )
+
+
+def _mended(one: ResponderDiagnosis, measured: Measured) -> Explanation:
+    """The explanation with its remedy: what serves Apache needs no certificate issued anew."""
+    served = f"Apache has good staples of it. To have it asked here, too, {ALLOWING}."
+    return replace(one.why, fix=served) if _serves_apache_alone(one, measured) else one.why
 
 
 def _faulty_words(
