@@ -343,7 +343,8 @@ def _serves_apache_alone(one: ResponderDiagnosis, measured: Measured) -> bool:
 def _mended(one: ResponderDiagnosis, measured: Measured) -> Explanation:
     """The explanation with its remedy: what serves Apache needs no certificate issued anew."""
     served = f"Apache has good staples of it. To have it asked here, too, {ALLOWING}."
-    return replace(one.why, fix=served) if _serves_apache_alone(one, measured) else one.why
+    right = one.cause is Cause.BAD_OCSP_URL and _serves_apache_alone(one, measured)
+    return replace(one.why, fix=served) if right else one.why
 
 
 def _faulty_words(
