@@ -165,7 +165,7 @@ def _faulty(
     ends = Action.TURN_OFF_SITE if alone.alone else Action.TURN_OFF
     action = ends if severity is Severity.STALLING or alone.alone or handed_on else cure
     will_wait = severity is Severity.FAILING and _lives_on_old_staples(evidence, leading, measured)
-    whose = (*_whose(evidence, found, alone.alone), _through(evidence), _again(evidence, leading, waits))
+    whose = (*_whose(evidence, found, alone.alone), _through(evidence, measured))
     meanwhile = _meanwhile(evidence, leading, found, measured, handed_on)
     return Diagnosis(
         leading.cause,
@@ -174,7 +174,7 @@ def _faulty(
         action,
         _faulty_words(evidence, leading, found, severity, measured, causes),
         _faulty_advice(action, cure, _mended(leading, measured), will_wait, evidence, alone, meanwhile),
-        (*leading.why.reasons_for, leading.concerning, *whose),
+        (*leading.why.reasons_for, leading.concerning, *whose, _again(evidence, leading, waits)),
         (*leading.why.reasons_against, *_warnings(action, strict, bad, measured)),
         waits or causes,
         causes,
@@ -245,12 +245,14 @@ def _whose(evidence: Evidence, found: Sequence[ResponderDiagnosis], alone: Seque
     return told
 
 
-def _through(evidence: Evidence) -> str:
+def _through(evidence: Evidence, measured: Measured) -> str:
     """Who stands between visitors and Apache without ending their TLS."""
     if evidence.host.front.is_apache:
         return ""
     front = capital(evidence.host.front_sentence or "another program holds port 443").removesuffix(".")
-    return f"{front}, which passes TLS on to Apache: only those that ask for a staple wait."
+    if measured.plain_quick:
+        return f"{front}, which passes TLS on to Apache: only those that ask for a staple wait."
+    return f"{front}, which seems to pass TLS on: Apache was seen to wait for the responder meanwhile."
 
 
 def _concerns_only_itself(leading: ResponderDiagnosis, measured: Measured) -> bool:

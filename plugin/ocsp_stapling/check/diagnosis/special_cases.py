@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ocsp_stapling.apache.stapling import Origin
 from ocsp_stapling.check.diagnosis import queue, unseen
+from ocsp_stapling.check.diagnosis import seen as apache
 from ocsp_stapling.check.diagnosis.advice import FIXES, Action, advised, off_command, remedy, turning_off
 from ocsp_stapling.check.diagnosis.explanation import Cause, Confidence, all_answer, answers, can_hold_up
 from ocsp_stapling.check.diagnosis.handshakes import Measured
@@ -145,11 +146,13 @@ def passed_on(evidence: Evidence, measured: Measured, *, holding_up: bool) -> bo
     """Say whether what answers visitors hands their TLS on to Apache (HAProxy's `mode tcp`, nginx's `stream`).
 
     No such program waits for a responder inside a handshake: where those that ask for a staple wait, and those that
-    ask for none do not, they meet Apache.
+    ask for none do not, they meet Apache. Where both wait, they do if Apache itself was seen waiting for a responder
+    meanwhile: all its workers may be taken.
     """
     front = evidence.host.front
     in_between = not front.is_apache and front not in (*_READS_APACHE, Server.OTHER_HTTPD)
-    return in_between and holding_up and bool(measured.slow) and measured.plain_quick and measured.plain_met
+    met = (measured.plain_quick and measured.plain_met) or bool(apache.asked_for_long(evidence))
+    return in_between and holding_up and bool(measured.slow) and met
 
 
 def not_in_front(evidence: Evidence, measured: Measured, *, holding_up: bool) -> Diagnosis | None:

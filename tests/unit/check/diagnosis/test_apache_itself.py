@@ -29,6 +29,7 @@ from tests.unit.check.diagnosis.made import (
     HANGS,
     NOISE,
     OFF,
+    V4,
     evidence,
     meeting,
     seen,
@@ -323,6 +324,21 @@ def test_what_may_pass_tls_on_is_not_said_to_stand_in_apaches_place(front: Serve
     host = HostEvidence(front=front, front_sentence="port 443 belongs to it")
     found = diagnose(evidence(FINE, host=host, handshakes=tuple(meeting(FINE))))
     assert found.sentence == f"Visitors reach {who}: port 443 belongs to it."
+
+
+@pytest.mark.parametrize("front", [Server.NGINX, Server.HAPROXY, Server.OTHER])
+def test_where_apache_waits_for_a_responder_meanwhile_a_front_may_be_late_through_apache(
+    front: Server,
+) -> None:
+    """With all of Apache's workers taken, whoever meets them through a front waits, asked for a staple or not."""
+    host = HostEvidence(front=front, front_sentence="port 443 belongs to another")
+    dead = tuple(replace(each, seconds=3.5, error="timeout", staple="") for each in meeting(HANGS))
+
+    found = diagnose(evidence(HANGS, host=host, handshakes=dead, apache_asks={f"{V4}:80": 0.9}))
+
+    assert (found.cause, found.severity) == (Cause.CA_OUTAGE, Severity.STALLING)
+    assert any("seems to pass TLS on" in told for told in found.reasons_for)
+    assert "only those that ask" not in " ".join((found.sentence, *found.reasons_for, *found.reasons_against))
 
 
 @pytest.mark.parametrize("front", [*ASK_BESIDE, Server.OTHER_HTTPD, Server.OTHER])
